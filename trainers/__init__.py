@@ -1,0 +1,27 @@
+"""The science: train one student and its teacher. Knows nothing of sweeps, ledgers or dashboards.
+
+    from trainers import Trainer, TrainerConfig
+
+    config = TrainerConfig(dataset={"name": "digits", "labels": 50, "validation": 300}, steps=300)
+    for report in Trainer(config).run():
+        print(report.step, report.metrics["validation.teacher_error"])
+
+`TrainerConfig` can be imported without torch; `Trainer` brings it in when it is first asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from trainers.config import TrainerConfig
+
+if TYPE_CHECKING:
+    from trainers.mean_teacher import Report, Trainer
+
+__all__ = ["Report", "Trainer", "TrainerConfig"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Report", "Trainer"):
+        from trainers import mean_teacher
+
+        return getattr(mean_teacher, name)
+    raise AttributeError(f"module 'trainers' has no attribute {name!r}")

@@ -1,0 +1,104 @@
+"""Checkpoints (all that a run needs to go on exactly) and model files (all that a prediction needs).
+
+Nothing here unpickles: checkpoints are read with `weights_only=True`, model files are safetensors.
+"""
+
+import io
+import json
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from trainers.config import TrainerConfig
+from trainers.data.normalization import Normalization
+from trainers.errors import CheckpointError
+from trainers.files import write_atomically
+from trainers.models import build
+
+CHECKPOINT_FORMAT = "mt-sweeps-checkpoint/1"
+MODEL_FORMAT = "mt-sweeps-model/1"
+
+
+def save_checkpoint(path: Path, config: TrainerConfig, state: dict[str, Any]) -> None:
+    """Write the whole state of a run, atomically.
+
+    Args:
+        path: where to.
+        config: of the run; only a run of the same configuration may go on from it.
+        state: tensors, numbers, strings, and dicts and lists of them.
+    """
+    buffer = io.BytesIO()
+    torch.save({"format": CHECKPOINT_FORMAT, "config": config.model_dump_json(), **state}, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_checkpoint(path: Path, config: TrainerConfig, device: torch.device) -> dict[str, Any]:
+    """Read what `save_checkpoint` wrote.
+
+    Raises:
+        CheckpointError: the file is torn, not a checkpoint of ours, of another format, or of another configuration.
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path} cannot be read as a checkpoint (torn or foreign): {error}") from None
+    if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
+        raise CheckpointError(f"{path} is not a checkpoint of format {CHECKPOINT_FORMAT}")
+    if state["config"] != config.model_dump_json():
+        raise CheckpointError(f"{path} was written by a run of another configuration")
+    return state
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network with all that is needed to classify images.
+
+    Attributes:
+        network: in eval mode, from normalised float32 [b, channels, height, width] to logits [b, classes].
+        normalization: turns uint8 [b, height, width, channels] into the network's input.
+        classes: names, in the order of the logits.
+        config: of the run that trained it.
+    """
+
+    network: nn.Module
+    normalization: Normalization
+    classes: list[str]
+    config: TrainerConfig
+
+
+def save_model(
+    path: Path, network: nn.Module, normalization: Normalization, classes: list[str], config: TrainerConfig
+) -> None:
+    """Write one network as safetensors, its configuration in the header, atomically."""
+    tensors: dict[str, Tensor] = {f"network.{name}": value for name, value in network.state_dict().items()}
+    tensors |= {"normalization.mean": normalization.mean, "normalization.std": normalization.std}
+    facts = {"format": MODEL_FORMAT, "classes": json.dumps(classes), "config": config.model_dump_json()}
+    write_atomically(path, save({name: value.contiguous() for name, value in tensors.items()}, facts))
+
+
+def load_model(path: Path, device: str = "cpu") -> Model:
+    """Read what `save_model` wrote.
+
+    Raises:
+        CheckpointError: the file is torn, or not a model of ours.
+    """
+    try:
+        with safe_open(path, framework="pt", device=device) as file:
+            facts = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read as a model: {error}") from None
+    if facts.get("format") != MODEL_FORMAT:
+        raise CheckpointError(f"{path} is not a model of format {MODEL_FORMAT}")
+    config = TrainerConfig.model_validate_json(facts["config"])
+    classes = json.loads(facts["classes"])
+    normalization = Normalization(tensors.pop("normalization.mean"), tensors.pop("normalization.std"))
+    network = build(config.model, len(normalization.mean), len(classes)).to(device)
+    network.load_state_dict({name.removeprefix("network."): value for name, value in tensors.items()})
+    return Model(network.eval(), normalization, classes, config)

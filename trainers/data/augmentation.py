@@ -1,0 +1,67 @@
+"""Batched augmentation on the device: the images are picked, moved and mirrored by one gather."""
+
+import torch
+from torch import Tensor
+
+from trainers.config import Augmentation
+from trainers.data.normalization import Normalization
+
+
+class Views:
+    """Draws independently augmented views of resident images.
+
+    Args:
+        images: uint8 [n, height, width, channels], on the device.
+        normalization: applied after the pixels are moved.
+        config: which augmentations.
+        seed: of this view; two views with two seeds are independent.
+    """
+
+    def __init__(self, images: Tensor, normalization: Normalization, config: Augmentation, seed: int) -> None:
+        self._images = images
+        self._normalization = normalization
+        self._config = config
+        self._generator = torch.Generator(images.device).manual_seed(seed)
+        self._rows = torch.arange(images.shape[1], device=images.device)
+        self._columns = torch.arange(images.shape[2], device=images.device)
+
+    def draw(self, indices: Tensor) -> Tensor:
+        """A view of the chosen images.
+
+        Args:
+            indices: int64 [b], on the device.
+
+        Returns:
+            float32 [b, channels, height, width], normalised.
+        """
+        b = len(indices)
+        rows, columns = self._rows.expand(b, -1), self._columns.expand(b, -1)
+        if self._config.translate:
+            reach = self._config.translate
+            shifts = torch.randint(-reach, reach + 1, (2, b, 1), generator=self._generator, device=self._images.device)
+            rows, columns = _reflected(rows + shifts[0]), _reflected(columns + shifts[1])
+        if self._config.flip:
+            mirrored = torch.rand((b, 1), generator=self._generator, device=self._images.device) < 0.5
+            columns = torch.where(mirrored, columns.flip(1), columns)
+        picked = self._images[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
+        pixels = self._normalization(picked)
+        if self._config.noise:
+            noise = torch.empty_like(pixels).normal_(generator=self._generator)
+            pixels = pixels + self._config.noise * noise
+        return pixels
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self._generator.set_state(state["generator"])
+
+
+def _reflected(positions: Tensor) -> Tensor:
+    """Positions outside 0..n-1 reflected back in, the edge pixel not repeated (PIL's and numpy's 'reflect').
+
+    Args:
+        positions: int64 [b, n]; at most n - 1 outside.
+    """
+    last = positions.shape[1] - 1
+    return last - (last - positions.abs()).abs()

@@ -1,0 +1,98 @@
+"""Two-stream batches: a set number of labeled images, the rest unlabeled (the authors' PyTorch sampler)."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainers.errors import DataError
+
+
+class Stream:
+    """Endless batches of `size` from `indices`: a fresh permutation every epoch.
+
+    Args:
+        indices: int64 [n], what to draw from.
+        size: images a batch.
+        seed: of the permutations.
+        whole_epochs: drop the last, incomplete batch of an epoch (the unlabeled stream); otherwise a batch may span
+            two epochs (the labeled stream, whose epoch may be shorter than a batch).
+    """
+
+    def __init__(self, indices: np.ndarray, size: int, seed: int, whole_epochs: bool) -> None:
+        self._indices = torch.from_numpy(indices)
+        self._size = size
+        self._whole_epochs = whole_epochs
+        self._generator = torch.Generator().manual_seed(seed)
+        self._order = torch.empty(0, dtype=torch.int64)
+        self._cursor = 0
+
+    def next(self) -> Tensor:
+        """int64 [size], on the CPU."""
+        left = self._order[self._cursor :]
+        if self._whole_epochs and len(left) < self._size:
+            left = left[:0]
+        while len(left) < self._size:
+            self._order = torch.randperm(len(self._indices), generator=self._generator)
+            self._cursor = -len(left)
+            left = torch.cat([left, self._order])
+        self._cursor += self._size
+        return self._indices[left[: self._size]]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"generator": self._generator.get_state(), "order": self._order, "cursor": self._cursor}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._generator.set_state(state["generator"])
+        self._order = state["order"]
+        self._cursor = state["cursor"]
+
+
+class TwoStreamBatches:
+    """Batches of indices: the labeled ones first, then the unlabeled ones.
+
+    Args:
+        labeled: int64 [n], images with labels.
+        unlabeled: int64 [m], images without.
+        batch_size: images a batch.
+        labeled_per_batch: how many of them come from `labeled`.
+        seeds: of the labeled and of the unlabeled stream.
+
+    Raises:
+        DataError: there are not enough unlabeled images for one batch.
+    """
+
+    def __init__(
+        self,
+        labeled: np.ndarray,
+        unlabeled: np.ndarray,
+        batch_size: int,
+        labeled_per_batch: int,
+        seeds: tuple[int, int],
+    ) -> None:
+        unlabeled_per_batch = batch_size - labeled_per_batch
+        if len(unlabeled) < unlabeled_per_batch:
+            raise DataError(
+                f"a batch takes {unlabeled_per_batch} unlabeled images and there are {len(unlabeled)}: every image "
+                "serves one purpose; lower batch_size, dataset.validation or dataset.labels, add images to "
+                "unlabeled/, or set labeled_batch_fraction: 1.0"
+            )
+        self._labeled = Stream(labeled, labeled_per_batch, seeds[0], whole_epochs=False)
+        self._unlabeled = Stream(unlabeled, unlabeled_per_batch, seeds[1], True) if unlabeled_per_batch else None
+
+    def next(self) -> Tensor:
+        """int64 [batch_size], on the CPU."""
+        labeled = self._labeled.next()
+        return labeled if self._unlabeled is None else torch.cat([labeled, self._unlabeled.next()])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "labeled": self._labeled.state_dict(),
+            "unlabeled": self._unlabeled.state_dict() if self._unlabeled else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._labeled.load_state_dict(state["labeled"])
+        if self._unlabeled is not None:
+            self._unlabeled.load_state_dict(state["unlabeled"])

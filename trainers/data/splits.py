@@ -1,0 +1,79 @@
+"""Which image serves which purpose. Each serves one, so that no result is measured on what it was tuned with."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainers.config import DatasetConfig, check_split_sizes
+from trainers.errors import DataError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices into the training images, int64, disjoint, each sorted.
+
+    Attributes:
+        labeled: trained on with their labels; class-balanced.
+        unlabeled: trained on without labels.
+        validation: select among trials.
+        verdict: compare the finalists.
+    """
+
+    labeled: np.ndarray
+    unlabeled: np.ndarray
+    validation: np.ndarray
+    verdict: np.ndarray
+
+
+def split(labels: np.ndarray, classes: int, config: DatasetConfig) -> Split:
+    """Draw the split of `config` from its seed.
+
+    Labeled images are drawn first, the same number of every class (a remainder goes to classes drawn at random), so
+    that they stay the same when the other sizes change. Validation and verdict follow the class frequencies.
+
+    Args:
+        labels: int64 [n]; -1 where an image has no class. Those are always unlabeled.
+        classes: how many there are.
+        config: sizes and seed.
+
+    Raises:
+        DataError: a class has too few images, or all classes together have.
+    """
+    try:
+        check_split_sizes(
+            config.labels, config.validation, config.verdict, int((labels >= 0).sum()), classes, "the data set"
+        )
+    except ValueError as error:
+        raise DataError(f"dataset.{error}") from None
+    rng = np.random.default_rng([config.split_seed, 0x5B117])
+    by_class = [rng.permutation(np.flatnonzero(labels == c)) for c in range(classes)]
+    quota = np.zeros(classes, np.int64)
+    if config.labels != "all":
+        quota += config.labels // classes
+        quota[rng.permutation(classes)[: config.labels % classes]] += 1
+        for c, (have, want) in enumerate(zip(by_class, quota, strict=True)):
+            if len(have) < want:
+                raise DataError(
+                    f"dataset.labels: {config.labels} class-balanced labels need {want} images of class {c}, which has "
+                    f"{len(have)}; use at most {classes * min(map(len, by_class))}"
+                )
+    labeled = [images[:n] for images, n in zip(by_class, quota, strict=True)]
+    rest = _interleaved([images[n:] for images, n in zip(by_class, quota, strict=True)])
+    validation, verdict, rest = np.split(rest, [config.validation, config.validation + config.verdict])
+    if config.labels == "all":
+        labeled, rest = [rest], rest[:0]
+        missing = set(range(classes)) - set(labels[labeled[0]].tolist())
+        if missing:
+            raise DataError(f"dataset.labels: no image of class {min(missing)} is left to train on; lower validation")
+    return Split(
+        labeled=np.sort(np.concatenate(labeled)),
+        unlabeled=np.sort(np.concatenate([rest, np.flatnonzero(labels < 0)])),
+        validation=np.sort(validation),
+        verdict=np.sort(verdict),
+    )
+
+
+def _interleaved(groups: list[np.ndarray]) -> np.ndarray:
+    """All members, so ordered that every beginning of the result has the groups in proportion to their sizes."""
+    position = np.concatenate([(np.arange(len(group)) + 0.5) / max(1, len(group)) for group in groups])
+    return np.concatenate(groups)[np.argsort(position, kind="stable")]

@@ -1,0 +1,27 @@
+"""What can go wrong in one training run, named so that a sweep can record the reason."""
+
+
+class DataError(Exception):
+    """The images are not there, not readable, or too few for what was asked."""
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be used: torn, foreign, of another format, or of another configuration."""
+
+
+class TrainingError(Exception):
+    """The run cannot give a result. `reason` is a short word for the ledger."""
+
+    reason = "error"
+
+
+class Diverged(TrainingError):
+    """A loss became infinite or not a number."""
+
+    reason = "diverged"
+
+
+class ConsistencyMissing(TrainingError):
+    """The consistency weight is above 0, but the term is 0 or moves nothing: a bug, never a result."""
+
+    reason = "no_consistency"
