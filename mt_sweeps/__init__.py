@@ -1,0 +1,1 @@
+"""The sweep service: search, ledger, engine and window around `trainers`."""

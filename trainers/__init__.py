@@ -12,16 +12,17 @@
 from typing import TYPE_CHECKING, Any
 
 from trainers.config import TrainerConfig
+from trainers.report import Report
 
 if TYPE_CHECKING:
-    from trainers.mean_teacher import Report, Trainer
+    from trainers.mean_teacher import Trainer
 
 __all__ = ["Report", "Trainer", "TrainerConfig"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Report", "Trainer"):
-        from trainers import mean_teacher
+    if name == "Trainer":
+        from trainers.mean_teacher import Trainer
 
-        return getattr(mean_teacher, name)
+        return Trainer
     raise AttributeError(f"module 'trainers' has no attribute {name!r}")

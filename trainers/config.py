@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from trainers.data.catalog import KNOWN_DATASETS
 
+CONSISTENCY_ONLY = ("class_loss_normalizer", "consistency.", "ema.", "labeled_batch_fraction")
+"""Beginnings of the dotted keys that mean nothing to a supervised run, whose batches are labeled throughout."""
+
 
 class Settings(BaseModel):
     """A group of settings: immutable, unknown keys refused, no silent conversion, no infinities."""
@@ -67,12 +70,22 @@ class SmallCnn(Settings):
     width: int = Field(16, ge=1, le=1024, description="channels of the first convolution")
     dropout: float = Field(0.0, ge=0, lt=1)
 
+    @property
+    def weights(self) -> int:
+        """About how many, at three channels and ten classes: for forecasts."""
+        return 9 * self.width * (3 + self.width + 2 * self.width + 4 * self.width + 8 * self.width) + 40 * self.width
+
 
 class ConvLarge(Settings):
     """The 13-layer network of Tarvainen & Valpola 2017 (table 5), with plain batch norm."""
 
     name: Literal["conv_large"]
     dropout: float = Field(0.5, ge=0, lt=1)
+
+    @property
+    def weights(self) -> int:
+        """About how many, at three channels and ten classes: for forecasts."""
+        return 3_130_000
 
 
 ModelConfig = SmallCnn | ConvLarge

@@ -1,8 +1,11 @@
-"""Files that are either whole or not there, whatever dies while they are written."""
+"""The files of a run: either whole or not there, whatever dies while they are written."""
 
 import os
 import tempfile
 from pathlib import Path
+
+CHECKPOINT = "checkpoint.pt"
+BEST_MODEL = "best.safetensors"
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:

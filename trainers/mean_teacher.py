@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +14,17 @@ from torch import Tensor
 from trainers import losses, schedules
 from trainers.checkpoint import load_checkpoint, save_checkpoint, save_model
 from trainers.config import TrainerConfig, check_image_size
-from trainers.data import cache
+from trainers.data import resident
 from trainers.data.augmentation import Views
 from trainers.data.batches import TwoStreamBatches
 from trainers.data.normalization import Normalization
 from trainers.data.splits import split
 from trainers.errors import ConsistencyMissing, DataError, Diverged
 from trainers.evaluation import Error, evaluate
+from trainers.files import BEST_MODEL, CHECKPOINT
 from trainers.methods import MeanTeacher, Method, Supervised
 from trainers.models import build
-
-CHECKPOINT = "checkpoint.pt"
-BEST_MODEL = "best.safetensors"
-
-
-@dataclass(frozen=True)
-class Report:
-    """One evaluation.
-
-    Attributes:
-        step: optimiser steps taken.
-        time: when, in seconds since 1970.
-        metrics: `validation.*` errors as fractions, `train.*` means since the report before, `time.*` in seconds.
-    """
-
-    step: int
-    time: float
-    metrics: dict[str, float]
+from trainers.report import Report
 
 
 class Trainer:
@@ -68,7 +52,7 @@ class Trainer:
         self._device = _device(config.device)
         seeds = [int(seed) for seed in np.random.SeedSequence(config.seed).generate_state(5, np.uint32)]
 
-        data = cache.load(config.dataset)
+        data = resident.load(config.dataset)
         self._data = data
         self.classes = data.classes
         try:
@@ -103,7 +87,7 @@ class Trainer:
 
         self._step = 0
         self._best_error = float("inf")
-        self._seconds = 0.0
+        self._train_seconds = self._evaluation_seconds = 0.0
         if directory is not None and (directory / CHECKPOINT).exists():
             self._load_state(load_checkpoint(directory / CHECKPOINT, config, self._device))
 
@@ -164,9 +148,9 @@ class Trainer:
         metrics = {name: float(total) / steps for name, total in sums.items() if name in _AVERAGED}
         metrics |= {name: float(value) for name, value in sums.items() if name not in _AVERAGED}
         seconds = time.perf_counter() - start
-        self._seconds += seconds
+        self._train_seconds += seconds
         metrics["time.images_per_second"] = steps * self.config.batch_size / seconds
-        metrics["time.train_seconds"] = self._seconds
+        metrics["time.train_seconds"] = self._train_seconds
         self._guard(metrics)
         return metrics
 
@@ -231,7 +215,8 @@ class Trainer:
             error = evaluate(network, *self._validation, self._normalization)
             metrics[f"validation.{name}_error"] = error.rate
             metrics[f"validation.{name}_standard_error"] = error.standard_error
-        metrics["time.evaluation_seconds"] = time.perf_counter() - start
+        self._evaluation_seconds += time.perf_counter() - start
+        metrics["time.evaluation_seconds"] = self._evaluation_seconds
         return metrics
 
     def _write(self, directory: Path, metrics: dict[str, float]) -> None:
@@ -255,7 +240,7 @@ class Trainer:
             "generator": torch.get_rng_state(),
             "cuda_generator": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
             "best_error": self._best_error,
-            "seconds": self._seconds,
+            "seconds": [self._train_seconds, self._evaluation_seconds],
             "history": [asdict(report) for report in self.history],
         }
 
@@ -271,7 +256,7 @@ class Trainer:
         if state["cuda_generator"] is not None:
             torch.cuda.set_rng_state(state["cuda_generator"].cpu(), self._device)
         self._best_error = state["best_error"]
-        self._seconds = state["seconds"]
+        self._train_seconds, self._evaluation_seconds = state["seconds"]
         self.history = [Report(**report) for report in state["history"]]
 
     def _all_views(self) -> list[Views]:

@@ -1,44 +1,21 @@
-"""Decode a data set once a machine; every process after that maps the same file into memory."""
+"""Decode a data set once a machine; every process after that reads the same file. Needs no torch."""
 
 import hashlib
 import json
 import os
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import torch
 from filelock import FileLock
 from safetensors import safe_open
-from safetensors.torch import save
-from torch import Tensor
+from safetensors.numpy import save
 
 from trainers.config import DatasetConfig
 from trainers.data.sources import Images, Progress, decode, source_key
 from trainers.files import write_atomically
 
 FORMAT = "mt-sweeps-images/1"
-_TENSORS = ("train", "train_labels", "test", "test_labels")
-
-
-@dataclass(frozen=True)
-class ImageData:
-    """A data set as tensors; nobody writes to them.
-
-    Attributes:
-        train: uint8 [n, height, width, channels]; train_labels: int64 [n], -1 where there is no class.
-        test: uint8 [m, height, width, channels]; test_labels: int64 [m].
-        classes: names, in the order of their indices.
-        fingerprint: SHA-256 over pixels, labels and class names.
-    """
-
-    train: Tensor
-    train_labels: Tensor
-    test: Tensor
-    test_labels: Tensor
-    classes: list[str]
-    fingerprint: str
+_ARRAYS = ("train", "train_labels", "test", "test_labels")
 
 
 def cache_folder() -> Path:
@@ -52,8 +29,12 @@ def prepare(config: DatasetConfig, progress: Progress | None = None) -> Path:
 
     The first process to come decodes (and downloads, where the source does that); others wait for it.
 
+    Args:
+        config: which data set.
+        progress: told how far the decoding of a folder is.
+
     Returns:
-        The file that holds it.
+        The file that holds it: safetensors, the classes and the fingerprint in its header.
 
     Raises:
         DataError: the images are missing or unreadable.
@@ -68,23 +49,16 @@ def prepare(config: DatasetConfig, progress: Progress | None = None) -> Path:
     return file
 
 
-@lru_cache(maxsize=1)  # a worker trains many trials on one data set
-def load(config: DatasetConfig) -> ImageData:
-    """The images of a data set, mapped into memory: processes of one machine share the pages.
-
-    Raises:
-        DataError: the images are missing or unreadable.
-    """
-    with safe_open(prepare(config), framework="pt") as stored:
-        facts = stored.metadata()
-        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a dict)
-    return ImageData(**tensors, classes=json.loads(facts["classes"]), fingerprint=facts["fingerprint"])
+def fingerprint(file: Path) -> str:
+    """SHA-256 over pixels, labels and class names of a prepared data set."""
+    with safe_open(file, framework="numpy") as stored:
+        return str(stored.metadata()["fingerprint"])
 
 
 def _write(images: Images, file: Path) -> None:
-    arrays = {name: np.ascontiguousarray(getattr(images, name)) for name in _TENSORS}
+    arrays = {name: np.ascontiguousarray(getattr(images, name)) for name in _ARRAYS}
     digest = hashlib.sha256(json.dumps(images.classes).encode())
     for array in arrays.values():
         digest.update(array.data)
     facts = {"format": FORMAT, "classes": json.dumps(images.classes), "fingerprint": digest.hexdigest()}
-    write_atomically(file, save({name: torch.from_numpy(array) for name, array in arrays.items()}, facts))
+    write_atomically(file, save(arrays, facts))

@@ -1,0 +1,179 @@
+"""The commands. Nothing heavy is imported here before a command needs it."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mt_sweeps.errors import InputError, SweepError
+
+File = click.Path(path_type=Path)
+
+
+def _home_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--home", type=File, help="Where sweeps live. Default: MT_SWEEP_HOME, or ./sweeps.", metavar="DIR"
+    )(command)
+
+
+def _json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="As JSON.")(command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="mt-sweeps")
+def cli() -> None:
+    """Find the Mean Teacher hyper-parameters that are best for your images and labels.
+
+    Start with: mt-sweep run search_spaces/digits.yaml
+    """
+
+
+@cli.command()
+@click.argument("file", type=File)
+@click.option("--name", help="Of the sweep. Default: the file's, made unique.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the file: trainer.steps=100.")
+@click.option("--trials", type=int, help="How many trials to search with. Default: the file's.")
+@_home_option
+def run(file: Path, name: str | None, overrides: tuple[str, ...], trials: int | None, home: Path | None) -> None:
+    """Search the space of FILE, show it in MLflow, name the best."""
+    from mt_sweeps import sweep
+    from mt_sweeps.home import Home
+
+    sweep.run(file, Home(home), name, overrides, trials)
+
+
+@cli.command()
+@click.argument("name", required=False, metavar="[SWEEP]")
+@_home_option
+def resume(name: str | None, home: Path | None) -> None:
+    """Go on with an interrupted SWEEP (default: the newest) from its last checkpoints."""
+    from mt_sweeps import sweep
+    from mt_sweeps.home import Home
+
+    sweep.resume(Home(home), name)
+
+
+@cli.command()
+@click.argument("files", type=File, nargs=-1, required=True)
+def validate(files: tuple[Path, ...]) -> None:
+    """Check FILES alone, on any machine: no data, GPU or ledger is looked for."""
+    from mt_sweeps import spec
+
+    problems: list[str] = []
+    for file in files:
+        try:
+            loaded = spec.load(file)
+        except InputError as error:
+            problems += error.problems
+        else:
+            arms = ", ".join(f"{loaded.trials_of(arm)} {arm}" for arm in loaded.arms())
+            click.echo(f"{file}: valid: {len(loaded.search_space)} searched keys, trials: {arms}")
+    if problems:
+        raise InputError(*problems)
+
+
+@cli.command("list")
+@_home_option
+@_json_option
+def list_sweeps(home: Path | None, as_json: bool) -> None:
+    """All sweeps of the home directory, the newest last."""
+    from mt_sweeps import status
+    from mt_sweeps.home import Home
+
+    rows = [status.status(sweep) for sweep in Home(home).sweeps()]
+    click.echo(json.dumps(rows, indent=2) if as_json else status.list_text(rows))
+
+
+@cli.command("status")
+@click.argument("name", required=False, metavar="[SWEEP]")
+@_home_option
+@_json_option
+def show_status(name: str | None, home: Path | None, as_json: bool) -> None:
+    """How SWEEP (default: the newest) stands."""
+    from mt_sweeps import status
+    from mt_sweeps.home import Home
+
+    row = status.status(Home(home).sweep(name))
+    click.echo(json.dumps(row, indent=2) if as_json else status.status_text(row))
+
+
+@cli.command()
+@click.argument("name", metavar="SWEEP")
+@_home_option
+@_json_option
+def best(name: str, home: Path | None, as_json: bool) -> None:
+    """The best configuration of SWEEP so far."""
+    from mt_sweeps import export, status
+    from mt_sweeps.home import Home
+
+    found = status.best_of(Home(home).sweep(name))
+    click.echo(found.model_dump_json(indent=2) if as_json else export.text(found), nl=as_json)
+
+
+@cli.command("export")
+@click.argument("name", metavar="SWEEP")
+@click.option("-o", "--output", type=File, help="Where to. Default: the terminal.")
+@_home_option
+def export_best(name: str, output: Path | None, home: Path | None) -> None:
+    """Write the best hyper-parameters of SWEEP to a file that `train` takes."""
+    from mt_sweeps import export, status
+    from mt_sweeps.home import Home
+    from trainers.files import write_atomically
+
+    text = export.text(status.best_of(Home(home).sweep(name)))
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        write_atomically(output, text)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written: {error.strerror}") from None
+    click.echo(f"written to {output}; train the final model with: mt-sweep train {output}")
+
+
+@cli.command()
+@click.argument("file", type=File)
+@_home_option
+def train(file: Path, home: Path | None) -> None:
+    """Train the final model with the values of FILE (from `export`) and read the test set once."""
+    from mt_sweeps import final
+    from mt_sweeps.home import Home
+
+    final.train(file, Home(home))
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+@_home_option
+def dashboard(port: int, home: Path | None) -> None:
+    """Serve the home directory's MLflow on this machine alone, until interrupted."""
+    from mt_sweeps import dashboard as server
+    from mt_sweeps.home import Home
+
+    server.serve(Home(home), port)
+
+
+def main() -> None:
+    """The console script: errors are told in words, and the exit status says whose they are."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        cli(standalone_mode=False)
+    except (InputError, SweepError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_status)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        sys.stdout.flush()
+        os._exit(130)  # at once: what a library still wants to say or wait for is of no use any more
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

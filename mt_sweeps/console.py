@@ -1,0 +1,232 @@
+"""The live view: a table on a terminal, plain lines where the output is piped."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from mt_sweeps.spec import SweepSpec, Values
+from mt_sweeps.study import Trial
+from trainers.report import Report
+
+_COLOURS = {"running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red", "waiting": "magenta"}
+
+
+class Board:
+    """What is known of a sweep while it runs, shown as it changes.
+
+    Args:
+        spec: of the sweep.
+        trials: those that the ledger has already.
+        concurrent: trials at once.
+        on_first_report: called once, when the first trial has reported.
+    """
+
+    def __init__(
+        self, spec: SweepSpec, trials: list[Trial], concurrent: int, on_first_report: Callable[[], None]
+    ) -> None:
+        self._spec = spec
+        self._trials = {(trial.arm, trial.number): trial for trial in trials}
+        self._reports: dict[tuple[str, int], Report] = {
+            place: trial.last for place, trial in self._trials.items() if trial.last is not None
+        }
+        self._total = sum(spec.trials_of(arm) for arm in spec.arms())
+        self._on_first_report: Callable[[], None] | None = on_first_report
+        self._start = time.monotonic()
+        self._concurrent = concurrent
+        self._last_line = -5.0
+        self._console = Console()
+        self._live = Live(get_renderable=self._view, console=self._console, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def started(self, trial: Trial) -> None:
+        """A worker was given the trial."""
+        self._trials[trial.arm, trial.number] = trial
+        again = f" again (attempt {trial.attempt})" if trial.attempt > 1 else ""
+        self._line(f"{_name(trial)} starts{again}: {values_text(trial.values) or 'nothing searched'}")
+
+    def reported(self, trial: Trial, report: Report) -> None:
+        """The trial was evaluated."""
+        place = trial.arm, trial.number
+        self._reports[place] = report
+        if self._on_first_report is not None:
+            self._on_first_report()
+            self._on_first_report = None
+            self._last_line = -5.0
+        if time.monotonic() - self._last_line >= 5:  # a line an evaluation would be too many
+            self._last_line = time.monotonic()
+            self._line(f"{_name(trial)} step {report.step}: {errors_text(report)}{self._left_text()}")
+
+    def ended(self, trial: Trial) -> None:
+        """The trial is complete, pruned, failed, or waits again since its worker was lost."""
+        self._trials[trial.arm, trial.number] = trial
+        told = errors_text(trial.last) if trial.last else ""
+        if trial.state == "pruned":
+            told += f" at step {trial.step}"
+        if trial.reason:
+            told = f"{trial.reason}: {trial.message.splitlines()[0]}"
+        state = "lost its worker and waits" if trial.state == "waiting" else trial.state
+        done = sum(trial.finished for trial in self._trials.values())
+        self._line(f"{_name(trial)} {state}: {told}  [{done}/{self._total} trials]{self._left_text()}")
+
+    def seconds_left(self) -> float | None:
+        """At the speed of the reports so far; pruning makes it less. None: there are no reports yet."""
+        seconds = steps = 0.0
+        for report in self._reports.values():
+            seconds += report.metrics["time.train_seconds"] + report.metrics["time.evaluation_seconds"]
+            steps += report.step
+        if not steps:
+            return None
+        remaining = 0.0
+        for place, trial in self._trials.items():
+            if not trial.finished:
+                report = self._reports.get(place)
+                remaining += self._steps_of(trial) - (report.step if report else 0)
+        # Those still to come will go as far as those that ended, once there are a few of them.
+        ended = [trial.step for trial in self._trials.values() if trial.finished]
+        known = ended if len(ended) > 3 else [self._steps_of(trial) for trial in self._trials.values()]
+        remaining += (self._total - len(self._trials)) * sum(known) / len(known)
+        return remaining * seconds / steps / self._concurrent
+
+    def _steps_of(self, trial: Trial) -> int:
+        return self._spec.config(trial.values, trial.arm).steps
+
+    def _best(self) -> Trial | None:
+        metric = self._spec.objective.metric
+        complete = [t for t in self._trials.values() if t.arm == "search" and t.state == "complete"]
+        return min(complete, key=lambda trial: trial.error(metric) or (1.0, 0.0), default=None)
+
+    def _left_text(self) -> str:
+        left = self.seconds_left()
+        return "" if left is None else f"  about {duration(left)} left"
+
+    def _line(self, text: str) -> None:
+        if not self._console.is_terminal:
+            print(f"{duration(time.monotonic() - self._start):>12}  {text}", flush=True)
+
+    def _view(self) -> Group:
+        trials = list(self._trials.values())
+        count = {state: sum(trial.state == state for trial in trials) for state in _COLOURS}
+        head = Text(self._spec.name, style="bold")
+        head.append(f"  {sum(trial.finished for trial in trials)}/{self._total} trials done", style="not bold")
+        for state, colour in _COLOURS.items():
+            if count[state]:
+                head.append(f"  {count[state]} {state}", style=colour)
+        head.append(f"  {duration(time.monotonic() - self._start)} so far{self._left_text()}", style="not bold dim")
+        lines = [head]
+        metric = self._spec.objective.metric
+        best = self._best()
+        if best is not None:
+            lines.append(Text(f"best  {_name(best)}  {error_text(best.error(metric))}  {values_text(best.values)}"))
+        baseline = next((t for t in trials if t.arm == "supervised" and t.state == "complete"), None)
+        if baseline is not None:
+            lines.append(Text(f"supervised baseline  {error_text(baseline.error(metric))}", style="dim"))
+        if not self._reports:
+            lines.append(Text("the first workers start: they load PyTorch and the images", style="dim"))
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for title in ("trial", "state", "step"):
+            table.add_column(title, no_wrap=True)
+        for title in ("student", "teacher"):
+            table.add_column(title, no_wrap=True, justify="right")
+        table.add_column("searched", no_wrap=True, overflow="ellipsis")
+        # Those that run, then the best: what one looks for; all of them are in the dashboard.
+        order = sorted(trials, key=lambda t: (t.state != "running", (t.error(metric) or (9.0, 0.0))[0]))
+        room = max(4, self._console.height - len(lines) - 4)
+        for trial in order[:room]:
+            report = self._reports.get((trial.arm, trial.number))
+            table.add_row(
+                _name(trial).removeprefix("trial "),
+                Text(trial.state, style=_COLOURS[trial.state]),
+                str(report.step if report else 0),
+                percent(report.metrics.get("validation.student_error")) if report else "",
+                percent(report.metrics.get("validation.teacher_error")) if report else "",
+                trial.reason or values_text(trial.values),
+            )
+        if len(order) > room:
+            lines.append(Text(f"({len(order) - room} more trials are not shown)", style="dim"))
+        return Group(*lines, table)
+
+
+class TrainingProgress:
+    """The progress of one training run: a bar on a terminal, a line an evaluation elsewhere.
+
+    Args:
+        steps: of the whole run.
+    """
+
+    def __init__(self, steps: int) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("step {task.completed}/{task.total}"),
+            BarColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+            disable=not sys.stdout.isatty(),
+        )
+        self._task = self._bar.add_task("", total=steps)
+        self._steps = steps
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def reported(self, report: Report) -> None:
+        """The run was evaluated."""
+        self._bar.update(self._task, completed=report.step, description=errors_text(report))
+        if self._bar.disable:
+            print(f"step {report.step}/{self._steps}: {errors_text(report)}", flush=True)
+
+
+def percent(share: float | None) -> str:
+    """0.0533 -> '5.3 %'."""
+    return "" if share is None else f"{100 * share:.1f} %"
+
+
+def error_text(error: tuple[float, float] | None) -> str:
+    """An error rate with its standard error: '5.3 % ± 1.3'."""
+    return "" if error is None else f"{100 * error[0]:.1f} % ± {100 * error[1]:.1f}"
+
+
+def errors_text(report: Report) -> str:
+    """Both validation errors of a report, the teacher's first."""
+    return ", ".join(
+        f"{network} {percent(report.metrics[name])}"
+        for network in ("teacher", "student")
+        if (name := f"validation.{network}_error") in report.metrics
+    )
+
+
+def values_text(values: Values) -> str:
+    """Searched values in one line."""
+    return "  ".join(f"{key} {f'{v:.4g}' if isinstance(v, float) else v}" for key, v in values.items())
+
+
+def duration(seconds: float) -> str:
+    """'45 s', '3 min 20 s' or '5 h 07 min'."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _name(trial: Trial) -> str:
+    return f"trial {trial.number}" if trial.arm == "search" else f"{trial.arm} {trial.number}"

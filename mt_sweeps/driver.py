@@ -1,0 +1,216 @@
+"""The Ray Tune driver: runs what the ledger has waiting to its end, whatever arm it belongs to.
+
+Tune decides when and where a trial runs. What runs, what is pruned and what is tried again is the ledger's to say:
+Tune neither keeps checkpoints nor retries, and may die at any moment.
+"""
+
+import tempfile
+import time
+from typing import Any, Protocol
+
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
+
+from mt_sweeps import records
+from mt_sweeps.cluster import Share
+from mt_sweeps.errors import SweepError
+from mt_sweeps.home import SweepDirectory
+from mt_sweeps.study import Ledger, Trial
+from mt_sweeps.worker import TrialWorker
+from trainers.report import Report
+
+
+class Listener(Protocol):
+    """Who wants to hear of a sweep as it goes: the console."""
+
+    def started(self, trial: Trial) -> None:
+        """A worker was given the trial."""
+
+    def reported(self, trial: Trial, report: Report) -> None:
+        """The trial was evaluated."""
+
+    def ended(self, trial: Trial) -> None:
+        """The trial is complete, pruned, failed, or waits again since its worker was lost."""
+
+
+def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Listener) -> bool:
+    """Run all trials that the ledger asks for.
+
+    Args:
+        ledger: says what runs, and hears what came of it.
+        directory: of the sweep.
+        share: what a trial gets, and how many run at once.
+        listener: told of everything.
+
+    Returns:
+        Whether a budget ended it before all trials were asked for.
+
+    Raises:
+        SweepError: the first three trials failed alike.
+    """
+    engine = _Engine(ledger, directory, share, listener)
+    with tempfile.TemporaryDirectory(prefix="mt-sweeps-") as scratch:  # Tune's own files, which nobody reads
+        tune.Tuner(
+            tune.with_resources(TrialWorker, {"cpu": share.cpus, "gpu": share.gpus}),
+            tune_config=tune.TuneConfig(
+                search_alg=_Asker(engine),
+                scheduler=_Teller(engine),
+                num_samples=-1,
+                max_concurrent_trials=share.concurrent,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name="sweep",
+                storage_path=scratch,
+                stop=_Ender(engine),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
+    if engine.failure is not None:
+        raise SweepError(
+            f"the first three trials all failed with {engine.failure.reason}, so the configuration is at fault: "
+            f"{engine.failure.message}\nsee {directory.trial('search', engine.failure.number)}"
+        )
+    return engine.out_of_budget
+
+
+class _Engine:
+    """What Tune's three hooks share."""
+
+    def __init__(self, ledger: Ledger, directory: SweepDirectory, share: Share, listener: Listener) -> None:
+        self.ledger = ledger
+        self.out_of_budget = False
+        self.failure: Trial | None = None
+        self._directory = directory
+        self._share = share
+        self._listener = listener
+        self._running: dict[str, Trial] = {}
+        self._pruned: set[str] = set()
+        self._start = time.monotonic() - ledger.active_seconds
+        self._gpu_seconds = sum(trial.seconds for trial in ledger.all_trials()) * share.gpus
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return object, ()  # Tune pickles its settings to restore them later; ours are in the ledger
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Engine":
+        return self
+
+    def next(self, tune_id: str) -> dict[str, Any] | str | None:
+        """The configuration of the next trial; none: not now; FINISHED: no more."""
+        self.out_of_budget = self._budget_is_spent()
+        trial = None if self.out_of_budget or self.failure else self.ledger.ask()
+        if trial is None:
+            # A running trial may yet lose its worker and wait again.
+            return None if self._running else Searcher.FINISHED
+        self._running[tune_id] = trial
+        place = (trial.arm, trial.number)
+        previous = self._directory.last_checkpoint(*place, trial.attempt)
+        for report in records.read(previous) if previous else []:
+            self.ledger.report(trial, report)  # what a crash kept from the ledger
+        self._listener.started(trial)
+        config = self.ledger.spec.config(trial.values, trial.arm)
+        return {
+            "config": config.model_dump_json(),
+            "directory": str(self._directory.attempt(*place, trial.attempt)),
+            "previous": str(previous) if previous else None,
+            "threads": self._share.cpus,
+        }
+
+    def reported(self, tune_id: str, report: Report) -> bool:
+        """Whether the trial ends here."""
+        trial = self._running[tune_id]
+        pruned = self.ledger.report(trial, report)
+        self._listener.reported(trial, report)
+        if pruned:
+            self._pruned.add(tune_id)
+        return pruned
+
+    def ended(self, tune_id: str, result: dict[str, Any]) -> None:
+        trial = self._running.pop(tune_id)
+        report, failure = result["report"], result["failure"]
+        if failure is not None:
+            trial = self.ledger.fail(trial, failure.reason, failure.message, None)
+        elif tune_id in self._pruned:
+            trial = self.ledger.prune(trial, report)
+        else:
+            self.ledger.report(trial, report)
+            self._listener.reported(trial, report)
+            trial = self.ledger.complete(trial, report)
+        self._account(trial)
+
+    def lost(self, tune_id: str, message: str) -> None:
+        self._account(self.ledger.lose(self._running.pop(tune_id), message))
+
+    def _account(self, trial: Trial) -> None:
+        if trial.finished:
+            self._directory.drop_checkpoints(trial.arm, trial.number)
+        self._gpu_seconds += trial.seconds * self._share.gpus
+        self.ledger.active_seconds = time.monotonic() - self._start
+        self.failure = self.ledger.common_failure()
+        self._listener.ended(trial)
+
+    def _budget_is_spent(self) -> bool:
+        budget = self.ledger.spec.budget
+        hours, gpu_hours = (time.monotonic() - self._start) / 3600, self._gpu_seconds / 3600
+        return (budget.hours is not None and hours >= budget.hours) or (
+            budget.gpu_hours is not None and gpu_hours >= budget.gpu_hours
+        )
+
+
+class _Asker(Searcher):  # type: ignore[misc]
+    """Tune asks it what to run next."""
+
+    def __init__(self, engine: _Engine) -> None:
+        super().__init__()
+        self._engine = engine
+
+    def suggest(self, trial_id: str) -> Any:
+        return self._engine.next(trial_id)
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """The scheduler tells the ledger; once is enough."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Tune keeps no state of ours."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Tune keeps no state of ours."""
+
+
+class _Teller(FIFOScheduler):  # type: ignore[misc]
+    """Tune tells it what came of a trial, and hears whether the trial goes on."""
+
+    def __init__(self, engine: _Engine) -> None:
+        super().__init__()
+        self._engine = engine
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
+        pruned = self._engine.reported(trial.trial_id, result["report"])
+        return str(self.STOP if pruned else self.CONTINUE)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:  # noqa: ARG002
+        self._engine.ended(trial.trial_id, result)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
+        # Whatever a trial raises is a result (see TrialWorker.step), so this is a lost process.
+        self._engine.lost(trial.trial_id, str(trial.get_error() or "its process died").strip().splitlines()[-1])
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        """A trial that never started is still WAITING or RUNNING in the ledger, and is taken up again from there."""
+
+
+class _Ender(tune.Stopper):  # type: ignore[misc]
+    """Tune asks it whether all should end."""
+
+    def __init__(self, engine: _Engine) -> None:
+        self._engine = engine
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
+        return False
+
+    def stop_all(self) -> bool:
+        return self._engine.failure is not None

@@ -1,0 +1,110 @@
+"""Where sweeps live: the home directory, and in it a directory a sweep."""
+
+import os
+import re
+from pathlib import Path
+
+from mt_sweeps import yaml_file
+from mt_sweeps.errors import InputError
+from mt_sweeps.explain import nearest
+from mt_sweeps.spec import PLAIN_NAME, Arm, SweepSpec
+from trainers.files import CHECKPOINT
+
+RESERVED = {"artifacts", "trained"}
+
+
+class SweepDirectory:
+    """The files of one sweep. What is not here or in the ledger in it does not exist."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+        self.spec = path / "spec.yaml"
+        self.environment = path / "environment.json"
+        self.ledger = path / "ledger.db"
+        self.lock = path / "driver.lock"
+        self.best = path / "best.yaml"
+
+    def trial(self, arm: Arm, number: int) -> Path:
+        """The directory of a trial; those of the search arm are plain numbers."""
+        return self.path / "trials" / (f"{number:04d}" if arm == "search" else f"{arm}-{number:04d}")
+
+    def attempt(self, arm: Arm, number: int, attempt: int) -> Path:
+        """The directory of one attempt at a trial: an attempt that was given up cannot write into the next."""
+        return self.trial(arm, number) / f"attempt-{attempt}"
+
+    def last_checkpoint(self, arm: Arm, number: int, before: int) -> Path | None:
+        """The directory of the latest attempt before number `before` that left a checkpoint, if any did."""
+        for attempt in range(before - 1, 0, -1):
+            if (self.attempt(arm, number, attempt) / CHECKPOINT).exists():
+                return self.attempt(arm, number, attempt)
+        return None
+
+    def drop_checkpoints(self, arm: Arm, number: int) -> None:
+        """The full training state is kept only while a trial is unfinished."""
+        for file in self.trial(arm, number).glob(f"attempt-*/{CHECKPOINT}"):
+            file.unlink(missing_ok=True)
+
+    def load_spec(self) -> SweepSpec:
+        """The specification that the sweep was started with."""
+        return SweepSpec.model_validate(yaml_file.read(self.spec))
+
+
+class Home:
+    """The home directory: `--home`, or `MT_SWEEP_HOME`, or `./sweeps`.
+
+    Args:
+        path: what was given on the command line, if anything.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = Path(path or os.environ.get("MT_SWEEP_HOME") or "sweeps").expanduser().absolute()
+        self.mlflow_db = self.path / "mlflow.db"
+        self.artifacts = self.path / "artifacts"
+        self.trained = self.path / "trained"
+
+    def sweeps(self) -> list[SweepDirectory]:
+        """All sweeps, the newest last."""
+        found = [SweepDirectory(file.parent) for file in self.path.glob("*/spec.yaml")]
+        return sorted(found, key=lambda sweep: sweep.spec.stat().st_mtime)
+
+    def sweep(self, name: str | None) -> SweepDirectory:
+        """The sweep of that name; without one, the newest.
+
+        Raises:
+            InputError: there is none.
+        """
+        sweeps = self.sweeps()
+        if not sweeps:
+            raise InputError(f"{self.path}: holds no sweeps; start one with `mt-sweep run FILE`, or name --home DIR")
+        if name is None:
+            return sweeps[-1]
+        for sweep in sweeps:
+            if sweep.name == name:
+                return sweep
+        raise InputError(f"{name}: no such sweep in {self.path}; {nearest(name, [sweep.name for sweep in sweeps])}")
+
+    def new_sweep(self, name: str | None, from_file: str) -> SweepDirectory:
+        """A name for a new sweep; its directory is not made yet.
+
+        Args:
+            name: asked for on the command line, if any; it must be free.
+            from_file: the name in the file; `-2`, `-3`, ... is added until it is free.
+
+        Raises:
+            InputError: the name asked for is taken or no plain name.
+        """
+        if name is not None:
+            if not re.match(PLAIN_NAME, name) or name in RESERVED:
+                raise InputError(f"--name {name}: is no plain name, or reserved; use letters, digits, '.', '_' and '-'")
+            if (self.path / name).exists():
+                raise InputError(
+                    f"--name {name}: there is a sweep of this name in {self.path}; go on with it by "
+                    f"`mt-sweep resume {name}`, or choose another name"
+                )
+            return SweepDirectory(self.path / name)
+        number, free = 1, from_file
+        while (self.path / free).exists() or free in RESERVED:
+            number += 1
+            free = f"{from_file}-{number}"
+        return SweepDirectory(self.path / free)

@@ -1,0 +1,48 @@
+"""The metric records of a trial: a line an evaluation, durable before the driver hears of it.
+
+The ledger and MLflow can both be rebuilt from them.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainers.report import Report
+
+if TYPE_CHECKING:
+    from trainers import Trainer
+
+FILE = "records.jsonl"
+
+
+def recorded(trainer: "Trainer", directory: Path) -> Iterator[Report]:
+    """Train to the end, each report durably recorded before it is yielded.
+
+    A crash may fall between a checkpoint and its record, so a resumed run tells its last report again.
+    """
+    last = max((report.step for report in read(directory)), default=0)
+    for reports in (trainer.history[-1:], trainer.run()):
+        for report in reports:
+            if report.step > last:
+                append(directory, report)
+            yield report
+
+
+def append(directory: Path, report: Report) -> None:
+    """Add one record; it is on the disk when this returns."""
+    with (directory / FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(report)) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(directory: Path) -> list[Report]:
+    """All whole records, in the order of their steps; a last line that was cut off by a crash is left out."""
+    file = directory / FILE
+    if not file.exists():
+        return []
+    lines = file.read_text(encoding="utf-8").split("\n")[:-1]  # what follows the last newline is not whole
+    return [Report(**json.loads(line)) for line in lines if line.strip()]

@@ -1,0 +1,248 @@
+"""SweepSpec: the search-space file, validated whole and on any machine. Knows no data, no GPU and no ledger."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from mt_sweeps import explain, yaml_file
+from mt_sweeps.errors import InputError
+from mt_sweeps.space import Branch, Space, Value, Values
+from trainers.config import CONSISTENCY_ONLY, Settings, TrainerConfig
+
+PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+Arm = Literal["search", "supervised"]
+
+
+class Sampler(Settings):
+    """How the next values are chosen."""
+
+    name: Literal["tpe", "random"] = "tpe"
+    seed: int = Field(0, ge=0)
+
+
+class Pruner(Settings):
+    """Which trials are ended early."""
+
+    name: Literal["asha", "none"] = "asha"
+    reduction_factor: int = Field(3, ge=2, le=10, description="one in so many goes on at a rung")
+
+
+class Objective(Settings):
+    """What is best: the last evaluation of a trial, not its luckiest."""
+
+    metric: Literal["validation.teacher_error", "validation.student_error"] = "validation.teacher_error"
+    direction: Literal["minimize"] = "minimize"
+
+
+class Resources(Settings):
+    """What one trial takes, and how many run at once."""
+
+    gpus_per_trial: float | Literal["auto"] = Field("auto", description="auto: one where there is one, else none")
+    cpus_per_trial: int | Literal["auto"] = Field("auto", description="auto: one core; with GPUs, a fair share")
+    max_concurrent: int | Literal["auto"] = Field("auto", description="auto: as many as the resources hold")
+
+    @model_validator(mode="after")
+    def _are_amounts(self) -> "Resources":
+        gpus = self.gpus_per_trial
+        if gpus != "auto" and not (0 <= gpus <= 1 or gpus == int(gpus) > 0):
+            raise ValueError(f"gpus_per_trial ({gpus}) must be auto, 0, a fraction below 1, or a whole number")
+        for name in ("cpus_per_trial", "max_concurrent"):
+            if getattr(self, name) != "auto" and getattr(self, name) < 1:
+                raise ValueError(f"{name} ({getattr(self, name)}) must be auto or at least 1")
+        return self
+
+
+class Budget(Settings):
+    """When to start no more trials, over all arms."""
+
+    hours: float | None = Field(None, gt=0, description="since the sweep began, pauses left out")
+    gpu_hours: float | None = Field(None, gt=0, description="GPUs a trial times its hours, summed over the trials")
+
+
+class Finalists(Settings):
+    """What the best are to be compared with."""
+
+    top: int = Field(3, ge=1)
+    seeds: int = Field(5, ge=2)
+    baselines: list[Literal["supervised", "published"]] = Field(default=["supervised", "published"])
+
+
+class Tracking(Settings):
+    """Where the window is."""
+
+    uri: str | None = Field(None, description="of an MLflow server; none: embedded, in the home directory")
+    experiment: str = Field("mt-sweeps", min_length=1)
+
+    @field_validator("uri")
+    @classmethod
+    def _holds_no_secret(cls, uri: str | None) -> str | None:
+        if uri is not None and "@" in uri.split("://")[-1].split("/")[0]:
+            raise ValueError(
+                "holds credentials; take them out and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD "
+                "in the environment"
+            )
+        return uri
+
+
+class SweepSpec(Settings):
+    """A search-space file."""
+
+    name: str = Field(pattern=PLAIN_NAME)
+    trainer: dict[str, Any]
+    search_space: dict[str, list[Branch]] = Field(min_length=1)
+    sampler: Sampler = Sampler()
+    pruner: Pruner = Pruner()
+    trials: int = Field(ge=1, description="of the search arm; failed ones count, lost ones do not")
+    points: list[Values] = Field(default=[])
+    objective: Objective = Objective()
+    resources: Resources = Resources()
+    budget: Budget = Budget()
+    finalists: Finalists = Finalists()
+    tracking: Tracking = Tracking()
+
+    @field_validator("search_space", mode="before")
+    @classmethod
+    def _a_key_may_have_one_branch(cls, entries: Any) -> Any:
+        if not isinstance(entries, dict):
+            return entries
+        return {key: [entry] if isinstance(entry, dict) else entry for key, entry in entries.items()}
+
+    def arms(self) -> list[Arm]:
+        """The studies of this sweep, in the order in which they are run."""
+        return ["search", "supervised"] if "supervised" in self.finalists.baselines else ["search"]
+
+    def space(self, arm: Arm = "search") -> Space:
+        """What an arm searches: for the supervised baseline, the keys that concern it."""
+        space = Space(self.search_space)
+        return space if arm == "search" else space.without(CONSISTENCY_ONLY)
+
+    def trials_of(self, arm: Arm) -> int:
+        """The same tuning budget for every arm; one trial where there is nothing to tune."""
+        return self.trials if self.space(arm).entries else 1
+
+    def config(self, values: Values, arm: Arm = "search") -> TrainerConfig:
+        """The configuration of a trial with these values.
+
+        Raises:
+            pydantic.ValidationError: the values and the fixed settings do not go together.
+        """
+        return TrainerConfig.model_validate(self._trainer_with(values, arm))
+
+    def _trainer_with(self, values: Values, arm: Arm) -> dict[str, Any]:
+        merged = {key: dict(value) if isinstance(value, dict) else value for key, value in self.trainer.items()}
+        for key, value in values.items():
+            *groups, last = key.split(".")
+            inner = merged
+            for group in groups:
+                inner = inner.setdefault(group, {})
+            inner[last] = value
+        if arm == "supervised":
+            merged["method"] = "supervised"
+        return merged
+
+
+def load(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:
+    """Read and validate a search-space file.
+
+    Args:
+        path: of the YAML file.
+        overrides: `key=value`, applied before validation; the key is a path into the file.
+
+    Raises:
+        InputError: with everything that is wrong, a line each.
+    """
+    data = yaml_file.read(path)
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: must be a mapping with the keys {', '.join(SweepSpec.model_fields)}")
+    for override in overrides:
+        _override(data, override)
+    try:
+        spec = SweepSpec.model_validate(data)
+    except ValidationError as error:
+        raise InputError(
+            *(f"{path}: {_dotted(where)}: {what}" for where, what in explain.problems(error, SweepSpec, data))
+        ) from None
+    found = _problems(spec)
+    if found:
+        raise InputError(*(f"{path}: {problem}" for problem in found))
+    return spec
+
+
+def _problems(spec: SweepSpec) -> list[str]:
+    """What only shows when the parts of a file are seen together."""
+    known = explain.dotted_keys(TrainerConfig)
+    unknown = [key for key in spec.search_space if key not in known]
+    if unknown:
+        return [f"search_space.{key}: unknown key; {explain.nearest(key, known)}" for key in unknown]
+    try:
+        space = spec.space()
+    except ValueError as error:
+        return [f"search_space.{error}"]
+    found = []
+    if len(spec.points) > spec.trials:
+        found.append(f"points: has {len(spec.points)} entries and trials is {spec.trials}; raise trials or remove some")
+    for i, point in enumerate(spec.points):
+        try:
+            space.internal(point)
+        except ValueError as error:
+            found.append(f"points.{i}: {error}")
+    for arm in spec.arms():
+        for values in spec.space(arm).corners():
+            for problem in _config_problems(spec, values, arm):
+                if problem not in found:
+                    found.append(problem)
+    return found
+
+
+def _config_problems(spec: SweepSpec, values: Values, arm: Arm) -> list[str]:
+    try:
+        spec.config(values, arm)
+    except ValidationError as error:
+        data = spec._trainer_with(values, arm)
+        lines = []
+        for path, what in explain.problems(error, TrainerConfig, data):
+            key = _dotted(path)
+            place = "search_space" if key in values else "trainer"
+            lines.append(f"{place}.{key}: {what}" if key else f"{place}: {what}")
+        return lines
+    return []
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    """Apply `--set path=value`: at each level the longest matching key wins, since keys may hold dots."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise InputError(f"--set {override}: write key=value, the key a path into the file (trainer.steps=100)")
+    value = yaml_file.parse(text, f"--set {path}")
+    here: Any = data
+    rest = path
+    while True:
+        if isinstance(here, list):
+            index, _, rest = rest.partition(".")
+            if not index.isdigit() or int(index) >= len(here):
+                raise InputError(f"--set {path}: {index!r} is no place in a list of {len(here)}")
+            if not rest:
+                here[int(index)] = value
+                return
+            here = here[int(index)]
+            continue
+        if not isinstance(here, dict):
+            raise InputError(f"--set {path}: there is nothing below {path.removesuffix('.' + rest)}, which is {here!r}")
+        matching = [key for key in here if rest == key or rest.startswith(f"{key}.")]
+        key = max(matching, key=len) if matching else None
+        if key is None and here is not data.get("search_space"):
+            key, _, beyond = rest.partition(".")  # a key that the file does not have yet
+            if beyond:
+                here[key] = {}
+        if key is None or rest == key:
+            here[rest] = value
+            return
+        here, rest = here[key], rest[len(key) + 1 :]
+
+
+def _dotted(path: explain.KeyPath) -> str:
+    return ".".join(map(str, path))
+
+
+__all__ = ["Arm", "Objective", "SweepSpec", "Value", "Values", "load"]

@@ -1,0 +1,103 @@
+"""How a sweep stands, read from its ledger: for `status`, `list`, `best` and `export`."""
+
+import json
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from mt_sweeps import export
+from mt_sweeps.console import duration, error_text, values_text
+from mt_sweeps.errors import InputError
+from mt_sweeps.home import SweepDirectory
+from mt_sweeps.study import Ledger, Trial
+
+STATES = ("waiting", "running", "complete", "pruned", "failed")
+
+
+def status(directory: SweepDirectory) -> dict[str, Any]:
+    """The sweep as `status --json` shows it.
+
+    Returns:
+        `name`; `state`: running, finished, or interrupted (no process drives it and trials are left); `arms`: trials by
+        state; `best`: trial, error, standard error and values, or null; `seconds` that drivers worked.
+    """
+    spec = directory.load_spec()
+    ledger = Ledger(directory.ledger, spec)
+    arms: dict[str, dict[str, int]] = {}
+    for arm in spec.arms():
+        trials = ledger.trials(arm)
+        counts = {state: sum(trial.state == state for trial in trials) for state in STATES}
+        counts["waiting"] += spec.trials_of(arm) - len(trials)
+        arms[arm] = {"total": spec.trials_of(arm), **counts}
+    unfinished = sum(counts["waiting"] + counts["running"] for counts in arms.values())
+    found = ledger.best()
+    return {
+        "name": directory.name,
+        "state": "running" if _is_driven(directory) else "interrupted" if unfinished else "finished",
+        "arms": arms,
+        "best": _best(found, spec.objective.metric) if found else None,
+        "seconds": ledger.active_seconds,
+    }
+
+
+def best_of(directory: SweepDirectory) -> export.BestFile:
+    """The best-hyper-parameters file of a sweep, as it stands now.
+
+    Raises:
+        InputError: no trial has completed.
+    """
+    spec = directory.load_spec()
+    found = Ledger(directory.ledger, spec).best()
+    if found is None:
+        raise InputError(f"{directory.name}: no trial has completed yet; see `mt-sweep status {directory.name}`")
+    return export.best_file(spec, found, json.loads(directory.environment.read_text()))
+
+
+def status_text(row: dict[str, Any]) -> str:
+    """For people."""
+    lines = [f"{row['name']}: {row['state']}, {duration(row['seconds'])} of work"]
+    for arm, counts in row["arms"].items():
+        told = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+        lines.append(f"  {arm:10} {counts['total']} trials: {told}")
+    if row["best"]:
+        best = row["best"]
+        lines.append(f"  best       trial {best['trial']}: {error_text((best['error'], best['standard_error']))}")
+        lines.append(f"             {values_text(best['values'])}")
+    if row["state"] == "interrupted":
+        lines.append(f"  go on with: mt-sweep resume {row['name']}")
+    return "\n".join(lines)
+
+
+def list_text(rows: list[dict[str, Any]]) -> str:
+    """For people: a line a sweep."""
+    if not rows:
+        return "no sweeps yet; start one with: mt-sweep run search_spaces/digits.yaml"
+    width = max(len(row["name"]) for row in rows)
+    lines = []
+    for row in rows:
+        search = row["arms"]["search"]
+        done = search["complete"] + search["pruned"] + search["failed"]
+        best = row["best"]
+        told = f"best {error_text((best['error'], best['standard_error']))}" if best else ""
+        lines.append(f"{row['name']:{width}}  {row['state']:11}  {done}/{search['total']} trials  {told}")
+    return "\n".join(lines)
+
+
+def _best(trial: Trial, metric: str) -> dict[str, Any]:
+    error, standard_error = trial.error(metric) or (None, None)
+    return {
+        "trial": trial.number,
+        "metric": metric,
+        "error": error,
+        "standard_error": standard_error,
+        "values": trial.values,
+    }
+
+
+def _is_driven(directory: SweepDirectory) -> bool:
+    lock = FileLock(directory.lock, blocking=False)
+    try:
+        with lock:
+            return False
+    except Timeout:
+        return True

@@ -1,0 +1,280 @@
+"""The life of a sweep, step by step: the one place that knows the order.
+
+1. The file is validated whole (`spec.load`). 2. The machine is checked: name, data, disk, Ray and its GPUs. 3. The
+forecast is printed. 4. The sweep's directory gets the resolved file and the environment. 5. The ledger is opened and
+what a dead driver left running waits again. 6. The driver runs all arms. 7. The window is completed. 8. The best
+configuration is written and the summary printed.
+"""
+
+import importlib.metadata
+import json
+import platform
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from mt_sweeps import cluster, export, yaml_file
+from mt_sweeps import spec as specs
+from mt_sweeps.cluster import Share
+from mt_sweeps.console import Board, duration, error_text, values_text
+from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.forecast import Forecast, forecast
+from mt_sweeps.home import Home, SweepDirectory
+from mt_sweeps.spec import SweepSpec
+from mt_sweeps.study import Ledger, Trial
+from trainers.data.cache import fingerprint, prepare
+from trainers.data.sources import check_source
+from trainers.errors import DataError
+from trainers.files import write_atomically
+
+WINDOW_SECONDS = 60  # that the end of a sweep waits for MLflow
+
+
+def run(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], trials: int | None) -> None:
+    """Start a new sweep and carry it to its end.
+
+    Args:
+        file: the search-space file.
+        home: where the sweep will live.
+        name: of the sweep; none: that of the file, made unique.
+        overrides: `key=value` into the file.
+        trials: overrides the file's number of trials.
+
+    Raises:
+        InputError: the file or the machine cannot do it; nothing has started.
+        SweepError: it ended without a result.
+    """
+    spec = specs.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
+    directory = home.new_sweep(name, spec.name)
+    spec = spec.model_copy(update={"name": directory.name})
+    data = _check_data(file, spec)
+    _check_writable(home)
+    with _ray(spec) as share:
+        planned = forecast(spec, share.concurrent)
+        _check_disk(home, planned)
+        directory.path.mkdir(parents=True)
+        _describe(directory, spec, data)
+        print(_forecast_text(spec, planned, share, directory), flush=True)
+        _carry_on(home, directory, spec, share)
+
+
+def resume(home: Home, name: str | None) -> None:
+    """Go on with a sweep whose driver is gone, from each trial's last checkpoint.
+
+    Raises:
+        InputError: there is no such sweep, or it has a living driver.
+        SweepError: it ended without a result.
+    """
+    directory = home.sweep(name)
+    spec = directory.load_spec()
+    _check_data(directory.spec, spec)
+    with _ray(spec) as share:
+        print(f"{spec.name} goes on where it was", flush=True)
+        _carry_on(home, directory, spec, share)
+
+
+def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Share) -> None:
+    from mt_sweeps import driver
+    from mt_sweeps.tracking import BackgroundWriter, SweepWindow
+
+    with _only_driver(directory):
+        ledger = Ledger(directory.ledger, spec)
+        for trial in ledger.all_trials():
+            if trial.state == "running":
+                ledger.requeue(trial)
+        window = SweepWindow(home, directory, spec)
+        writer = BackgroundWriter(window.catch_up)
+        status = "FAILED"
+        try:
+            # MLflow takes seconds to load: it waits until the workers are at work.
+            with Board(spec, ledger.all_trials(), share.concurrent, on_first_report=writer.start) as board:
+                out_of_budget = driver.run(ledger, directory, share, board)
+            best = ledger.best()
+            if best is None:
+                raise SweepError(
+                    f"no trial completed; see {directory.path / 'trials'} and `mt-sweep status {spec.name}`"
+                )
+            environment = json.loads(directory.environment.read_text())
+            write_atomically(directory.best, export.text(export.best_file(spec, best, environment)))
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            print(f"\ninterrupted; go on with: mt-sweep resume {spec.name}{_home_option(home)}", flush=True)
+            raise
+        finally:
+            summary = summary_text(spec, ledger, home)
+            _complete_window(
+                writer, lambda: window.finish(status, summary), 5 if status == "KILLED" else WINDOW_SECONDS
+            )
+    if out_of_budget:
+        print("\nthe budget is spent: no more trials were started")
+    print(f"\n{summary}", flush=True)
+
+
+def summary_text(spec: SweepSpec, ledger: Ledger, home: Home) -> str:
+    """How a sweep stands or ended: counts, the best, the baseline beside it, and what to type next."""
+    trials = ledger.all_trials()
+    searched = [trial for trial in trials if trial.arm == "search"]
+    counts = ", ".join(
+        f"{sum(trial.state == state for trial in searched)} {state}"
+        for state in ("complete", "pruned", "failed", "running", "waiting")
+        if any(trial.state == state for trial in searched)
+    )
+    lines = [f"{spec.name}: {len(searched)} trials in {duration(ledger.active_seconds)}: {counts or 'none asked for'}"]
+    metric = spec.objective.metric
+    network = "student" if "student" in metric else "teacher"
+    images = spec.config(spec.space().corners()[0]).dataset.validation
+    best = ledger.best()
+    if best is not None:
+        lines += [
+            "",
+            f"best       trial {best.number}: validation error of the {network} {error_text(best.error(metric))}"
+            f" (standard error, {images} images)",
+            f"           {values_text(best.values)}",
+        ]
+    baseline = _best_of([trial for trial in trials if trial.arm == "supervised"], metric)
+    if baseline is not None:
+        lines += [
+            f"supervised {error_text(baseline.error(metric))}: the same network and steps without the unlabeled images",
+            "           (no claim: one run each, on the images that chose the best)",
+        ]
+    reasons = sorted({trial.reason for trial in trials if trial.state == "failed"})
+    for reason in reasons:
+        failed = [trial for trial in trials if trial.reason == reason]
+        lines.append(f"failed     {len(failed)} with {reason}: {failed[0].message.splitlines()[0]}")
+    if best is not None:
+        option = _home_option(home)
+        lines += [
+            "",
+            f"dashboard  mt-sweep dashboard{option}" + (f"  ({spec.tracking.uri})" if spec.tracking.uri else ""),
+            f"next       mt-sweep export {spec.name} -o best.yaml{option}",
+            f"           mt-sweep train best.yaml{option}",
+        ]
+    return "\n".join(lines)
+
+
+def _best_of(trials: list[Trial], metric: str) -> Trial | None:
+    complete = [trial for trial in trials if trial.state == "complete"]
+    return min(complete, key=lambda trial: trial.error(metric) or (1.0, 0.0), default=None)
+
+
+def _check_data(file: Path, spec: SweepSpec) -> str:
+    """Make the data set ready on this machine; its fingerprint."""
+    config = spec.config(spec.space().corners()[0])
+    try:
+        check_source(config.dataset)
+        prepared = prepare(config.dataset, _decoding())
+    except DataError as error:
+        raise InputError(f"{file}: trainer.{error}") from None
+    return fingerprint(prepared)
+
+
+def _decoding() -> Callable[[int, int], None]:
+    told = 0.0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > 2 or done == total:
+            told = time.monotonic()
+            print(f"decoding images, once for this machine: {done:,} of {total:,}", flush=True)
+
+    return progress
+
+
+def _check_writable(home: Home) -> None:
+    try:
+        home.path.mkdir(parents=True, exist_ok=True)
+        probe = home.path / f".write-{uuid.uuid4().hex}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{home.path}: cannot be written: {error.strerror}; choose another with --home DIR") from None
+
+
+def _check_disk(home: Home, planned: Forecast) -> None:
+    free = shutil.disk_usage(home.path).free
+    if free < planned.disk_bytes:
+        raise InputError(
+            f"{home.path}: the sweep needs about {planned.disk_bytes / 1e6:,.0f} MB of disk and {free / 1e6:,.0f} MB "
+            "are free; make room, choose another disk with --home DIR, or lower trials"
+        )
+
+
+def _describe(directory: SweepDirectory, spec: SweepSpec, data_fingerprint: str) -> None:
+    packages = ("mt-sweeps", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "pydantic", "scikit-learn")
+    environment: dict[str, Any] = {
+        "id": uuid.uuid4().hex,
+        "started": time.time(),
+        "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
+        "platform": platform.platform(),
+        "seeds": {
+            "sampler": spec.sampler.seed,
+            "trainer": spec.trainer.get("seed", 0),
+            "split": spec.trainer["dataset"].get("split_seed", 0),
+        },
+        "data_fingerprint": data_fingerprint,
+    }
+    write_atomically(directory.environment, json.dumps(environment, indent=2) + "\n")
+    write_atomically(directory.spec, yaml_file.dump(spec.model_dump(exclude_none=True)))
+
+
+def _forecast_text(spec: SweepSpec, planned: Forecast, share: Share, directory: SweepDirectory) -> str:
+    config = spec.config(spec.space().corners()[0])
+    arms = ", ".join(f"{count} {arm}" for arm, count in planned.trials.items())
+    device = f"{share.gpus:g} GPU" if share.gpus else f"{share.cpus} core" + "s" * (share.cpus > 1)
+    rungs = f"at steps {', '.join(map(str, planned.rungs))}" if planned.rungs else "nowhere"
+    lines = [
+        f"{spec.name}: {config.dataset.name}, {config.dataset.labels} labels, {config.model.name}",
+        f"  trials    {arms}; {share.concurrent} at once, {device} each",
+        f"  steps     {planned.steps:,} at the most; trials are ranked and ended {rungs}",
+        f"  disk      about {planned.disk_bytes / 1e6:,.0f} MB in {directory.path}",
+        "  time      told when the first trial has reported",
+    ]
+    if "published" in spec.finalists.baselines:
+        lines.append("  note      this version does not run the published baseline, nor replicate the finalists")
+    return "\n".join(lines)
+
+
+def _complete_window(writer: Any, finish: Callable[[], None], seconds: float) -> None:
+    from mt_sweeps.tracking import BackgroundWriter
+
+    last = BackgroundWriter(finish, every=1.0)
+    if writer.stop(seconds):
+        last.start()
+        last.stop(seconds)
+    trouble = writer.trouble or last.trouble
+    if trouble:
+        print(f"\nMLflow is not up to date: {trouble}", flush=True)
+
+
+@contextmanager
+def _ray(spec: SweepSpec) -> Iterator[Share]:
+    found = cluster.start()
+    try:
+        yield cluster.share(spec.resources, found)
+    finally:
+        cluster.stop()
+
+
+@contextmanager
+def _only_driver(directory: SweepDirectory) -> Iterator[None]:
+    # A lock of the kernel: it is gone with the process that holds it, however that ends.
+    lock = FileLock(directory.lock, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{directory.name}: another process is driving this sweep; wait for it or end it") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _home_option(home: Home) -> str:
+    return "" if home.path == Home().path else f" --home {home.path}"

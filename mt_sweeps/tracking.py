@@ -1,0 +1,239 @@
+"""The window: MLflow shows what the ledger and the records say. A projection: it can be made again at any time.
+
+A background thread brings it up to date, so that it cannot stop, slow or lose a sweep. Everything is sent with the
+records' own time stamps, so that sending twice changes nothing.
+"""
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from mt_sweeps import records
+from mt_sweeps.home import Home, SweepDirectory
+from mt_sweeps.spec import SweepSpec, Tracking
+from mt_sweeps.study import Ledger, Trial
+from trainers.files import BEST_MODEL
+from trainers.report import Report
+
+# Set before MLflow is imported: an absent server must not hold a call for minutes, and nobody is told that we run.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+
+
+class Client:
+    """The few calls to MLflow that we make, on the embedded store or a server.
+
+    Args:
+        home: holds the embedded store.
+        tracking: where the window is, and the experiment's name.
+    """
+
+    def __init__(self, home: Home, tracking: Tracking) -> None:
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        import mlflow
+
+        for noisy in ("alembic", "mlflow"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
+
+        self._entities = mlflow.entities
+        embedded = tracking.uri is None
+        if embedded:
+            home.path.mkdir(parents=True, exist_ok=True)
+        # Processes that first touch one SQLite file race in its migration.
+        with FileLock(home.path / "mlflow.lock") if embedded else threading.Lock():
+            self._mlflow = mlflow.MlflowClient(embedded_uri(home) if embedded else tracking.uri)
+            experiment = self._mlflow.get_experiment_by_name(tracking.experiment)
+            if experiment is not None:
+                self.experiment = experiment.experiment_id
+            else:
+                self.experiment = self._mlflow.create_experiment(
+                    tracking.experiment, artifact_location=home.artifacts.as_uri() if embedded else None
+                )
+
+    def run(self, tags: dict[str, str], name: str, start: float | None = None) -> str:
+        """The id of the run with these tags, made if there is none."""
+        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        found = self._mlflow.search_runs([self.experiment], query, max_results=1)
+        if found:
+            return str(found[0].info.run_id)
+        started = int(start * 1000) if start else None
+        return str(self._mlflow.create_run(self.experiment, started, tags, name).info.run_id)
+
+    def send(
+        self,
+        run: str,
+        reports: Iterable[Report] = (),
+        params: dict[str, Any] | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> None:
+        """Send metrics, parameters and tags, in batches that MLflow takes."""
+        metrics = [
+            self._entities.Metric(name, value, int(report.time * 1000), report.step)
+            for report in reports
+            for name, value in report.metrics.items()
+        ]
+        of_params = [self._entities.Param(key, str(value)) for key, value in (params or {}).items()]
+        of_tags = [self._entities.RunTag(key, value[:5000]) for key, value in (tags or {}).items()]
+        for start in range(0, max(1, len(metrics)), 800):
+            self._mlflow.log_batch(run, metrics[start : start + 800], of_params, of_tags)
+            of_params, of_tags = [], []
+
+    def send_file(self, run: str, file: Path, folder: str | None = None) -> None:
+        """Store a file with the run."""
+        self._mlflow.log_artifact(run, str(file), folder)
+
+    def end(self, run: str, status: str, when: float | None = None) -> None:
+        """Set the run's status; RUNNING takes it up again."""
+        if status == "RUNNING":
+            self._mlflow.update_run(run, status)
+        else:
+            self._mlflow.set_terminated(run, status, int(when * 1000) if when else None)
+
+
+class SweepWindow:
+    """One sweep in MLflow: a parent run, and a child run a trial.
+
+    Args:
+        home: holds the embedded store.
+        directory: of the sweep.
+        spec: of the sweep.
+    """
+
+    def __init__(self, home: Home, directory: SweepDirectory, spec: SweepSpec) -> None:
+        self._home = home
+        self._directory = directory
+        self._spec = spec
+        self._client: Client | None = None
+        self._ledger: Ledger | None = None
+        self._parent = ""
+        self._children: dict[tuple[str, int], str] = {}
+        self._sent: dict[tuple[str, int], float] = {}
+        self._closed: set[tuple[str, int]] = set()
+        self._best: tuple[int, int] | None = None
+
+    def catch_up(self) -> None:
+        """Send what is new since the last time; after a failure, simply call it again."""
+        if self._client is None:
+            client = Client(self._home, self._spec.tracking)
+            environment = json.loads(self._directory.environment.read_text())
+            self._parent = client.run({"mt.sweep": environment["id"]}, self._directory.name)
+            client.end(self._parent, "RUNNING")
+            for file in (self._directory.spec, self._directory.environment):
+                client.send_file(self._parent, file)
+            self._ledger = Ledger(self._directory.ledger, self._spec)
+            self._client = client
+        assert self._ledger is not None
+        for trial in self._ledger.all_trials():
+            if trial.state != "waiting" or trial.attempt:
+                self._show(self._client, trial)
+        self._show_best(self._client, self._ledger)
+
+    def finish(self, status: str, summary: str) -> None:
+        """The sweep has ended: its description, its winning parameters, its status."""
+        self.catch_up()
+        assert self._client is not None and self._ledger is not None
+        best = self._ledger.best()
+        tags = {"mt.state": status, "mlflow.note.content": f"```\n{summary}\n```"}
+        if best is not None and status == "FINISHED":
+            self._client.send(self._parent, params=best.values, tags={**tags, "mt.best": str(best.number)})
+            if self._directory.best.exists():
+                self._client.send_file(self._parent, self._directory.best)
+        else:
+            self._client.send(self._parent, tags=tags)
+        self._client.end(self._parent, status)
+
+    def _show(self, client: Client, trial: Trial) -> None:
+        place = (trial.arm, trial.number)
+        if place in self._closed:
+            return
+        directory = self._directory.attempt(trial.arm, trial.number, trial.attempt)
+        reports = records.read(directory)
+        if place not in self._children:
+            name = f"trial-{trial.number:04d}" if trial.arm == "search" else f"{trial.arm}-{trial.number:04d}"
+            tags = {"mlflow.parentRunId": self._parent, "mt.arm": trial.arm, "mt.trial": str(trial.number)}
+            run = client.run(tags, name)
+            client.send(run, params=trial.values)
+            self._children[place] = run
+        run = self._children[place]
+        new = [report for report in reports if report.step > self._sent.get(place, 0)]
+        state = {"mt.state": trial.state, "mt.attempt": str(trial.attempt)}
+        if trial.reason:
+            state |= {"mt.reason": trial.reason, "mt.message": trial.message}
+        if new or trial.finished:
+            client.send(run, new, tags=state)
+            self._sent[place] = max([report.step for report in new], default=self._sent.get(place, 0))
+        if trial.finished:
+            network = "student" if trial.arm == "supervised" else "teacher"
+            if (directory / BEST_MODEL).exists():
+                client.send_file(run, directory / BEST_MODEL, network)
+            client.end(run, _STATUS[trial.state], trial.last.time if trial.last else None)
+            for file in self._directory.trial(trial.arm, trial.number).glob(f"attempt-*/{BEST_MODEL}"):
+                file.unlink()  # kept once: in the window
+            self._closed.add(place)
+
+    def _show_best(self, client: Client, ledger: Ledger) -> None:
+        """The best so far on the parent, as a curve over completed trials: the runs table shows only parents."""
+        complete = [trial for trial in ledger.trials("search") if trial.state == "complete" and trial.last is not None]
+        best = ledger.best()
+        if best is None or best.last is None or self._best == (len(complete), best.number):
+            return
+        metric: str = self._spec.objective.metric
+        newest = max(trial.last.time for trial in complete if trial.last)
+        shown = {metric: best.last.metrics[metric]}
+        client.send(self._parent, [Report(len(complete), newest, shown)], tags={"mt.best": str(best.number)})
+        self._best = (len(complete), best.number)
+
+
+class BackgroundWriter:
+    """Calls something every few seconds in a thread of its own, whatever becomes of the calls.
+
+    Args:
+        catch_up: brings the window up to date.
+        every: seconds between calls.
+    """
+
+    def __init__(self, catch_up: Callable[[], None], every: float = 3.0) -> None:
+        self.trouble = ""
+        self._catch_up = catch_up
+        self._every = every
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="window", daemon=True)
+
+    def start(self) -> None:
+        """Begin; the first call is made at once."""
+        self._thread.start()
+
+    def stop(self, seconds: float) -> bool:
+        """No more calls; whether the one under way ended within so many seconds."""
+        self._ending.set()
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        while not self._ending.is_set():
+            try:
+                self._catch_up()
+                self.trouble = ""
+            except Exception as error:  # the window may not stop the sweep
+                self.trouble = f"{type(error).__name__}: {error}".splitlines()[0]
+            self._ending.wait(self._every)
+
+
+def embedded_uri(home: Home) -> str:
+    """The address of the home directory's own MLflow store."""
+    return f"sqlite:///{home.mlflow_db}"

@@ -1,0 +1,104 @@
+"""What runs inside a trial worker: a configuration in, reports and checkpoints out.
+
+Ray reuses the process for one trial after another, so that torch is imported once.
+"""
+
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Trainable
+
+from mt_sweeps import records
+from trainers.config import TrainerConfig
+from trainers.files import BEST_MODEL, CHECKPOINT, write_atomically
+from trainers.report import Report
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a trial cannot give a result: `reason` is one word for the ledger, `message` a sentence."""
+
+    reason: str
+    message: str
+
+
+class Attempt:
+    """One try at a trial, in a directory of its own.
+
+    Args:
+        config: of the training run.
+        directory: for checkpoints, records and the best model.
+        previous: the directory of an earlier try, whose checkpoint this one goes on from.
+        threads: that torch may use.
+    """
+
+    def __init__(self, config: TrainerConfig, directory: Path, previous: Path | None, threads: int) -> None:
+        import torch
+
+        from trainers.mean_teacher import Trainer
+
+        torch.set_num_threads(threads)
+        directory.mkdir(parents=True, exist_ok=True)
+        for name in (records.FILE, BEST_MODEL, CHECKPOINT):  # the checkpoint last: with it the others are there
+            if previous is not None and (previous / name).exists():
+                write_atomically(directory / name, (previous / name).read_bytes())
+        self._steps = config.steps
+        self._reports = records.recorded(Trainer(config, directory), directory)
+
+    def advance(self) -> tuple[Report, bool]:
+        """Train to the next evaluation.
+
+        Returns:
+            Its report, durably recorded, and whether it was the last one.
+        """
+        report = next(self._reports)
+        return report, report.step == self._steps
+
+
+class TrialWorker(Trainable):  # type: ignore[misc]
+    """Ray Tune's side of it. Nothing a trial does raises here: the process lives on for the next one."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """A new process."""
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """The next trial in the same process."""
+        self._assigned = new_config
+        self._attempt: Attempt | None = None
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """One evaluation: `report` and, where the trial failed, `failure`."""
+        directory = Path(self._assigned["directory"])
+        try:
+            if self._attempt is None:
+                previous = self._assigned["previous"]
+                self._attempt = Attempt(
+                    TrainerConfig.model_validate_json(self._assigned["config"]),
+                    directory,
+                    Path(previous) if previous else None,
+                    self._assigned["threads"],
+                )
+            report, done = self._attempt.advance()
+        except Exception as error:
+            self._attempt = None
+            failure = Failure(_reason(error), f"{type(error).__name__}: {error}")
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / "error.txt").write_text(traceback.format_exc())
+            return {"report": None, "failure": failure, "done": True}
+        return {"report": report, "failure": None, "done": done}
+
+
+def _reason(error: Exception) -> str:
+    import torch
+
+    from trainers.errors import TrainingError
+
+    if isinstance(error, TrainingError):
+        return error.reason
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return "out_of_memory"
+    return "error"

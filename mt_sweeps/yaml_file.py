@@ -1,0 +1,72 @@
+"""YAML files read strictly: one meaning, no surprises. YAML 1.2: `no` is a word and `1e-4` a number."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent
+
+from mt_sweeps.errors import InputError
+
+LARGEST = 1_000_000  # bytes; a search space is a page of text
+
+
+def read(path: Path) -> Any:
+    """The content of a YAML file.
+
+    Raises:
+        InputError: the file is missing, too large, not YAML, or has duplicate keys, tags, anchors or aliases.
+    """
+    try:
+        if path.stat().st_size > LARGEST:
+            raise InputError(f"{path}: larger than {LARGEST:,} bytes; this is not a file for mt-sweep")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not UTF-8 text") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, source: str) -> Any:
+    """The value of a YAML text.
+
+    Args:
+        text: one YAML document.
+        source: what to call the text in an error.
+
+    Raises:
+        InputError: as for `read`.
+    """
+    try:
+        for event in YAML(typ="safe", pure=True).parse(text):
+            line = event.start_mark.line + 1
+            if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
+                raise InputError(f"{source}: line {line}: anchors and aliases (& and *) are not allowed; write it out")
+            if getattr(event, "tag", None) and getattr(event, "implicit", None) not in (True, (True, False)):
+                raise InputError(f"{source}: line {line}: tags ({event.tag}) are not allowed; remove it")
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise InputError(f"{source}: {_told(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{source}: is not YAML: {error}") from None
+
+
+def dump(value: Any) -> str:
+    """A YAML text that `parse` reads back as the same value."""
+    out = io.StringIO()
+    writer = YAML(typ="safe", pure=True)
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.dump(value, out)
+    return out.getvalue()
+
+
+def _told(error: YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    if "duplicate key" in problem:
+        problem = problem.split(" with value")[0] + "; keep one of them"
+    return f"line {mark.line + 1}: {problem}" if mark else problem

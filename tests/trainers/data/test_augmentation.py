@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+import torch
+
+from trainers.config import Augmentation
+from trainers.data.augmentation import Views
+from trainers.data.normalization import Normalization
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+PLAIN = Normalization(torch.zeros(3), torch.ones(3))
+
+
+def views(seed: int = 0, normalization: Normalization = PLAIN, **settings) -> Views:
+    nothing = {"translate": 0, "flip": False, "noise": 0.0}
+    return Views(torch.from_numpy(IMAGES), normalization, Augmentation(**nothing | settings), seed)
+
+
+def drawn(view: Views, image: int, n: int) -> np.ndarray:
+    """float [n, height, width, channels], views of one image."""
+    return view.draw(torch.full((n,), image)).numpy().transpose(0, 2, 3, 1)
+
+
+def crops(image: np.ndarray, reach: int) -> list[bytes]:
+    padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
+    size = len(image)
+    places = range(2 * reach + 1)
+    return [padded[y : y + size, x : x + size].tobytes() for y in places for x in places]
+
+
+@pytest.mark.parametrize("reach", [1, 4, 6])
+def test_translations_are_numpys_reflected_crops_all_of_them_alike_often(reach):
+    expected = crops(IMAGES[1], reach)
+    n = 60 * len(expected)
+    found = [image.astype(np.uint8).tobytes() for image in drawn(views(translate=reach), 1, n)]
+    counts = [found.count(crop) for crop in expected]
+    assert sum(counts) == n  # so nothing else was drawn
+    assert 25 < min(counts) and max(counts) < 100  # 60 expected, standard deviation 8
+
+
+def test_an_image_is_mirrored_left_to_right_half_of_the_time():
+    found = [image.astype(np.uint8).tobytes() for image in drawn(views(flip=True), 2, 1000)]
+    plain, mirrored = found.count(IMAGES[2].tobytes()), found.count(IMAGES[2][:, ::-1].tobytes())
+    assert plain + mirrored == 1000
+    assert 420 < plain < 580  # standard deviation 16
+
+
+def test_flip_and_translation_are_drawn_independently():
+    expected = crops(IMAGES[0], 1) + crops(IMAGES[0][:, ::-1], 1)
+    found = [image.astype(np.uint8).tobytes() for image in drawn(views(flip=True, translate=1), 0, 1800)]
+    counts = [found.count(crop) for crop in expected]
+    assert sum(counts) == 1800
+    assert 50 < min(counts) and max(counts) < 160
+
+
+def test_noise_has_the_standard_deviation_asked_for_and_is_drawn_for_each_pixel():
+    noise = drawn(views(noise=0.3), 0, 2000) - IMAGES[0]
+    assert noise.std() == pytest.approx(0.3, rel=0.01)
+    assert noise.mean() == pytest.approx(0, abs=0.005)
+    np.testing.assert_allclose(noise.std(0), 0.3, rtol=0.15)  # over images
+    np.testing.assert_allclose(noise.reshape(2000, -1).std(1), 0.3, rtol=0.3)  # over the pixels of an image
+
+
+def test_without_augmentation_a_view_is_the_normalised_image():
+    mean, std = [10.0, 20.0, 30.0], [2.0, 4.0, 8.0]
+    view = views(normalization=Normalization(torch.tensor(mean), torch.tensor(std)))
+    expected = ((IMAGES[[2, 0]].astype(np.float64) - mean) / std).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(view.draw(torch.tensor([2, 0])).numpy(), expected, rtol=1e-6)
+
+
+def test_noise_is_in_units_of_normalised_pixels():
+    normalization = Normalization(torch.zeros(3), torch.full((3,), 50.0))
+    noise = drawn(views(normalization=normalization, noise=0.3), 0, 500) - IMAGES[0] / 50.0
+    assert noise.std() == pytest.approx(0.3, rel=0.02)
+
+
+ALL = {"translate": 2, "flip": True, "noise": 0.1}
+
+
+def test_views_of_one_seed_are_equal_and_of_another_seed_different():
+    indices = torch.arange(3).repeat(10)
+    first = views(5, **ALL).draw(indices)
+    assert torch.equal(views(5, **ALL).draw(indices), first)
+    other = views(6, **ALL).draw(indices)
+    assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize("settings", [ALL | {"noise": 0.0}, ALL])
+def test_views_go_on_from_a_saved_state_as_if_they_had_never_stopped(settings):
+    indices = torch.arange(3).repeat(10)
+    view = views(5, **settings)
+    view.draw(indices)
+    state = view.state_dict()
+    expected = [view.draw(indices) for _ in range(3)]
+    resumed = views(99, **settings)
+    resumed.load_state_dict(state)
+    assert all(torch.equal(resumed.draw(indices), images) for images in expected)
+
+
+def test_views_neither_follow_nor_move_torchs_global_generator():
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    first = views(5, **ALL).draw(torch.arange(3))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(1)
+    assert torch.equal(views(5, **ALL).draw(torch.arange(3)), first)
+
+
+def test_the_images_themselves_are_not_changed():
+    images = torch.from_numpy(IMAGES.copy())
+    Views(images, PLAIN, Augmentation(**ALL), 0).draw(torch.arange(3))
+    np.testing.assert_array_equal(images.numpy(), IMAGES)

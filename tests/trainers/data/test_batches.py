@@ -1,0 +1,101 @@
+import io
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from trainers.data.batches import TwoStreamBatches
+from trainers.errors import DataError
+
+LABELED, UNLABELED = np.arange(100, 107), np.arange(200, 230)
+
+
+def batches(batch_size: int = 8, labeled_per_batch: int = 3, seeds: tuple[int, int] = (1, 2), **pools):
+    pools = {"labeled": LABELED, "unlabeled": UNLABELED} | pools
+    return TwoStreamBatches(pools["labeled"], pools["unlabeled"], batch_size, labeled_per_batch, seeds)
+
+
+def draw(stream: TwoStreamBatches, n: int) -> list[list[int]]:
+    return [stream.next().tolist() for _ in range(n)]
+
+
+@pytest.mark.parametrize("labeled_per_batch", [1, 3, 7, 8])
+def test_a_batch_is_so_many_labeled_images_and_then_unlabeled_ones(labeled_per_batch):
+    for batch in draw(batches(8, labeled_per_batch), 50):
+        assert len(batch) == 8
+        assert set(batch[:labeled_per_batch]) <= set(LABELED)
+        assert set(batch[labeled_per_batch:]) <= set(UNLABELED)
+
+
+def test_an_epoch_takes_every_unlabeled_image_once():
+    drawn = [batch[3:] for batch in draw(batches(), 60)]
+    epochs = [sum(drawn[start : start + 6], []) for start in range(0, 60, 6)]
+    assert all(sorted(epoch) == list(UNLABELED) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 10  # each in an order of its own
+
+
+def test_the_incomplete_batch_of_an_epoch_is_dropped():
+    drawn = [batch[3:] for batch in draw(batches(10, 3), 400)]  # 30 images, 7 a batch: 4 batches, 2 images dropped
+    dropped = Counter()
+    for start in range(0, 400, 4):
+        epoch = sum(drawn[start : start + 4], [])
+        assert len(set(epoch)) == 28
+        dropped.update(set(UNLABELED.tolist()) - set(epoch))
+    assert set(dropped) == set(UNLABELED.tolist())  # no image is always among the dropped
+
+
+@pytest.mark.parametrize("labeled_per_batch", [1, 3, 7, 8])
+@pytest.mark.parametrize("labeled", [2, 3, 7])
+def test_labeled_images_come_round_evenly_also_when_a_batch_holds_more_than_there_are(labeled, labeled_per_batch):
+    taken = Counter(dict.fromkeys(LABELED[:labeled].tolist(), 0))
+    for batch in draw(batches(8, labeled_per_batch, labeled=LABELED[:labeled]), 50):
+        for image in batch[:labeled_per_batch]:
+            taken[image] += 1
+            assert max(taken.values()) - min(taken.values()) <= 1
+
+
+def test_the_labeled_images_are_reshuffled_every_time_round():
+    drawn = sum((batch[:7] for batch in draw(batches(8, 7), 20)), [])
+    assert len({tuple(drawn[start : start + 7]) for start in range(0, 140, 7)}) == 20
+
+
+def test_the_streams_follow_a_seed_each():
+    first = draw(batches(seeds=(1, 2)), 5)
+    assert draw(batches(seeds=(1, 2)), 5) == first
+    other = draw(batches(seeds=(1, 3)), 5)
+    assert [batch[:3] for batch in other] == [batch[:3] for batch in first]
+    assert [batch[3:] for batch in other] != [batch[3:] for batch in first]
+    assert [batch[:3] for batch in draw(batches(seeds=(4, 2)), 5)] != [batch[:3] for batch in first]
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2, 4, 6, 11])
+@pytest.mark.parametrize("labeled_per_batch", [3, 8])
+def test_batches_go_on_from_a_saved_state_as_if_they_had_never_stopped(taken, labeled_per_batch):
+    stream = batches(8, labeled_per_batch)
+    draw(stream, taken)
+    file = io.BytesIO()
+    torch.save(stream.state_dict(), file)
+    expected = draw(stream, 20)
+    resumed = batches(8, labeled_per_batch, seeds=(77, 78))
+    draw(resumed, 3)
+    resumed.load_state_dict(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
+    assert draw(resumed, 20) == expected
+
+
+def test_a_state_is_not_changed_by_what_is_drawn_after_it():
+    stream = batches()
+    draw(stream, 2)
+    state = stream.state_dict()
+    expected = draw(stream, 20)
+    stream.load_state_dict(state)
+    assert draw(stream, 20) == expected
+
+
+def test_too_few_unlabeled_images_for_a_batch_are_refused_with_what_to_do():
+    with pytest.raises(DataError, match=r"takes 5 unlabeled images and there are 4.*batch_size.*labeled_batch_fraction"):
+        batches(unlabeled=UNLABELED[:4])
+
+
+def test_labeled_batches_need_no_unlabeled_images():
+    assert set(draw(batches(8, 8, unlabeled=UNLABELED[:0]), 1)[0]) == set(LABELED)

@@ -1,0 +1,154 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.trainers.support import REPOSITORY, in_fresh_process, write_image
+from trainers.config import ImageFolder
+from trainers.data import cache, sources
+from trainers.errors import DataError
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> ImageFolder:
+    """A data set of four images and an empty cache."""
+    monkeypatch.setenv("MT_SWEEP_CACHE", str(tmp_path / "cache"))
+    for level, name in enumerate(("train/a/0", "train/b/0", "unlabeled/0", "test/b/0")):
+        write_image(tmp_path / "images" / f"{name}.png", np.full((4, 4, 3), level, np.uint8))
+    return ImageFolder(name="image_folder", root=str(tmp_path / "images"), labels=2, validation=0 + 1)
+
+
+def counting(monkeypatch) -> list[ImageFolder]:
+    calls = []
+
+    def decode(config, *rest):
+        calls.append(config)
+        return sources.decode(config, *rest)
+
+    monkeypatch.setattr(cache, "decode", decode)
+    return calls
+
+
+def test_a_data_set_is_decoded_once(folder, monkeypatch):
+    calls = counting(monkeypatch)
+    file = cache.prepare(folder)
+    content = file.read_bytes()
+    assert cache.prepare(folder.model_copy(update={"labels": "all", "split_seed": 5})) == file
+    assert len(calls) == 1
+    assert file.read_bytes() == content
+
+
+def test_a_changed_folder_is_decoded_again(folder, monkeypatch):
+    calls = counting(monkeypatch)
+    first = cache.fingerprint(cache.prepare(folder))
+    write_image(Path(folder.root) / "train/a/1.png", np.full((4, 4, 3), 9, np.uint8))
+    assert cache.fingerprint(cache.prepare(folder)) != first
+    assert len(calls) == 2
+
+
+def test_the_cache_lies_where_the_environment_says(folder, tmp_path, monkeypatch):
+    assert cache.prepare(folder).parent == tmp_path / "cache"
+    monkeypatch.delenv("MT_SWEEP_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache.cache_folder() == tmp_path / "xdg/mt-sweeps"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache.cache_folder() == tmp_path / "home/.cache/mt-sweeps"
+
+
+def test_a_decoding_that_fails_leaves_nothing_that_is_taken_for_a_data_set(folder, monkeypatch):
+    broken = Path(folder.root) / "train/a/0.png"
+    content, times = broken.read_bytes(), broken.stat()
+    broken.write_bytes(b"x" * len(content))  # of the same size, so that
+    import os
+
+    os.utime(broken, ns=(times.st_atime_ns, times.st_mtime_ns))  # the repaired folder has the same key
+    with pytest.raises(DataError):
+        cache.prepare(folder)
+    broken.write_bytes(content)
+    os.utime(broken, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert cache.prepare(folder).exists()
+
+
+def test_the_fingerprint_is_that_of_the_content(folder, tmp_path):
+    def at(name: str, levels: tuple[int, ...], classes: str = "ab") -> str:
+        a, b = classes
+        for level, path in zip(levels, (f"train/{a}/0", f"train/{b}/0", "unlabeled/0", f"test/{b}/0"), strict=True):
+            write_image(tmp_path / name / f"{path}.png", np.full((4, 4, 3), level, np.uint8))
+        return cache.fingerprint(cache.prepare(folder.model_copy(update={"root": str(tmp_path / name)})))
+
+    first = cache.fingerprint(cache.prepare(folder))
+    assert len(first) == 64
+    assert at("copy", (0, 1, 2, 3)) == first
+    others = [at("pixels", (0, 1, 2, 4)), at("labels", (1, 0, 2, 3)), at("names", (0, 1, 2, 3), classes="ac")]
+    assert len({first, *others}) == 4
+
+
+RACE = """
+import json, sys, time
+from pathlib import Path
+from trainers.config import ImageFolder
+from trainers.data import cache, sources
+
+me, other, log, config = sys.argv[1:]
+
+def decode(config, *rest):
+    with open(log, "a") as file:
+        file.write("decoded\\n")
+    while not Path(other).exists():
+        time.sleep(0.01)
+    time.sleep(0.3)  # by now the other process waits at the lock
+    return sources.decode(config, *rest)
+
+cache.decode = decode
+Path(me).touch()
+print(cache.fingerprint(cache.prepare(ImageFolder.model_validate_json(config))))
+"""
+
+
+def test_of_two_processes_that_come_at_once_one_decodes_and_both_get_the_images(folder, tmp_path):
+    here, there, log = (tmp_path / name for name in ("here", "there", "log"))
+    commands = [
+        [sys.executable, "-c", RACE, str(me), str(other), str(log), folder.model_dump_json()]
+        for me, other in ((here, there), (there, here))
+    ]
+    running = [subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) for command in commands]
+    printed = [process.communicate(timeout=60)[0].strip() for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    assert log.read_text() == "decoded\n"
+    assert printed == [cache.fingerprint(cache.prepare(folder))] * 2
+
+
+def test_a_process_that_dies_while_it_decodes_keeps_nobody_waiting(folder):
+    script = """
+import os, sys
+from trainers.config import ImageFolder
+from trainers.data import cache
+cache.decode = lambda *_: (print("dying", flush=True), os._exit(0))
+cache.prepare(ImageFolder.model_validate_json(sys.argv[1]))
+"""
+    assert in_fresh_process(script, folder.model_dump_json()) == "dying\n"
+    assert cache.prepare(folder).exists()
+
+
+def test_preparing_needs_no_torch(folder):
+    script = """
+import sys
+from trainers.config import ImageFolder
+from trainers.data.cache import fingerprint, prepare
+fingerprint(prepare(ImageFolder.model_validate_json(sys.argv[1])))
+print("torch" in sys.modules)
+"""
+    assert in_fresh_process(script, folder.model_dump_json()) == "False\n"
+
+
+def test_the_file_tells_its_format_and_classes(folder):
+    from safetensors import safe_open
+
+    with safe_open(cache.prepare(folder), framework="numpy") as stored:
+        facts = stored.metadata()
+    assert facts["format"] == "mt-sweeps-images/1"
+    assert json.loads(facts["classes"]) == ["a", "b"]

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+import torch
+
+from trainers.data.normalization import Normalization
+
+
+def images() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    means, stds = [60, 120, 200], [10, 60, 30]  # a channel
+    return np.clip(rng.normal(means, stds, (6000, 4, 5, 3)), 0, 255).astype(np.uint8)
+
+
+def test_the_statistics_are_those_of_the_chosen_images():
+    pixels = images()
+    chosen = np.random.default_rng(1).permutation(6000)[:5000]  # more than are counted at once
+    normalization = Normalization.of(torch.from_numpy(pixels), torch.from_numpy(chosen))
+    values = pixels[chosen].astype(np.float64)
+    np.testing.assert_allclose(normalization.mean, values.mean((0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(normalization.std, values.std((0, 1, 2)), rtol=1e-6)
+
+
+def test_images_that_were_not_chosen_are_not_looked_at():
+    pixels, chosen = torch.from_numpy(images()), torch.arange(100)
+    before = Normalization.of(pixels, chosen)
+    pixels[100:] = 255
+    after = Normalization.of(pixels, chosen)
+    assert torch.equal(before.mean, after.mean)
+    assert torch.equal(before.std, after.std)
+
+
+def test_a_channel_of_one_value_is_not_divided_by_zero():
+    pixels = torch.from_numpy(images())
+    pixels[..., 1] = 7
+    normalization = Normalization.of(pixels, torch.arange(100))
+    assert (normalization.mean[1], normalization.std[1]) == (7, 1)
+    assert (normalization(pixels[:100])[:, 1] == 0).all()
+
+
+def test_normalised_images_have_channels_first_mean_zero_and_deviation_one():
+    pixels = torch.from_numpy(images())
+    normalised = Normalization.of(pixels, torch.arange(6000))(pixels).double()
+    assert normalised.shape == (6000, 3, 4, 5)
+    assert normalised.mean((0, 2, 3)).tolist() == pytest.approx([0, 0, 0], abs=1e-5)
+    assert normalised.std((0, 2, 3), correction=0).tolist() == pytest.approx([1, 1, 1], rel=1e-5)

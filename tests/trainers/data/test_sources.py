@@ -1,0 +1,299 @@
+import hashlib
+import io
+import os
+import pickle
+import tarfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.trainers.support import write_image
+from trainers.config import Cifar10, Digits, ImageFolder
+from trainers.data.sources import check_source, decode, source_key
+from trainers.errors import DataError
+
+
+def image(red: int, size: int = 8) -> np.ndarray:
+    return np.full((size, size, 3), (red, 100, 200), np.uint8)
+
+
+def folder(root: Path, **settings) -> ImageFolder:
+    return ImageFolder(name="image_folder", root=str(root), **{"labels": 2, "validation": 1} | settings)
+
+
+def decoded(root: Path, **settings):
+    return decode(folder(root, **settings), root / "unused")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Images that tell by their red which one they are."""
+    for red, name in [
+        (2, "train/dog/b.png"),
+        (1, "train/dog/a.png"),
+        (3, "train/dog/deeper/c.PNG"),
+        (4, "train/cat/1.bmp"),
+        (5, "unlabeled/x.png"),
+        (6, "unlabeled/some/y.png"),
+        (7, "test/dog/t.png"),
+    ]:
+        write_image(tmp_path / name, image(red))
+    (tmp_path / "train/dog/notes.txt").write_text("not an image")
+    (tmp_path / "train/readme.txt").write_text("not a class")
+    return tmp_path
+
+
+def test_a_folder_becomes_its_images_in_the_order_of_classes_and_names(root):
+    images = decoded(root)
+    assert images.classes == ["cat", "dog"]
+    assert images.train.shape == (6, 8, 8, 3)
+    assert images.train.dtype == np.uint8
+    assert images.train[:, 0, 0, 0].tolist() == [4, 1, 2, 3, 6, 5]
+    assert images.train_labels.tolist() == [0, 1, 1, 1, -1, -1]
+    assert images.test[:, 0, 0, 0].tolist() == [7]
+    assert images.test_labels.tolist() == [1]
+    assert (images.train[..., 1:] == (100, 200)).all()
+
+
+def test_unlabeled_and_test_images_may_be_missing(tmp_path):
+    for name in ("a", "b"):
+        write_image(tmp_path / "train" / name / "1.png", image(1))
+    images = decoded(tmp_path)
+    assert images.train_labels.tolist() == [0, 1]
+    assert images.test.shape == (0, 8, 8, 3)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "1", "CMYK"])
+def test_grey_palette_and_transparent_images_become_rgb(root, mode):
+    source = Image.fromarray(np.random.default_rng(0).integers(0, 2, (8, 8), dtype=np.uint8) * 255).convert("RGB")
+    suffix = "tif" if mode == "CMYK" else "png"
+    source.convert(mode).save(root / f"train/cat/0.{suffix}")
+    np.testing.assert_array_equal(decoded(root).train[0], np.asarray(source))
+
+
+def test_the_contrast_of_16_bit_images_is_kept_or_the_file_is_refused(root):
+    levels = np.linspace(0, 65535, 64).reshape(8, 8).astype(np.uint16)
+    Image.fromarray(levels).save(root / "train/cat/0.png")
+    try:
+        found = decoded(root).train[0]
+    except DataError as error:
+        assert "0.png" in str(error)  # noqa: PT017 (either is right; clipping to white is not)
+    else:
+        assert np.abs(found - (levels / 257)[..., None]).max() <= 1
+
+
+def test_images_of_several_sizes_are_refused_unless_a_size_is_set(root):
+    write_image(root / "train/cat/2.png", image(9, size=10))
+    with pytest.raises(DataError, match=r"8x8.*2\.png has 10x10.*dataset\.image_size"):
+        decoded(root)
+    assert decoded(root, image_size=8).train.shape == (7, 8, 8, 3)
+
+
+def test_images_that_are_not_square_are_refused_unless_a_size_is_set(root):
+    write_image(root / "train/cat/2.png", np.zeros((8, 16, 3), np.uint8))
+    with pytest.raises(DataError, match=r"2\.png is not square \(16x8 pixels\).*dataset\.image_size"):
+        decoded(root)
+
+
+def test_image_size_takes_the_centre_and_keeps_the_shape(tmp_path):
+    wide = np.zeros((20, 60, 3), np.uint8)
+    wide[:, 20:40] = 255  # the square in the middle
+    for name in ("a", "b"):
+        write_image(tmp_path / "train" / name / "1.png", wide)
+    found = decoded(tmp_path, image_size=10).train[0]
+    assert found.shape == (10, 10, 3)
+    assert (found[:, 1:-1] == 255).all()
+
+
+def test_a_truncated_image_is_named(root):
+    path = root / "train/cat/1.bmp"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(DataError, match=r"train/cat/1\.bmp cannot be read as an image"):
+        decoded(root)
+
+
+def test_a_file_that_is_no_image_is_named(root):
+    (root / "unlabeled/z.jpg").write_bytes(b"<html>not found</html>")
+    with pytest.raises(DataError, match=r"unlabeled/z\.jpg cannot be read as an image.*repair or remove"):
+        decoded(root)
+
+
+def test_a_png_with_a_broken_chunk_is_named(root):
+    # Pillow raises SyntaxError here, which is neither an OSError nor a ValueError.
+    path = root / "train/cat/0.png"
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8))
+    data = io.BytesIO()
+    noise.save(data, "PNG")
+    raw = bytearray(data.getvalue())
+    at = raw.index(b"IDAT")
+    raw[at - 1] -= 20  # the chunk says that it is shorter, so that the next one begins in the middle of pixels
+    raw[at + 4 + raw[at - 1] : at + 8 + raw[at - 1]] = b"\x00" * 4
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match=r"train/cat/0\.png cannot be read as an image"):
+        decoded(root)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("rm -r train", r"there is no folder .*train; expected train/<class>"),
+        ("rm -r train/cat", r"train has 1 class folders"),
+        ("rm train/cat/1.bmp", r"no images in .*train/cat; add some or remove it"),
+        ("mkdir test/cow", r"test/cow is a class that train/ has not"),
+    ],
+)
+@pytest.mark.parametrize("check", [source_key, check_source, lambda config: decode(config, Path("unused"))])
+def test_a_folder_of_another_layout_is_refused_with_what_is_wrong(root, change, message, check):
+    assert os.system(f"cd {root} && {change}") == 0
+    with pytest.raises(DataError, match=message) as error:
+        check(folder(root))
+    assert "dataset.root" in str(error.value)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(DataError, match=rf"dataset\.root: there is no folder {tmp_path}/nowhere; expected train/"):
+        check_source(folder(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"labels": 1}, r"dataset\.labels: 1 is fewer than the 2"), ({"validation": 3}, r"dataset\.labels \+ validation")],
+)
+def test_a_split_that_the_folder_cannot_give_is_refused_before_an_image_is_opened(root, settings, message):
+    (root / "train/cat/1.bmp").write_bytes(b"not an image")
+    with pytest.raises(DataError, match=message):
+        check_source(folder(root, **settings))
+    check_source(folder(root))
+
+
+def test_the_key_of_a_folder_changes_with_its_files_and_the_size_and_with_nothing_else(root):
+    key = source_key(folder(root))
+    assert source_key(folder(root, labels="all", split_seed=3)) == key
+    assert source_key(folder(f"{root}/")) == key
+    keys = {key, source_key(folder(root, image_size=8))}
+    for change in ("cp train/cat/1.bmp train/cat/2.bmp", "mv unlabeled/x.png train/cat/", "touch -d @1 test/dog/t.png"):
+        assert os.system(f"cd {root} && {change}") == 0
+        keys.add(source_key(folder(root)))
+    assert len(keys) == 5
+    (root / "train/dog/more notes.txt").write_text("no image")
+    assert source_key(folder(root)) in keys
+
+
+def test_a_root_in_the_home_folder_may_begin_with_a_tilde(root, monkeypatch):
+    monkeypatch.setenv("HOME", str(root.parent))
+    assert source_key(folder(f"~/{root.name}")) == source_key(folder(root))
+    np.testing.assert_array_equal(decode(folder(f"~/{root.name}"), root).train, decoded(root).train)
+
+
+def test_decoding_tells_how_far_it_is(tmp_path):
+    write_image(tmp_path / "train/a/0.png", image(1))
+    write_image(tmp_path / "train/b/0.png", image(1))
+    for i in range(2000):
+        os.link(tmp_path / "train/a/0.png", tmp_path / f"train/a/{i + 1}.png")
+    told = []
+    decode(folder(tmp_path), tmp_path, lambda done, all_: told.append((done, all_)))
+    assert told == [(1000, 2002), (2000, 2002)]
+
+
+def test_digits_keep_every_fifth_image_for_the_test():
+    images = decode(Digits(name="digits", labels=10, validation=1), Path("unused"))
+    assert images.train.shape == (1438, 8, 8, 1)
+    assert images.test.shape == (359, 8, 8, 1)
+    assert images.train.dtype == np.uint8
+    assert (images.train.min(), images.train.max()) == (0, 255)
+    assert images.classes == list("0123456789")
+    assert set(images.train_labels) == set(images.test_labels) == set(range(10))
+    assert images.train_labels[:9].tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 0]  # the package counts 0..9 over and over
+    assert images.test_labels[:2].tolist() == [4, 9]
+
+
+@pytest.fixture
+def cifar10(tmp_path, monkeypatch):
+    """torchvision's CIFAR10, made to expect a small archive that a server on this machine hands out."""
+    from torchvision.datasets import CIFAR10
+
+    rng = np.random.default_rng(0)
+    files = {
+        name: {"data": rng.integers(0, 256, (4, 3072), dtype=np.uint8), "labels": rng.integers(0, 10, 4).tolist()}
+        for name in ("data_batch_1", "data_batch_2", "test_batch")
+    }
+    contents = {name: pickle.dumps(entry) for name, entry in files.items()}
+    contents["batches.meta"] = pickle.dumps({"label_names": [f"class {c}" for c in range(10)]})
+    sums = {name: hashlib.md5(content).hexdigest() for name, content in contents.items()}
+    served = tmp_path / "served"
+    served.mkdir()
+    with tarfile.open(served / "cifar.tar.gz", "w:gz") as archive:
+        for name, content in contents.items():
+            entry = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+    class Handler(SimpleHTTPRequestHandler):
+        requests = 0
+
+        def log_message(self, *_):
+            Handler.requests += 1
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(served)))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{server.server_port}/cifar.tar.gz")
+    monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5((served / "cifar.tar.gz").read_bytes()).hexdigest())
+    monkeypatch.setattr(CIFAR10, "train_list", [[name, sums[name]] for name in ("data_batch_1", "data_batch_2")])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
+    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": sums["batches.meta"]})
+
+    def stop():
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    yield {"files": files, "stop": stop, "handler": Handler, "class": CIFAR10}
+    stop()
+
+
+CIFAR = Cifar10(name="cifar10", labels=10, validation=1)
+
+
+def test_cifar10_is_downloaded_once_verified_and_decoded(cifar10, tmp_path):
+    images = decode(CIFAR, tmp_path / "cache")
+    files = cifar10["files"]
+    stored = np.concatenate([files["data_batch_1"]["data"], files["data_batch_2"]["data"]])
+    np.testing.assert_array_equal(images.train, stored.reshape(8, 3, 32, 32).transpose(0, 2, 3, 1))
+    assert images.train_labels.tolist() == files["data_batch_1"]["labels"] + files["data_batch_2"]["labels"]
+    np.testing.assert_array_equal(images.test, files["test_batch"]["data"].reshape(4, 3, 32, 32).transpose(0, 2, 3, 1))
+    assert images.test_labels.tolist() == files["test_batch"]["labels"]
+    assert images.train.dtype == np.uint8
+    assert images.train_labels.dtype == np.int64
+    assert images.classes == [f"class {c}" for c in range(10)]
+    requests = cifar10["handler"].requests
+    assert requests > 0
+    decode(CIFAR, tmp_path / "cache")
+    assert cifar10["handler"].requests == requests
+
+
+def test_cifar10_that_lies_in_root_needs_no_network(cifar10, tmp_path):
+    downloaded = decode(CIFAR, tmp_path / "cache")
+    cifar10["stop"]()
+    config = Cifar10(name="cifar10", labels=10, validation=1, root=str(tmp_path / "cache"))
+    np.testing.assert_array_equal(decode(config, tmp_path / "empty").train, downloaded.train)
+
+
+def test_a_download_with_another_checksum_is_refused_with_what_to_do(cifar10, tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar10["class"], "tgz_md5", "0" * 32)
+    with pytest.raises(DataError, match=r"CIFAR-10 .*corrupted.*set dataset\.root"):
+        decode(CIFAR, tmp_path / "cache")
+    assert not (tmp_path / "cache/cifar-10-batches-py").exists()
+
+
+def test_no_network_is_a_refusal_that_says_what_to_do(cifar10, tmp_path):
+    cifar10["stop"]()
+    with pytest.raises(DataError, match=r"CIFAR-10 could not be .*Download it on a machine with a network"):
+        decode(CIFAR, tmp_path / "cache")

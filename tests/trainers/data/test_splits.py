@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+
+from trainers.config import ImageFolder
+from trainers.data.splits import Split, split
+from trainers.errors import DataError
+
+# 3 classes of 600, 300 and 100 images in mixed order, and 50 images without a class among them.
+LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 2, -1], [600, 300, 100, 50]))
+PURPOSES = ("labeled", "unlabeled", "validation", "verdict")
+
+
+def drawn(**settings) -> Split:
+    sizes = {"labels": 30, "validation": 200, "verdict": 100} | settings
+    return split(LABELS, 3, ImageFolder(name="image_folder", root="/images", **sizes))
+
+
+def counts(indices: np.ndarray) -> list[int]:
+    return np.bincount(LABELS[indices], minlength=3).tolist()
+
+
+@pytest.mark.parametrize("labels", [30, 31, "all"])
+def test_every_image_serves_exactly_one_purpose(labels):
+    purposes = drawn(labels=labels)
+    everything = np.concatenate([getattr(purposes, name) for name in PURPOSES])
+    assert sorted(everything) == list(range(len(LABELS)))
+    assert len(purposes.validation) == 200
+    assert len(purposes.verdict) == 100
+
+
+@pytest.mark.parametrize(("labels", "expected"), [(30, [10, 10, 10]), (31, [10, 10, 11]), (3, [1, 1, 1])])
+def test_the_labeled_images_are_balanced_over_the_classes(labels, expected):
+    assert sorted(counts(drawn(labels=labels).labeled)) == expected
+
+
+def test_validation_and_verdict_follow_the_class_frequencies():
+    purposes = drawn()
+    frequencies = np.array([590, 290, 90]) / 970  # of what the labeled images leave
+    assert np.abs(counts(purposes.validation) - 200 * frequencies).max() <= 1
+    assert np.abs(counts(purposes.verdict) - 100 * frequencies).max() <= 2
+
+
+def test_the_labeled_images_stay_when_the_other_sizes_change():
+    expected = drawn().labeled
+    for sizes in ({"validation": 1}, {"validation": 500}, {"verdict": 0}, {"validation": 300, "verdict": 400}):
+        np.testing.assert_array_equal(drawn(**sizes).labeled, expected)
+
+
+def test_the_validation_images_stay_when_the_verdict_changes():
+    np.testing.assert_array_equal(drawn(verdict=0).validation, drawn(verdict=300).validation)
+
+
+def test_one_seed_gives_one_split_and_another_seed_another():
+    for name in PURPOSES:
+        np.testing.assert_array_equal(getattr(drawn(split_seed=1), name), getattr(drawn(split_seed=1), name))
+        assert not np.array_equal(getattr(drawn(split_seed=1), name), getattr(drawn(split_seed=2), name))
+
+
+def test_the_split_does_not_depend_on_numpys_global_state():
+    np.random.seed(0)
+    first = drawn()
+    np.random.seed(1)
+    np.testing.assert_array_equal(first.labeled, drawn().labeled)
+
+
+def test_all_labels_whatever_no_other_purpose_takes():
+    purposes = drawn(labels="all")
+    assert sum(counts(purposes.labeled)) == 1000 - 200 - 100
+    np.testing.assert_array_equal(purposes.unlabeled, np.flatnonzero(LABELS == -1))
+
+
+@pytest.mark.parametrize("labels", [30, "all"])
+def test_images_without_a_class_are_always_unlabeled(labels):
+    purposes = drawn(labels=labels, validation=400, verdict=300)
+    assert set(np.flatnonzero(LABELS == -1)) <= set(purposes.unlabeled)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"labels": 2}, r"dataset\.labels: 2 is fewer than the 3 classes.*at least 3"),
+        ({"validation": 900}, r"dataset\.labels \+ validation \+ verdict = 30 \+ 900 \+ 100.*1,000"),
+        ({"labels": 330}, r"dataset\.labels: 330.*110 images of class 2, which has 100; use at most 300"),
+        ({"labels": "all", "validation": 997, "verdict": 0}, r"dataset\.labels: .*lower validation"),
+    ],
+)
+def test_a_split_that_the_images_cannot_give_is_refused_with_its_key(settings, message):
+    with pytest.raises(DataError, match=message):
+        drawn(**settings)
+
+
+def test_images_without_a_class_do_not_count_as_training_images_of_a_split():
+    with pytest.raises(DataError, match=r"more than the 1,000 training"):
+        drawn(labels=30, validation=971, verdict=0)

@@ -1,0 +1,19 @@
+"""What a run says of itself at each evaluation. Light: a driver reads reports without torch."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Report:
+    """One evaluation.
+
+    Attributes:
+        step: optimiser steps taken.
+        time: when, in seconds since 1970.
+        metrics: `validation.*` errors as fractions, `train.*` means since the report before, `time.*_seconds` since
+            the start of the run.
+    """
+
+    step: int
+    time: float
+    metrics: dict[str, float]
