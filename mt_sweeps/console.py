@@ -93,8 +93,8 @@ class Board:
         remaining = 0.0
         for place, trial in self._trials.items():
             if not trial.finished:
-                report = self._reports.get(place)
-                remaining += self._steps_of(trial) - (report.step if report else 0)
+                last = self._reports.get(place)
+                remaining += self._steps_of(trial) - (last.step if last else 0)
         # Those still to come will go as far as those that ended, once there are a few of them.
         ended = [trial.step for trial in self._trials.values() if trial.finished]
         known = ended if len(ended) > 3 else [self._steps_of(trial) for trial in self._trials.values()]

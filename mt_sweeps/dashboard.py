@@ -30,9 +30,11 @@ def serve(home: Home, port: int) -> None:
     experiment = Client(home, Tracking()).experiment
     print(f"MLflow starts at http://{HOST}:{port}/#/experiments/{experiment} (Ctrl+C ends it)", flush=True)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    command += ["--uvicorn-opts", "--log-level warning"]
     command += ["--backend-store-uri", embedded_uri(home), "--default-artifact-root", home.artifacts.as_uri()]
     # One worker and no job runner start in half the time and a quarter of the memory of the defaults.
-    server = subprocess.Popen(command, env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})  # noqa: S603
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
+    server = subprocess.Popen(command, env={**os.environ, **quiet})  # noqa: S603
     try:
         status = server.wait()
     finally:

@@ -76,8 +76,9 @@ def _train(best: export.BestFile, file: Path, directory: Path) -> dict[str, Any]
 
 def _show(home: Home, best: export.BestFile, file: Path, directory: Path) -> None:
     client = Client(home, best.tracking)
-    run = client.run({"mt.sweep": best.sweep_id, "mt.arm": "train", "mt.trained": directory.name}, directory.name)
     reports = records.read(directory)
+    tags = {"mt.sweep": best.sweep_id, "mt.arm": "train", "mt.trained": directory.name}
+    run = client.run(tags, directory.name, reports[0].time - reports[0].metrics["time.train_seconds"])
     result = json.loads((directory / RESULT).read_text())
     test = {f"test.{name}_{key}": error[key] for name, error in result["test"].items() for key in _SHOWN}
     reports.append(Report(best.trainer.steps, result["time"], test))

@@ -42,6 +42,7 @@ class Trial:
         message: of a failure, a sentence; empty otherwise.
         step: optimiser steps of its last report, 0 where there is none.
         last: its last report, once it is finished and had any.
+        started: when its first attempt began, in seconds since 1970; 0 before.
         seconds: between its start and its end, 0 while it is unfinished.
     """
 
@@ -54,6 +55,7 @@ class Trial:
     message: str
     step: int
     last: Report | None
+    started: float
     seconds: float
 
     @property
@@ -234,5 +236,6 @@ def _trial(arm: Arm, frozen: FrozenTrial) -> Trial:
         message=end.get("message", ""),
         step=max(frozen.intermediate_values, default=0),
         last=Report(**end["last"]) if "last" in end else None,
+        started=frozen.datetime_start.timestamp() if frozen.datetime_start else 0.0,
         seconds=frozen.duration.total_seconds() if frozen.duration else 0.0,
     )

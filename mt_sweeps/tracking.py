@@ -61,17 +61,18 @@ class Client:
                 self.experiment = experiment.experiment_id
             else:
                 self.experiment = self._mlflow.create_experiment(
-                    tracking.experiment, artifact_location=home.artifacts.as_uri() if embedded else None
+                    tracking.experiment,
+                    artifact_location=home.artifacts.as_uri() if embedded else None,
+                    tags={"mlflow.experimentKind": "custom_model_development"},  # else the pages are those for agents
                 )
 
-    def run(self, tags: dict[str, str], name: str, start: float | None = None) -> str:
+    def run(self, tags: dict[str, str], name: str, start: float) -> str:
         """The id of the run with these tags, made if there is none."""
         query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
         found = self._mlflow.search_runs([self.experiment], query, max_results=1)
         if found:
             return str(found[0].info.run_id)
-        started = int(start * 1000) if start else None
-        return str(self._mlflow.create_run(self.experiment, started, tags, name).info.run_id)
+        return str(self._mlflow.create_run(self.experiment, int(start * 1000), tags, name).info.run_id)
 
     def send(
         self,
@@ -130,7 +131,9 @@ class SweepWindow:
         if self._client is None:
             client = Client(self._home, self._spec.tracking)
             environment = json.loads(self._directory.environment.read_text())
-            self._parent = client.run({"mt.sweep": environment["id"]}, self._directory.name)
+            self._parent = client.run(
+                {"mt.sweep": environment["id"], "mt.arm": "sweep"}, self._directory.name, environment["started"]
+            )
             client.end(self._parent, "RUNNING")
             for file in (self._directory.spec, self._directory.environment):
                 client.send_file(self._parent, file)
@@ -165,7 +168,7 @@ class SweepWindow:
         if place not in self._children:
             name = f"trial-{trial.number:04d}" if trial.arm == "search" else f"{trial.arm}-{trial.number:04d}"
             tags = {"mlflow.parentRunId": self._parent, "mt.arm": trial.arm, "mt.trial": str(trial.number)}
-            run = client.run(tags, name)
+            run = client.run(tags, name, trial.started)
             client.send(run, params=trial.values)
             self._children[place] = run
         run = self._children[place]

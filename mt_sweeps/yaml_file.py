@@ -6,18 +6,19 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
 from mt_sweeps.errors import InputError
 
 LARGEST = 1_000_000  # bytes; a search space is a page of text
+DEEPEST = 20  # the reader's time grows with the cube of the depth
 
 
 def read(path: Path) -> Any:
     """The content of a YAML file.
 
     Raises:
-        InputError: the file is missing, too large, not YAML, or has duplicate keys, tags, anchors or aliases.
+        InputError: the file is missing, too large, too deep, not YAML, or has duplicate keys, tags, anchors or aliases.
     """
     try:
         if path.stat().st_size > LARGEST:
@@ -41,8 +42,14 @@ def parse(text: str, source: str) -> Any:
         InputError: as for `read`.
     """
     try:
+        depth = 0
         for event in YAML(typ="safe", pure=True).parse(text):
             line = event.start_mark.line + 1
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > DEEPEST:
+                raise InputError(
+                    f"{source}: line {line}: nested deeper than {DEEPEST} levels; this is not for mt-sweep"
+                )
             if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
                 raise InputError(f"{source}: line {line}: anchors and aliases (& and *) are not allowed; write it out")
             if getattr(event, "tag", None) and getattr(event, "implicit", None) not in (True, (True, False)):
@@ -50,7 +57,7 @@ def parse(text: str, source: str) -> Any:
         return YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
         raise InputError(f"{source}: {_told(error)}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{source}: is not YAML: {error}") from None
 
 

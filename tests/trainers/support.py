@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
-from trainers import TrainerConfig
+from trainers import Trainer, TrainerConfig
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -26,7 +28,24 @@ def config(**changes: Any) -> TrainerConfig:
     return TrainerConfig.model_validate(settings | changes)
 
 
-def results(trainer: Any) -> list[dict[str, float]]:
+def finished(settings: TrainerConfig, directory: Path | None = None) -> Trainer:
+    trainer = Trainer(settings, directory)
+    for _ in trainer.run():
+        pass
+    return trainer
+
+
+def weights(trainer: Trainer, path: Path) -> dict[str, torch.Tensor]:
+    trainer.save_model(path)
+    return load_file(path)
+
+
+def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+
+
+def results(trainer: Trainer) -> list[dict[str, float]]:
     """All that was reported and must be the same when the run is repeated."""
     return [
         {"step": report.step} | {name: value for name, value in report.metrics.items() if not name.startswith("time.")}

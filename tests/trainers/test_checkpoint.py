@@ -50,7 +50,7 @@ FOREIGN = {
     "zeros": bytes(1000),
     "the end of a pickle": b".",
     "a pickle that takes more than it has": b"\x80\x02}q\x00(ll.",
-    "a pickle": pickle.dumps({"format": "mt-sweeps-checkpoint/1"}),
+    "a pickle": pickle.dumps({"format": "mt-sweeps-checkpoint/1"}, protocol=2),
     "an empty archive": b"PK\x05\x06" + bytes(18),
 }
 
@@ -88,7 +88,9 @@ class Malicious:
         return os.mkdir, (str(self.marker),)
 
 
-@pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
+@pytest.mark.parametrize(
+    "save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content, protocol=2))]
+)
 @pytest.mark.parametrize("load", [lambda path: load_checkpoint(path, config(), CPU), load_model])
 def test_a_malicious_file_is_refused_and_does_not_run(tmp_path, save, load):
     path, marker = tmp_path / "file", tmp_path / "ran"
@@ -162,14 +164,11 @@ def test_safetensors_of_another_make_are_refused_by_name(tmp_path):
             load_model(path)
 
 
-@pytest.mark.parametrize(("key", "value"), [("steps", "0"), ("optimizer", "{}"), ("colour", "1")])
-def test_a_model_whose_configuration_cannot_be_read_is_refused_by_name(tmp_path, network, key, value):
-    # Written by a later version, say, that knows other settings.
+def test_a_model_with_settings_of_a_later_version_is_refused_by_name(tmp_path, network):
     path = tmp_path / "model"
     save_model(path, network, NORMALIZATION, CLASSES, config())
-    text = config().model_dump_json()
-    facts = {"format": "mt-sweeps-model/1", "classes": "[]", "config": text[:-1] + f', "{key}": {value}, "x": 1}}'}
-    save_file(load_file(path), path, facts)
+    later = config().model_dump_json()[:-1] + ', "colour": 1}'
+    save_file(load_file(path), path, {"format": "mt-sweeps-model/1", "classes": "[]", "config": later})
     with pytest.raises(CheckpointError, match=str(path)):
         load_model(path)
 

@@ -35,11 +35,19 @@ def test_the_least_one_must_say_is_the_data_and_the_length():
 
 @pytest.mark.parametrize(
     "key",
-    ["epochs", "dataset.label", "model.depth", "augmentation.cutout", "consistency.ramp_up", "ema.alpha", "optimizer.lr"],
+    [
+        "epochs",
+        "dataset.label",
+        "model.depth",
+        "augmentation.cutout",
+        "consistency.ramp_up",
+        "ema.alpha",
+        "optimizer.lr",
+    ],
 )
 def test_an_unknown_key_is_refused_by_name(key):
     with pytest.raises(ValidationError, match="Extra inputs are not permitted") as error:
-        TrainerConfig.model_validate(changed(key, 1))
+        TrainerConfig.model_validate(changed(key, 1, LEAST | {"model": {"name": "small_cnn"}}))
     assert error.value.errors()[0]["loc"][-1] == key.split(".")[-1]
 
 
@@ -96,11 +104,13 @@ NUMBERS = [
 @pytest.mark.parametrize("key", NUMBERS)
 def test_what_is_no_finite_number_is_refused(key, value):
     with pytest.raises(ValidationError):
-        TrainerConfig.model_validate(changed(key, value) if value is not None else changed(key, "none"))
+        TrainerConfig.model_validate(changed(key, value))
 
 
 @pytest.mark.parametrize("value", [True, 10.0, 10.5, "10"])
-@pytest.mark.parametrize("key", ["steps", "batch_size", "dataset.labels", "dataset.validation", "seed", "evaluate_every"])
+@pytest.mark.parametrize(
+    "key", ["steps", "batch_size", "dataset.labels", "dataset.validation", "seed", "evaluate_every"]
+)
 def test_what_is_no_whole_number_is_refused(key, value):
     with pytest.raises(ValidationError):
         TrainerConfig.model_validate(changed(key, value))
@@ -193,11 +203,15 @@ def test_a_batch_holds_the_labeled_share_and_a_supervised_one_nothing_else():
     assert TrainerConfig.model_validate(settings | {"method": "supervised"}).labeled_per_batch == 50
 
 
-@pytest.mark.parametrize("dataset", [LEAST["dataset"], CIFAR10, FOLDER | {"labels": "all"}])
-@pytest.mark.parametrize("model", [{"name": "small_cnn", "width": 3}, {"name": "conv_large", "dropout": 0.1}])
+@pytest.mark.parametrize(
+    ("dataset", "model"),
+    [
+        (LEAST["dataset"], {"name": "small_cnn", "width": 3}),
+        (CIFAR10, {"name": "conv_large", "dropout": 0.1}),
+        (FOLDER | {"labels": "all"}, {"name": "small_cnn"}),
+    ],
+)
 def test_a_configuration_survives_json(dataset, model):
-    if dataset["name"] == "digits" and model["name"] == "conv_large":
-        pytest.skip("digits are too small for conv_large")
     config = TrainerConfig.model_validate(LEAST | {"dataset": dataset, "model": model, "evaluate_every": 3})
     assert TrainerConfig.model_validate_json(config.model_dump_json()) == config
 

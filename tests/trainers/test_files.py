@@ -1,5 +1,6 @@
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_the_file_is_complete_before_it_takes_its_name(tmp_path, monkeypatch):
     replace = os.replace
 
     def spy(source, target, **kw):
-        seen.append((path.exists(), os.fspath(target) == str(path), open(source, "rb").read()))
+        seen.append((path.exists(), os.fspath(target) == str(path), Path(source).read_bytes()))
         return replace(source, target, **kw)
 
     monkeypatch.setattr(os, "replace", spy)

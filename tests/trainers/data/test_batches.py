@@ -1,5 +1,6 @@
 import io
 from collections import Counter
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def test_a_batch_is_so_many_labeled_images_and_then_unlabeled_ones(labeled_per_b
 
 def test_an_epoch_takes_every_unlabeled_image_once():
     drawn = [batch[3:] for batch in draw(batches(), 60)]
-    epochs = [sum(drawn[start : start + 6], []) for start in range(0, 60, 6)]
+    epochs = [list(chain(*drawn[start : start + 6])) for start in range(0, 60, 6)]
     assert all(sorted(epoch) == list(UNLABELED) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 10  # each in an order of its own
 
@@ -39,7 +40,7 @@ def test_the_incomplete_batch_of_an_epoch_is_dropped():
     drawn = [batch[3:] for batch in draw(batches(10, 3), 400)]  # 30 images, 7 a batch: 4 batches, 2 images dropped
     dropped = Counter()
     for start in range(0, 400, 4):
-        epoch = sum(drawn[start : start + 4], [])
+        epoch = list(chain(*drawn[start : start + 4]))
         assert len(set(epoch)) == 28
         dropped.update(set(UNLABELED.tolist()) - set(epoch))
     assert set(dropped) == set(UNLABELED.tolist())  # no image is always among the dropped
@@ -56,7 +57,7 @@ def test_labeled_images_come_round_evenly_also_when_a_batch_holds_more_than_ther
 
 
 def test_the_labeled_images_are_reshuffled_every_time_round():
-    drawn = sum((batch[:7] for batch in draw(batches(8, 7), 20)), [])
+    drawn = list(chain(*(batch[:7] for batch in draw(batches(8, 7), 20))))
     assert len({tuple(drawn[start : start + 7]) for start in range(0, 140, 7)}) == 20
 
 
@@ -93,7 +94,9 @@ def test_a_state_is_not_changed_by_what_is_drawn_after_it():
 
 
 def test_too_few_unlabeled_images_for_a_batch_are_refused_with_what_to_do():
-    with pytest.raises(DataError, match=r"takes 5 unlabeled images and there are 4.*batch_size.*labeled_batch_fraction"):
+    with pytest.raises(
+        DataError, match=r"takes 5 unlabeled images and there are 4.*batch_size.*labeled_batch_fraction"
+    ):
         batches(unlabeled=UNLABELED[:4])
 
 

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ def folder(tmp_path, monkeypatch) -> ImageFolder:
     monkeypatch.setenv("MT_SWEEP_CACHE", str(tmp_path / "cache"))
     for level, name in enumerate(("train/a/0", "train/b/0", "unlabeled/0", "test/b/0")):
         write_image(tmp_path / "images" / f"{name}.png", np.full((4, 4, 3), level, np.uint8))
-    return ImageFolder(name="image_folder", root=str(tmp_path / "images"), labels=2, validation=0 + 1)
+    return ImageFolder(name="image_folder", root=str(tmp_path / "images"), labels=2, validation=1)
 
 
 def counting(monkeypatch) -> list[ImageFolder]:
@@ -59,12 +60,10 @@ def test_the_cache_lies_where_the_environment_says(folder, tmp_path, monkeypatch
     assert cache.cache_folder() == tmp_path / "home/.cache/mt-sweeps"
 
 
-def test_a_decoding_that_fails_leaves_nothing_that_is_taken_for_a_data_set(folder, monkeypatch):
+def test_a_decoding_that_fails_leaves_nothing_that_is_taken_for_a_data_set(folder):
     broken = Path(folder.root) / "train/a/0.png"
     content, times = broken.read_bytes(), broken.stat()
     broken.write_bytes(b"x" * len(content))  # of the same size, so that
-    import os
-
     os.utime(broken, ns=(times.st_atime_ns, times.st_mtime_ns))  # the repaired folder has the same key
     with pytest.raises(DataError):
         cache.prepare(folder)

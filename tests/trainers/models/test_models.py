@@ -42,7 +42,13 @@ def test_logits_are_one_row_an_image_and_one_column_a_class(model, channels, siz
 
 def test_the_width_of_small_cnn_doubles_after_each_pooling():
     layers = convolutions(build(SmallCnn(width=5), 1, 10))
-    assert [(layer.in_channels, layer.out_channels) for layer in layers] == [(1, 5), (5, 5), (5, 10), (10, 10), (10, 20)]
+    assert [(layer.in_channels, layer.out_channels) for layer in layers] == [
+        (1, 5),
+        (5, 5),
+        (5, 10),
+        (10, 10),
+        (10, 20),
+    ]
 
 
 @pytest.mark.parametrize("model", [SmallCnn(dropout=0.25), ConvLarge(name="conv_large", dropout=0.25)])

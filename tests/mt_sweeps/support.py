@@ -1,0 +1,41 @@
+"""What several of these tests start from."""
+
+from pathlib import Path
+from typing import Any
+
+from mt_sweeps import spec as specs
+from mt_sweeps import yaml_file
+from mt_sweeps.spec import SweepSpec
+from trainers.report import Report
+
+REPOSITORY = Path(__file__).parents[2]
+DIGITS = REPOSITORY / "search_spaces" / "digits.yaml"
+
+
+def digits(*overrides: str) -> SweepSpec:
+    """The quick start's file, changed as `--set` would."""
+    return specs.load(DIGITS, overrides)
+
+
+def written(folder: Path, content: dict[str, Any]) -> Path:
+    file = folder / "space.yaml"
+    file.write_text(yaml_file.dump(content))
+    return file
+
+
+def report(step: int, teacher: float, student: float | None = None) -> Report:
+    """A report of a Mean Teacher trial; the time stamp follows from the step."""
+    metrics = {
+        "validation.student_error": teacher if student is None else student,
+        "validation.student_standard_error": 0.01,
+        "validation.teacher_error": teacher,
+        "validation.teacher_standard_error": 0.01,
+        "time.train_seconds": step / 100,
+        "time.evaluation_seconds": 0.0,
+    }
+    return Report(step, 1_700_000_000.0 + step, metrics)
+
+
+def supervised_report(step: int, student: float) -> Report:
+    full = report(step, student)
+    return Report(step, full.time, {name: v for name, v in full.metrics.items() if "teacher" not in name})

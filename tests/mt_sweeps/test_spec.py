@@ -1,0 +1,168 @@
+import subprocess
+import sys
+
+import pytest
+
+from mt_sweeps import spec as specs
+from mt_sweeps.errors import InputError
+from tests.mt_sweeps.support import DIGITS, REPOSITORY, digits
+
+# The example of the design: its names are an interface.
+DESIGN_EXAMPLE = """
+name: cifar10-4000
+trainer:
+  dataset: {name: cifar10, labels: 4000, validation: 2000, verdict: 2000, split_seed: 0}
+  model: {name: conv_large}
+  steps: 40000
+  batch_size: 100
+search_space:
+  ema.decay:              {type: float, low: 0.9, high: 0.9999, scale: one_minus_log}
+  consistency.loss:       {type: categorical, choices: [mse, kl]}
+  consistency.weight:
+    - {when: {consistency.loss: mse}, type: float, low: 3.0, high: 300.0, scale: log}
+    - {when: {consistency.loss: kl},  type: float, low: 0.3, high: 30.0,  scale: log}
+  labeled_batch_fraction: {type: categorical, choices: [0.125, 0.25, 0.5]}
+sampler: {name: tpe, seed: 0}
+pruner: {name: asha, reduction_factor: 3}
+trials: 64
+points: [{ema.decay: 0.999, consistency.loss: mse, consistency.weight: 100.0, labeled_batch_fraction: 0.5}]
+objective: {metric: validation.teacher_error, direction: minimize}
+resources: {gpus_per_trial: auto, cpus_per_trial: auto, max_concurrent: auto}
+budget: {hours: 12, gpu_hours: 24}
+finalists: {top: 3, seeds: 5, baselines: [supervised, published]}
+tracking: {uri: null, experiment: mt-sweeps}
+"""
+
+
+@pytest.mark.parametrize("file", sorted((REPOSITORY / "search_spaces").glob("*.yaml")), ids=lambda file: file.name)
+def test_every_shipped_search_space_is_valid(file):
+    assert specs.load(file).trials >= 1
+
+
+def test_the_example_of_the_design_is_valid(tmp_path):
+    file = tmp_path / "example.yaml"
+    file.write_text(DESIGN_EXAMPLE)
+    spec = specs.load(file)
+    assert spec.trials_of("search") == 64
+    assert spec.budget.gpu_hours == 24
+
+
+def problems(*overrides):
+    with pytest.raises(InputError) as error:
+        digits(*overrides)
+    return error.value.problems
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("trainer.stepz=3", "trainer.stepz: unknown key; did you mean 'steps'?"),
+        ("triels=3", "triels: unknown key; did you mean 'trials'?"),
+        (
+            "search_space.ema.dekay={type: float, low: 0.1, high: 0.2}",
+            "search_space.ema.dekay: unknown key; did you mean",
+        ),
+        ("search_space.ema.decay.hihg=0.9", "search_space.ema.decay.hihg: unknown key; did you mean 'high'?"),
+        ("trainer.steps=0", "trainer.steps: should be greater than or equal to 1, not 0"),
+        ("trainer.batch_size=1.5", "trainer.batch_size: should be a valid integer"),
+        ("trainer.batch_size=true", "trainer.batch_size: should be a valid integer, not True"),
+        ("trials=0", "trials: should be greater than or equal to 1, not 0"),
+        ("search_space.ema.decay.low=0.9999", "search_space.ema.decay: low (0.9999) must be below high (0.999)"),
+        ("search_space.ema.decay.high=1.0", "search_space.ema.decay: high (1.0) must be below 1"),
+        ("search_space.ema.decay.low=-0.5", "search_space.ema.decay: should be greater than or equal to 0, not -0.5"),
+        (
+            "search_space.consistency.weight.0.low=0",
+            "search_space.consistency.weight.0: low (0.0) must be above 0 on a log",
+        ),
+        ("search_space.ema.decay.low=.nan", "search_space.ema.decay.low: should be a finite number, not nan"),
+        ("trainer.optimizer.learning_rate=.inf", "trainer.optimizer.learning_rate: should be a finite number, not inf"),
+        ("search_space.consistency.loss.choices=[]", "search_space.consistency.loss.choices: must not be empty"),
+        ("search_space.consistency.loss.choices=[mse, mse]", "search_space.consistency.loss: choices has 'mse' twice"),
+        (
+            "search_space.ema.decay.type=flaot",
+            "search_space.ema.decay.type: 'flaot' is not allowed; use one of 'float'",
+        ),
+        ("search_space={}", "search_space: must not be empty"),
+        ("search_space.consistency.weight.0.when={consistency.los: mse}", "consistency.los is not in search_space"),
+        ("search_space.consistency.weight.0.when={consistency.loss: mes}", "can never hold: consistency.loss: 'mes'"),
+        ("search_space.consistency.weight.1.when={consistency.loss: mse}", "two branches can hold at once"),
+        (
+            "trainer.dataset.labels=1000",
+            "trainer.dataset: labels + validation + verdict = 1000 + 300 + 300 is more than",
+        ),
+        ("trainer.dataset.labels=9", "trainer.dataset: labels: 9 is fewer than the 10 classes"),
+        (
+            "trainer.dataset.name=cifar11",
+            "trainer.dataset.name: 'cifar11' is not allowed; use one of 'digits', 'cifar10'",
+        ),
+        ("trainer.model.name=conv_large", "trainer.model.width: unknown key; Known here: dropout, name"),
+        ("name=a/b", "name: 'a/b' is no plain name"),
+        ("name=..", "name: '..' is no plain name"),
+        ("sampler.name=tpo", "sampler.name: 'tpo' is not allowed; use 'tpe' or 'random'"),
+        ("points.0.ema.decay=0.1", "points.0: ema.decay: 0.1 is outside 0.8 to 0.999"),
+        ("points.0.consistency.weight=1000.0", "points.0: consistency.weight: 1000.0 is outside 3.0 to 300.0"),
+        ("tracking.uri=https://user:secret@host", "tracking.uri: holds credentials"),
+        ("resources.gpus_per_trial=1.5", "resources: gpus_per_trial (1.5) must be"),
+        ("trainer", "--set trainer: write key=value"),
+        ("points.3.ema.decay=0.9", "--set points.3.ema.decay: '3' is no place in a list of 1"),
+        ("trials.more=3", "--set trials.more: there is nothing below trials"),
+    ],
+)
+def test_a_mistake_is_told_with_its_key_and_what_is_allowed(override, told):
+    found = problems(override)
+    assert any(told in problem for problem in found), found
+
+
+def test_conditions_in_a_circle_are_refused():
+    when_fraction = "search_space.consistency.loss.when={labeled_batch_fraction: 0.5}"
+    when_loss = "search_space.labeled_batch_fraction.when={consistency.loss: mse}"
+    assert "conditions in a circle" in problems(when_fraction, when_loss)[0]
+
+
+def test_all_mistakes_are_told_at_once():
+    assert len(problems("trainer.stepz=3", "trials=0", "name=a b")) >= 2
+
+
+def test_a_secret_of_the_tracking_address_is_not_repeated():
+    assert "secret" not in "".join(problems("tracking.uri=https://user:secret@host"))
+
+
+def test_set_takes_the_longest_matching_key():
+    spec = digits("search_space.ema.decay.high=0.99", "trainer.steps=77", "search_space.consistency.weight.1.low=0.5")
+    assert spec.search_space["ema.decay"][0].high == 0.99
+    assert spec.search_space["consistency.weight"][1].low == 0.5
+    assert spec.config({}).steps == 77
+
+
+def test_set_adds_what_the_file_leaves_out():
+    spec = digits(
+        "trainer.consistency.ramp_up_steps=10",
+        "search_space.optimizer.weight_decay={type: categorical, choices: [0.0]}",
+    )
+    assert spec.config({}).consistency.ramp_up_steps == 10
+    assert "optimizer.weight_decay" in spec.search_space
+
+
+def test_values_reach_the_trainer_under_their_dotted_keys():
+    values = {"ema.decay": 0.9, "consistency.loss": "kl", "consistency.weight": 3.0, "labeled_batch_fraction": 0.5}
+    config = digits().config(values)
+    assert (config.ema.decay, config.consistency.loss, config.consistency.weight) == (0.9, "kl", 3.0)
+    assert config.labeled_batch_fraction == 0.5
+    assert config.dataset.labels == 50
+
+
+def test_the_supervised_arm_is_searched_over_the_keys_that_concern_it_with_as_many_trials():
+    assert digits().trials_of("supervised") == 1
+    both = digits("search_space.optimizer.learning_rate={type: float, low: 0.01, high: 1.0, scale: log}")
+    assert list(both.space("supervised").entries) == ["optimizer.learning_rate"]
+    assert both.trials_of("supervised") == both.trials_of("search") == 16
+    assert both.config({"optimizer.learning_rate": 0.1}, "supervised").method == "supervised"
+
+
+def test_validating_a_file_needs_neither_torch_nor_ray_nor_mlflow_nor_optuna():
+    script = (
+        "import sys; from pathlib import Path; from mt_sweeps import cli, spec; spec.load(Path(sys.argv[1]));"
+        "print([m for m in ('torch', 'ray', 'mlflow', 'optuna', 'numpy', 'rich') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script, DIGITS], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,152 @@
+import pytest
+
+from mt_sweeps.study import LOSSES, Ledger
+from tests.mt_sweeps.support import digits, report, supervised_report
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(tmp_path / "ledger.db", digits("trials=4"))
+
+
+def reopened(ledger, tmp_path):
+    ledger.close()
+    return Ledger(tmp_path / "ledger.db", ledger.spec)
+
+
+def finish(ledger, trial, error=0.1):
+    last = report(300, error) if trial.arm == "search" else supervised_report(300, error)
+    ledger.report(trial, last)
+    return ledger.complete(trial, last)
+
+
+def run_all(ledger):
+    asked = []
+    while trial := ledger.ask():
+        asked.append(trial)
+        finish(ledger, trial)
+    return asked
+
+
+def test_points_come_first_then_the_sampler_then_the_other_arms(ledger):
+    asked = run_all(ledger)
+    assert [(trial.arm, trial.number) for trial in asked] == [("search", i) for i in range(4)] + [("supervised", 0)]
+    assert asked[0].values == ledger.spec.points[0]
+    assert asked[-1].values == {}
+
+
+def test_what_was_told_is_there_after_a_reopening(ledger, tmp_path):
+    trial = finish(ledger, ledger.ask(), 0.25)
+    ledger.active_seconds = 12.0
+    again = reopened(ledger, tmp_path)
+    assert again.trials("search") == [trial]
+    assert again.best() == trial
+    assert again.active_seconds == 12.0
+    assert trial.error("validation.teacher_error") == (0.25, 0.01)
+
+
+def test_a_resumed_sweep_makes_the_suggestions_of_an_undisturbed_one(tmp_path):
+    spec = digits("trials=12", "sampler.name=random")
+    undisturbed = run_all(Ledger(tmp_path / "a.db", spec))
+    resumed = []
+    for _ in range(13):  # a new process, as it were, for every trial
+        ledger = Ledger(tmp_path / "b.db", spec)
+        trial = ledger.ask()
+        resumed.append(trial)
+        finish(ledger, trial)
+        ledger.close()
+    assert [t.values for t in resumed] == [t.values for t in undisturbed]
+    distinct = {str(trial.values) for trial in resumed if trial.arm == "search"}
+    assert len(distinct) == 12
+
+
+def test_a_requeued_trial_keeps_its_values_and_number_and_counts_its_attempts(ledger, tmp_path):
+    first = ledger.ask()
+    second = ledger.ask()
+    ledger.requeue(second)
+    again = reopened(ledger, tmp_path).ask()
+    assert (again.number, again.values, again.attempt) == (second.number, second.values, 2)
+    assert first.attempt == 1
+
+
+def test_a_trial_whose_worker_is_lost_again_and_again_fails(ledger):
+    for attempt in range(1, LOSSES + 1):
+        trial = ledger.ask()
+        assert trial.attempt == attempt
+        trial = ledger.lose(trial, "killed")
+    assert (trial.state, trial.reason) == ("failed", "lost_worker")
+    assert "killed" in trial.message
+
+
+def test_drivers_may_be_lost_as_often_as_they_like(ledger):
+    for _ in range(LOSSES + 2):
+        trial = ledger.requeue(ledger.ask())
+    assert trial.state == "waiting"
+
+
+def test_failed_trials_count_and_their_reason_is_kept(ledger):
+    failed = ledger.fail(ledger.ask(), "diverged", "Diverged: loss is nan", None)
+    assert (failed.state, failed.reason, failed.message) == ("failed", "diverged", "Diverged: loss is nan")
+    assert len([trial for trial in run_all(ledger) if trial.arm == "search"]) == 3
+
+
+def test_the_first_three_failing_alike_are_a_configuration_error(ledger):
+    for reason in ("diverged", "diverged"):
+        ledger.fail(ledger.ask(), reason, "", None)
+        assert ledger.common_failure() is None
+    ledger.fail(ledger.ask(), "diverged", "", None)
+    assert ledger.common_failure().number == 0
+
+
+def test_failing_differently_or_after_a_success_is_no_configuration_error(ledger, tmp_path):
+    for reason in ("diverged", "out_of_memory", "diverged"):
+        ledger.fail(ledger.ask(), reason, "", None)
+    assert ledger.common_failure() is None
+    other = Ledger(tmp_path / "other.db", ledger.spec)
+    finish(other, other.ask())
+    for _ in range(3):
+        other.fail(other.ask(), "diverged", "", None)
+    assert other.common_failure() is None
+
+
+def test_a_bad_trial_is_pruned_at_the_rung_and_only_there(ledger):
+    trials = [ledger.ask() for _ in range(4)]
+    for trial, error in zip(trials[:3], (0.1, 0.2, 0.3), strict=True):
+        assert not ledger.report(trial, report(30, error))
+        ledger.report(trial, report(90, error))
+    assert not ledger.report(trials[3], report(60, 0.9))
+    assert ledger.report(trials[3], report(90, 0.9))
+    assert ledger.report(trials[3], report(90, 0.9)), "asked again after a crash, the answer is the same"
+    pruned = ledger.prune(trials[3], report(90, 0.9))
+    assert (pruned.state, pruned.step) == ("pruned", 90)
+
+
+def test_trials_are_ranked_on_the_better_of_student_and_teacher(ledger):
+    trials = [ledger.ask() for _ in range(4)]
+    for trial in trials[:3]:
+        ledger.report(trial, report(90, 0.3))
+    slow_teacher = report(90, teacher=0.9, student=0.1)
+    assert not ledger.report(trials[3], slow_teacher)
+
+
+def test_the_objective_is_the_last_evaluation_and_the_best_is_the_lowest(ledger):
+    first, second = ledger.ask(), ledger.ask()
+    ledger.report(first, report(30, 0.01))  # lucky, and early
+    finish(ledger, first, 0.3)
+    finish(ledger, second, 0.2)
+    assert ledger.best().number == second.number
+
+
+def test_a_ledger_of_another_format_is_refused(ledger, tmp_path):
+    ledger._studies["search"].set_user_attr("format", 99)
+    with pytest.raises(Exception, match="ledger of format 99"):
+        reopened(ledger, tmp_path)
+
+
+def test_optuna_reads_the_ledger_as_it_is(ledger, tmp_path):
+    import optuna
+
+    finish(ledger, ledger.ask(), 0.25)
+    study = optuna.load_study(study_name="digits", storage=f"sqlite:///{tmp_path / 'ledger.db'}")
+    assert study.best_value == 0.25
+    assert study.trials[0].intermediate_values == {300: 0.25}
