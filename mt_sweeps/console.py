@@ -137,10 +137,10 @@ class Board:
         if not self._reports:
             lines.append(Text("the first workers start: they load PyTorch and the images", style="dim"))
         table = Table(box=None, pad_edge=False, header_style="dim")
-        for title in ("trial", "state", "step"):
-            table.add_column(title, no_wrap=True)
+        for title, width in (("trial", 6), ("state", 8), ("step", 6)):
+            table.add_column(title, no_wrap=True, min_width=width)
         for title in ("student", "teacher"):
-            table.add_column(title, no_wrap=True, justify="right")
+            table.add_column(title, no_wrap=True, justify="right", min_width=7)
         table.add_column("searched", no_wrap=True, overflow="ellipsis")
         # Those that run, then the best: what one looks for; all of them are in the dashboard.
         order = sorted(trials, key=lambda t: (t.state != "running", (t.error(metric) or (9.0, 0.0))[0]))

@@ -40,7 +40,6 @@ def train(file: Path, home: Home) -> None:
         print("this configuration has been trained; the test set is read once, so this is its result:")
         print(_result_text(json.loads((directory / RESULT).read_text()), directory))
         return
-    directory.mkdir(parents=True, exist_ok=True)
     result = _train(best, file, directory)
     writer = BackgroundWriter(lambda: _show(home, best, file, directory))
     writer.start()

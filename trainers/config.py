@@ -146,7 +146,9 @@ class TrainerConfig(Settings):
     consistency: Consistency = Consistency()
     ema: Ema = Ema()
     optimizer: Sgd = Sgd()
-    evaluate_every: int | None = Field(None, ge=1, description="steps between evaluations; none: 20 evaluations a run")
+    evaluate_every: int | None = Field(
+        None, ge=1, description="steps between evaluations; none: up to 20 evaluations a run"
+    )
     seed: int = Field(0, ge=0, description="of weights, batches, augmentation and dropout")
     device: Literal["auto", "cpu", "cuda"] = "auto"
 

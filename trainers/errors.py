@@ -16,7 +16,7 @@ class TrainingError(Exception):
 
 
 class Diverged(TrainingError):
-    """A loss became infinite or not a number."""
+    """A loss exploded, or is no longer a number."""
 
     reason = "diverged"
 

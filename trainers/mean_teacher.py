@@ -1,6 +1,5 @@
 """The training step and the loop (Tarvainen & Valpola 2017, section 2). One optimiser step is one tick of the clock."""
 
-import copy
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -24,7 +23,11 @@ from trainers.evaluation import Error, evaluate
 from trainers.files import BEST_MODEL, CHECKPOINT
 from trainers.methods import MeanTeacher, Method, Supervised
 from trainers.models import build
+from trainers.randomness import OwnGenerator
 from trainers.report import Report
+
+EXPLODED = 1e5  # a loss beyond it never comes back (the authors' limit)
+_AVERAGED = ("train.class_loss", "train.consistency_loss")
 
 
 class Trainer:
@@ -35,7 +38,7 @@ class Trainer:
 
     Args:
         config: all settings.
-        directory: for `checkpoint.pt` and `best.safetensors`; none: nothing is written.
+        directory: for `checkpoint.pt` and `best.safetensors`; made if it is not there; none: nothing is written.
 
     Attributes:
         history: all reports so far, those before a resume included.
@@ -50,6 +53,8 @@ class Trainer:
         self.history: list[Report] = []
         self._directory = directory
         self._device = _device(config.device)
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
         seeds = [int(seed) for seed in np.random.SeedSequence(config.seed).generate_state(5, np.uint32)]
 
         data = resident.load(config.dataset)
@@ -70,8 +75,9 @@ class Trainer:
         )
         self._views = Views(images, self._normalization, config.augmentation, seeds[2])
 
-        torch.manual_seed(seeds[4])  # of the weights, then of dropout
-        network = build(config.model, images.shape[-1], len(data.classes))
+        self._generator = OwnGenerator(seeds[4], self._device)  # of the weights, then of dropout
+        with self._generator.in_use():
+            network = build(config.model, images.shape[-1], len(data.classes))
         self._student = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._optimizer = torch.optim.SGD(
             self._student.parameters(),
@@ -97,13 +103,14 @@ class Trainer:
         The checkpoint of an evaluation is on disk before its report is yielded.
 
         Raises:
-            Diverged: a loss is no longer finite.
+            Diverged: a loss is no longer a number, or beyond 1e5.
             ConsistencyMissing: the consistency term is 0 or moves nothing though its weight is above 0.
         """
         while self._step < self.config.steps:
             to = min(self._step + self.config.evaluation_interval, self.config.steps)
             to -= to % self.config.evaluation_interval if to < self.config.steps else 0
-            metrics = self._train(to)
+            with self._generator.in_use():
+                metrics = self._train(to)
             metrics |= self._evaluate()
             self.history.append(Report(self._step, time.time(), metrics))
             if self._directory is not None:
@@ -197,10 +204,13 @@ class Trainer:
 
     def _guard(self, metrics: dict[str, float]) -> None:
         """Refuse to go on from losses that mean nothing."""
-        for name in _AVERAGED & metrics.keys():
-            if not np.isfinite(metrics[name]):
-                raise Diverged(f"{name} is {metrics[name]} by step {self._step}; lower the learning rate or the weight")
-        if self._method.teacher is not None and self.config.consistency.weight > 0:
+        for name in _AVERAGED:
+            if not metrics.get(name, 0.0) <= EXPLODED:
+                raise Diverged(
+                    f"{name} is {metrics[name]:.3g} by step {self._step}; lower the learning rate or the weight"
+                )
+        # At the first step a teacher that began as a copy agrees, where nothing is noisy.
+        if self._method.teacher is not None and self.config.consistency.weight > 0 and self._step > 1:
             for name in ("train.consistency_loss", "train.consistency_gradient_norm"):
                 if not metrics[name] > 0:
                     raise ConsistencyMissing(
@@ -237,8 +247,7 @@ class Trainer:
             "optimizer": self._optimizer.state_dict(),
             "batches": self._batches.state_dict(),
             "views": [views.state_dict() for views in self._all_views()],
-            "generator": torch.get_rng_state(),
-            "cuda_generator": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
+            "generator": self._generator.state_dict(),
             "best_error": self._best_error,
             "seconds": [self._train_seconds, self._evaluation_seconds],
             "history": [asdict(report) for report in self.history],
@@ -252,9 +261,7 @@ class Trainer:
         self._batches.load_state_dict(_on_cpu(state["batches"]))
         for views, saved in zip(self._all_views(), state["views"], strict=True):
             views.load_state_dict(_on_cpu(saved))
-        torch.set_rng_state(state["generator"].cpu())
-        if state["cuda_generator"] is not None:
-            torch.cuda.set_rng_state(state["cuda_generator"].cpu(), self._device)
+        self._generator.load_state_dict(_on_cpu(state["generator"]))
         self._best_error = state["best_error"]
         self._train_seconds, self._evaluation_seconds = state["seconds"]
         self.history = [Report(**report) for report in state["history"]]
@@ -263,15 +270,14 @@ class Trainer:
         return [self._views] + ([] if self._method.views is None else [self._method.views])
 
 
-_AVERAGED = {"train.class_loss", "train.consistency_loss"}
-
-
 def _on_cpu(state: dict[str, Any]) -> dict[str, Any]:
     # Generators and cursors live on the CPU, whatever device the checkpoint was mapped to.
     def move(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: move(inner) for key, inner in value.items()}
-        return value.cpu() if isinstance(value, Tensor) else copy.copy(value)
+        if isinstance(value, list):
+            return [move(inner) for inner in value]
+        return value.cpu() if isinstance(value, Tensor) else value
 
     moved: dict[str, Any] = move(state)
     return moved

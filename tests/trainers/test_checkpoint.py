@@ -63,6 +63,7 @@ def test_a_foreign_file_is_refused_by_name(tmp_path, name):
         load_checkpoint(path, config(), CPU)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_random_bytes_are_refused_whatever_they_make_the_unpickler_do(tmp_path):
     path = tmp_path / "checkpoint.pt"
     rng = random.Random(0)

@@ -14,14 +14,18 @@ from trainers.config import DatasetConfig
 from trainers.data.sources import Images, Progress, decode, source_key
 from trainers.files import write_atomically
 
-FORMAT = "mt-sweeps-images/1"
+VERSION = 1  # of the file format; part of the file name, so that no version takes another's files for its own
 _ARRAYS = ("train", "train_labels", "test", "test_labels")
 
 
 def cache_folder() -> Path:
     """`MT_SWEEP_CACHE`, or a folder of ours in the user's cache folder."""
     given = os.environ.get("MT_SWEEP_CACHE")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mt-sweeps"
+    return (
+        Path(given).expanduser()
+        if given
+        else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mt-sweeps"
+    )
 
 
 def prepare(config: DatasetConfig, progress: Progress | None = None) -> Path:
@@ -41,7 +45,7 @@ def prepare(config: DatasetConfig, progress: Progress | None = None) -> Path:
     """
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{source_key(config)}.safetensors"
+    file = folder / f"{source_key(config)}-{VERSION}.safetensors"
     if not file.exists():
         with FileLock(file.with_suffix(".lock")):
             if not file.exists():
@@ -60,5 +64,9 @@ def _write(images: Images, file: Path) -> None:
     digest = hashlib.sha256(json.dumps(images.classes).encode())
     for array in arrays.values():
         digest.update(array.data)
-    facts = {"format": FORMAT, "classes": json.dumps(images.classes), "fingerprint": digest.hexdigest()}
+    facts = {
+        "format": f"mt-sweeps-images/{VERSION}",
+        "classes": json.dumps(images.classes),
+        "fingerprint": digest.hexdigest(),
+    }
     write_atomically(file, save(arrays, facts))

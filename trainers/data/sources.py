@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from trainers.config import Cifar10, DatasetConfig, Digits, ImageFolder, check_split_sizes
 from trainers.errors import DataError
@@ -50,7 +51,9 @@ def source_key(config: DatasetConfig) -> str:
         listing = hashlib.sha256(f"size={config.image_size}\n".encode())
         for path in _Folder(config).files():
             facts = path.stat()
-            listing.update(f"{path.relative_to(config.root)}\t{facts.st_size}\t{facts.st_mtime_ns}\n".encode())
+            listing.update(
+                f"{path.relative_to(Path(config.root).expanduser())}\t{facts.st_size}\t{facts.st_mtime_ns}\n".encode()
+            )
         return f"image_folder-{listing.hexdigest()[:16]}"
     return config.name
 
@@ -183,11 +186,9 @@ def _image_folder(config: ImageFolder, progress: Progress | None) -> Images:
 
 
 def _read(path: Path, size: int | None) -> np.ndarray:
-    from PIL import Image, ImageOps
-
     try:
         with Image.open(path) as file:
-            image: Image.Image = file.convert("RGB")
+            image = _eight_bit(file).convert("RGB")
             if size is not None:
                 image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
             elif image.width != image.height:
@@ -196,8 +197,14 @@ def _read(path: Path, size: int | None) -> np.ndarray:
                     "and centre-crop all images"
                 )
             return np.asarray(image)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as an image: {error}; repair or remove it") from None
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):  # PIL would clip these to white
+        return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+    return image
 
 
 def _pixels(image: np.ndarray) -> str:

@@ -40,7 +40,7 @@ def test_a_file_of_another_format_is_not_taken_for_ours(folder, monkeypatch):
     first = resident.load(folder)
     resident.load.cache_clear()
     calls = []
-    monkeypatch.setattr(cache, "FORMAT", "mt-sweeps-images/next")
+    monkeypatch.setattr(cache, "VERSION", cache.VERSION + 1)
     monkeypatch.setattr(cache, "decode", lambda *arguments: calls.append(1) or sources.decode(*arguments))
     assert resident.load(folder).fingerprint == first.fingerprint
     assert len(calls) == 1

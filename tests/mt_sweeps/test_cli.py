@@ -1,0 +1,46 @@
+import subprocess
+import sys
+
+from click.testing import CliRunner
+
+from mt_sweeps.cli import cli
+from tests.mt_sweeps.support import DIGITS
+
+
+def test_help_names_every_command_and_imports_nothing_heavy():
+    script = (
+        "import sys\nfrom mt_sweeps import cli\ntry:\n    cli.cli(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = 'torch ray mlflow optuna numpy pydantic rich ruamel sklearn'.split()\n"
+        "print([m for m in heavy if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"
+    for command in ("run", "validate", "best", "export", "train", "dashboard", "list", "status", "resume"):
+        assert f"\n  {command} " in out
+
+
+def test_an_empty_home_lists_no_sweeps_and_says_how_to_start_one(tmp_path):
+    result = CliRunner().invoke(cli, ["list", "--home", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "mt-sweep run" in result.output
+
+
+def test_validate_takes_several_files_and_tells_of_all_that_are_wrong(tmp_path):
+    files = []
+    for i in range(2):
+        bad = tmp_path / f"bad{i}.yaml"
+        bad.write_text(DIGITS.read_text().replace("trials: 16", "trials: 0"))
+        files.append(str(bad))
+    mt_sweep = f"{sys.prefix}/bin/mt-sweep"
+    done = subprocess.run([mt_sweep, "validate", str(DIGITS), *files], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"{DIGITS}: valid" in done.stdout
+    assert all(f"{file}: trials: should be" in done.stderr for file in files)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_command_line_is_exit_status_2():
+    mt_sweep = f"{sys.prefix}/bin/mt-sweep"
+    done = subprocess.run([mt_sweep, "run"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Missing argument 'FILE'" in done.stderr

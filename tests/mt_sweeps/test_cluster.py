@@ -1,0 +1,34 @@
+import pytest
+
+from mt_sweeps.cluster import Share, share
+from mt_sweeps.errors import InputError
+from mt_sweeps.spec import Resources
+
+
+@pytest.mark.parametrize(
+    ("asked", "found", "given"),
+    [
+        ({}, {"CPU": 2.0}, Share(gpus=0, cpus=1, concurrent=2)),
+        ({}, {"CPU": 16.0, "GPU": 2.0}, Share(gpus=1, cpus=8, concurrent=2)),
+        ({"gpus_per_trial": 0.5}, {"CPU": 8.0, "GPU": 1.0}, Share(gpus=0.5, cpus=4, concurrent=2)),
+        ({"gpus_per_trial": 0.0}, {"CPU": 8.0, "GPU": 1.0}, Share(gpus=0, cpus=1, concurrent=8)),
+        ({"gpus_per_trial": 2.0}, {"CPU": 8.0, "GPU": 4.0}, Share(gpus=2, cpus=4, concurrent=2)),
+        ({"cpus_per_trial": 2}, {"CPU": 5.0}, Share(gpus=0, cpus=2, concurrent=2)),
+        ({"max_concurrent": 1}, {"CPU": 8.0}, Share(gpus=0, cpus=1, concurrent=1)),
+        ({}, {"CPU": 1.0, "GPU": 4.0}, Share(gpus=1, cpus=1, concurrent=1)),
+    ],
+)
+def test_what_a_trial_gets_of_what_there_is(asked, found, given):
+    assert share(Resources(**asked), found) == given
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"gpus_per_trial": 1.0}, "asks for 1 and there are 0 GPUs"),
+        ({"cpus_per_trial": 4}, "asks for 4 and there are 2"),
+    ],
+)
+def test_what_is_not_there_is_refused_at_once(asked, told):
+    with pytest.raises(InputError, match=told):
+        share(Resources(**asked), {"CPU": 2.0})

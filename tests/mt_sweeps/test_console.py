@@ -1,0 +1,97 @@
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from mt_sweeps.console import Board, duration, error_text, values_text
+from mt_sweeps.study import Ledger
+from tests.mt_sweeps.support import digits, report
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(tmp_path / "ledger.db", digits("trials=4"))
+
+
+def board(ledger, first=lambda: None):
+    return Board(ledger.spec, [], concurrent=2, on_first_report=first)
+
+
+def test_piped_output_is_plain_lines(ledger, capsys):
+    shown = board(ledger)
+    trial = ledger.ask()
+    with shown:
+        shown.started(trial)
+        shown.reported(trial, report(30, 0.5))
+        shown.ended(ledger.complete(trial, report(300, 0.25)))
+    out = capsys.readouterr().out
+    assert "trial 0 starts: ema.decay 0.95" in out
+    assert "trial 0 step 30: teacher 50.0 %, student 50.0 %" in out
+    assert "trial 0 complete: teacher 25.0 %, student 25.0 %  [1/5 trials]" in out
+    assert "\x1b" not in out
+
+
+def test_a_failure_is_told_with_its_reason(ledger, capsys):
+    shown = board(ledger)
+    trial = ledger.ask()
+    shown.started(trial)
+    shown.ended(ledger.fail(trial, "diverged", "Diverged: the loss is nan\nat step 3", None))
+    assert "trial 0 failed: diverged: Diverged: the loss is nan" in capsys.readouterr().out
+
+
+def test_the_time_left_follows_from_the_reports(ledger):
+    shown = board(ledger)
+    trial = ledger.ask()
+    assert shown.seconds_left() is None
+    shown.started(trial)
+    shown.reported(trial, report(100, 0.5))  # 100 steps a second, two trials at once
+    assert shown.seconds_left() == pytest.approx((200 + 4 * 300) / 100 / 2)
+
+
+def test_the_first_report_is_announced_once(ledger):
+    calls = []
+    shown = board(ledger, lambda: calls.append(1))
+    trial = ledger.ask()
+    shown.started(trial)
+    for step in (30, 60):
+        shown.reported(trial, report(step, 0.5))
+    assert calls == [1]
+
+
+def test_the_table_of_a_terminal_shows_what_runs_and_the_best_so_far(ledger):
+    shown = board(ledger)
+    first, second = ledger.ask(), ledger.ask()
+    for trial in (first, second):
+        shown.started(trial)
+        shown.reported(trial, report(30, 0.5, student=0.6))
+    shown.reported(first, report(300, 0.125))
+    shown.ended(ledger.complete(first, report(300, 0.125)))
+    out = io.StringIO()
+    Console(file=out, width=120, height=30).print(shown._view())
+    text = out.getvalue()
+    assert "1/5 trials done" in text
+    assert "best  trial 0  12.5 % ± 1.0" in text
+    assert "running" in text
+    assert "60.0 %" in text
+
+
+def test_many_trials_fit_on_the_screen(ledger):
+    shown = board(ledger)
+    trial = ledger.ask()
+    for number in range(200):
+        shown.started(replace(trial, number=number))
+    out = io.StringIO()
+    shown._console = Console(file=out, width=100, height=20)
+    shown._console.print(shown._view())
+    assert out.getvalue().count("\n") <= 20
+    assert "more trials are not shown" in out.getvalue()
+
+
+def test_numbers_are_written_for_people():
+    assert [duration(s) for s in (45, 200, 18_420)] == ["45 s", "3 min 20 s", "5 h 07 min"]
+    assert error_text((0.0533, 0.013)) == "5.3 % ± 1.3"
+    assert (
+        values_text({"ema.decay": 0.987763985946, "consistency.loss": "mse"})
+        == "ema.decay 0.9878  consistency.loss mse"
+    )

@@ -1,0 +1,55 @@
+import pytest
+
+from mt_sweeps.errors import InputError
+from mt_sweeps.home import Home
+from trainers.files import CHECKPOINT
+
+
+def made(home, name):
+    directory = home.new_sweep(None, name)
+    directory.path.mkdir(parents=True)
+    directory.spec.write_text("{}")
+    return directory
+
+
+def test_a_second_sweep_of_a_file_gets_a_number(tmp_path):
+    home = Home(tmp_path)
+    assert [made(home, "digits").name for _ in range(3)] == ["digits", "digits-2", "digits-3"]
+
+
+def test_an_explicit_name_that_exists_is_refused_with_the_way_to_resume(tmp_path):
+    made(Home(tmp_path), "mine")
+    with pytest.raises(InputError, match="mt-sweep resume mine"):
+        Home(tmp_path).new_sweep("mine", "digits")
+
+
+@pytest.mark.parametrize("name", ["../up", "a b", "", "artifacts", "trained", "-x"])
+def test_a_name_that_is_no_plain_name_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match="no plain name"):
+        Home(tmp_path).new_sweep(name, "digits")
+
+
+def test_an_unknown_sweep_is_told_with_the_nearest(tmp_path):
+    made(Home(tmp_path), "digits")
+    with pytest.raises(InputError, match="did you mean 'digits'"):
+        Home(tmp_path).sweep("digit")
+
+
+def test_the_home_is_the_option_then_the_environment_then_a_folder_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Home().path == tmp_path / "sweeps"
+    monkeypatch.setenv("MT_SWEEP_HOME", str(tmp_path / "elsewhere"))
+    assert Home().path == tmp_path / "elsewhere"
+    assert Home(tmp_path / "given").path == tmp_path / "given"
+
+
+def test_a_trial_goes_on_from_the_latest_attempt_that_left_a_checkpoint(tmp_path):
+    directory = made(Home(tmp_path), "digits")
+    for attempt in (1, 2, 3):
+        directory.attempt("search", 7, attempt).mkdir(parents=True)
+    (directory.attempt("search", 7, 1) / CHECKPOINT).touch()
+    (directory.attempt("search", 7, 2) / CHECKPOINT).touch()
+    assert directory.last_checkpoint("search", 7, before=4) == directory.attempt("search", 7, 2)
+    assert directory.attempt("search", 7, 2) == tmp_path / "digits" / "trials" / "0007" / "attempt-2"
+    directory.drop_checkpoints("search", 7)
+    assert directory.last_checkpoint("search", 7, before=4) is None

@@ -1,0 +1,39 @@
+from mt_sweeps import records
+from tests.mt_sweeps.support import report
+from tests.trainers.support import config
+from trainers import Trainer
+
+
+def test_what_is_appended_is_read_in_order(tmp_path):
+    written = [report(30, 0.3), report(60, 0.2)]
+    for one in written:
+        records.append(tmp_path, one)
+    assert records.read(tmp_path) == written
+
+
+def test_a_last_line_that_a_crash_cut_off_is_left_out(tmp_path):
+    records.append(tmp_path, report(30, 0.3))
+    whole = (tmp_path / records.FILE).read_bytes()
+    for cut in range(1, len(whole)):
+        (tmp_path / records.FILE).write_bytes(whole + whole[:cut])
+        assert records.read(tmp_path) == [report(30, 0.3)]
+
+
+def test_a_record_is_on_the_disk_before_its_report_is_told(tmp_path):
+    for told in records.recorded(Trainer(config(), tmp_path), tmp_path):
+        assert records.read(tmp_path)[-1] == told
+
+
+def test_a_crash_between_checkpoint_and_record_loses_no_record(tmp_path):
+    run = Trainer(config(), tmp_path).run()
+    next(run)  # its checkpoint is written, its record is not
+    told = [one.step for one in records.recorded(Trainer(config(), tmp_path), tmp_path)]
+    assert told == [2, 4, 6]
+    assert [one.step for one in records.read(tmp_path)] == [2, 4, 6]
+
+
+def test_no_record_is_written_twice(tmp_path):
+    list(records.recorded(Trainer(config(), tmp_path), tmp_path))
+    told = [one.step for one in records.recorded(Trainer(config(), tmp_path), tmp_path)]
+    assert told == [6], "the last report of a run that had ended is told again"
+    assert [one.step for one in records.read(tmp_path)] == [2, 4, 6]

@@ -1,0 +1,110 @@
+"""The worker without Ray around it: what Ray calls, called by hand."""
+
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mt_sweeps import records
+from mt_sweeps.worker import TrialWorker
+from tests.trainers.support import config, in_fresh_process
+from trainers.files import BEST_MODEL, CHECKPOINT
+
+
+def assignment(directory, previous=None, **changes):
+    return {
+        "config": config(**changes).model_dump_json(),
+        "directory": str(directory),
+        "previous": str(previous) if previous else None,
+        "threads": 1,
+    }
+
+
+@pytest.fixture
+def worker():
+    made = TrialWorker.__new__(TrialWorker)  # Ray's own constructor wants a cluster
+    made.setup({})
+    return made
+
+
+def to_its_end(worker):
+    results = [worker.step()]
+    while not results[-1]["done"]:
+        results.append(worker.step())
+    return results
+
+
+def outcome(directory):
+    metrics = [
+        {name: value for name, value in one.metrics.items() if not name.startswith("time.")}
+        for one in records.read(directory)
+    ]
+    return metrics, load_file(directory / BEST_MODEL)
+
+
+def assert_same(one, other):
+    assert one[0] == other[0]
+    assert one[1].keys() == other[1].keys()
+    assert all(torch.equal(one[1][name], other[1][name]) for name in one[1])
+
+
+ONE_PROCESS = """
+import sys
+from mt_sweeps.worker import TrialWorker
+worker = TrialWorker.__new__(TrialWorker)
+worker.setup({"config": sys.argv[1], "directory": sys.argv[2], "previous": None, "threads": 1})
+while not worker.step()["done"]:
+    pass
+"""
+
+
+def test_a_trial_in_a_reused_worker_equals_the_same_trial_in_a_fresh_process(worker, tmp_path):
+    for directory, seed in ((tmp_path / "other", 5), (tmp_path / "reused", 1)):
+        worker.reset_config(assignment(directory, seed=seed, model={"name": "small_cnn", "width": 4, "dropout": 0.3}))
+        to_its_end(worker)
+    same = config(seed=1, model={"name": "small_cnn", "width": 4, "dropout": 0.3})
+    in_fresh_process(ONE_PROCESS, same.model_dump_json(), tmp_path / "fresh")
+    assert_same(outcome(tmp_path / "reused"), outcome(tmp_path / "fresh"))
+
+
+def test_an_attempt_goes_on_from_the_one_before_it_and_leaves_that_one_alone(worker, tmp_path):
+    worker.reset_config(assignment(tmp_path / "whole"))
+    to_its_end(worker)
+    worker.reset_config(assignment(tmp_path / "attempt-1"))
+    worker.step()
+    before = records.read(tmp_path / "attempt-1")
+    worker.reset_config(assignment(tmp_path / "attempt-2", previous=tmp_path / "attempt-1"))
+    steps = [result["report"].step for result in to_its_end(worker)]
+    assert steps == [2, 4, 6], "the last report of the attempt before is told again, then training goes on"
+    assert_same(outcome(tmp_path / "attempt-2"), outcome(tmp_path / "whole"))
+    assert records.read(tmp_path / "attempt-1") == before
+
+
+def test_an_attempt_after_a_finished_one_only_tells_its_end(worker, tmp_path):
+    worker.reset_config(assignment(tmp_path / "attempt-1"))
+    to_its_end(worker)
+    worker.reset_config(assignment(tmp_path / "attempt-2", previous=tmp_path / "attempt-1"))
+    results = to_its_end(worker)
+    assert [result["report"].step for result in results] == [6]
+
+
+def test_a_trial_that_raises_is_a_failure_with_its_reason_and_the_worker_lives_on(worker, tmp_path):
+    worker.reset_config(assignment(tmp_path / "bad", optimizer={"name": "sgd", "learning_rate": 1e30}))
+    result = to_its_end(worker)[-1]
+    assert result["failure"].reason == "diverged"
+    assert "Diverged" in (tmp_path / "bad" / "error.txt").read_text()
+    worker.reset_config(assignment(tmp_path / "good"))
+    assert to_its_end(worker)[-1]["failure"] is None
+
+
+def test_a_torn_checkpoint_is_a_failure_that_names_the_file(worker, tmp_path):
+    worker.reset_config(assignment(tmp_path / "attempt-1"))
+    worker.step()
+    shutil.copytree(tmp_path / "attempt-1", tmp_path / "torn")
+    torn = tmp_path / "torn" / CHECKPOINT
+    torn.write_bytes(torn.read_bytes()[:1000])
+    worker.reset_config(assignment(tmp_path / "attempt-2", previous=tmp_path / "torn"))
+    failure = worker.step()["failure"]
+    assert failure.reason == "error"
+    assert CHECKPOINT in failure.message

@@ -1,0 +1,41 @@
+"""Random numbers of one run: networks draw dropout from torch's global generator, which others draw from too."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+class OwnGenerator:
+    """The state that torch's global generators have while this run uses them, and not otherwise.
+
+    Args:
+        seed: of the first use.
+        device: of the run; with CUDA its generator is kept too.
+    """
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self._cuda = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(self._cuda):
+            torch.manual_seed(seed)
+            self._states = self._read()
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Within it, torch's global generators go on from where this run left them."""
+        with torch.random.fork_rng(self._cuda):
+            torch.set_rng_state(self._states[0])
+            for device, state in zip(self._cuda, self._states[1:], strict=True):
+                torch.cuda.set_rng_state(state, device)
+            yield
+            self._states = self._read()
+
+    def state_dict(self) -> dict[str, list[Tensor]]:
+        return {"states": self._states}
+
+    def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:
+        self._states = state["states"]
+
+    def _read(self) -> list[Tensor]:
+        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self._cuda)]
