@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 from dataclasses import dataclass
 
 from mt_sweeps.errors import InputError
@@ -42,6 +43,7 @@ def start() -> dict[str, float]:
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # of this sweep alone, in no file
     import ray
 
+    terminate = signal.getsignal(signal.SIGTERM)
     ray.init(
         address="local",
         num_cpus=len(os.sched_getaffinity(0)),
@@ -50,6 +52,7 @@ def start() -> dict[str, float]:
         logging_level="ERROR",
         object_store_memory=100 * 2**20,  # reports are small; nothing else travels through it
     )
+    signal.signal(signal.SIGTERM, terminate)  # Ray puts one of its own there, which aborts the process
     found: dict[str, float] = ray.cluster_resources()
     return found
 

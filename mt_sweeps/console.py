@@ -10,11 +10,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from mt_sweeps.spec import SweepSpec, Values
+from mt_sweeps.spec import SweepSpec, Value, Values
 from mt_sweeps.study import Trial
 from trainers.report import Report
 
 _COLOURS = {"running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red", "waiting": "magenta"}
+_ORDER = ("running", "complete", "pruned", "failed", "waiting")
 
 
 class Board:
@@ -130,7 +131,7 @@ class Board:
         metric = self._spec.objective.metric
         best = self._best()
         if best is not None:
-            lines.append(Text(f"best  {_name(best)}  {error_text(best.error(metric))}  {values_text(best.values)}"))
+            lines.append(Text(f"best so far  {_name(best)}  {error_text(best.error(metric))}", style="green"))
         baseline = next((t for t in trials if t.arm == "supervised" and t.state == "complete"), None)
         if baseline is not None:
             lines.append(Text(f"supervised baseline  {error_text(baseline.error(metric))}", style="dim"))
@@ -141,19 +142,21 @@ class Board:
             table.add_column(title, no_wrap=True, min_width=width)
         for title in ("student", "teacher"):
             table.add_column(title, no_wrap=True, justify="right", min_width=7)
-        table.add_column("searched", no_wrap=True, overflow="ellipsis")
+        keys = list(self._spec.search_space)
+        for key in keys:
+            table.add_column(_short(key, keys), no_wrap=True, overflow="ellipsis")
         # Those that run, then the best: what one looks for; all of them are in the dashboard.
-        order = sorted(trials, key=lambda t: (t.state != "running", (t.error(metric) or (9.0, 0.0))[0]))
+        order = sorted(trials, key=lambda t: (_ORDER.index(t.state), (t.error(metric) or (9.0, 0.0))[0]))
         room = max(4, self._console.height - len(lines) - 4)
         for trial in order[:room]:
             report = self._reports.get((trial.arm, trial.number))
             table.add_row(
                 _name(trial).removeprefix("trial "),
-                Text(trial.state, style=_COLOURS[trial.state]),
+                Text(trial.reason or trial.state, style=_COLOURS[trial.state]),
                 str(report.step if report else 0),
                 percent(report.metrics.get("validation.student_error")) if report else "",
                 percent(report.metrics.get("validation.teacher_error")) if report else "",
-                trial.reason or values_text(trial.values),
+                *(value_text(trial.values[key]) if key in trial.values else "" for key in keys),
             )
         if len(order) > room:
             lines.append(Text(f"({len(order) - room} more trials are not shown)", style="dim"))
@@ -215,7 +218,12 @@ def errors_text(report: Report) -> str:
 
 def values_text(values: Values) -> str:
     """Searched values in one line."""
-    return "  ".join(f"{key} {f'{v:.4g}' if isinstance(v, float) else v}" for key, v in values.items())
+    return "  ".join(f"{key} {value_text(value)}" for key, value in values.items())
+
+
+def value_text(value: Value) -> str:
+    """One searched value."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def duration(seconds: float) -> str:
@@ -226,6 +234,12 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _short(key: str, keys: list[str]) -> str:
+    """The last word of a dotted key, where no other key ends in it."""
+    last = key.rpartition(".")[2]
+    return key if sum(other.rpartition(".")[2] == last for other in keys) > 1 else last
 
 
 def _name(trial: Trial) -> str:

@@ -28,7 +28,8 @@ def serve(home: Home, port: int) -> None:
         except OSError:
             raise InputError(f"--port {port}: is taken; choose another, for example --port {port + 1}") from None
     experiment = Client(home, Tracking()).experiment
-    print(f"MLflow starts at http://{HOST}:{port}/#/experiments/{experiment} (Ctrl+C ends it)", flush=True)
+    page = f"experiments/{experiment}/runs?workflowType=machine_learning"  # else its pages for agents open
+    print(f"MLflow starts at http://{HOST}:{port}/#/{page} (Ctrl+C ends it)", flush=True)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--uvicorn-opts", "--log-level warning"]
     command += ["--backend-store-uri", embedded_uri(home), "--default-artifact-root", home.artifacts.as_uri()]

@@ -255,6 +255,7 @@ def _complete_window(writer: Any, finish: Callable[[], None], seconds: float) ->
 
 @contextmanager
 def _ray(spec: SweepSpec) -> Iterator[Share]:
+    print("starting Ray on this machine", flush=True)
     found = cluster.start()
     try:
         yield cluster.share(spec.resources, found)

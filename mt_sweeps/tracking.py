@@ -63,7 +63,6 @@ class Client:
                 self.experiment = self._mlflow.create_experiment(
                     tracking.experiment,
                     artifact_location=home.artifacts.as_uri() if embedded else None,
-                    tags={"mlflow.experimentKind": "custom_model_development"},  # else the pages are those for agents
                 )
 
     def run(self, tags: dict[str, str], name: str, start: float) -> str:

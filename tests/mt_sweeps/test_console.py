@@ -71,7 +71,7 @@ def test_the_table_of_a_terminal_shows_what_runs_and_the_best_so_far(ledger):
     Console(file=out, width=120, height=30).print(shown._view())
     text = out.getvalue()
     assert "1/5 trials done" in text
-    assert "best  trial 0  12.5 % ± 1.0" in text
+    assert "best so far  trial 0  12.5 % ± 1.0" in text
     assert "running" in text
     assert "60.0 %" in text
 

@@ -1,0 +1,103 @@
+"""A small sweep through the real commands, from the file to the final model."""
+
+import mlflow
+import pytest
+import yaml
+
+from tests.end_to_end.support import DIGITS, TINY, as_json, mt_sweep
+from trainers import TrainerConfig
+from trainers.checkpoint import load_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="module")
+def printed(folder):
+    return mt_sweep("run", DIGITS, "--trials", 4, *TINY, folder=folder).stdout
+
+
+@pytest.fixture(scope="module")
+def runs(folder, printed):  # noqa: ARG001 (the sweep must have run)
+    client = mlflow.MlflowClient(f"sqlite:///{folder / 'sweeps' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("mt-sweeps")
+    return client, {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+
+
+def test_the_user_sees_a_forecast_progress_and_a_summary(printed):
+    forecast, _, rest = printed.partition("trial 0 starts")
+    assert "4 search, 1 supervised; 2 at once" in forecast or "at once" in forecast
+    assert "ranked and ended at steps 6" in forecast
+    assert "trial 0 complete: teacher" in rest
+    assert " left" in rest
+    assert "best       trial" in rest
+    assert "supervised" in rest
+    assert "mt-sweep dashboard" in rest
+    assert "mt-sweep export digits -o best.yaml" in rest
+    assert "mt-sweep train best.yaml" in rest
+    assert "\x1b" not in printed, "piped output is plain"
+
+
+def test_status_list_and_best_agree(folder, printed):
+    status = as_json("status", "digits", folder=folder)
+    assert status["state"] == "finished"
+    search = status["arms"]["search"]
+    assert search["total"] == 4
+    assert search["complete"] + search["pruned"] == 4
+    assert status["arms"]["supervised"]["complete"] == 1
+    assert as_json("list", folder=folder) == [status]
+    best = as_json("best", "digits", folder=folder)
+    assert best["trial"] == status["best"]["trial"]
+    assert f"best       trial {best['trial']}: " in printed
+
+
+def test_mlflow_has_a_parent_run_and_four_search_runs_each_with_its_teachers_weights(runs):
+    client, found = runs
+    parent = found["digits"]
+    children = [found[f"trial-{number:04d}"] for number in range(4)]
+    assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in children)
+    assert all(run.data.params.keys() >= {"ema.decay", "consistency.loss", "consistency.weight"} for run in children)
+    assert parent.info.status == "FINISHED"
+    stored = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert stored == {"spec.yaml", "environment.json", "best.yaml"}
+    for run in children:
+        local = client.download_artifacts(run.info.run_id, "teacher/best.safetensors")
+        assert load_model(local).config.ema.decay == pytest.approx(float(run.data.params["ema.decay"]))
+
+
+def test_a_second_run_of_the_file_is_a_second_sweep(folder, printed):  # noqa: ARG001
+    again = mt_sweep("run", DIGITS, "--trials", 1, *TINY, "--set", "finalists.baselines=[]", folder=folder)
+    assert "digits-2: 1 trials" in again.stdout
+    assert [row["name"] for row in as_json("list", folder=folder)] == ["digits", "digits-2"]
+    refused = mt_sweep("run", DIGITS, "--name", "digits", folder=folder, status=2)
+    assert "mt-sweep resume digits" in refused.stderr
+
+
+def test_the_final_model_is_trained_with_exactly_the_exported_values(folder, printed):  # noqa: ARG001
+    mt_sweep("export", "digits", "-o", "best.yaml", folder=folder)
+    exported = yaml.safe_load((folder / "best.yaml").read_text())
+    assert exported["searched"] == as_json("best", "digits", folder=folder)["searched"]
+    out = mt_sweep("train", "best.yaml", folder=folder).stdout
+    assert "test error of the teacher: " in out
+    assert "test error of the student: " in out
+    (trained,) = (folder / "sweeps" / "trained").iterdir()
+    model = load_model(trained / "model.safetensors")
+    assert model.config == TrainerConfig.model_validate(exported["trainer"])
+
+    client = mlflow.MlflowClient(f"sqlite:///{folder / 'sweeps' / 'mlflow.db'}")
+    (run,) = client.search_runs(["1"], "tags.`mt.arm` = 'train'")
+    assert run.info.status == "FINISHED"
+    assert f"{100 * run.data.metrics['test.teacher_error']:.1f} %" in out
+    assert run.data.metrics["validation.teacher_error"] >= 0
+    assert [file.path for file in client.list_artifacts(run.info.run_id, "model")] == ["model/model.safetensors"]
+
+    again = mt_sweep("train", "best.yaml", folder=folder).stdout
+    assert "the test set is read once" in again
+    assert out.splitlines()[-3:] == again.splitlines()[-3:]
+
+
+def test_an_export_of_what_is_not_there_is_told(folder, printed):  # noqa: ARG001
+    assert "did you mean 'digits'" in mt_sweep("export", "digit", folder=folder, status=2).stderr
+    assert "cannot be written" in mt_sweep("export", "digits", "-o", "no/such/f", folder=folder, status=2).stderr
