@@ -100,7 +100,7 @@ def show_status(name: str | None, home: Path | None, as_json: bool) -> None:
     from mt_sweeps.home import Home
 
     row = status.status(Home(home).sweep(name))
-    click.echo(json.dumps(row, indent=2) if as_json else status.status_text(row))
+    click.echo(json.dumps(row, indent=2) if as_json else status.status_text(row, Home(home)))
 
 
 @cli.command()

@@ -75,7 +75,7 @@ def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Liste
             f"the first three trials all failed with {engine.failure.reason}, so the configuration is at fault: "
             f"{engine.failure.message}\nsee {directory.trial('search', engine.failure.number)}"
         )
-    return engine.out_of_budget
+    return engine.budget_is_spent() and any(ledger.remaining(arm) for arm in ledger.spec.arms())
 
 
 class _Engine:
@@ -83,7 +83,6 @@ class _Engine:
 
     def __init__(self, ledger: Ledger, directory: SweepDirectory, share: Share, listener: Listener) -> None:
         self.ledger = ledger
-        self.out_of_budget = False
         self.failure: Trial | None = None
         self._directory = directory
         self._share = share
@@ -101,8 +100,7 @@ class _Engine:
 
     def next(self, tune_id: str) -> dict[str, Any] | str | None:
         """The configuration of the next trial; none: not now; FINISHED: no more."""
-        self.out_of_budget = self._budget_is_spent()
-        trial = None if self.out_of_budget or self.failure else self.ledger.ask()
+        trial = None if self.failure or self.budget_is_spent() else self.ledger.ask()
         if trial is None:
             # A running trial may yet lose its worker and wait again.
             return None if self._running else Searcher.FINISHED
@@ -153,7 +151,7 @@ class _Engine:
         self.failure = self.ledger.common_failure()
         self._listener.ended(trial)
 
-    def _budget_is_spent(self) -> bool:
+    def budget_is_spent(self) -> bool:
         budget = self.ledger.spec.budget
         hours, gpu_hours = (time.monotonic() - self._start) / 3600, self._gpu_seconds / 3600
         return (budget.hours is not None and hours >= budget.hours) or (

@@ -4,6 +4,8 @@ import os
 import re
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from mt_sweeps import yaml_file
 from mt_sweeps.errors import InputError
 from mt_sweeps.explain import nearest
@@ -46,8 +48,17 @@ class SweepDirectory:
             file.unlink(missing_ok=True)
 
     def load_spec(self) -> SweepSpec:
-        """The specification that the sweep was started with."""
-        return SweepSpec.model_validate(yaml_file.read(self.spec))
+        """The specification that the sweep was started with.
+
+        Raises:
+            InputError: another version wrote it.
+        """
+        try:
+            return SweepSpec.model_validate(yaml_file.read(self.spec))
+        except ValidationError as error:
+            raise InputError(
+                f"{self.spec}: does not fit this version ({error.errors()[0]['msg']}); use the version that wrote it"
+            ) from None
 
 
 class Home:
@@ -84,6 +95,16 @@ class Home:
                 return sweep
         raise InputError(f"{name}: no such sweep in {self.path}; {nearest(name, [sweep.name for sweep in sweeps])}")
 
+    def claim(self, name: str | None, from_file: str) -> SweepDirectory:
+        """A new sweep's directory, made now, so that no other command takes the name."""
+        while True:
+            directory = self.new_sweep(name, from_file)
+            try:
+                directory.path.mkdir(parents=True)
+            except FileExistsError:  # another command was quicker: look again
+                continue
+            return directory
+
     def new_sweep(self, name: str | None, from_file: str) -> SweepDirectory:
         """A name for a new sweep; its directory is not made yet.
 
@@ -108,3 +129,10 @@ class Home:
             number += 1
             free = f"{from_file}-{number}"
         return SweepDirectory(self.path / free)
+
+
+def typed(command: str, arguments: str, home: Home) -> str:
+    """A command as the user of this home directory types it."""
+    program = "uv run mt-sweep" if "UV_RUN_RECURSION_DEPTH" in os.environ else "mt-sweep"
+    option = "" if home.path == Home().path else f"--home {home.path}"
+    return " ".join(word for word in (program, command, arguments, option) if word)

@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 from mt_sweeps import export
 from mt_sweeps.console import duration, error_text, values_text
 from mt_sweeps.errors import InputError
-from mt_sweeps.home import SweepDirectory
+from mt_sweeps.home import Home, SweepDirectory, typed
 from mt_sweeps.study import Ledger, Trial
 
 STATES = ("waiting", "running", "complete", "pruned", "failed")
@@ -27,8 +27,7 @@ def status(directory: SweepDirectory) -> dict[str, Any]:
     for arm in spec.arms():
         trials = ledger.trials(arm)
         counts = {state: sum(trial.state == state for trial in trials) for state in STATES}
-        counts["waiting"] += spec.trials_of(arm) - len(trials)
-        arms[arm] = {"total": spec.trials_of(arm), **counts}
+        arms[arm] = {"total": spec.trials_of(arm), **counts, "waiting": ledger.remaining(arm)}
     unfinished = sum(counts["waiting"] + counts["running"] for counts in arms.values())
     found = ledger.best()
     return {
@@ -53,7 +52,7 @@ def best_of(directory: SweepDirectory) -> export.BestFile:
     return export.best_file(spec, found, json.loads(directory.environment.read_text()))
 
 
-def status_text(row: dict[str, Any]) -> str:
+def status_text(row: dict[str, Any], home: Home) -> str:
     """For people."""
     lines = [f"{row['name']}: {row['state']}, {duration(row['seconds'])} of work"]
     for arm, counts in row["arms"].items():
@@ -64,7 +63,7 @@ def status_text(row: dict[str, Any]) -> str:
         lines.append(f"  best       trial {best['trial']}: {error_text((best['error'], best['standard_error']))}")
         lines.append(f"             {values_text(best['values'])}")
     if row["state"] == "interrupted":
-        lines.append(f"  go on with: mt-sweep resume {row['name']}")
+        lines.append(f"  go on with: {typed('resume', row['name'], home)}")
     return "\n".join(lines)
 
 

@@ -75,35 +75,39 @@ class Ledger:
     """The studies of one sweep.
 
     Args:
-        path: of the SQLite file; made if it is not there. One process may write.
+        path: of the SQLite file, made by `create`. One process may write.
         spec: of the sweep.
 
     Raises:
-        InputError: the file was written by a version that keeps its ledger differently.
+        InputError: the file is missing, or was written by a version that keeps its ledger differently.
     """
 
     def __init__(self, path: Path, spec: SweepSpec) -> None:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        if not path.exists():
+            raise InputError(f"{path}: the ledger is missing, and with it all that this sweep found; start a new one")
         self.spec = spec
         self._rungs = pruning.rungs(spec)
-        self._storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
-        self._studies: dict[Arm, optuna.Study] = {}
-        known = set(optuna.get_all_study_names(self._storage))
+        self._storage = _storage(path)
+        self._studies: dict[Arm, optuna.Study] = {
+            arm: optuna.load_study(storage=self._storage, study_name=_study_name(spec, arm)) for arm in spec.arms()
+        }
+        found = self._studies["search"].user_attrs.get("format")
+        if found != FORMAT:
+            raise InputError(f"{path}: is a ledger of format {found}, this version reads {FORMAT}")
+
+    @classmethod
+    def create(cls, path: Path, spec: SweepSpec) -> "Ledger":
+        """A new ledger, the hand-added points waiting in it."""
+        storage = _storage(path)
         for arm in spec.arms():
-            name = spec.name if arm == "search" else f"{spec.name}/{arm}"
             study = optuna.create_study(
-                storage=self._storage, study_name=name, direction=spec.objective.direction, load_if_exists=True
+                storage=storage, study_name=_study_name(spec, arm), direction=spec.objective.direction
             )
-            self._studies[arm] = study
-            if name not in known:
-                study.set_user_attr("format", FORMAT)
-                for point in spec.points if arm == "search" else []:
-                    study.enqueue_trial(spec.space().internal(point))
-            elif study.user_attrs.get("format") != FORMAT:
-                raise InputError(
-                    f"{path}: is a ledger of format {study.user_attrs.get('format')}, this version reads {FORMAT}"
-                )
+            for point in spec.points if arm == "search" else []:
+                study.enqueue_trial(spec.space().internal(point))
+            study.set_user_attr("format", FORMAT)
+        storage.engine.dispose()
+        return cls(path, spec)
 
     def trials(self, arm: Arm) -> list[Trial]:
         """All trials of an arm so far, by number."""
@@ -180,6 +184,11 @@ class Ledger:
             return self.fail(trial, "lost_worker", f"its worker was lost {losses} times, at last: {message}", None)
         return self.requeue(trial)
 
+    def remaining(self, arm: Arm) -> int:
+        """How many trials of an arm are yet to start: those that wait, and those not yet asked for."""
+        trials = self.trials(arm)
+        return self.spec.trials_of(arm) - len(trials) + sum(trial.state == "waiting" for trial in trials)
+
     def best(self) -> Trial | None:
         """The completed trial of the search arm with the lowest objective; the earliest of several."""
         complete = [trial for trial in self.trials("search") if trial.state == "complete"]
@@ -215,6 +224,16 @@ class Ledger:
 
     def _read(self, arm: Arm, number: int) -> Trial:
         return _trial(arm, self._storage.get_trial(self._id(arm, number)))
+
+
+def _storage(path: Path) -> optuna.storages.RDBStorage:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+
+
+def _study_name(spec: SweepSpec, arm: Arm) -> str:
+    return spec.name if arm == "search" else f"{spec.name}/{arm}"
 
 
 def _sampler(settings: Sampler, number: int) -> BaseSampler:

@@ -25,7 +25,7 @@ from mt_sweeps.cluster import Share
 from mt_sweeps.console import Board, duration, error_text, values_text
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.forecast import Forecast, forecast
-from mt_sweeps.home import Home, SweepDirectory
+from mt_sweeps.home import Home, SweepDirectory, typed
 from mt_sweeps.spec import SweepSpec
 from mt_sweeps.study import Ledger, Trial
 from trainers.data.cache import fingerprint, prepare
@@ -51,14 +51,14 @@ def run(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], tr
         SweepError: it ended without a result.
     """
     spec = specs.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
-    directory = home.new_sweep(name, spec.name)
-    spec = spec.model_copy(update={"name": directory.name})
+    home.new_sweep(name, spec.name)  # refuses a name that is taken, before the work
     data = _check_data(file, spec)
     _check_writable(home)
     with _ray(spec) as share:
         planned = forecast(spec, share.concurrent)
         _check_disk(home, planned)
-        directory.path.mkdir(parents=True)
+        directory = home.claim(name, spec.name)
+        spec = spec.model_copy(update={"name": directory.name})
         _describe(directory, spec, data)
         print(_forecast_text(spec, planned, share, directory), flush=True)
         _carry_on(home, directory, spec, share)
@@ -97,15 +97,13 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
                 out_of_budget = driver.run(ledger, directory, share, board)
             best = ledger.best()
             if best is None:
-                raise SweepError(
-                    f"no trial completed; see {directory.path / 'trials'} and `mt-sweep status {spec.name}`"
-                )
+                raise SweepError(f"no trial completed; see {directory.path / 'trials'}")
             environment = json.loads(directory.environment.read_text())
             write_atomically(directory.best, export.text(export.best_file(spec, best, environment)))
             status = "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"
-            print(f"\ninterrupted; go on with: mt-sweep resume {spec.name}{_home_option(home)}", flush=True)
+            print(f"\ninterrupted; go on with: {typed('resume', spec.name, home)}", flush=True)
             raise
         finally:
             summary = summary_text(spec, ledger, home)
@@ -149,12 +147,11 @@ def summary_text(spec: SweepSpec, ledger: Ledger, home: Home) -> str:
         failed = [trial for trial in trials if trial.reason == reason]
         lines.append(f"failed     {len(failed)} with {reason}: {failed[0].message.splitlines()[0]}")
     if best is not None:
-        option = _home_option(home)
         lines += [
             "",
-            f"dashboard  mt-sweep dashboard{option}" + (f"  ({spec.tracking.uri})" if spec.tracking.uri else ""),
-            f"next       mt-sweep export {spec.name} -o best.yaml{option}",
-            f"           mt-sweep train best.yaml{option}",
+            f"dashboard  {spec.tracking.uri or typed('dashboard', '', home)}",
+            f"next       {typed('export', f'{spec.name} -o best.yaml', home)}",
+            f"           {typed('train', 'best.yaml', home)}",
         ]
     return "\n".join(lines)
 
@@ -221,6 +218,8 @@ def _describe(directory: SweepDirectory, spec: SweepSpec, data_fingerprint: str)
         "data_fingerprint": data_fingerprint,
     }
     write_atomically(directory.environment, json.dumps(environment, indent=2) + "\n")
+    Ledger.create(directory.ledger, spec).close()
+    # Last: with this file the sweep is there for other commands, and all the rest of it too.
     write_atomically(directory.spec, yaml_file.dump(spec.model_dump(exclude_none=True)))
 
 
@@ -275,7 +274,3 @@ def _only_driver(directory: SweepDirectory) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _home_option(home: Home) -> str:
-    return "" if home.path == Home().path else f" --home {home.path}"

@@ -86,6 +86,17 @@ def test_a_folder_without_a_test_set_is_trained_and_says_so(tmp_path):
     assert "the data set has no test images" in out
 
 
+def test_a_budget_ends_a_sweep_with_what_it_has_and_status_0(tmp_path):
+    hours = sets("budget.hours=0.002", "pruner.name=none")  # seven seconds
+    out = mt_sweep("run", DIGITS, "--trials", 200, *TINY, *hours, folder=tmp_path).stdout
+    assert "the budget is spent" in out
+    assert "best       trial" in out
+    search = as_json("status", folder=tmp_path)["arms"]["search"]
+    assert search["complete"] >= 1
+    assert search["running"] == 0
+    assert search["waiting"] > 100
+
+
 def test_a_sweep_has_one_driver_at_a_time(tmp_path):
     mt_sweep("run", DIGITS, "--trials", 1, *TINY, *sets("finalists.baselines=[]"), folder=tmp_path)
     lock = tmp_path / "sweeps" / "digits" / "driver.lock"

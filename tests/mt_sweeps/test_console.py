@@ -11,7 +11,7 @@ from tests.mt_sweeps.support import digits, report
 
 @pytest.fixture
 def ledger(tmp_path):
-    return Ledger(tmp_path / "ledger.db", digits("trials=4"))
+    return Ledger.create(tmp_path / "ledger.db", digits("trials=4"))
 
 
 def board(ledger, first=lambda: None):

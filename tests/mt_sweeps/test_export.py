@@ -10,7 +10,7 @@ ENVIRONMENT = {"id": "abc", "data_fingerprint": "def", "versions": {"torch": "2.
 
 @pytest.fixture
 def text(tmp_path):
-    ledger = Ledger(tmp_path / "ledger.db", digits())
+    ledger = Ledger.create(tmp_path / "ledger.db", digits())
     best = ledger.complete(ledger.ask(), report(300, 0.1))
     return export.text(export.best_file(ledger.spec, best, ENVIRONMENT))
 

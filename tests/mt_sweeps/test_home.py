@@ -1,7 +1,7 @@
 import pytest
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.home import Home
+from mt_sweeps.home import Home, typed
 from trainers.files import CHECKPOINT
 
 
@@ -53,3 +53,26 @@ def test_a_trial_goes_on_from_the_latest_attempt_that_left_a_checkpoint(tmp_path
     assert directory.attempt("search", 7, 2) == tmp_path / "digits" / "trials" / "0007" / "attempt-2"
     directory.drop_checkpoints("search", 7)
     assert directory.last_checkpoint("search", 7, before=4) is None
+
+
+def test_a_command_is_shown_as_its_user_types_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
+    monkeypatch.setenv("MT_SWEEP_HOME", str(tmp_path))
+    assert typed("resume", "digits", Home()) == "mt-sweep resume digits"
+    assert typed("dashboard", "", Home(tmp_path / "other")) == f"mt-sweep dashboard --home {tmp_path / 'other'}"
+    monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
+    assert typed("resume", "digits", Home()) == "uv run mt-sweep resume digits"
+
+
+def test_two_commands_that_start_at_once_get_two_directories(tmp_path, monkeypatch):
+    first = Home(tmp_path).claim(None, "digits")
+    answers = iter([first, Home(tmp_path).new_sweep(None, "digits")])  # the first answer is out of date by now
+    monkeypatch.setattr(Home, "new_sweep", lambda *_: next(answers))
+    assert Home(tmp_path).claim(None, "digits").name == "digits-2"
+
+
+def test_a_specification_of_another_version_is_refused(tmp_path):
+    directory = made(Home(tmp_path), "old")
+    directory.spec.write_text("name: old\n")
+    with pytest.raises(InputError, match="does not fit this version"):
+        directory.load_spec()

@@ -1,12 +1,13 @@
 import pytest
 
+from mt_sweeps.errors import InputError
 from mt_sweeps.study import LOSSES, Ledger
 from tests.mt_sweeps.support import digits, report, supervised_report
 
 
 @pytest.fixture
 def ledger(tmp_path):
-    return Ledger(tmp_path / "ledger.db", digits("trials=4"))
+    return Ledger.create(tmp_path / "ledger.db", digits("trials=4"))
 
 
 def reopened(ledger, tmp_path):
@@ -47,7 +48,8 @@ def test_what_was_told_is_there_after_a_reopening(ledger, tmp_path):
 
 def test_a_resumed_sweep_makes_the_suggestions_of_an_undisturbed_one(tmp_path):
     spec = digits("trials=12", "sampler.name=random")
-    undisturbed = run_all(Ledger(tmp_path / "a.db", spec))
+    undisturbed = run_all(Ledger.create(tmp_path / "a.db", spec))
+    Ledger.create(tmp_path / "b.db", spec).close()
     resumed = []
     for _ in range(13):  # a new process, as it were, for every trial
         ledger = Ledger(tmp_path / "b.db", spec)
@@ -102,7 +104,7 @@ def test_failing_differently_or_after_a_success_is_no_configuration_error(ledger
     for reason in ("diverged", "out_of_memory", "diverged"):
         ledger.fail(ledger.ask(), reason, "", None)
     assert ledger.common_failure() is None
-    other = Ledger(tmp_path / "other.db", ledger.spec)
+    other = Ledger.create(tmp_path / "other.db", ledger.spec)
     finish(other, other.ask())
     for _ in range(3):
         other.fail(other.ask(), "diverged", "", None)
@@ -139,7 +141,7 @@ def test_the_objective_is_the_last_evaluation_and_the_best_is_the_lowest(ledger)
 
 def test_a_ledger_of_another_format_is_refused(ledger, tmp_path):
     ledger._studies["search"].set_user_attr("format", 99)
-    with pytest.raises(Exception, match="ledger of format 99"):
+    with pytest.raises(InputError, match="ledger of format 99"):
         reopened(ledger, tmp_path)
 
 
@@ -150,3 +152,19 @@ def test_optuna_reads_the_ledger_as_it_is(ledger, tmp_path):
     study = optuna.load_study(study_name="digits", storage=f"sqlite:///{tmp_path / 'ledger.db'}")
     assert study.best_value == 0.25
     assert study.trials[0].intermediate_values == {300: 0.25}
+
+
+def test_what_remains_are_the_trials_that_wait_and_those_not_yet_asked_for(ledger):
+    assert ledger.remaining("search") == 4
+    trial = ledger.ask()
+    assert ledger.remaining("search") == 3
+    ledger.requeue(trial)
+    assert ledger.remaining("search") == 4
+    run_all(ledger)
+    assert (ledger.remaining("search"), ledger.remaining("supervised")) == (0, 0)
+
+
+def test_a_missing_ledger_is_not_made_up(tmp_path):
+    with pytest.raises(InputError, match="the ledger is missing"):
+        Ledger(tmp_path / "none.db", digits())
+    assert not (tmp_path / "none.db").exists()

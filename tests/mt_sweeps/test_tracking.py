@@ -21,7 +21,7 @@ class Sweep:
         self.spec = digits("trials=3")
         self.directory.spec.write_text(yaml_file.dump(self.spec.model_dump(exclude_none=True)))
         self.directory.environment.write_text(json.dumps({"id": "abc", "started": 1_700_000_000.0}))
-        self.ledger = Ledger(self.directory.ledger, self.spec)
+        self.ledger = Ledger.create(self.directory.ledger, self.spec)
 
     def train(self, trial, *errors):
         folder = self.directory.attempt(trial.arm, trial.number, trial.attempt)

@@ -65,3 +65,9 @@ def test_the_weights_follow_torchs_seed():
 
     assert torch.equal(weights(1), weights(1))
     assert not torch.equal(weights(1), weights(2))
+
+
+@pytest.mark.parametrize("settings", [SmallCnn(width=4), SmallCnn(width=64), ConvLarge(name="conv_large")])
+def test_the_forecast_of_weights_is_right_to_five_percent(settings):
+    real = sum(weights.numel() for weights in build(settings, channels=3, classes=10).parameters())
+    assert abs(settings.weights / real - 1) < 0.05
