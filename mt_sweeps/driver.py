@@ -116,6 +116,7 @@ class _Engine:
             "directory": str(self._directory.attempt(*place, trial.attempt)),
             "previous": str(previous) if previous else None,
             "threads": self._share.cpus,
+            "gpus": self._share.gpus,
         }
 
     def reported(self, tune_id: str, report: Report) -> bool:

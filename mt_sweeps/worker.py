@@ -3,6 +3,7 @@
 Ray reuses the process for one trial after another, so that torch is imported once.
 """
 
+import os
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,8 @@ class TrialWorker(Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """One evaluation: `report` and, where the trial failed, `failure`."""
         directory = Path(self._assigned["directory"])
+        if not self._assigned["gpus"]:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a trial that was given none takes none; read at torch's first use
         try:
             if self._attempt is None:
                 previous = self._assigned["previous"]

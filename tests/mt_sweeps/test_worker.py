@@ -18,6 +18,7 @@ def assignment(directory, previous=None, **changes):
         "directory": str(directory),
         "previous": str(previous) if previous else None,
         "threads": 1,
+        "gpus": 0.0,
     }
 
 
@@ -53,7 +54,7 @@ ONE_PROCESS = """
 import sys
 from mt_sweeps.worker import TrialWorker
 worker = TrialWorker.__new__(TrialWorker)
-worker.setup({"config": sys.argv[1], "directory": sys.argv[2], "previous": None, "threads": 1})
+worker.setup({"config": sys.argv[1], "directory": sys.argv[2], "previous": None, "threads": 1, "gpus": 0})
 while not worker.step()["done"]:
     pass
 """
