@@ -86,7 +86,12 @@ def list_sweeps(home: Path | None, as_json: bool) -> None:
     from mt_sweeps import status
     from mt_sweeps.home import Home
 
-    rows = [status.status(sweep) for sweep in Home(home).sweeps()]
+    rows = []
+    for sweep in Home(home).sweeps():
+        try:
+            rows.append(status.status(sweep))
+        except InputError as error:  # one that cannot be read hides no other
+            click.echo(f"{sweep.name}: {error}", err=True)
     click.echo(json.dumps(rows, indent=2) if as_json else status.list_text(rows))
 
 

@@ -65,23 +65,29 @@ def stop() -> None:
     os.environ.pop("RAY_AUTH_TOKEN", None)
 
 
-def share(resources: Resources, found: dict[str, float]) -> Share:
+def share(resources: Resources, found: dict[str, float], device: str) -> Share:
     """What a trial gets of what there is.
 
     Args:
         resources: as the file asks.
         found: as `start` returned.
+        device: that the trials are to run on: auto, cpu or cuda.
 
     Raises:
         InputError: the file asks for more than there is; it would wait for ever.
     """
     cpus, gpus = int(found.get("CPU", 1)), found.get("GPU", 0.0)
-    a_trial = (1.0 if gpus else 0.0) if resources.gpus_per_trial == "auto" else float(resources.gpus_per_trial)
+    auto = 1.0 if device == "cuda" or (gpus and device == "auto") else 0.0
+    a_trial = auto if resources.gpus_per_trial == "auto" else float(resources.gpus_per_trial)
+    if device == "cuda" and not a_trial:
+        raise InputError("trainer.device: cuda is set and resources.gpus_per_trial is 0; set device: auto, or raise it")
     if a_trial > gpus:
         raise InputError(
-            f"resources.gpus_per_trial: asks for {a_trial:g} and there are {gpus:g} GPUs; lower it, or set it to auto"
+            f"resources.gpus_per_trial: asks for {a_trial:g} and there are {gpus:g} GPUs; lower it, or set it and "
+            "trainer.device to auto"
         )
-    at_once = int(gpus / a_trial) if a_trial else cpus
+    # A fraction is of one GPU: 0.6 of three GPUs is three trials, not five.
+    at_once = (int(gpus) * int(1 / a_trial) if a_trial < 1 else int(gpus / a_trial)) if a_trial else cpus
     cpus_a_trial = (
         (max(1, cpus // at_once) if a_trial else 1)
         if resources.cpus_per_trial == "auto"

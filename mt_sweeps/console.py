@@ -86,28 +86,30 @@ class Board:
     def seconds_left(self) -> float | None:
         """At the speed of the reports so far; pruning makes it less. None: there are no reports yet."""
         seconds = steps = 0.0
-        for report in self._reports.values():
+        for report in list(self._reports.values()):
             seconds += report.metrics["time.train_seconds"] + report.metrics["time.evaluation_seconds"]
             steps += report.step
         if not steps:
             return None
         remaining = 0.0
-        for place, trial in self._trials.items():
+        for place, trial in list(self._trials.items()):
             if not trial.finished:
                 last = self._reports.get(place)
                 remaining += self._steps_of(trial) - (last.step if last else 0)
         # Those still to come will go as far as those that ended, once there are a few of them.
-        ended = [trial.step for trial in self._trials.values() if trial.finished]
-        known = ended if len(ended) > 3 else [self._steps_of(trial) for trial in self._trials.values()]
+        trials = list(self._trials.values())  # the screen is drawn by a thread of its own
+        ended = [trial.step for trial in trials if trial.finished]
+        known = ended if len(ended) > 3 else [self._steps_of(trial) for trial in trials]
         remaining += (self._total - len(self._trials)) * sum(known) / len(known)
         return remaining * seconds / steps / self._concurrent
 
     def _steps_of(self, trial: Trial) -> int:
-        return self._spec.config(trial.values, trial.arm).steps
+        values = trial.values or self._spec.space(trial.arm).corners()[-1]  # a point that waits has none yet
+        return self._spec.config(values, trial.arm).steps
 
     def _best(self) -> Trial | None:
         metric = self._spec.objective.metric
-        complete = [t for t in self._trials.values() if t.arm == "search" and t.state == "complete"]
+        complete = [t for t in list(self._trials.values()) if t.arm == "search" and t.state == "complete"]
         return min(complete, key=lambda trial: trial.error(metric) or (1.0, 0.0), default=None)
 
     def _left_text(self) -> str:
@@ -137,14 +139,15 @@ class Board:
             lines.append(Text(f"supervised baseline  {error_text(baseline.error(metric))}", style="dim"))
         if not self._reports:
             lines.append(Text("the first workers start: they load PyTorch and the images", style="dim"))
-        table = Table(box=None, pad_edge=False, header_style="dim")
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        wide = self._console.width >= 100
         for title, width in (("trial", 6), ("state", 8), ("step", 6)):
             table.add_column(title, no_wrap=True, min_width=width)
         for title in ("student", "teacher"):
             table.add_column(title, no_wrap=True, justify="right", min_width=7)
         keys = list(self._spec.search_space)
         for key in keys:
-            table.add_column(_short(key, keys), no_wrap=True, overflow="ellipsis")
+            table.add_column(_short(key, keys), no_wrap=True, overflow="ellipsis", max_width=None if wide else 8)
         # Those that run, then the best: what one looks for; all of them are in the dashboard.
         order = sorted(trials, key=lambda t: (_ORDER.index(t.state), (t.error(metric) or (9.0, 0.0))[0]))
         room = max(4, self._console.height - len(lines) - 4)

@@ -27,7 +27,9 @@ def serve(home: Home, port: int) -> None:
             probe.bind((HOST, port))
         except OSError:
             raise InputError(f"--port {port}: is taken; choose another, for example --port {port + 1}") from None
-    experiment = Client(home, Tracking()).experiment
+    sweeps = home.sweeps()
+    newest = sweeps[-1].load_spec().tracking if sweeps else Tracking()
+    experiment = Client(home, newest.model_copy(update={"uri": None})).experiment
     page = f"experiments/{experiment}/runs?workflowType=machine_learning"  # else its pages for agents open
     print(f"MLflow starts at http://{HOST}:{port}/#/{page} (Ctrl+C ends it)", flush=True)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]

@@ -6,6 +6,8 @@ Tune neither keeps checkpoints nor retries, and may die at any moment.
 
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from ray import tune
@@ -70,6 +72,8 @@ def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Liste
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
+    if engine.trouble is not None:
+        raise engine.trouble
     if engine.failure is not None:
         raise SweepError(
             f"the first three trials all failed with {engine.failure.reason}, so the configuration is at fault: "
@@ -84,6 +88,7 @@ class _Engine:
     def __init__(self, ledger: Ledger, directory: SweepDirectory, share: Share, listener: Listener) -> None:
         self.ledger = ledger
         self.failure: Trial | None = None
+        self.trouble: Exception | None = None
         self._directory = directory
         self._share = share
         self._listener = listener
@@ -97,6 +102,14 @@ class _Engine:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Engine":
         return self
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """What goes wrong within (a full disk, say) ends the sweep, and is raised where Tune cannot dress it up."""
+        try:
+            yield
+        except Exception as error:
+            self.trouble = self.trouble or error
 
     def next(self, tune_id: str) -> dict[str, Any] | str | None:
         """The configuration of the next trial; none: not now; FINISHED: no more."""
@@ -123,6 +136,7 @@ class _Engine:
         """Whether the trial ends here."""
         trial = self._running[tune_id]
         pruned = self.ledger.report(trial, report)
+        self.ledger.active_seconds = time.monotonic() - self._start
         self._listener.reported(trial, report)
         if pruned:
             self._pruned.add(tune_id)
@@ -153,11 +167,7 @@ class _Engine:
         self._listener.ended(trial)
 
     def budget_is_spent(self) -> bool:
-        budget = self.ledger.spec.budget
-        hours, gpu_hours = (time.monotonic() - self._start) / 3600, self._gpu_seconds / 3600
-        return (budget.hours is not None and hours >= budget.hours) or (
-            budget.gpu_hours is not None and gpu_hours >= budget.gpu_hours
-        )
+        return self.ledger.spec.budget.is_spent(time.monotonic() - self._start, self._gpu_seconds)
 
 
 class _Asker(Searcher):  # type: ignore[misc]
@@ -168,7 +178,9 @@ class _Asker(Searcher):  # type: ignore[misc]
         self._engine = engine
 
     def suggest(self, trial_id: str) -> Any:
-        return self._engine.next(trial_id)
+        with self._engine.watched():
+            return self._engine.next(trial_id)
+        return self.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """The scheduler tells the ledger; once is enough."""
@@ -188,15 +200,18 @@ class _Teller(FIFOScheduler):  # type: ignore[misc]
         self._engine = engine
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
-        pruned = self._engine.reported(trial.trial_id, result["report"])
-        return str(self.STOP if pruned else self.CONTINUE)
+        with self._engine.watched():
+            return str(self.STOP if self._engine.reported(trial.trial_id, result["report"]) else self.CONTINUE)
+        return str(self.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:  # noqa: ARG002
-        self._engine.ended(trial.trial_id, result)
+        with self._engine.watched():
+            self._engine.ended(trial.trial_id, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
         # Whatever a trial raises is a result (see TrialWorker.step), so this is a lost process.
-        self._engine.lost(trial.trial_id, str(trial.get_error() or "its process died").strip().splitlines()[-1])
+        with self._engine.watched():
+            self._engine.lost(trial.trial_id, str(trial.get_error() or "its process died").strip().splitlines()[-1])
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """A trial that never started is still WAITING or RUNNING in the ledger, and is taken up again from there."""
@@ -212,4 +227,4 @@ class _Ender(tune.Stopper):  # type: ignore[misc]
         return False
 
     def stop_all(self) -> bool:
-        return self._engine.failure is not None
+        return self._engine.failure is not None or self._engine.trouble is not None

@@ -9,10 +9,10 @@ from typing import Any
 from mt_sweeps import export, records
 from mt_sweeps.console import TrainingProgress, error_text
 from mt_sweeps.errors import InputError, SweepError
-from mt_sweeps.home import Home
+from mt_sweeps.home import Home, only_one
 from mt_sweeps.tracking import BackgroundWriter, Client
 from trainers.errors import CheckpointError, DataError, TrainingError
-from trainers.files import write_atomically
+from trainers.files import BEST_MODEL, CHECKPOINT, write_atomically
 from trainers.report import Report
 
 RESULT = "result.json"
@@ -36,15 +36,18 @@ def train(file: Path, home: Home) -> None:
     fingerprint = hashlib.sha256(best.trainer.model_dump_json().encode()).hexdigest()[:8]
     directory = home.trained / f"{best.sweep}-{fingerprint}"
     print(f"training the best of {best.sweep} (trial {best.trial}): {best.trainer.steps:,} steps, in {directory}")
-    if (directory / RESULT).exists():
-        print("this configuration has been trained; the test set is read once, so this is its result:")
-        print(_result_text(json.loads((directory / RESULT).read_text()), directory))
-        return
-    result = _train(best, file, directory)
-    writer = BackgroundWriter(lambda: _show(home, best, file, directory))
-    writer.start()
-    if not writer.stop(60) or writer.trouble:
-        print(f"MLflow has not been told: {writer.trouble or 'no answer within a minute'}")
+    directory.mkdir(parents=True, exist_ok=True)
+    with only_one(directory / "train.lock", f"{file}: another process is training this configuration"):
+        if (directory / RESULT).exists():
+            print("this configuration has been trained; the test set is read once, so this is its result:")
+            result = json.loads((directory / RESULT).read_text())
+        else:
+            result = _train(best, file, directory)
+        writer = BackgroundWriter(lambda: _show(home, best, file, directory))
+        writer.start()
+        writer.stop(60)
+    if writer.trouble:
+        print(f"MLflow has not been told ({writer.trouble}); the same command tells it again")
     print(_result_text(result, directory))
 
 
@@ -70,6 +73,8 @@ def _train(best: export.BestFile, file: Path, directory: Path) -> dict[str, Any]
     }
     result = {"test": test, "time": time.time()}
     write_atomically(directory / RESULT, json.dumps(result, indent=2) + "\n")
+    for name in (CHECKPOINT, BEST_MODEL):  # the training is over: only its model is kept
+        (directory / name).unlink(missing_ok=True)
     return result
 
 

@@ -2,8 +2,11 @@
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from mt_sweeps import yaml_file
@@ -12,7 +15,7 @@ from mt_sweeps.explain import nearest
 from mt_sweeps.spec import PLAIN_NAME, Arm, SweepSpec
 from trainers.files import CHECKPOINT
 
-RESERVED = {"artifacts", "trained"}
+RESERVED = {"artifacts", "mlflow.db", "mlflow.lock", "trained"}
 
 
 class SweepDirectory:
@@ -116,14 +119,20 @@ class Home:
             InputError: the name asked for is taken or no plain name.
         """
         if name is not None:
-            if not re.match(PLAIN_NAME, name) or name in RESERVED:
+            if not re.fullmatch(PLAIN_NAME, name) or name in RESERVED:
                 raise InputError(f"--name {name}: is no plain name, or reserved; use letters, digits, '.', '_' and '-'")
-            if (self.path / name).exists():
+            directory = SweepDirectory(self.path / name)
+            if directory.spec.exists():
                 raise InputError(
                     f"--name {name}: there is a sweep of this name in {self.path}; go on with it by "
                     f"`mt-sweep resume {name}`, or choose another name"
                 )
-            return SweepDirectory(self.path / name)
+            if directory.path.exists():
+                raise InputError(
+                    f"--name {name}: {directory.path} is no sweep, or one that ended before it began; remove it, or "
+                    "choose another name"
+                )
+            return directory
         number, free = 1, from_file
         while (self.path / free).exists() or free in RESERVED:
             number += 1
@@ -136,3 +145,30 @@ def typed(command: str, arguments: str, home: Home) -> str:
     program = "uv run mt-sweep" if "UV_RUN_RECURSION_DEPTH" in os.environ else "mt-sweep"
     option = "" if home.path == Home().path else f"--home {home.path}"
     return " ".join(word for word in (program, command, arguments, option) if word)
+
+
+@contextmanager
+def only_one(lock: Path, refusal: str) -> Iterator[None]:
+    """Within it, this process is the only one that holds the lock: one of the kernel, gone with its holder.
+
+    Raises:
+        InputError: another process holds it; with `refusal` as its words.
+    """
+    held = FileLock(lock, timeout=2)  # `status` takes it for a moment, to see whether it is free
+    try:
+        held.acquire()
+    except Timeout:
+        raise InputError(refusal) from None
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a process is within `only_one` of this lock."""
+    try:
+        with FileLock(lock, blocking=False):
+            return False
+    except Timeout:
+        return True

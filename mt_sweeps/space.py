@@ -38,7 +38,7 @@ class _Range(_Branch):
             raise ValueError(f"low ({low}) must be below high ({high})")
         if scale == "log" and low <= 0:
             raise ValueError(f"low ({low}) must be above 0 on a log scale; use scale: linear or raise low")
-        if scale == "one_minus_log" and high >= 1:
+        if scale == "one_minus_log" and _one_minus(high) <= 0:
             raise ValueError(f"high ({high}) must be below 1 on the scale one_minus_log, which searches log(1 - x)")
         return self
 
@@ -244,7 +244,7 @@ class Space:
 
 def internal_name(key: str, branch: FloatRange | IntRange | Categorical) -> str:
     """A branch's name in the ledger: `consistency.weight[mse]`."""
-    return f"{key}[{','.join(str(v) for v in branch.when.values())}]" if branch.when else key
+    return f"{key}[{','.join(str(value) for _, value in sorted(branch.when.items()))}]" if branch.when else key
 
 
 def _exclude_each_other(a: _Branch, b: _Branch) -> bool:

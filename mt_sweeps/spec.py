@@ -1,7 +1,7 @@
 """SweepSpec: the search-space file, validated whole and on any machine. Knows no data, no GPU and no ledger."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -59,6 +59,11 @@ class Budget(Settings):
     hours: float | None = Field(None, gt=0, description="since the sweep began, pauses left out")
     gpu_hours: float | None = Field(None, gt=0, description="GPUs a trial times its hours, summed over the trials")
 
+    def is_spent(self, seconds: float, gpu_seconds: float) -> bool:
+        """Whether no more trials are to start after so much work."""
+        limits = ((self.hours, seconds), (self.gpu_hours, gpu_seconds))
+        return any(hours is not None and spent >= 3600 * hours for hours, spent in limits)
+
 
 class Finalists(Settings):
     """What the best are to be compared with."""
@@ -90,7 +95,7 @@ class SweepSpec(Settings):
 
     name: str = Field(pattern=PLAIN_NAME)
     trainer: dict[str, Any]
-    search_space: dict[str, list[Branch]] = Field(min_length=1)
+    search_space: dict[str, Annotated[list[Branch], Field(min_length=1)]] = Field(min_length=1)
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()
     trials: int = Field(ge=1, description="of the search arm; failed ones count, lost ones do not")
@@ -133,10 +138,13 @@ class SweepSpec(Settings):
         merged = {key: dict(value) if isinstance(value, dict) else value for key, value in self.trainer.items()}
         for key, value in values.items():
             *groups, last = key.split(".")
-            inner = merged
+            inner: Any = merged
             for group in groups:
                 inner = inner.setdefault(group, {})
-            inner[last] = value
+                if not isinstance(inner, dict):
+                    break  # a mistake of the file, which the validation names
+            else:
+                inner[last] = value
         if arm == "supervised":
             merged["method"] = "supervised"
         return merged
@@ -172,9 +180,18 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:
 def _problems(spec: SweepSpec) -> list[str]:
     """What only shows when the parts of a file are seen together."""
     known = explain.dotted_keys(TrainerConfig)
-    unknown = [key for key in spec.search_space if key not in known]
-    if unknown:
-        return [f"search_space.{key}: unknown key; {explain.nearest(key, known)}" for key in unknown]
+    refused = [
+        f"search_space.{key}: unknown key; {explain.nearest(key, known)}"
+        for key in spec.search_space
+        if key not in known
+    ]
+    refused += [
+        f"search_space.{key}: is not searched: trials are compared on the same images; set it under trainer"
+        for key in spec.search_space
+        if key.startswith(("dataset.", "device", "method"))
+    ]
+    if refused:
+        return refused
     try:
         space = spec.space()
     except ValueError as error:

@@ -3,12 +3,10 @@
 import json
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from mt_sweeps import export
 from mt_sweeps.console import duration, error_text, values_text
 from mt_sweeps.errors import InputError
-from mt_sweeps.home import Home, SweepDirectory, typed
+from mt_sweeps.home import Home, SweepDirectory, is_held, typed
 from mt_sweeps.study import Ledger, Trial
 
 STATES = ("waiting", "running", "complete", "pruned", "failed")
@@ -18,21 +16,29 @@ def status(directory: SweepDirectory) -> dict[str, Any]:
     """The sweep as `status --json` shows it.
 
     Returns:
-        `name`; `state`: running, finished, or interrupted (no process drives it and trials are left); `arms`: trials by
-        state; `best`: trial, error, standard error and values, or null; `seconds` that drivers worked.
+        `name`; `state`: running, finished (a spent budget included), or interrupted: no process drives it and trials
+        are left; `arms`: trials by state; `best`: trial, error, standard error and values, or null; `seconds` that
+        drivers worked.
     """
     spec = directory.load_spec()
     ledger = Ledger(directory.ledger, spec)
+    driven = is_held(directory.lock)
     arms: dict[str, dict[str, int]] = {}
     for arm in spec.arms():
         trials = ledger.trials(arm)
         counts = {state: sum(trial.state == state for trial in trials) for state in STATES}
-        arms[arm] = {"total": spec.trials_of(arm), **counts, "waiting": ledger.remaining(arm)}
+        counts["waiting"] = ledger.remaining(arm)
+        if not driven:  # what a dead driver left running waits for the next one
+            counts["waiting"] += counts["running"]
+            counts["running"] = 0
+        arms[arm] = {"total": spec.trials_of(arm), **counts}
     unfinished = sum(counts["waiting"] + counts["running"] for counts in arms.values())
+    gpus = json.loads(directory.environment.read_text())["gpus_per_trial"]
+    spent = spec.budget.is_spent(ledger.active_seconds, gpus * sum(trial.seconds for trial in ledger.all_trials()))
     found = ledger.best()
     return {
         "name": directory.name,
-        "state": "running" if _is_driven(directory) else "interrupted" if unfinished else "finished",
+        "state": "running" if driven else "interrupted" if unfinished and not spent else "finished",
         "arms": arms,
         "best": _best(found, spec.objective.metric) if found else None,
         "seconds": ledger.active_seconds,
@@ -91,12 +97,3 @@ def _best(trial: Trial, metric: str) -> dict[str, Any]:
         "standard_error": standard_error,
         "values": trial.values,
     }
-
-
-def _is_driven(directory: SweepDirectory) -> bool:
-    lock = FileLock(directory.lock, blocking=False)
-    try:
-        with lock:
-            return False
-    except Timeout:
-        return True

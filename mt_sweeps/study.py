@@ -1,7 +1,9 @@
 """The ledger: what was asked, reported and decided. One Optuna study an arm, all in one transactional storage."""
 
+import time
 import warnings
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,7 +45,7 @@ class Trial:
         step: optimiser steps of its last report, 0 where there is none.
         last: its last report, once it is finished and had any.
         started: when its first attempt began, in seconds since 1970; 0 before.
-        seconds: between its start and its end, 0 while it is unfinished.
+        seconds: that workers spent on it, once it is finished; an attempt whose driver was lost is not counted.
     """
 
     arm: Arm
@@ -118,20 +120,24 @@ class Ledger:
         return [trial for arm in self._studies for trial in self.trials(arm)]
 
     def ask(self) -> Trial | None:
-        """The next trial to run, now RUNNING in the ledger: one that waits, or a new one; none: all have been asked."""
-        for arm, study in self._studies.items():
-            frozen = study.get_trials(deepcopy=False)
-            waiting = any(trial.state == TrialState.WAITING for trial in frozen)
-            if waiting or len(frozen) < self.spec.trials_of(arm):
-                # Reseeded for every ask: a resumed sweep goes on where it was and never repeats its suggestions.
-                study.sampler = _sampler(self.spec.sampler, len(frozen))
-                asked = study.ask()
-                values = self.spec.space(arm).suggest(cast(Suggester, asked))
-                attempt = asked.user_attrs.get("attempt", 0) + 1
-                asked.set_user_attr("values", values)
-                asked.set_user_attr("attempt", attempt)
-                return self._read(arm, asked.number)
-        return None
+        """The next trial to run, now RUNNING in the ledger: one that waits, or a new one; none: all have been asked.
+
+        The arm that has had the smallest share of its trials is next, so that a baseline runs beside the search.
+        """
+        arms = [arm for arm in self._studies if self.remaining(arm)]
+        if not arms:
+            return None
+        arm = max(arms, key=lambda arm: self.remaining(arm) / self.spec.trials_of(arm))
+        study = self._studies[arm]
+        trials = study.get_trials(deepcopy=False)
+        waiting = [trial.number for trial in trials if trial.state == TrialState.WAITING]
+        # Reseeded for every ask: a resumed sweep goes on where it was and never repeats its suggestions.
+        study.sampler = _sampler(self.spec.sampler, min(waiting, default=len(trials)))
+        asked = study.ask()
+        before = asked.user_attrs.get("asked", {"attempt": 0, "started": time.time()})
+        values = self.spec.space(arm).suggest(cast(Suggester, asked))
+        asked.set_user_attr("asked", {**before, "values": values, "attempt": before["attempt"] + 1})
+        return self._read(arm, asked.number)
 
     def report(self, trial: Trial, report: Report) -> bool:
         """Write down an evaluation of a running trial.
@@ -165,7 +171,7 @@ class Ledger:
         return self._read(trial.arm, trial.number)
 
     def fail(self, trial: Trial, reason: str, message: str, last: Report | None) -> Trial:
-        """The trial cannot give a result; the sampler is told."""
+        """The trial cannot give a result. It counts as a trial; the sampler learns nothing from it."""
         self._finish(trial, last, reason, message)
         self._studies[trial.arm].tell(trial.number, state=TrialState.FAIL)
         return self._read(trial.arm, trial.number)
@@ -178,10 +184,13 @@ class Ledger:
     def lose(self, trial: Trial, message: str) -> Trial:
         """The trial lost its worker: it waits for its next attempt, or fails where that has happened too often."""
         trial_id = self._id(trial.arm, trial.number)
-        losses = self._storage.get_trial_user_attrs(trial_id).get("losses", 0) + 1
-        self._storage.set_trial_user_attr(trial_id, "losses", losses)
-        if losses >= LOSSES:
-            return self.fail(trial, "lost_worker", f"its worker was lost {losses} times, at last: {message}", None)
+        frozen = self._storage.get_trial(trial_id)
+        lost = frozen.user_attrs.get("lost", {"workers": 0, "seconds": 0.0})
+        started = frozen.datetime_start or datetime.now()
+        workers, seconds = lost["workers"] + 1, lost["seconds"] + (datetime.now() - started).total_seconds()
+        self._storage.set_trial_user_attr(trial_id, "lost", {"workers": workers, "seconds": seconds})
+        if workers >= LOSSES:
+            return self.fail(trial, "lost_worker", f"its worker was lost {workers} times, at last: {message}", None)
         return self.requeue(trial)
 
     def remaining(self, arm: Arm) -> int:
@@ -244,17 +253,18 @@ def _sampler(settings: Sampler, number: int) -> BaseSampler:
 
 
 def _trial(arm: Arm, frozen: FrozenTrial) -> Trial:
-    end = frozen.user_attrs.get("end", {})
+    asked, end = frozen.user_attrs.get("asked", {}), frozen.user_attrs.get("end", {})
+    lost = frozen.user_attrs.get("lost", {"seconds": 0.0})["seconds"]
     return Trial(
         arm=arm,
         number=frozen.number,
         state=_STATES[frozen.state],
-        values=frozen.user_attrs.get("values", {}),
-        attempt=frozen.user_attrs.get("attempt", 0),
+        values=asked.get("values", {}),
+        attempt=asked.get("attempt", 0),
         reason=end.get("reason", ""),
         message=end.get("message", ""),
         step=max(frozen.intermediate_values, default=0),
         last=Report(**end["last"]) if "last" in end else None,
-        started=frozen.datetime_start.timestamp() if frozen.datetime_start else 0.0,
-        seconds=frozen.duration.total_seconds() if frozen.duration else 0.0,
+        started=asked.get("started", 0.0),
+        seconds=lost + (frozen.duration.total_seconds() if frozen.duration else 0.0),
     )

@@ -14,10 +14,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from mt_sweeps import cluster, export, yaml_file
 from mt_sweeps import spec as specs
@@ -25,15 +24,27 @@ from mt_sweeps.cluster import Share
 from mt_sweeps.console import Board, duration, error_text, values_text
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.forecast import Forecast, forecast
-from mt_sweeps.home import Home, SweepDirectory, typed
+from mt_sweeps.home import Home, SweepDirectory, is_held, only_one, typed
 from mt_sweeps.spec import SweepSpec
 from mt_sweeps.study import Ledger, Trial
-from trainers.data.cache import fingerprint, prepare
+from mt_sweeps.tracking import BackgroundWriter, SweepWindow
+from trainers.data.cache import cache_folder, prepare, read_facts
 from trainers.data.sources import check_source
+from trainers.data.splits import split_for
 from trainers.errors import DataError
 from trainers.files import write_atomically
 
 WINDOW_SECONDS = 60  # that the end of a sweep waits for MLflow
+_DRIVEN = "{}: another process is driving this sweep; wait for it or end it"
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the check of the data set found: the fingerprint, the classes, and how many images serve which purpose."""
+
+    fingerprint: str
+    classes: int
+    purposes: dict[str, int]
 
 
 def run(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], trials: int | None) -> None:
@@ -59,8 +70,8 @@ def run(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], tr
         _check_disk(home, planned)
         directory = home.claim(name, spec.name)
         spec = spec.model_copy(update={"name": directory.name})
-        _describe(directory, spec, data)
-        print(_forecast_text(spec, planned, share, directory), flush=True)
+        _describe(directory, spec, data, share)
+        print(_forecast_text(spec, planned, share, directory, data), flush=True)
         _carry_on(home, directory, spec, share)
 
 
@@ -73,17 +84,35 @@ def resume(home: Home, name: str | None) -> None:
     """
     directory = home.sweep(name)
     spec = directory.load_spec()
-    _check_data(directory.spec, spec)
+    if is_held(directory.lock):
+        raise InputError(_DRIVEN.format(directory.name))
+    ledger = Ledger(directory.ledger, spec)
+    if all(trial.finished for trial in ledger.all_trials()) and not any(map(ledger.remaining, spec.arms())):
+        print(f"{spec.name} is finished: MLflow is completed, nothing else is left to do", flush=True)
+        summary = summary_text(spec, ledger, home)
+        window = SweepWindow(home, directory, spec)
+        _complete_window(spec.name, BackgroundWriter(window.catch_up), lambda: window.finish("FINISHED", summary), 60)
+        print(f"\n{summary}", flush=True)
+        return
+    environment = json.loads(directory.environment.read_text())
+    if _check_data(directory.spec, spec).fingerprint != environment["data_fingerprint"]:
+        raise InputError(
+            f"{directory.name}: the images are not those that the sweep began with; bring them back, or start a new "
+            "sweep"
+        )
     with _ray(spec) as share:
+        if environment["gpus_per_trial"] and not share.gpus:
+            raise InputError(
+                f"{directory.name}: its trials ran on GPUs and there are none now; resume it where some are"
+            )
         print(f"{spec.name} goes on where it was", flush=True)
         _carry_on(home, directory, spec, share)
 
 
 def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Share) -> None:
-    from mt_sweeps import driver
-    from mt_sweeps.tracking import BackgroundWriter, SweepWindow
+    from mt_sweeps import driver  # brings Ray
 
-    with _only_driver(directory):
+    with only_one(directory.lock, _DRIVEN.format(directory.name)):
         ledger = Ledger(directory.ledger, spec)
         for trial in ledger.all_trials():
             if trial.state == "running":
@@ -108,7 +137,7 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
         finally:
             summary = summary_text(spec, ledger, home)
             _complete_window(
-                writer, lambda: window.finish(status, summary), 5 if status == "KILLED" else WINDOW_SECONDS
+                spec.name, writer, lambda: window.finish(status, summary), 5 if status == "KILLED" else WINDOW_SECONDS
             )
     if out_of_budget:
         print("\nthe budget is spent: no more trials were started")
@@ -161,15 +190,24 @@ def _best_of(trials: list[Trial], metric: str) -> Trial | None:
     return min(complete, key=lambda trial: trial.error(metric) or (1.0, 0.0), default=None)
 
 
-def _check_data(file: Path, spec: SweepSpec) -> str:
-    """Make the data set ready on this machine; its fingerprint."""
-    config = spec.config(spec.space().corners()[0])
+def _check_data(file: Path, spec: SweepSpec) -> Data:
+    """Make the data set ready on this machine, and make sure that every trial can be fed from it."""
+    configs = [spec.config(corner, arm) for arm in spec.arms() for corner in spec.space(arm).corners()]
+    dataset = configs[0].dataset
     try:
-        check_source(config.dataset)
-        prepared = prepare(config.dataset, _decoding())
+        check_source(dataset)
+        facts = read_facts(prepare(dataset, _decoding()))
+        for config in configs:
+            split = split_for(config, facts.train_labels, len(facts.classes), facts.image_size)
     except DataError as error:
-        raise InputError(f"{file}: trainer.{error}") from None
-    return fingerprint(prepared)
+        raise InputError(f"{file}: trainer: {error}") from None
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or dataset.name}: {error.strerror}; decoded images go to {cache_folder()}, which "
+            "MT_SWEEP_CACHE can change"
+        ) from None
+    counts = {purpose: len(getattr(split, purpose)) for purpose in ("labeled", "unlabeled", "validation", "verdict")}
+    return Data(facts.fingerprint, len(facts.classes), counts)
 
 
 def _decoding() -> Callable[[int, int], None]:
@@ -203,19 +241,20 @@ def _check_disk(home: Home, planned: Forecast) -> None:
         )
 
 
-def _describe(directory: SweepDirectory, spec: SweepSpec, data_fingerprint: str) -> None:
+def _describe(directory: SweepDirectory, spec: SweepSpec, data: Data, share: Share) -> None:
     packages = ("mt-sweeps", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "pydantic", "scikit-learn")
     environment: dict[str, Any] = {
         "id": uuid.uuid4().hex,
         "started": time.time(),
         "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
         "platform": platform.platform(),
+        "gpus_per_trial": share.gpus,
         "seeds": {
             "sampler": spec.sampler.seed,
             "trainer": spec.trainer.get("seed", 0),
-            "split": spec.trainer["dataset"].get("split_seed", 0),
+            "split": spec.config(spec.space().corners()[0]).dataset.split_seed,
         },
-        "data_fingerprint": data_fingerprint,
+        "data_fingerprint": data.fingerprint,
     }
     write_atomically(directory.environment, json.dumps(environment, indent=2) + "\n")
     Ledger.create(directory.ledger, spec).close()
@@ -223,13 +262,14 @@ def _describe(directory: SweepDirectory, spec: SweepSpec, data_fingerprint: str)
     write_atomically(directory.spec, yaml_file.dump(spec.model_dump(exclude_none=True)))
 
 
-def _forecast_text(spec: SweepSpec, planned: Forecast, share: Share, directory: SweepDirectory) -> str:
+def _forecast_text(spec: SweepSpec, planned: Forecast, share: Share, directory: SweepDirectory, data: Data) -> str:
     config = spec.config(spec.space().corners()[0])
     arms = ", ".join(f"{count} {arm}" for arm, count in planned.trials.items())
     device = f"{share.gpus:g} GPU" if share.gpus else f"{share.cpus} core" + "s" * (share.cpus > 1)
     rungs = f"at steps {', '.join(map(str, planned.rungs))}" if planned.rungs else "nowhere"
     lines = [
-        f"{spec.name}: {config.dataset.name}, {config.dataset.labels} labels, {config.model.name}",
+        f"{spec.name}: {config.dataset.name}, {data.classes} classes, {config.model.name}",
+        f"  images    {', '.join(f'{count:,} {purpose}' for purpose, count in data.purposes.items() if count)}",
         f"  trials    {arms}; {share.concurrent} at once, {device} each",
         f"  steps     {planned.steps:,} at the most; trials are ranked and ended {rungs}",
         f"  disk      about {planned.disk_bytes / 1e6:,.0f} MB in {directory.path}",
@@ -240,16 +280,14 @@ def _forecast_text(spec: SweepSpec, planned: Forecast, share: Share, directory: 
     return "\n".join(lines)
 
 
-def _complete_window(writer: Any, finish: Callable[[], None], seconds: float) -> None:
-    from mt_sweeps.tracking import BackgroundWriter
-
+def _complete_window(name: str, writer: BackgroundWriter, finish: Callable[[], None], seconds: float) -> None:
     last = BackgroundWriter(finish, every=1.0)
     if writer.stop(seconds):
         last.start()
         last.stop(seconds)
-    trouble = writer.trouble or last.trouble
-    if trouble:
-        print(f"\nMLflow is not up to date: {trouble}", flush=True)
+    if writer.trouble or last.trouble:
+        told = writer.trouble if writer.running else last.trouble
+        print(f"\nMLflow is not up to date ({told}); `mt-sweep resume {name}` completes it", flush=True)
 
 
 @contextmanager
@@ -257,20 +295,6 @@ def _ray(spec: SweepSpec) -> Iterator[Share]:
     print("starting Ray on this machine", flush=True)
     found = cluster.start()
     try:
-        yield cluster.share(spec.resources, found)
+        yield cluster.share(spec.resources, found, spec.config(spec.space().corners()[0]).device)
     finally:
         cluster.stop()
-
-
-@contextmanager
-def _only_driver(directory: SweepDirectory) -> Iterator[None]:
-    # A lock of the kernel: it is gone with the process that holds it, however that ends.
-    lock = FileLock(directory.lock, blocking=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise InputError(f"{directory.name}: another process is driving this sweep; wait for it or end it") from None
-    try:
-        yield
-    finally:
-        lock.release()

@@ -179,7 +179,8 @@ class SweepWindow:
             client.send(run, new, tags=state)
             self._sent[place] = max([report.step for report in new], default=self._sent.get(place, 0))
         if trial.finished:
-            network = "student" if trial.arm == "supervised" else "teacher"
+            has_teacher = any("validation.teacher_error" in report.metrics for report in reports)
+            network = "teacher" if has_teacher else "student"
             if (directory / BEST_MODEL).exists():
                 client.send_file(run, directory / BEST_MODEL, network)
             client.end(run, _STATUS[trial.state], trial.last.time if trial.last else None)
@@ -195,7 +196,7 @@ class SweepWindow:
             return
         metric: str = self._spec.objective.metric
         newest = max(trial.last.time for trial in complete if trial.last)
-        shown = {metric: best.last.metrics[metric]}
+        shown = {metric: (best.error(metric) or (1.0, 0.0))[0]}
         client.send(self._parent, [Report(len(complete), newest, shown)], tags={"mt.best": str(best.number)})
         self._best = (len(complete), best.number)
 
@@ -219,21 +220,29 @@ class BackgroundWriter:
         """Begin; the first call is made at once."""
         self._thread.start()
 
+    @property
+    def running(self) -> bool:
+        """Whether a call is still under way, or more are to come."""
+        return self._thread.is_alive()
+
     def stop(self, seconds: float) -> bool:
-        """No more calls; whether the one under way ended within so many seconds."""
+        """No more calls; whether the one under way ended within so many seconds, else `trouble` says so."""
         self._ending.set()
         if self._thread.ident is not None:
             self._thread.join(seconds)
-        return not self._thread.is_alive()
+        if self.running:
+            self.trouble = f"no answer within {seconds:g} seconds"
+        return not self.running
 
     def _work(self) -> None:
-        while not self._ending.is_set():
+        while True:  # once at least, also where it is stopped as soon as it starts
             try:
                 self._catch_up()
                 self.trouble = ""
             except Exception as error:  # the window may not stop the sweep
                 self.trouble = f"{type(error).__name__}: {error}".splitlines()[0]
-            self._ending.wait(self._every)
+            if self._ending.wait(self._every):
+                return
 
 
 def embedded_uri(home: Home) -> str:

@@ -13,6 +13,7 @@ from ray.tune import Trainable
 
 from mt_sweeps import records
 from trainers.config import TrainerConfig
+from trainers.errors import DataError
 from trainers.files import BEST_MODEL, CHECKPOINT, write_atomically
 from trainers.report import Report
 
@@ -33,14 +34,19 @@ class Attempt:
         directory: for checkpoints, records and the best model.
         previous: the directory of an earlier try, whose checkpoint this one goes on from.
         threads: that torch may use.
+        gpus: that Ray gave.
     """
 
-    def __init__(self, config: TrainerConfig, directory: Path, previous: Path | None, threads: int) -> None:
+    def __init__(
+        self, config: TrainerConfig, directory: Path, previous: Path | None, threads: int, gpus: float
+    ) -> None:
         import torch
 
         from trainers.mean_teacher import Trainer
 
         torch.set_num_threads(threads)
+        if gpus and config.device == "auto" and not torch.cuda.is_available():
+            raise DataError("Ray gave this trial a GPU that torch cannot use; install a torch that fits the driver")
         directory.mkdir(parents=True, exist_ok=True)
         for name in (records.FILE, BEST_MODEL, CHECKPOINT):  # the checkpoint last: with it the others are there
             if previous is not None and (previous / name).exists():
@@ -84,6 +90,7 @@ class TrialWorker(Trainable):  # type: ignore[misc]
                     directory,
                     Path(previous) if previous else None,
                     self._assigned["threads"],
+                    self._assigned["gpus"],
                 )
             report, done = self._attempt.advance()
         except Exception as error:

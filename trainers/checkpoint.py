@@ -24,24 +24,27 @@ CHECKPOINT_FORMAT = "mt-sweeps-checkpoint/1"
 MODEL_FORMAT = "mt-sweeps-model/1"
 
 
-def save_checkpoint(path: Path, config: TrainerConfig, state: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, config: TrainerConfig, data: str, device: torch.device, state: dict[str, Any]) -> None:
     """Write the whole state of a run, atomically.
 
     Args:
         path: where to.
-        config: of the run; only a run of the same configuration may go on from it.
+        config: of the run; only a run of the same configuration may go on from it,
+        data: and of the same images, by their fingerprint,
+        device: and on the same kind of device.
         state: tensors, numbers, strings, and dicts and lists of them.
     """
     buffer = io.BytesIO()
-    torch.save({"format": CHECKPOINT_FORMAT, "config": config.model_dump_json(), **state}, buffer)
+    origin = {"config": config.model_dump_json(), "data": data, "device": device.type}
+    torch.save({"format": CHECKPOINT_FORMAT, **origin, **state}, buffer)
     write_atomically(path, buffer.getvalue())
 
 
-def load_checkpoint(path: Path, config: TrainerConfig, device: torch.device) -> dict[str, Any]:
-    """Read what `save_checkpoint` wrote.
+def load_checkpoint(path: Path, config: TrainerConfig, data: str, device: torch.device) -> dict[str, Any]:
+    """Read what `save_checkpoint` wrote, in a run of the same configuration, images and kind of device.
 
     Raises:
-        CheckpointError: the file is torn, not a checkpoint of ours, of another format, or of another configuration.
+        CheckpointError: the file is torn, not a checkpoint of ours, of another format, or of another run.
     """
     try:
         state = torch.load(path, map_location=device, weights_only=True)
@@ -51,6 +54,10 @@ def load_checkpoint(path: Path, config: TrainerConfig, device: torch.device) -> 
         raise CheckpointError(f"{path} is not a checkpoint of format {CHECKPOINT_FORMAT}")
     if state["config"] != config.model_dump_json():
         raise CheckpointError(f"{path} was written by a run of another configuration")
+    if state["data"] != data:
+        raise CheckpointError(f"{path} was written by a run on other images: they have changed since")
+    if state["device"] != device.type:
+        raise CheckpointError(f"{path} was written on {state['device']} and cannot go on exactly on {device.type}")
     return state
 
 

@@ -166,6 +166,9 @@ class TrainerConfig(Settings):
                 f"labeled image in a batch; use at least {1 / self.batch_size:g}"
             )
         known = KNOWN_DATASETS.get(self.dataset.name)
+        if known is not None:
+            of = self.dataset
+            check_unlabeled(self, 0 if of.labels == "all" else known.train - of.labels - of.validation - of.verdict)
         size = known.image_size if known else getattr(self.dataset, "image_size", None)
         if size is not None:
             check_image_size(self, size)
@@ -207,6 +210,20 @@ def check_split_sizes(
         raise ValueError(
             f"labels + validation + verdict = {labels} + {validation} + {verdict} is more than the {train:,} training "
             f"images of {dataset}; lower one of them"
+        )
+
+
+def check_unlabeled(config: TrainerConfig, unlabeled: int) -> None:
+    """Refuse a batch that takes more unlabeled images than there are.
+
+    Raises:
+        ValueError: `unlabeled` images are too few for one batch.
+    """
+    wanted = config.batch_size - config.labeled_per_batch
+    if unlabeled < wanted:
+        raise ValueError(
+            f"a batch takes {wanted} unlabeled images and {unlabeled} are left: every image serves one purpose; lower "
+            "batch_size or the dataset's labels, validation or verdict, or set labeled_batch_fraction: 1.0"
         )
 
 

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from trainers import losses, schedules
 from trainers.checkpoint import load_checkpoint, save_checkpoint, save_model
-from trainers.config import TrainerConfig, check_image_size
+from trainers.config import TrainerConfig
 from trainers.data import resident
 from trainers.data.augmentation import Views
 from trainers.data.batches import TwoStreamBatches
 from trainers.data.normalization import Normalization
-from trainers.data.splits import split
+from trainers.data.splits import split_for
 from trainers.errors import ConsistencyMissing, DataError, Diverged
 from trainers.evaluation import Error, evaluate
 from trainers.files import BEST_MODEL, CHECKPOINT
@@ -60,11 +60,7 @@ class Trainer:
         data = resident.load(config.dataset)
         self._data = data
         self.classes = data.classes
-        try:
-            check_image_size(config, min(data.train.shape[1:3]))
-        except ValueError as error:
-            raise DataError(str(error)) from None
-        purposes = split(data.train_labels.numpy(), len(data.classes), config.dataset)
+        purposes = split_for(config, data.train_labels.numpy(), len(data.classes), data.train.shape[1])
         images, self._labels = data.train.to(self._device), data.train_labels.to(self._device)
         validation = torch.from_numpy(purposes.validation).to(self._device)
         self._validation = images[validation], self._labels[validation]
@@ -95,7 +91,7 @@ class Trainer:
         self._best_error = float("inf")
         self._train_seconds = self._evaluation_seconds = 0.0
         if directory is not None and (directory / CHECKPOINT).exists():
-            self._load_state(load_checkpoint(directory / CHECKPOINT, config, self._device))
+            self._load_state(load_checkpoint(directory / CHECKPOINT, config, data.fingerprint, self._device))
 
     def run(self) -> Iterator[Report]:
         """Train to the end of `config.steps`, yielding a report an evaluation.
@@ -209,8 +205,10 @@ class Trainer:
                 raise Diverged(
                     f"{name} is {metrics[name]:.3g} by step {self._step}; lower the learning rate or the weight"
                 )
-        # At the first step a teacher that began as a copy agrees, where nothing is noisy.
-        if self._method.teacher is not None and self.config.consistency.weight > 0 and self._step > 1:
+        # Asked at the first evaluation alone: later, a confident pair may agree to the last bit. And at the first step
+        # a teacher that began as a copy agrees, where nothing is noisy.
+        weighs = self._method.teacher is not None and self.config.consistency.weight > 0
+        if weighs and not self.history and self._step > 1:
             for name in ("train.consistency_loss", "train.consistency_gradient_norm"):
                 if not metrics[name] > 0:
                     raise ConsistencyMissing(
@@ -234,7 +232,7 @@ class Trainer:
         if error < self._best_error:
             self._best_error = error
             self.save_model(directory / BEST_MODEL)
-        save_checkpoint(directory / CHECKPOINT, self.config, self._state())
+        save_checkpoint(directory / CHECKPOINT, self.config, self.data_fingerprint, self._device, self._state())
 
     def _networks(self) -> dict[str, torch.nn.Module]:
         teacher = self._method.teacher

@@ -91,7 +91,9 @@ def test_a_budget_ends_a_sweep_with_what_it_has_and_status_0(tmp_path):
     out = mt_sweep("run", DIGITS, "--trials", 200, *TINY, *hours, folder=tmp_path).stdout
     assert "the budget is spent" in out
     assert "best       trial" in out
-    search = as_json("status", folder=tmp_path)["arms"]["search"]
+    status = as_json("status", folder=tmp_path)
+    search = status["arms"]["search"]
+    assert status["state"] == "finished"
     assert search["complete"] >= 1
     assert search["running"] == 0
     assert search["waiting"] > 100

@@ -83,6 +83,18 @@ def problems(*overrides):
             "search_space.ema.decay.type: 'flaot' is not allowed; use one of 'float'",
         ),
         ("search_space={}", "search_space: must not be empty"),
+        (
+            "trainer.consistency=5",
+            "trainer.consistency: should be a valid dictionary or instance of Consistency, not 5",
+        ),
+        (
+            "trainer.consistency=",
+            "trainer.consistency: should be a valid dictionary or instance of Consistency, not None",
+        ),
+        ("search_space.ema.decay.high=0.9999999999999", "must be below 1 on the scale one_minus_log"),
+        ("search_space.dataset.labels={type: int, low: 10, high: 50}", "search_space.dataset.labels: is not searched"),
+        ("trainer.dataset.labels=all", "a batch takes 75 unlabeled images and 0 are left"),
+        ("search_space.ema.decay=[]", "search_space.ema.decay: must not be empty"),
         ("search_space.consistency.weight.0.when={consistency.los: mse}", "consistency.los is not in search_space"),
         ("search_space.consistency.weight.0.when={consistency.loss: mes}", "can never hold: consistency.loss: 'mes'"),
         ("search_space.consistency.weight.1.when={consistency.loss: mse}", "two branches can hold at once"),

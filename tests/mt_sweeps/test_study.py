@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from mt_sweeps.errors import InputError
@@ -7,7 +9,7 @@ from tests.mt_sweeps.support import digits, report, supervised_report
 
 @pytest.fixture
 def ledger(tmp_path):
-    return Ledger.create(tmp_path / "ledger.db", digits("trials=4"))
+    return Ledger.create(tmp_path / "ledger.db", digits("trials=4", "finalists.baselines=[]"))
 
 
 def reopened(ledger, tmp_path):
@@ -29,11 +31,32 @@ def run_all(ledger):
     return asked
 
 
-def test_points_come_first_then_the_sampler_then_the_other_arms(ledger):
+def test_a_baseline_runs_beside_the_search(tmp_path):
+    learned = "search_space.optimizer.learning_rate={type: categorical, choices: [0.1, 0.2]}"
+    ledger = Ledger.create(tmp_path / "ledger.db", digits("trials=3", "points=[]", learned))
+    assert [trial.arm for trial in run_all(ledger)] == ["search", "supervised"] * 3
+    single = Ledger.create(tmp_path / "single.db", digits("trials=3"))
+    assert [trial.arm for trial in run_all(single)] == ["search", "supervised", "search", "search"]
+
+
+def test_points_that_leave_keys_open_get_different_values_for_them(tmp_path):
+    same = "points=[{consistency.loss: mse}, {consistency.loss: mse}]"
+    ledger = Ledger.create(tmp_path / "ledger.db", digits("trials=3", "finalists.baselines=[]", same))
+    assert len({trial.values["consistency.weight"] for trial in run_all(ledger)}) == 3
+
+
+def test_the_time_of_a_lost_worker_is_spent(ledger):
+    ledger.lose(ledger.ask(), "killed")
+    time.sleep(0.2)
+    spent = ledger.lose(ledger.ask(), "killed")
+    assert spent.seconds > 0
+    assert spent.started > 0
+
+
+def test_points_come_first_then_the_sampler(ledger):
     asked = run_all(ledger)
-    assert [(trial.arm, trial.number) for trial in asked] == [("search", i) for i in range(4)] + [("supervised", 0)]
+    assert [trial.number for trial in asked if trial.arm == "search"] == [0, 1, 2, 3]
     assert asked[0].values == ledger.spec.points[0]
-    assert asked[-1].values == {}
 
 
 def test_what_was_told_is_there_after_a_reopening(ledger, tmp_path):
@@ -154,7 +177,8 @@ def test_optuna_reads_the_ledger_as_it_is(ledger, tmp_path):
     assert study.trials[0].intermediate_values == {300: 0.25}
 
 
-def test_what_remains_are_the_trials_that_wait_and_those_not_yet_asked_for(ledger):
+def test_what_remains_are_the_trials_that_wait_and_those_not_yet_asked_for(tmp_path):
+    ledger = Ledger.create(tmp_path / "ledger.db", digits("trials=4"))
     assert ledger.remaining("search") == 4
     trial = ledger.ask()
     assert ledger.remaining("search") == 3

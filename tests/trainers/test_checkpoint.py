@@ -20,12 +20,12 @@ STATE = {"step": 7, "tensors": [torch.arange(5.0), {"momentum": torch.ones(2, 3)
 @pytest.fixture
 def checkpoint(tmp_path):
     path = tmp_path / "checkpoint.pt"
-    save_checkpoint(path, config(), STATE)
+    save_checkpoint(path, config(), "images", CPU, STATE)
     return path
 
 
 def test_a_checkpoint_holds_what_was_saved(checkpoint):
-    state = load_checkpoint(checkpoint, config(), CPU)
+    state = load_checkpoint(checkpoint, config(), "images", CPU)
     assert {name: state[name] for name in ("step", "none", "error")} == {"step": 7, "none": None, "error": float("inf")}
     assert torch.equal(state["tensors"][0], STATE["tensors"][0])
     assert torch.equal(state["tensors"][1]["momentum"], STATE["tensors"][1]["momentum"])
@@ -34,7 +34,14 @@ def test_a_checkpoint_holds_what_was_saved(checkpoint):
 @pytest.mark.parametrize("changes", [{"steps": 8}, {"seed": 1}, {"ema": {"decay": 0.9}}, {"method": "supervised"}])
 def test_a_checkpoint_of_another_configuration_is_refused_by_name(checkpoint, changes):
     with pytest.raises(CheckpointError, match=rf"{checkpoint} was written by a run of another configuration"):
-        load_checkpoint(checkpoint, config(**changes), CPU)
+        load_checkpoint(checkpoint, config(**changes), "images", CPU)
+
+
+def test_a_checkpoint_of_other_images_or_another_device_is_refused_by_name(checkpoint):
+    with pytest.raises(CheckpointError, match=rf"{checkpoint} was written by a run on other images"):
+        load_checkpoint(checkpoint, config(), "changed images", CPU)
+    with pytest.raises(CheckpointError, match=rf"{checkpoint} was written on cpu and cannot go on exactly on meta"):
+        load_checkpoint(checkpoint, config(), "images", torch.device("meta"))
 
 
 def test_a_checkpoint_torn_anywhere_is_refused_by_name(checkpoint):
@@ -42,7 +49,7 @@ def test_a_checkpoint_torn_anywhere_is_refused_by_name(checkpoint):
     for length in range(0, len(content), max(1, len(content) // 100)):
         checkpoint.write_bytes(content[:length])
         with pytest.raises(CheckpointError, match=str(checkpoint)):
-            load_checkpoint(checkpoint, config(), CPU)
+            load_checkpoint(checkpoint, config(), "images", CPU)
 
 
 FOREIGN = {
@@ -60,7 +67,7 @@ def test_a_foreign_file_is_refused_by_name(tmp_path, name):
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(FOREIGN[name])
     with pytest.raises(CheckpointError, match=str(path)):
-        load_checkpoint(path, config(), CPU)
+        load_checkpoint(path, config(), "images", CPU)
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
@@ -70,7 +77,7 @@ def test_random_bytes_are_refused_whatever_they_make_the_unpickler_do(tmp_path):
     for _ in range(200):
         path.write_bytes(bytes(rng.choice(b"\x80\x02}q.(lp0ctorch\n") for _ in range(30)))
         with pytest.raises(CheckpointError, match=str(path)):
-            load_checkpoint(path, config(), CPU)
+            load_checkpoint(path, config(), "images", CPU)
 
 
 @pytest.mark.parametrize("content", [torch.zeros(2), [1, 2], {"format": "mt-sweeps-checkpoint/2"}, {"step": 3}])
@@ -78,7 +85,7 @@ def test_a_torch_file_of_another_format_is_refused_by_name(tmp_path, content):
     path = tmp_path / "checkpoint.pt"
     torch.save(content, path)
     with pytest.raises(CheckpointError, match=rf"{path} is not a checkpoint of format mt-sweeps-checkpoint/1"):
-        load_checkpoint(path, config(), CPU)
+        load_checkpoint(path, config(), "images", CPU)
 
 
 class Malicious:
@@ -92,7 +99,7 @@ class Malicious:
 @pytest.mark.parametrize(
     "save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content, protocol=2))]
 )
-@pytest.mark.parametrize("load", [lambda path: load_checkpoint(path, config(), CPU), load_model])
+@pytest.mark.parametrize("load", [lambda path: load_checkpoint(path, config(), "images", CPU), load_model])
 def test_a_malicious_file_is_refused_and_does_not_run(tmp_path, save, load):
     path, marker = tmp_path / "file", tmp_path / "ran"
     save({"format": "mt-sweeps-checkpoint/1", "config": Malicious(marker)}, path)

@@ -6,8 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainers.errors import DataError
-
 
 class Stream:
     """Endless batches of `size` from `indices`: a fresh permutation every epoch.
@@ -54,13 +52,10 @@ class TwoStreamBatches:
 
     Args:
         labeled: int64 [n], images with labels.
-        unlabeled: int64 [m], images without.
+        unlabeled: int64 [m], images without; at least those of one batch.
         batch_size: images a batch.
         labeled_per_batch: how many of them come from `labeled`.
         seeds: of the labeled and of the unlabeled stream.
-
-    Raises:
-        DataError: there are not enough unlabeled images for one batch.
     """
 
     def __init__(
@@ -72,12 +67,6 @@ class TwoStreamBatches:
         seeds: tuple[int, int],
     ) -> None:
         unlabeled_per_batch = batch_size - labeled_per_batch
-        if len(unlabeled) < unlabeled_per_batch:
-            raise DataError(
-                f"a batch takes {unlabeled_per_batch} unlabeled images and there are {len(unlabeled)}: every image "
-                "serves one purpose; lower batch_size, dataset.validation or dataset.labels, add images to "
-                "unlabeled/, or set labeled_batch_fraction: 1.0"
-            )
         self._labeled = Stream(labeled, labeled_per_batch, seeds[0], whole_epochs=False)
         self._unlabeled = Stream(unlabeled, unlabeled_per_batch, seeds[1], True) if unlabeled_per_batch else None
 

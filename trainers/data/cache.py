@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -53,10 +54,29 @@ def prepare(config: DatasetConfig, progress: Progress | None = None) -> Path:
     return file
 
 
-def fingerprint(file: Path) -> str:
-    """SHA-256 over pixels, labels and class names of a prepared data set."""
+@dataclass(frozen=True)
+class Facts:
+    """What can be known of a prepared data set without its pixels.
+
+    Attributes:
+        train_labels: int64 [n]; -1 where an image has no class.
+        image_size: pixels a side.
+        classes: names, in the order of their indices.
+        fingerprint: SHA-256 over pixels, labels and class names.
+    """
+
+    train_labels: np.ndarray
+    image_size: int
+    classes: list[str]
+    fingerprint: str
+
+
+def read_facts(file: Path) -> Facts:
+    """The facts of a file that `prepare` returned."""
     with safe_open(file, framework="numpy") as stored:
-        return str(stored.metadata()["fingerprint"])
+        told = stored.metadata()
+        size = stored.get_slice("train").get_shape()[1]
+        return Facts(stored.get_tensor("train_labels"), size, json.loads(told["classes"]), told["fingerprint"])
 
 
 def _write(images: Images, file: Path) -> None:

@@ -50,7 +50,10 @@ def source_key(config: DatasetConfig) -> str:
     if isinstance(config, ImageFolder):
         listing = hashlib.sha256(f"size={config.image_size}\n".encode())
         for path in _Folder(config).files():
-            facts = path.stat()
+            try:
+                facts = path.stat()
+            except OSError as error:
+                raise DataError(f"{path} cannot be read: {error.strerror}; repair or remove it") from None
             listing.update(
                 f"{path.relative_to(Path(config.root).expanduser())}\t{facts.st_size}\t{facts.st_mtime_ns}\n".encode()
             )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainers.config import DatasetConfig, check_split_sizes
+from trainers.config import DatasetConfig, TrainerConfig, check_image_size, check_split_sizes, check_unlabeled
 from trainers.errors import DataError
 
 
@@ -71,6 +71,27 @@ def split(labels: np.ndarray, classes: int, config: DatasetConfig) -> Split:
         validation=np.sort(validation),
         verdict=np.sort(verdict),
     )
+
+
+def split_for(config: TrainerConfig, labels: np.ndarray, classes: int, image_size: int) -> Split:
+    """The split of a run, once it is sure that the run can be fed from it.
+
+    Args:
+        config: of the run.
+        labels: int64 [n]; -1 where an image has no class.
+        classes: how many there are.
+        image_size: pixels a side.
+
+    Raises:
+        DataError: too few images for the split or for a batch, or images too small for the network.
+    """
+    try:
+        check_image_size(config, image_size)
+        purposes = split(labels, classes, config.dataset)
+        check_unlabeled(config, len(purposes.unlabeled))
+    except ValueError as error:
+        raise DataError(str(error)) from None
+    return purposes
 
 
 def _interleaved(groups: list[np.ndarray]) -> np.ndarray:

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from trainers.data.batches import TwoStreamBatches
-from trainers.errors import DataError
 
 LABELED, UNLABELED = np.arange(100, 107), np.arange(200, 230)
 
@@ -91,13 +90,6 @@ def test_a_state_is_not_changed_by_what_is_drawn_after_it():
     expected = draw(stream, 20)
     stream.load_state_dict(state)
     assert draw(stream, 20) == expected
-
-
-def test_too_few_unlabeled_images_for_a_batch_are_refused_with_what_to_do():
-    with pytest.raises(
-        DataError, match=r"takes 5 unlabeled images and there are 4.*batch_size.*labeled_batch_fraction"
-    ):
-        batches(unlabeled=UNLABELED[:4])
 
 
 def test_labeled_batches_need_no_unlabeled_images():

@@ -44,9 +44,9 @@ def test_a_data_set_is_decoded_once(folder, monkeypatch):
 
 def test_a_changed_folder_is_decoded_again(folder, monkeypatch):
     calls = counting(monkeypatch)
-    first = cache.fingerprint(cache.prepare(folder))
+    first = cache.read_facts(cache.prepare(folder)).fingerprint
     write_image(Path(folder.root) / "train/a/1.png", np.full((4, 4, 3), 9, np.uint8))
-    assert cache.fingerprint(cache.prepare(folder)) != first
+    assert cache.read_facts(cache.prepare(folder)).fingerprint != first
     assert len(calls) == 2
 
 
@@ -77,9 +77,9 @@ def test_the_fingerprint_is_that_of_the_content(folder, tmp_path):
         a, b = classes
         for level, path in zip(levels, (f"train/{a}/0", f"train/{b}/0", "unlabeled/0", f"test/{b}/0"), strict=True):
             write_image(tmp_path / name / f"{path}.png", np.full((4, 4, 3), level, np.uint8))
-        return cache.fingerprint(cache.prepare(folder.model_copy(update={"root": str(tmp_path / name)})))
+        return cache.read_facts(cache.prepare(folder.model_copy(update={"root": str(tmp_path / name)}))).fingerprint
 
-    first = cache.fingerprint(cache.prepare(folder))
+    first = cache.read_facts(cache.prepare(folder)).fingerprint
     assert len(first) == 64
     assert at("copy", (0, 1, 2, 3)) == first
     others = [at("pixels", (0, 1, 2, 4)), at("labels", (1, 0, 2, 3)), at("names", (0, 1, 2, 3), classes="ac")]
@@ -104,7 +104,7 @@ def decode(config, *rest):
 
 cache.decode = decode
 Path(me).touch()
-print(cache.fingerprint(cache.prepare(ImageFolder.model_validate_json(config))))
+print(cache.read_facts(cache.prepare(ImageFolder.model_validate_json(config))).fingerprint)
 """
 
 
@@ -118,7 +118,7 @@ def test_of_two_processes_that_come_at_once_one_decodes_and_both_get_the_images(
     printed = [process.communicate(timeout=60)[0].strip() for process in running]
     assert [process.returncode for process in running] == [0, 0]
     assert log.read_text() == "decoded\n"
-    assert printed == [cache.fingerprint(cache.prepare(folder))] * 2
+    assert printed == [cache.read_facts(cache.prepare(folder)).fingerprint] * 2
 
 
 def test_a_process_that_dies_while_it_decodes_keeps_nobody_waiting(folder):
@@ -137,8 +137,8 @@ def test_preparing_needs_no_torch(folder):
     script = """
 import sys
 from trainers.config import ImageFolder
-from trainers.data.cache import fingerprint, prepare
-fingerprint(prepare(ImageFolder.model_validate_json(sys.argv[1])))
+from trainers.data.cache import prepare, read_facts
+read_facts(prepare(ImageFolder.model_validate_json(sys.argv[1])))
 print("torch" in sys.modules)
 """
     assert in_fresh_process(script, folder.model_dump_json()) == "False\n"

@@ -22,7 +22,7 @@ def test_what_is_loaded_is_what_was_decoded(tmp_path):
         np.testing.assert_array_equal(getattr(loaded, name).numpy(), getattr(decoded, name))
     assert (loaded.train.dtype, loaded.train_labels.dtype) == (torch.uint8, torch.int64)
     assert loaded.classes == decoded.classes
-    assert loaded.fingerprint == cache.fingerprint(cache.prepare(config))
+    assert loaded.fingerprint == cache.read_facts(cache.prepare(config)).fingerprint
 
 
 def test_a_data_set_without_test_images_can_be_loaded(folder):

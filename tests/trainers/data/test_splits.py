@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from trainers.config import ImageFolder
-from trainers.data.splits import Split, split
+from trainers.config import ImageFolder, TrainerConfig
+from trainers.data.splits import Split, split, split_for
 from trainers.errors import DataError
 
 # 3 classes of 600, 300 and 100 images in mixed order, and 50 images without a class among them.
@@ -92,3 +92,18 @@ def test_a_split_that_the_images_cannot_give_is_refused_with_its_key(settings, m
 def test_images_without_a_class_do_not_count_as_training_images_of_a_split():
     with pytest.raises(DataError, match=r"more than the 1,000 training"):
         drawn(labels=30, validation=971, verdict=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "image_size", "message"),
+    [
+        ({"batch_size": 2000}, 8, "a batch takes 1500 unlabeled images"),
+        ({"model": {"name": "conv_large"}}, 8, "conv_large needs images of at least 12x12"),
+        ({"augmentation": {"translate": 9}}, 9, r"augmentation\.translate \(9\) must be below the image size"),
+    ],
+)
+def test_a_run_that_cannot_be_fed_is_refused(settings, image_size, message):
+    folder = {"name": "image_folder", "root": "x", "labels": 30, "validation": 60}
+    config = TrainerConfig.model_validate({"steps": 5, "dataset": folder} | settings)
+    with pytest.raises(DataError, match=message):
+        split_for(config, LABELS, 3, image_size)

@@ -1,0 +1,106 @@
+"""What is refused, or over, before Ray is started: that is what these tests are quick by."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mt_sweeps import cluster, status, sweep
+from mt_sweeps import spec as specs
+from mt_sweeps.cluster import Share
+from mt_sweeps.errors import InputError
+from mt_sweeps.home import Home
+from mt_sweeps.study import Ledger
+from tests.mt_sweeps.support import REPOSITORY, digits, report, supervised_report
+from tests.trainers.support import write_image
+
+
+@pytest.fixture(autouse=True)
+def _no_ray(monkeypatch):
+    def started():
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr(cluster, "start", started)
+
+
+def begun(home, spec, share=Share(0.0, 1, 2)):  # noqa: B008 (immutable)
+    """A sweep as `run` leaves it before its first trial."""
+    directory = home.claim(None, spec.name)
+    sweep._describe(directory, spec, sweep._check_data(REPOSITORY / "search_spaces" / "digits.yaml", spec), share)
+    return directory
+
+
+@pytest.fixture
+def images(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        for i in range(40):
+            write_image(tmp_path / "images" / "train" / name / f"{i}.png", rng.integers(0, 255, (8, 8, 3), np.uint8))
+    return tmp_path / "images"
+
+
+def of_folder(images, *overrides):
+    small = ("labels=10", "validation=20", "verdict=10", f"root={images}")
+    settings = [f"trainer.dataset.{setting}" for setting in small] + ["trainer.batch_size=16", *overrides]
+    return specs.load(REPOSITORY / "search_spaces" / "image_folder.yaml", tuple(settings))
+
+
+def test_a_sweep_does_not_go_on_with_other_images(images, tmp_path):
+    home = Home(tmp_path / "home")
+    begun(home, of_folder(images))
+    write_image(images / "train" / "a" / "new.png", np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(InputError, match="the images are not those that the sweep began with"):
+        sweep.resume(home, "my-images")
+
+
+def test_what_trials_would_stumble_over_is_refused_before_they_start(images):
+    for override, told in (
+        ("trainer.batch_size=100", "a batch takes 88 unlabeled images and 40 are left"),
+        ("trainer.model={name: conv_large}", "conv_large needs images of at least 12x12 pixels"),
+        ("trainer.augmentation.translate=8", "must be below the image size"),
+        ("trainer.dataset.verdict=60", "is more than the 80 training images"),
+    ):
+        with pytest.raises(InputError, match=told):
+            sweep._check_data(images, of_folder(images, override))
+
+
+def test_a_cache_that_cannot_be_written_is_named(images, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MT_SWEEP_CACHE", str(tmp_path / "file"))
+    with pytest.raises(InputError, match="MT_SWEEP_CACHE"):
+        sweep._check_data(images, of_folder(images))
+
+
+def test_a_dangling_link_among_the_images_is_named(images):
+    (images / "train" / "a" / "gone.png").symlink_to(images / "nowhere.png")
+    with pytest.raises(InputError, match=r"gone\.png cannot be read"):
+        sweep._check_data(images, of_folder(images))
+
+
+def test_resuming_a_finished_sweep_completes_mlflow_and_starts_nothing(tmp_path, capsys):
+    home = Home(tmp_path)
+    directory = begun(home, digits("trials=1"))
+    ledger = Ledger(directory.ledger, directory.load_spec())
+    while trial := ledger.ask():
+        ledger.complete(trial, report(300, 0.25) if trial.arm == "search" else supervised_report(300, 0.5))
+    sweep.resume(home, "digits")
+    out = capsys.readouterr().out
+    assert "digits is finished" in out
+    assert "25.0 % ± 1.0" in out
+    assert home.mlflow_db.exists()
+
+
+def test_a_dead_drivers_trials_wait_for_the_next_driver(tmp_path):
+    directory = begun(Home(tmp_path), digits("trials=3"))
+    Ledger(directory.ledger, directory.load_spec()).ask()
+    row = status.status(directory)
+    assert row["state"] == "interrupted"
+    assert (row["arms"]["search"]["running"], row["arms"]["search"]["waiting"]) == (0, 3)
+
+
+def test_the_environment_holds_versions_seeds_and_the_fingerprint_of_the_data(tmp_path):
+    directory = begun(Home(tmp_path), digits("trainer.seed=3", "sampler.seed=4"))
+    environment = json.loads(directory.environment.read_text())
+    assert environment["seeds"] == {"sampler": 4, "trainer": 3, "split": 0}
+    assert {"python", "torch", "ray", "optuna", "mlflow"} <= environment["versions"].keys()
+    assert len(environment["data_fingerprint"]) == 64
