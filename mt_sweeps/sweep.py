@@ -266,7 +266,7 @@ def _forecast_text(spec: SweepSpec, planned: Forecast, share: Share, directory: 
     config = spec.config(spec.space().corners()[0])
     arms = ", ".join(f"{count} {arm}" for arm, count in planned.trials.items())
     device = f"{share.gpus:g} GPU" if share.gpus else f"{share.cpus} core" + "s" * (share.cpus > 1)
-    rungs = f"at steps {', '.join(map(str, planned.rungs))}" if planned.rungs else "nowhere"
+    rungs = f"at step {', '.join(map(str, planned.rungs))}" if planned.rungs else "nowhere"
     lines = [
         f"{spec.name}: {config.dataset.name}, {data.classes} classes, {config.model.name}",
         f"  images    {', '.join(f'{count:,} {purpose}' for purpose, count in data.purposes.items() if count)}",

@@ -30,7 +30,7 @@ def test_the_user_sees_a_forecast_progress_and_a_summary(printed):
     forecast, _, rest = printed.partition("trial 0 starts")
     assert "4 search, 1 supervised; " in forecast
     assert "at once" in forecast
-    assert "ranked and ended at steps 6" in forecast
+    assert "ranked and ended at step 6" in forecast
     assert "trial 0 complete: teacher" in rest
     assert " left" in rest
     assert "best       trial" in rest
