@@ -31,9 +31,12 @@ class _Branch(Settings):
 
 
 class _Range(_Branch):
+    low: float
+    high: float
+
     @model_validator(mode="after")
     def _is_a_range(self) -> Any:
-        low, high, scale = (getattr(self, name) for name in ("low", "high", "scale"))
+        low, high, scale = self.low, self.high, getattr(self, "scale", "linear")
         if low >= high:
             raise ValueError(f"low ({low}) must be below high ({high})")
         if scale == "log" and low <= 0:
@@ -42,25 +45,9 @@ class _Range(_Branch):
             raise ValueError(f"high ({high}) must be below 1 on the scale one_minus_log, which searches log(1 - x)")
         return self
 
-
-class FloatRange(_Range):
-    """A real number from low to high, both included."""
-
-    type: Literal["float"]
-    low: float
-    high: float
-    scale: Literal["linear", "log", "one_minus_log"] = "linear"
-
-    def suggest(self, trial: Suggester, name: str) -> float:
-        """Ask for a value under the internal name of this branch."""
-        if self.scale != "one_minus_log":
-            return trial.suggest_float(name, self.low, self.high, log=self.scale == "log")
-        distance = trial.suggest_float(f"1 - {name}", _one_minus(self.high), _one_minus(self.low), log=True)
-        return _one_minus(distance)
-
     def internal(self, name: str, value: Value) -> Values:
         """The entry of the ledger that stands for `value`."""
-        return {f"1 - {name}": _one_minus(float(value))} if self.scale == "one_minus_log" else {name: float(value)}
+        return {name: value}
 
     def refusal(self, value: Value) -> str | None:
         """Why `value` is not in this branch, or none."""
@@ -71,6 +58,23 @@ class FloatRange(_Range):
     def corners(self) -> list[Value]:
         """Values with which a trial of this branch must be legal."""
         return [self.low, self.high]
+
+
+class FloatRange(_Range):
+    """A real number from low to high, both included."""
+
+    type: Literal["float"]
+    scale: Literal["linear", "log", "one_minus_log"] = "linear"
+
+    def suggest(self, trial: Suggester, name: str) -> float:
+        """Ask for a value under the internal name of this branch."""
+        if self.scale != "one_minus_log":
+            return trial.suggest_float(name, self.low, self.high, log=self.scale == "log")
+        distance = trial.suggest_float(f"1 - {name}", _one_minus(self.high), _one_minus(self.low), log=True)
+        return _one_minus(distance)
+
+    def internal(self, name: str, value: Value) -> Values:
+        return {f"1 - {name}": _one_minus(float(value))} if self.scale == "one_minus_log" else {name: float(value)}
 
 
 class IntRange(_Range):
@@ -85,19 +89,8 @@ class IntRange(_Range):
         """Ask for a value under the internal name of this branch."""
         return trial.suggest_int(name, self.low, self.high, log=self.scale == "log")
 
-    def internal(self, name: str, value: Value) -> Values:
-        """The entry of the ledger that stands for `value`."""
-        return {name: value}
-
     def refusal(self, value: Value) -> str | None:
-        """Why `value` is not in this branch, or none."""
-        if isinstance(value, bool) or not isinstance(value, int):
-            return f"{value!r} is not a whole number"
-        return None if self.low <= value <= self.high else f"{value} is outside {self.low} to {self.high}"
-
-    def corners(self) -> list[Value]:
-        """Values with which a trial of this branch must be legal."""
-        return [self.low, self.high]
+        return super().refusal(value) if isinstance(value, int) else f"{value!r} is not a whole number"
 
 
 class Categorical(_Branch):

@@ -177,7 +177,7 @@ def test_the_edges_of_what_fits_together_are_accepted(changes):
     settings = LEAST
     for key, value in changes.items():
         settings = changed(key, value, settings)
-    TrainerConfig.model_validate(settings)
+    assert TrainerConfig.model_validate(settings).model_dump(exclude_unset=True) == settings
 
 
 def test_the_consistency_weight_is_reached_after_a_fifth_of_the_steps_unless_it_is_set():

@@ -47,12 +47,14 @@ def test_a_consistency_loss_that_moves_nothing_is_refused(monkeypatch):
 
 def test_a_consistency_weight_of_zero_needs_no_consistency(monkeypatch):
     monkeypatch.setitem(losses.CONSISTENCY, "mse", BROKEN["a constant of 0"])
-    finished(config(consistency={"weight": 0.0}))
+    assert finished(config(consistency={"weight": 0.0})).history[-1].metrics["train.consistency_loss"] == 0
 
 
 def test_a_run_without_any_noise_may_begin_with_a_student_that_equals_its_teacher():
     # A short run is evaluated at every step, and before the first one the two have the same weights and see the same.
-    finished(config(augmentation={"translate": 0}, steps=20, evaluate_every=None))
+    history = finished(config(augmentation={"translate": 0}, steps=20, evaluate_every=None)).history
+    assert history[0].metrics["train.consistency_loss"] == 0
+    assert history[-1].metrics["train.consistency_loss"] > 0
 
 
 @pytest.mark.slow
