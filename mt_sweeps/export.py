@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from mt_sweeps import explain, yaml_file
 from mt_sweeps.errors import InputError
 from mt_sweeps.space import Values
-from mt_sweeps.spec import SweepSpec, Tracking
+from mt_sweeps.spec import PLAIN_NAME, SweepSpec, Tracking
 from mt_sweeps.study import Trial
 from trainers.config import Settings, TrainerConfig
 
@@ -29,7 +29,7 @@ class BestFile(Settings):
     """What `mt-sweep export` writes and `mt-sweep train` reads."""
 
     format: Literal["mt-sweeps-best/1"]
-    sweep: str
+    sweep: str = Field(pattern=PLAIN_NAME)
     sweep_id: str
     trial: int
     validation: Validation

@@ -33,6 +33,7 @@ def train(file: Path, home: Home) -> None:
         SweepError: the training failed.
     """
     best = export.read(file)
+    home.check_writable()
     fingerprint = hashlib.sha256(best.trainer.model_dump_json().encode()).hexdigest()[:8]
     directory = home.trained / f"{best.sweep}-{fingerprint}"
     print(f"training the best of {best.sweep} (trial {best.trial}): {best.trainer.steps:,} steps, in {directory}")
@@ -42,7 +43,11 @@ def train(file: Path, home: Home) -> None:
             print("this configuration has been trained; the test set is read once, so this is its result:")
             result = json.loads((directory / RESULT).read_text())
         else:
-            result = _train(best, file, directory)
+            try:
+                result = _train(best, file, directory)
+            except KeyboardInterrupt:
+                print("\ninterrupted; the same command goes on from the last checkpoint", flush=True)
+                raise
         writer = BackgroundWriter(lambda: _show(home, best, file, directory))
         writer.start()
         writer.stop(60)
@@ -63,7 +68,7 @@ def _train(best: export.BestFile, file: Path, directory: Path) -> dict[str, Any]
                 progress.reported(report)
         errors = trainer.test() if trainer.has_test_images else {}
     except (DataError, CheckpointError) as error:
-        raise InputError(f"{file}: trainer.{error}") from None
+        raise InputError(f"{file}: trainer: {error}") from None
     except TrainingError as error:
         raise SweepError(f"the training failed ({error.reason}): {error}") from None
     trainer.save_model(directory / MODEL)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,6 +77,21 @@ class Home:
         self.mlflow_db = self.path / "mlflow.db"
         self.artifacts = self.path / "artifacts"
         self.trained = self.path / "trained"
+
+    def check_writable(self) -> None:
+        """Make the home directory, and make sure that files can be written there.
+
+        Raises:
+            InputError: they cannot.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            raise InputError(
+                f"{self.path}: cannot be written: {error.strerror}; choose another with --home DIR"
+            ) from None
 
     def sweeps(self) -> list[SweepDirectory]:
         """All sweeps, the newest last."""

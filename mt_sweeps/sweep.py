@@ -64,7 +64,7 @@ def run(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], tr
     spec = specs.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
     home.new_sweep(name, spec.name)  # refuses a name that is taken, before the work
     data = _check_data(file, spec)
-    _check_writable(home)
+    home.check_writable()
     with _ray(spec) as share:
         planned = forecast(spec, share.concurrent)
         _check_disk(home, planned)
@@ -220,16 +220,6 @@ def _decoding() -> Callable[[int, int], None]:
             print(f"decoding images, once for this machine: {done:,} of {total:,}", flush=True)
 
     return progress
-
-
-def _check_writable(home: Home) -> None:
-    try:
-        home.path.mkdir(parents=True, exist_ok=True)
-        probe = home.path / f".write-{uuid.uuid4().hex}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"{home.path}: cannot be written: {error.strerror}; choose another with --home DIR") from None
 
 
 def _check_disk(home: Home, planned: Forecast) -> None:

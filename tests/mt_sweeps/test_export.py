@@ -32,6 +32,7 @@ def test_the_file_holds_exactly_the_configuration_of_the_trial(text, tmp_path):
         (("mt-sweeps-best/1", "mt-sweeps-best/9"), "format: 'mt-sweeps-best/9' is not allowed; use 'mt-sweeps-best/1'"),
         (("batch_size", "bach_size"), "trainer.bach_size: unknown key; did you mean 'batch_size'?"),
         (("labels: 50", "labels: 5"), "fewer than the 10 classes"),
+        (("sweep: digits", "sweep: ../../out"), "sweep: '../../out' is no plain name"),
     ],
 )
 def test_a_file_edited_into_nonsense_is_refused_with_its_key(text, change, told, tmp_path):
