@@ -5,7 +5,6 @@ import secrets
 import signal
 from dataclasses import dataclass
 
-from mt_sweeps.errors import InputError
 from mt_sweeps.spec import Resources
 
 # Ray reads these when it is imported.
@@ -74,15 +73,15 @@ def share(resources: Resources, found: dict[str, float], device: str) -> Share:
         device: that the trials are to run on: auto, cpu or cuda.
 
     Raises:
-        InputError: the file asks for more than there is; it would wait for ever.
+        ValueError: the file asks for more than there is; it would wait for ever.
     """
     cpus, gpus = int(found.get("CPU", 1)), found.get("GPU", 0.0)
     auto = 1.0 if device == "cuda" or (gpus and device == "auto") else 0.0
     a_trial = auto if resources.gpus_per_trial == "auto" else float(resources.gpus_per_trial)
     if device == "cuda" and not a_trial:
-        raise InputError("trainer.device: cuda is set and resources.gpus_per_trial is 0; set device: auto, or raise it")
+        raise ValueError("trainer.device: cuda is set and resources.gpus_per_trial is 0; set device: auto, or raise it")
     if a_trial > gpus:
-        raise InputError(
+        raise ValueError(
             f"resources.gpus_per_trial: asks for {a_trial:g} and there are {gpus:g} GPUs; lower it, or set it and "
             "trainer.device to auto"
         )
@@ -94,7 +93,7 @@ def share(resources: Resources, found: dict[str, float], device: str) -> Share:
         else (resources.cpus_per_trial)
     )
     if cpus_a_trial > cpus:
-        raise InputError(
+        raise ValueError(
             f"resources.cpus_per_trial: asks for {cpus_a_trial} and there are {cpus} cores; lower it, or set it to auto"
         )
     at_once = min(at_once, cpus // cpus_a_trial)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mt_sweeps.spec import SweepSpec, Value, Values
-from mt_sweeps.study import Trial
+from mt_sweeps.study import Trial, best_of
 from trainers.report import Report
 
 _COLOURS = {"running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red", "waiting": "magenta"}
@@ -107,14 +107,9 @@ class Board:
         values = trial.values or self._spec.space(trial.arm).corners()[-1]  # a point that waits has none yet
         return self._spec.config(values, trial.arm).steps
 
-    def _best(self) -> Trial | None:
-        metric = self._spec.objective.metric
-        complete = [t for t in list(self._trials.values()) if t.arm == "search" and t.state == "complete"]
-        return min(complete, key=lambda trial: trial.error(metric) or (1.0, 0.0), default=None)
-
     def _left_text(self) -> str:
         left = self.seconds_left()
-        return "" if left is None else f"  about {duration(left)} left"
+        return f"  about {duration(left)} left" if left else ""
 
     def _line(self, text: str) -> None:
         if not self._console.is_terminal:
@@ -131,10 +126,10 @@ class Board:
         head.append(f"  {duration(time.monotonic() - self._start)} so far{self._left_text()}", style="not bold dim")
         lines = [head]
         metric = self._spec.objective.metric
-        best = self._best()
+        best = best_of([trial for trial in trials if trial.arm == "search"], metric)
         if best is not None:
             lines.append(Text(f"best so far  {_name(best)}  {error_text(best.error(metric))}", style="green"))
-        baseline = next((t for t in trials if t.arm == "supervised" and t.state == "complete"), None)
+        baseline = best_of([trial for trial in trials if trial.arm == "supervised"], metric)
         if baseline is not None:
             lines.append(Text(f"supervised baseline  {error_text(baseline.error(metric))}", style="dim"))
         if not self._reports:
@@ -227,6 +222,11 @@ def values_text(values: Values) -> str:
 def value_text(value: Value) -> str:
     """One searched value."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def counted(count: int, word: str) -> str:
+    """'1 trial', '2 trials'."""
+    return f"{count} {word}" + "s" * (count != 1)
 
 
 def duration(seconds: float) -> str:

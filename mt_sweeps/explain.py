@@ -54,6 +54,12 @@ def nearest(word: str, known: list[str]) -> str:
     return f"{meant}Known here: {', '.join(sorted(known))}"
 
 
+def of_trainer(error: Exception) -> str:
+    """What the trainer refuses, with the key as it stands in a file of ours where the error begins with one."""
+    text = str(error)
+    return f"trainer.{text}" if text.startswith("dataset.") else f"trainer: {text}"
+
+
 def dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     """Every dotted key of a model that holds a plain value."""
     keys: set[str] = set()

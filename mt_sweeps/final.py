@@ -9,6 +9,7 @@ from typing import Any
 from mt_sweeps import export, records
 from mt_sweeps.console import TrainingProgress, error_text
 from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.explain import of_trainer
 from mt_sweeps.home import Home, only_one
 from mt_sweeps.tracking import BackgroundWriter, Client
 from trainers.errors import CheckpointError, DataError, TrainingError
@@ -68,7 +69,7 @@ def _train(best: export.BestFile, file: Path, directory: Path) -> dict[str, Any]
                 progress.reported(report)
         errors = trainer.test() if trainer.has_test_images else {}
     except (DataError, CheckpointError) as error:
-        raise InputError(f"{file}: trainer: {error}") from None
+        raise InputError(f"{file}: {of_trainer(error)}") from None
     except TrainingError as error:
         raise SweepError(f"the training failed ({error.reason}): {error}") from None
     trainer.save_model(directory / MODEL)

@@ -134,6 +134,10 @@ class SweepSpec(Settings):
         """
         return TrainerConfig.model_validate(self._trainer_with(values, arm))
 
+    def sample_config(self) -> TrainerConfig:
+        """The configuration of one possible trial: for what is the same in all."""
+        return self.config(self.space().corners()[0])
+
     def _trainer_with(self, values: Values, arm: Arm) -> dict[str, Any]:
         merged = {key: dict(value) if isinstance(value, dict) else value for key, value in self.trainer.items()}
         for key, value in values.items():

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from mt_sweeps import export
-from mt_sweeps.console import duration, error_text, values_text
+from mt_sweeps.console import counted, duration, error_text, values_text
 from mt_sweeps.errors import InputError
 from mt_sweeps.home import Home, SweepDirectory, is_held, typed
 from mt_sweeps.study import Ledger, Trial
@@ -63,7 +63,7 @@ def status_text(row: dict[str, Any], home: Home) -> str:
     lines = [f"{row['name']}: {row['state']}, {duration(row['seconds'])} of work"]
     for arm, counts in row["arms"].items():
         told = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-        lines.append(f"  {arm:10} {counts['total']} trials: {told}")
+        lines.append(f"  {arm:10} {counted(counts['total'], 'trial')}: {told}")
     if row["best"]:
         best = row["best"]
         lines.append(f"  best       trial {best['trial']}: {error_text((best['error'], best['standard_error']))}")

@@ -200,8 +200,7 @@ class Ledger:
 
     def best(self) -> Trial | None:
         """The completed trial of the search arm with the lowest objective; the earliest of several."""
-        complete = [trial for trial in self.trials("search") if trial.state == "complete"]
-        return min(complete, key=lambda trial: trial.error(self.spec.objective.metric) or (1.0, 0.0), default=None)
+        return best_of(self.trials("search"), self.spec.objective.metric)
 
     def common_failure(self) -> Trial | None:
         """The first failed trial, if the first three that ended all failed for one reason: a configuration error."""
@@ -233,6 +232,12 @@ class Ledger:
 
     def _read(self, arm: Arm, number: int) -> Trial:
         return _trial(arm, self._storage.get_trial(self._id(arm, number)))
+
+
+def best_of(trials: list[Trial], metric: str) -> Trial | None:
+    """The completed one with the lowest error; the earliest of several; none: none has completed."""
+    complete = [trial for trial in trials if trial.state == "complete"]
+    return min(complete, key=lambda trial: trial.error(metric) or (1.0, 0.0), default=None)
 
 
 def _storage(path: Path) -> optuna.storages.RDBStorage:

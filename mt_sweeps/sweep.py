@@ -21,12 +21,13 @@ from typing import Any
 from mt_sweeps import cluster, export, yaml_file
 from mt_sweeps import spec as specs
 from mt_sweeps.cluster import Share
-from mt_sweeps.console import Board, duration, error_text, values_text
+from mt_sweeps.console import Board, counted, duration, error_text, values_text
 from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.explain import of_trainer
 from mt_sweeps.forecast import Forecast, forecast
 from mt_sweeps.home import Home, SweepDirectory, is_held, only_one, typed
 from mt_sweeps.spec import SweepSpec
-from mt_sweeps.study import Ledger, Trial
+from mt_sweeps.study import Ledger, best_of
 from mt_sweeps.tracking import BackgroundWriter, SweepWindow
 from trainers.data.cache import cache_folder, prepare, read_facts
 from trainers.data.sources import check_source
@@ -65,7 +66,7 @@ def run(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], tr
     home.new_sweep(name, spec.name)  # refuses a name that is taken, before the work
     data = _check_data(file, spec)
     home.check_writable()
-    with _ray(spec) as share:
+    with _ray(file, spec) as share:
         planned = forecast(spec, share.concurrent)
         _check_disk(home, planned)
         directory = home.claim(name, spec.name)
@@ -89,10 +90,7 @@ def resume(home: Home, name: str | None) -> None:
     ledger = Ledger(directory.ledger, spec)
     if all(trial.finished for trial in ledger.all_trials()) and not any(map(ledger.remaining, spec.arms())):
         print(f"{spec.name} is finished: MLflow is completed, nothing else is left to do", flush=True)
-        summary = summary_text(spec, ledger, home)
-        window = SweepWindow(home, directory, spec)
-        _complete_window(spec.name, BackgroundWriter(window.catch_up), lambda: window.finish("FINISHED", summary), 60)
-        print(f"\n{summary}", flush=True)
+        _carry_on(home, directory, spec, share=None)
         return
     environment = json.loads(directory.environment.read_text())
     if _check_data(directory.spec, spec).fingerprint != environment["data_fingerprint"]:
@@ -100,7 +98,7 @@ def resume(home: Home, name: str | None) -> None:
             f"{directory.name}: the images are not those that the sweep began with; bring them back, or start a new "
             "sweep"
         )
-    with _ray(spec) as share:
+    with _ray(directory.spec, spec) as share:
         if environment["gpus_per_trial"] and not share.gpus:
             raise InputError(
                 f"{directory.name}: its trials ran on GPUs and there are none now; resume it where some are"
@@ -109,9 +107,9 @@ def resume(home: Home, name: str | None) -> None:
         _carry_on(home, directory, spec, share)
 
 
-def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Share) -> None:
-    from mt_sweeps import driver  # brings Ray
-
+def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Share | None) -> None:
+    """Steps 5 to 8, for a new sweep and for a resumed one; without a share, of a sweep with no trial left to run."""
+    out_of_budget = False
     with only_one(directory.lock, _DRIVEN.format(directory.name)):
         ledger = Ledger(directory.ledger, spec)
         for trial in ledger.all_trials():
@@ -121,9 +119,12 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
         writer = BackgroundWriter(window.catch_up)
         status = "FAILED"
         try:
-            # MLflow takes seconds to load: it waits until the workers are at work.
-            with Board(spec, ledger.all_trials(), share.concurrent, on_first_report=writer.start) as board:
-                out_of_budget = driver.run(ledger, directory, share, board)
+            if share is not None:
+                from mt_sweeps import driver  # brings Ray
+
+                # MLflow takes seconds to load: it waits until the workers are at work.
+                with Board(spec, ledger.all_trials(), share.concurrent, on_first_report=writer.start) as board:
+                    out_of_budget = driver.run(ledger, directory, share, board)
             best = ledger.best()
             if best is None:
                 raise SweepError(f"no trial completed; see {directory.path / 'trials'}")
@@ -153,10 +154,11 @@ def summary_text(spec: SweepSpec, ledger: Ledger, home: Home) -> str:
         for state in ("complete", "pruned", "failed", "running", "waiting")
         if any(trial.state == state for trial in searched)
     )
-    lines = [f"{spec.name}: {len(searched)} trials in {duration(ledger.active_seconds)}: {counts or 'none asked for'}"]
+    done = f"{counted(len(searched), 'trial')} in {duration(ledger.active_seconds)}"
+    lines = [f"{spec.name}: {done}: {counts or 'none asked for'}"]
     metric = spec.objective.metric
     network = "student" if "student" in metric else "teacher"
-    images = spec.config(spec.space().corners()[0]).dataset.validation
+    images = spec.sample_config().dataset.validation
     best = ledger.best()
     if best is not None:
         lines += [
@@ -165,7 +167,7 @@ def summary_text(spec: SweepSpec, ledger: Ledger, home: Home) -> str:
             f" (standard error, {images} images)",
             f"           {values_text(best.values)}",
         ]
-    baseline = _best_of([trial for trial in trials if trial.arm == "supervised"], metric)
+    baseline = best_of([trial for trial in trials if trial.arm == "supervised"], metric)
     if baseline is not None:
         lines += [
             f"supervised {error_text(baseline.error(metric))}: the same network and steps without the unlabeled images",
@@ -185,11 +187,6 @@ def summary_text(spec: SweepSpec, ledger: Ledger, home: Home) -> str:
     return "\n".join(lines)
 
 
-def _best_of(trials: list[Trial], metric: str) -> Trial | None:
-    complete = [trial for trial in trials if trial.state == "complete"]
-    return min(complete, key=lambda trial: trial.error(metric) or (1.0, 0.0), default=None)
-
-
 def _check_data(file: Path, spec: SweepSpec) -> Data:
     """Make the data set ready on this machine, and make sure that every trial can be fed from it."""
     configs = [spec.config(corner, arm) for arm in spec.arms() for corner in spec.space(arm).corners()]
@@ -200,7 +197,7 @@ def _check_data(file: Path, spec: SweepSpec) -> Data:
         for config in configs:
             split = split_for(config, facts.train_labels, len(facts.classes), facts.image_size)
     except DataError as error:
-        raise InputError(f"{file}: trainer: {error}") from None
+        raise InputError(f"{file}: {of_trainer(error)}") from None
     except OSError as error:
         raise InputError(
             f"{error.filename or dataset.name}: {error.strerror}; decoded images go to {cache_folder()}, which "
@@ -242,7 +239,7 @@ def _describe(directory: SweepDirectory, spec: SweepSpec, data: Data, share: Sha
         "seeds": {
             "sampler": spec.sampler.seed,
             "trainer": spec.trainer.get("seed", 0),
-            "split": spec.config(spec.space().corners()[0]).dataset.split_seed,
+            "split": spec.sample_config().dataset.split_seed,
         },
         "data_fingerprint": data.fingerprint,
     }
@@ -253,7 +250,7 @@ def _describe(directory: SweepDirectory, spec: SweepSpec, data: Data, share: Sha
 
 
 def _forecast_text(spec: SweepSpec, planned: Forecast, share: Share, directory: SweepDirectory, data: Data) -> str:
-    config = spec.config(spec.space().corners()[0])
+    config = spec.sample_config()
     arms = ", ".join(f"{count} {arm}" for arm, count in planned.trials.items())
     device = f"{share.gpus:g} GPU" if share.gpus else f"{share.cpus} core" + "s" * (share.cpus > 1)
     rungs = f"at step {', '.join(map(str, planned.rungs))}" if planned.rungs else "nowhere"
@@ -265,7 +262,7 @@ def _forecast_text(spec: SweepSpec, planned: Forecast, share: Share, directory: 
         f"  disk      about {planned.disk_bytes / 1e6:,.0f} MB in {directory.path}",
         "  time      told when the first trial has reported",
     ]
-    if "published" in spec.finalists.baselines:
+    if "published" in spec.finalists.baselines or spec.finalists.model_fields_set & {"top", "seeds"}:
         lines.append("  note      this version does not run the published baseline, nor replicate the finalists")
     return "\n".join(lines)
 
@@ -281,10 +278,14 @@ def _complete_window(name: str, writer: BackgroundWriter, finish: Callable[[], N
 
 
 @contextmanager
-def _ray(spec: SweepSpec) -> Iterator[Share]:
+def _ray(file: Path, spec: SweepSpec) -> Iterator[Share]:
     print("starting Ray on this machine", flush=True)
     found = cluster.start()
     try:
-        yield cluster.share(spec.resources, found, spec.config(spec.space().corners()[0]).device)
+        try:
+            share = cluster.share(spec.resources, found, spec.sample_config().device)
+        except ValueError as error:
+            raise InputError(f"{file}: {error}") from None
+        yield share
     finally:
         cluster.stop()

@@ -70,7 +70,7 @@ def test_mlflow_has_a_parent_run_and_four_search_runs_each_with_its_teachers_wei
 
 def test_a_second_run_of_the_file_is_a_second_sweep(folder, printed):  # noqa: ARG001
     again = mt_sweep("run", DIGITS, "--trials", 1, *TINY, "--set", "finalists.baselines=[]", folder=folder)
-    assert "digits-2: 1 trials" in again.stdout
+    assert "digits-2: 1 trial in " in again.stdout
     assert [row["name"] for row in as_json("list", folder=folder)] == ["digits", "digits-2"]
     refused = mt_sweep("run", DIGITS, "--name", "digits", folder=folder, status=2)
     assert "mt-sweep resume digits" in refused.stderr

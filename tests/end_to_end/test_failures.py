@@ -33,7 +33,7 @@ def test_the_first_three_failing_alike_end_the_sweep_with_exit_status_1(tmp_path
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("trainer.dataset.root=nowhere", "there is no folder nowhere"),
+        ("trainer.dataset.root=nowhere", "trainer.dataset.root: there is no folder nowhere"),
         ("trainer.dataset.root=few", "is more than the 40 training images of few"),
         ("trainer.steps=0", "trainer.steps"),
     ],
@@ -50,7 +50,7 @@ def test_what_the_machine_cannot_do_is_refused_before_anything_starts(tmp_path, 
 
 def test_gpus_that_are_not_there_are_refused(tmp_path):
     done = mt_sweep("run", DIGITS, *sets("resources.gpus_per_trial=64.0"), folder=tmp_path, status=2)
-    assert "resources.gpus_per_trial: asks for 64" in done.stderr
+    assert f"{DIGITS}: resources.gpus_per_trial: asks for 64" in done.stderr
     assert not (tmp_path / "sweeps" / "digits").exists()
 
 

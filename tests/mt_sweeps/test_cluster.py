@@ -1,7 +1,6 @@
 import pytest
 
 from mt_sweeps.cluster import Share, share
-from mt_sweeps.errors import InputError
 from mt_sweeps.spec import Resources
 
 
@@ -31,14 +30,14 @@ def test_what_a_trial_gets_of_what_there_is(asked, found, given):
     ],
 )
 def test_what_is_not_there_is_refused_at_once(asked, told):
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(ValueError, match=told):
         share(Resources(**asked), {"CPU": 2.0}, "auto")
 
 
 def test_the_device_that_the_file_names_decides_what_auto_means():
     there = {"CPU": 8.0, "GPU": 1.0}
     assert share(Resources(), there, "cpu").gpus == 0
-    with pytest.raises(InputError, match="asks for 1 and there are 0 GPUs"):
+    with pytest.raises(ValueError, match="asks for 1 and there are 0 GPUs"):
         share(Resources(), {"CPU": 8.0}, "cuda")
-    with pytest.raises(InputError, match=r"cuda is set and resources\.gpus_per_trial is 0"):
+    with pytest.raises(ValueError, match=r"cuda is set and resources\.gpus_per_trial is 0"):
         share(Resources(gpus_per_trial=0.0), there, "cuda")

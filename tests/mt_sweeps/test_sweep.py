@@ -8,7 +8,7 @@ import pytest
 from mt_sweeps import cluster, status, sweep
 from mt_sweeps import spec as specs
 from mt_sweeps.cluster import Share
-from mt_sweeps.errors import InputError
+from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.home import Home
 from mt_sweeps.study import Ledger
 from tests.mt_sweeps.support import REPOSITORY, digits, report, supervised_report
@@ -88,6 +88,16 @@ def test_resuming_a_finished_sweep_completes_mlflow_and_starts_nothing(tmp_path,
     assert "digits is finished" in out
     assert "25.0 % ± 1.0" in out
     assert home.mlflow_db.exists()
+    assert directory.best.exists(), "also where the driver died before it wrote the file"
+
+
+def test_resuming_a_sweep_whose_trials_all_failed_says_that_it_failed(tmp_path):
+    home = Home(tmp_path)
+    directory = begun(home, digits("trials=1", "finalists.baselines=[]"))
+    ledger = Ledger(directory.ledger, directory.load_spec())
+    ledger.fail(ledger.ask(), "diverged", "Diverged: nan", None)
+    with pytest.raises(SweepError, match="no trial completed"):
+        sweep.resume(home, "digits")
 
 
 def test_a_dead_drivers_trials_wait_for_the_next_driver(tmp_path):
