@@ -87,7 +87,7 @@ class Board:
         """At the speed of the reports so far; pruning makes it less. None: there are no reports yet."""
         seconds = steps = 0.0
         for report in list(self._reports.values()):
-            seconds += report.metrics["time.train_seconds"] + report.metrics["time.evaluation_seconds"]
+            seconds += report.seconds
             steps += report.step
         if not steps:
             return None

@@ -13,7 +13,7 @@ from mt_sweeps.explain import of_trainer
 from mt_sweeps.home import Home, only_one
 from mt_sweeps.tracking import BackgroundWriter, Client
 from trainers.errors import CheckpointError, DataError, TrainingError
-from trainers.files import BEST_MODEL, CHECKPOINT, write_atomically
+from trainers.files import BEST_MODEL, CHECKPOINTS, write_atomically
 from trainers.report import Report
 
 RESULT = "result.json"
@@ -79,7 +79,7 @@ def _train(best: export.BestFile, file: Path, directory: Path) -> dict[str, Any]
     }
     result = {"test": test, "time": time.time()}
     write_atomically(directory / RESULT, json.dumps(result, indent=2) + "\n")
-    for name in (CHECKPOINT, BEST_MODEL):  # the training is over: only its model is kept
+    for name in (*CHECKPOINTS, BEST_MODEL):  # the training is over: only its model is kept
         (directory / name).unlink(missing_ok=True)
     return result
 
@@ -88,7 +88,7 @@ def _show(home: Home, best: export.BestFile, file: Path, directory: Path) -> Non
     client = Client(home, best.tracking)
     reports = records.read(directory)
     tags = {"mt.sweep": best.sweep_id, "mt.arm": "train", "mt.trained": directory.name}
-    run = client.run(tags, directory.name, reports[0].time - reports[0].metrics["time.train_seconds"])
+    run = client.run(tags, directory.name, reports[0].time - reports[0].seconds)
     result = json.loads((directory / RESULT).read_text())
     test = {f"test.{name}_{key}": error[key] for name, error in result["test"].items() for key in _SHOWN}
     reports.append(Report(best.trainer.steps, result["time"], test))

@@ -35,8 +35,9 @@ def forecast(spec: SweepSpec, concurrent: int) -> Forecast:
     trials = {arm: spec.trials_of(arm) for arm in spec.arms()}
     steps = {arm: max(spec.config(values, arm).steps for values in spec.space(arm).corners()) for arm in trials}
     weights = max(spec.config(values).model.weights for values in spec.space().corners())
-    # A model is 4 bytes a weight. A checkpoint holds student, teacher and momentum; it is written beside the old one.
-    models, checkpoints = 4 * weights * sum(trials.values()), 2 * 12 * weights * concurrent
+    # A model is 4 bytes a weight. A checkpoint holds student, teacher and at most two moments; there are the last, the
+    # one before, and the one that is being written.
+    models, checkpoints = 4 * weights * sum(trials.values()), 3 * 16 * weights * concurrent
     return Forecast(
         trials=trials,
         steps=sum(trials[arm] * steps[arm] for arm in trials),

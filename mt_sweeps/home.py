@@ -14,7 +14,7 @@ from mt_sweeps import yaml_file
 from mt_sweeps.errors import InputError
 from mt_sweeps.explain import nearest
 from mt_sweeps.spec import PLAIN_NAME, Arm, SweepSpec
-from trainers.files import CHECKPOINT
+from trainers.files import CHECKPOINTS
 
 RESERVED = {"artifacts", "mlflow.db", "mlflow.lock", "trained"}
 
@@ -42,14 +42,15 @@ class SweepDirectory:
     def last_checkpoint(self, arm: Arm, number: int, before: int) -> Path | None:
         """The directory of the latest attempt before number `before` that left a checkpoint, if any did."""
         for attempt in range(before - 1, 0, -1):
-            if (self.attempt(arm, number, attempt) / CHECKPOINT).exists():
+            if any((self.attempt(arm, number, attempt) / name).exists() for name in CHECKPOINTS):
                 return self.attempt(arm, number, attempt)
         return None
 
     def drop_checkpoints(self, arm: Arm, number: int) -> None:
         """The full training state is kept only while a trial is unfinished."""
-        for file in self.trial(arm, number).glob(f"attempt-*/{CHECKPOINT}"):
-            file.unlink(missing_ok=True)
+        for name in CHECKPOINTS:
+            for file in self.trial(arm, number).glob(f"attempt-*/{name}"):
+                file.unlink(missing_ok=True)
 
     def load_spec(self) -> SweepSpec:
         """The specification that the sweep was started with.

@@ -8,7 +8,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from mt_sweeps import explain, yaml_file
 from mt_sweeps.errors import InputError
 from mt_sweeps.space import Branch, Space, Value, Values
-from trainers.config import CONSISTENCY_ONLY, Settings, TrainerConfig
+from trainers.combinations import CONSISTENCY_ONLY
+from trainers.config import Settings, TrainerConfig
 
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Arm = Literal["search", "supervised"]

@@ -14,7 +14,7 @@ from ray.tune import Trainable
 from mt_sweeps import records
 from trainers.config import TrainerConfig
 from trainers.errors import DataError
-from trainers.files import BEST_MODEL, CHECKPOINT, write_atomically
+from trainers.files import BEST_MODEL, CHECKPOINTS, write_atomically
 from trainers.report import Report
 
 
@@ -48,7 +48,7 @@ class Attempt:
         if gpus and config.device == "auto" and not torch.cuda.is_available():
             raise DataError("Ray gave this trial a GPU that torch cannot use; install a torch that fits the driver")
         directory.mkdir(parents=True, exist_ok=True)
-        for name in (records.FILE, BEST_MODEL, CHECKPOINT):  # the checkpoint last: with it the others are there
+        for name in (records.FILE, BEST_MODEL, *CHECKPOINTS):  # the last checkpoint last: with it the others are there
             if previous is not None and (previous / name).exists():
                 write_atomically(directory / name, (previous / name).read_bytes())
         self._steps = config.steps

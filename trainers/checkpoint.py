@@ -5,6 +5,7 @@ Nothing here unpickles: checkpoints are read with `weights_only=True`, model fil
 
 import io
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,20 @@ from torch import Tensor, nn
 from trainers.config import TrainerConfig
 from trainers.data.normalization import Normalization
 from trainers.errors import CheckpointError
-from trainers.files import write_atomically
+from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.models import build
 
-CHECKPOINT_FORMAT = "mt-sweeps-checkpoint/1"
-MODEL_FORMAT = "mt-sweeps-model/1"
+CHECKPOINT_FORMAT = "mt-sweeps-checkpoint/2"
+MODEL_FORMAT = "mt-sweeps-model/2"
 
 
-def save_checkpoint(path: Path, config: TrainerConfig, data: str, device: torch.device, state: dict[str, Any]) -> None:
-    """Write the whole state of a run, atomically.
+def save_checkpoint(
+    directory: Path, config: TrainerConfig, data: str, device: torch.device, state: dict[str, Any]
+) -> None:
+    """Write the whole state of a run, atomically; the checkpoint that was there becomes the previous one.
 
     Args:
-        path: where to.
+        directory: where to.
         config: of the run; only a run of the same configuration may go on from it,
         data: and of the same images, by their fingerprint,
         device: and on the same kind of device.
@@ -37,21 +40,46 @@ def save_checkpoint(path: Path, config: TrainerConfig, data: str, device: torch.
     buffer = io.BytesIO()
     origin = {"config": config.model_dump_json(), "data": data, "device": device.type}
     torch.save({"format": CHECKPOINT_FORMAT, **origin, **state}, buffer)
-    write_atomically(path, buffer.getvalue())
+    if (directory / CHECKPOINT).exists():
+        (directory / CHECKPOINT).replace(directory / PREVIOUS_CHECKPOINT)
+    write_atomically(directory / CHECKPOINT, buffer.getvalue())
 
 
-def load_checkpoint(path: Path, config: TrainerConfig, data: str, device: torch.device) -> dict[str, Any]:
-    """Read what `save_checkpoint` wrote, in a run of the same configuration, images and kind of device.
+def load_latest_checkpoint(
+    directory: Path, config: TrainerConfig, data: str, device: torch.device
+) -> dict[str, Any] | None:
+    """The last state that `save_checkpoint` wrote; none: it has written nothing.
+
+    If the last file is torn or foreign, it is set aside under another name, with a warning, and the one before is used.
 
     Raises:
-        CheckpointError: the file is torn, not a checkpoint of ours, of another format, or of another run.
+        CheckpointError: there is no other one; or what is there is of another configuration, images or device.
     """
+    last, previous = directory / CHECKPOINT, directory / PREVIOUS_CHECKPOINT
+    if last.exists():
+        try:
+            return _load(last, config, data, device)
+        except _Unreadable as error:
+            if not previous.exists():
+                raise
+            state = _load(previous, config, data, device)
+            aside = last.replace(last.with_suffix(".unreadable"))
+            warnings.warn(f"{error}; kept as {aside.name}; going on from {previous}", stacklevel=3)
+            return state
+    return _load(previous, config, data, device) if previous.exists() else None
+
+
+class _Unreadable(CheckpointError):
+    """The file is torn or not ours, whatever run it belongs to."""
+
+
+def _load(path: Path, config: TrainerConfig, data: str, device: torch.device) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # whatever a foreign file makes torch stumble over
-        raise CheckpointError(f"{path} cannot be read as a checkpoint (torn or foreign): {error}") from None
+        raise _Unreadable(f"{path} cannot be read as a checkpoint (torn or foreign): {error}") from None
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
-        raise CheckpointError(f"{path} is not a checkpoint of format {CHECKPOINT_FORMAT}")
+        raise _Unreadable(f"{path} is not a checkpoint of format {CHECKPOINT_FORMAT}")
     if state["config"] != config.model_dump_json():
         raise CheckpointError(f"{path} was written by a run of another configuration")
     if state["data"] != data:
@@ -66,7 +94,7 @@ class Model:
     """A trained network with all that is needed to classify images.
 
     Attributes:
-        network: in eval mode, from normalised float32 [b, channels, height, width] to logits [b, classes].
+        network: in eval mode, from normalised float [b, channels, height, width] to logits [b, classes].
         normalization: turns uint8 [b, height, width, channels] into the network's input.
         classes: names, in the order of the logits.
         config: of the run that trained it.
@@ -106,7 +134,7 @@ def load_model(path: Path, device: str = "cpu") -> Model:
         config = TrainerConfig.model_validate_json(facts["config"])
         classes = json.loads(facts["classes"])
         normalization = Normalization(tensors.pop("normalization.mean"), tensors.pop("normalization.std"))
-        network = build(config.model, len(normalization.mean), len(classes)).to(device)
+        network = build(config.model, len(normalization.mean), len(classes), config.heads).to(device)
         network.load_state_dict({name.removeprefix("network."): value for name, value in tensors.items()})
     except (KeyError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: its weights and its configuration do not fit: {error}") from None

@@ -5,12 +5,10 @@ Unknown keys are errors. Lengths are optimiser steps, sizes are images or pixels
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from trainers.combinations import check_combinations, check_image_size, check_split_sizes, check_unlabeled
 from trainers.data.catalog import KNOWN_DATASETS
-
-CONSISTENCY_ONLY = ("class_loss_normalizer", "consistency.", "ema.", "labeled_batch_fraction")
-"""Beginnings of the dotted keys that mean nothing to a supervised run, whose batches are labeled throughout."""
 
 
 class Settings(BaseModel):
@@ -100,27 +98,73 @@ class Augmentation(Settings):
 
 
 class Consistency(Settings):
-    """The loss that ties the student to the teacher (section 2 of the paper)."""
+    """The loss that ties the student to its target (section 2 of the paper)."""
 
     loss: Literal["mse", "kl"] = Field("mse", description="mse: mean over classes of the squared difference")
     weight: float = Field(10.0, ge=0, description="at full ramp; C to C squared for mse, 1 to 10 for kl (C classes)")
-    ramp_up_steps: int | None = Field(None, ge=0, description="sigmoid ramp-up; none: the first fifth of the steps")
+    ramp_up: Literal["sigmoid", "linear"] = Field("sigmoid", description="sigmoid: exp(-5 (1 - x)^2)")
+    ramp_up_steps: int | None = Field(None, ge=0, description="none: the first fifth of the steps")
+    images: Literal["all", "unlabeled"] = Field("all", description="the mean of the loss is taken over these")
+    heads: Literal[1, 2] = Field(1, description="2: the first classifies, the second agrees with the teacher's first")
+    logit_distance_weight: float = Field(0.01, ge=0, description="of the squared distance of two heads; one has none")
 
 
 class Ema(Settings):
-    """The teacher: the exponential moving average of the student's weights."""
+    """The teacher's weights: the exponential moving average of the student's."""
 
     decay: float = Field(0.999, ge=0, lt=1, description="alpha; warmed up as min(1 - 1/(t+1), alpha)")
+    ramp_up_decay: float | None = Field(
+        None, ge=0, lt=1, description="alpha until the consistency ramp-up ends; none: the same"
+    )
 
 
-class Sgd(Settings):
-    """SGD with Nesterov momentum; the learning rate falls to 0 over the run as half a cosine."""
+class Teacher(Settings):
+    """How the second network looks and begins; for the Pi-model, how the student looks the second time."""
+
+    dropout: float | None = Field(None, ge=0, lt=1, description="none: the student's, model.dropout")
+    noise: float | None = Field(None, ge=0, description="none: the student's, augmentation.noise")
+    start: Literal["copy", "independent"] = Field("copy", description="of the student's first weights, or its own")
+    mode: Literal["train", "eval"] = Field("train", description="of its batch norm and dropout while it teaches")
+    batch_norm: Literal["own", "copied", "averaged"] = Field(
+        "own", description="its statistics: of its own passes (mode train), or the student's (mode eval)"
+    )
+
+    @model_validator(mode="after")
+    def _batch_norm_fits_the_mode(self) -> "Teacher":
+        if self.mode == "eval" and self.batch_norm == "own":
+            raise ValueError(
+                "mode: eval and batch_norm: own clash: a teacher that never passes in train mode never updates "
+                "statistics of its own; use batch_norm: copied or averaged, or mode: train"
+            )
+        if self.mode == "train" and self.batch_norm != "own":
+            raise ValueError(
+                f"mode: train and batch_norm: {self.batch_norm} clash: the teacher's passes and the student's would "
+                "both write its statistics; use mode: eval, or batch_norm: own"
+            )
+        if self.mode == "eval" and self.dropout is not None:
+            raise ValueError("dropout and mode: eval clash: in eval mode nothing is dropped; use mode: train")
+        return self
+
+
+class Ensemble(Settings):
+    """Temporal ensembling (Laine & Aila 2017): each image's target is the average of its past predictions."""
+
+    decay: float = Field(0.6, ge=0, lt=1, description="of the average, for each further look at an image")
+
+
+class _Optimizer(Settings):
+    weight_decay: float = Field(0.0, ge=0)
+    weight_decay_on: Literal["all", "weights"] = Field("all", description="weights: not on norms and biases")
+
+
+class Sgd(_Optimizer):
+    """Stochastic gradient descent with Nesterov's momentum."""
 
     name: Literal["sgd"] = "sgd"
-    learning_rate: float = Field(0.05, gt=0, description="at the first step")
+    learning_rate: float = Field(0.05, gt=0, description="before the schedule")
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = True
-    weight_decay: float = Field(2e-4, ge=0, description="on all parameters")
+    weight_decay: float = Field(2e-4, ge=0)
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> "Sgd":
@@ -129,12 +173,94 @@ class Sgd(Settings):
         return self
 
 
+class _Moments(_Optimizer):
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.999, ge=0, lt=1)
+    epsilon: float = Field(1e-8, gt=0)
+
+
+class Adam(_Moments):
+    """Adam, with the switches of the authors' TensorFlow code; its weight decay is added to the gradient."""
+
+    name: Literal["adam"]
+    learning_rate: float = Field(0.003, gt=0, description="before the schedule")
+    ramp_up_beta2: float | None = Field(
+        None, ge=0, lt=1, description="beta2 until the consistency ramp-up ends (authors: 0.99); none: the same"
+    )
+    ramp_down_beta1: float | None = Field(
+        None, ge=0, lt=1, description="where beta1 goes with schedule.name: ramp_down (authors: 0.5); none: nowhere"
+    )
+
+
+class AdamW(_Moments):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    name: Literal["adamw"]
+    learning_rate: float = Field(0.001, gt=0, description="before the schedule")
+
+
+class _Schedule(Settings):
+    """The factor on the learning rate: that of the warm-up times that of the decay."""
+
+    warm_up: Literal["linear", "sigmoid"] = Field("linear", description="sigmoid: exp(-5 (1 - x)^2)")
+    warm_up_steps: int = Field(0, ge=0)
+    warm_up_from: float = Field(0.0, ge=0, le=1, description="the factor at the first step of a linear warm-up")
+
+
+class Constant(_Schedule):
+    """No decay."""
+
+    name: Literal["constant"]
+
+
+class HalfCosine(_Schedule):
+    """(1 + cos(pi t / length)) / 2."""
+
+    name: Literal["half_cosine"] = "half_cosine"
+    length: int | None = Field(None, ge=1, description="where it reaches 0, at or after the last step; none: steps")
+
+
+class QuarterCosine(_Schedule):
+    """cos(pi t / (2 length)); with length = 8/7 steps, FixMatch's cos(7 pi t / (16 steps))."""
+
+    name: Literal["quarter_cosine"]
+    length: int | None = Field(None, ge=1, description="where it reaches 0, at or after the last step; none: steps")
+
+
+class RampDown(_Schedule):
+    """exp(-12.5 x^2), x going from 0 to 1 over the last steps (the authors' TensorFlow code)."""
+
+    name: Literal["ramp_down"]
+    ramp_down_steps: int = Field(ge=1, description="at the end of the run")
+
+
+class StepDecay(_Schedule):
+    """`factor` to the power of how many of the steps in `at` have been taken."""
+
+    name: Literal["step_decay"]
+    at: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    factor: float = Field(0.1, gt=0, lt=1)
+
+
+def _by_default(name: str) -> BeforeValidator:
+    """Settings of a union that do not say their name are those of the default."""
+    return BeforeValidator(lambda value: {"name": name} | value if isinstance(value, dict) else value)
+
+
+Optimizer = Annotated[Sgd | Adam | AdamW, Field(discriminator="name"), _by_default("sgd")]
+Schedule = Annotated[
+    Constant | HalfCosine | QuarterCosine | RampDown | StepDecay,
+    Field(discriminator="name"),
+    _by_default("half_cosine"),
+]
+
+
 class TrainerConfig(Settings):
     """One training run, whole."""
 
-    method: Literal["mean_teacher", "supervised"] = "mean_teacher"
+    method: Literal["mean_teacher", "pi_model", "temporal_ensembling", "supervised"] = "mean_teacher"
     dataset: DatasetConfig = Field(discriminator="name")
-    model: ModelConfig = Field(default=SmallCnn(), discriminator="name")
+    model: Annotated[ModelConfig, Field(discriminator="name"), _by_default("small_cnn")] = SmallCnn()
     steps: int = Field(ge=1, description="optimiser steps")
     batch_size: int = Field(100, ge=2, description="images a step")
     labeled_batch_fraction: float = Field(0.25, gt=0, le=1, description="share of the batch that has labels")
@@ -145,7 +271,13 @@ class TrainerConfig(Settings):
     augmentation: Augmentation = Augmentation()
     consistency: Consistency = Consistency()
     ema: Ema = Ema()
-    optimizer: Sgd = Sgd()
+    teacher: Teacher = Teacher()
+    ensemble: Ensemble = Ensemble()
+    optimizer: Optimizer = Sgd()
+    schedule: Schedule = HalfCosine()
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="of the networks' passes; weights stay in fp32")
+    channels_last: bool = Field(True, description="memory layout of images and features")
+    compile: bool = Field(False, description="torch.compile: slow to start, faster steps")
     evaluate_every: int | None = Field(
         None, ge=1, description="steps between evaluations; none: up to 20 evaluations a run"
     )
@@ -154,17 +286,7 @@ class TrainerConfig(Settings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainerConfig":
-        ramp_up = self.consistency.ramp_up_steps
-        if ramp_up is not None and ramp_up > self.steps:
-            raise ValueError(
-                f"consistency.ramp_up_steps ({ramp_up}) is longer than steps ({self.steps}): the consistency weight "
-                "would never be reached; lower it, or leave it out for a fifth of the steps"
-            )
-        if round(self.labeled_batch_fraction * self.batch_size) < 1:
-            raise ValueError(
-                f"labeled_batch_fraction {self.labeled_batch_fraction} of batch_size {self.batch_size} leaves no "
-                f"labeled image in a batch; use at least {1 / self.batch_size:g}"
-            )
+        check_combinations(self)
         known = KNOWN_DATASETS.get(self.dataset.name)
         if known is not None:
             of = self.dataset
@@ -182,6 +304,11 @@ class TrainerConfig(Settings):
         return round(self.labeled_batch_fraction * self.batch_size)
 
     @property
+    def heads(self) -> int:
+        """Linear layers at the end of the network; a supervised run needs one."""
+        return 1 if self.method == "supervised" else self.consistency.heads
+
+    @property
     def ramp_up_steps(self) -> int:
         """Steps until the consistency weight is reached in full."""
         given = self.consistency.ramp_up_steps
@@ -191,54 +318,3 @@ class TrainerConfig(Settings):
     def evaluation_interval(self) -> int:
         """Steps between evaluations; each evaluation is also a checkpoint."""
         return self.evaluate_every or max(1, -(-self.steps // 20))
-
-
-def check_split_sizes(
-    labels: int | Literal["all"], validation: int, verdict: int, train: int, classes: int, dataset: str
-) -> None:
-    """Refuse a split that the training images of a data set cannot give.
-
-    Raises:
-        ValueError: fewer labels than classes, or more images asked for than there are.
-    """
-    wanted = classes if labels == "all" else labels
-    if wanted < classes:
-        raise ValueError(
-            f"labels: {labels} is fewer than the {classes} classes of {dataset}; use at least {classes}, one a class"
-        )
-    if wanted + validation + verdict > train:
-        raise ValueError(
-            f"labels + validation + verdict = {labels} + {validation} + {verdict} is more than the {train:,} training "
-            f"images of {dataset}; lower one of them"
-        )
-
-
-def check_unlabeled(config: TrainerConfig, unlabeled: int) -> None:
-    """Refuse a batch that takes more unlabeled images than there are.
-
-    Raises:
-        ValueError: `unlabeled` images are too few for one batch.
-    """
-    wanted = config.batch_size - config.labeled_per_batch
-    if unlabeled < wanted:
-        raise ValueError(
-            f"a batch takes {wanted} unlabeled images and {unlabeled} are left: every image serves one purpose; lower "
-            "batch_size or the dataset's labels, validation or verdict, or set labeled_batch_fraction: 1.0"
-        )
-
-
-def check_image_size(config: TrainerConfig, size: int) -> None:
-    """Refuse images that the network or the translation cannot take.
-
-    Raises:
-        ValueError: the images (`size` pixels a side) are too small.
-    """
-    smallest = {"small_cnn": 4, "conv_large": 12}[config.model.name]
-    if size < smallest:
-        raise ValueError(
-            f"model {config.model.name} needs images of at least {smallest}x{smallest} pixels, these have {size}x{size}"
-        )
-    if config.augmentation.translate >= size:
-        raise ValueError(
-            f"augmentation.translate ({config.augmentation.translate}) must be below the image size ({size} pixels)"
-        )

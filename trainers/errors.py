@@ -16,12 +16,30 @@ class TrainingError(Exception):
 
 
 class Diverged(TrainingError):
-    """A loss exploded, or is no longer a number."""
+    """A loss exploded, or it or a weight is no longer a number."""
 
     reason = "diverged"
+
+
+class Collapsed(TrainingError):
+    """The teacher is at chance, and it was not before."""
+
+    reason = "collapsed"
 
 
 class ConsistencyMissing(TrainingError):
     """The consistency weight is above 0, but the term is 0 or moves nothing: a bug, never a result."""
 
     reason = "no_consistency"
+
+
+class NoLabels(TrainingError):
+    """A batch holds no labeled image, or takes one without a label for one."""
+
+    reason = "no_labels"
+
+
+class UnreadSetting(TrainingError):
+    """Nothing has read a setting that should have an effect: a bug, never a result."""
+
+    reason = "unread_setting"

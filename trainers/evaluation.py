@@ -29,17 +29,18 @@ class Error:
 
 @torch.no_grad()
 def evaluate(network: nn.Module, images: Tensor, labels: Tensor, normalization: Normalization) -> Error:
-    """The error of a network in eval mode on plain images; the network is left in train mode.
+    """The error of a network in eval mode on plain images; the network is left in the mode it was in.
 
     Args:
-        network: from float32 [b, channels, height, width] to logits.
+        network: from float [b, channels, height, width] to logits.
         images: uint8 [n, height, width, channels], n at least 1.
         labels: int64 [n].
         normalization: that of the training run.
     """
+    training = network.training
     network.eval()
     wrong = torch.zeros((), dtype=torch.int64, device=images.device)
     for part, target in zip(torch.split(images, 500), torch.split(labels, 500), strict=True):
         wrong += (network(normalization(part)).argmax(1) != target).sum()
-    network.train()
+    network.train(training)
     return Error(int(wrong) / len(labels), len(labels))

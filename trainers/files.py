@@ -5,6 +5,8 @@ import tempfile
 from pathlib import Path
 
 CHECKPOINT = "checkpoint.pt"
+PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"  # used if the last one turns out to be torn
+CHECKPOINTS = (PREVIOUS_CHECKPOINT, CHECKPOINT)
 BEST_MODEL = "best.safetensors"
 
 

@@ -1,4 +1,4 @@
-"""The two losses of a step: classification of the labeled images, consistency of all of them."""
+"""The losses of a step: classification of the labeled images, consistency with a target, distance of two heads."""
 
 from collections.abc import Callable
 
@@ -7,49 +7,59 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def classification(logits: Tensor, labels: Tensor, denominator: int) -> Tensor:
-    """Cross-entropy, summed over the labeled images.
+def classification(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy, mean over the labeled images.
 
     Args:
         logits: float [n, classes], of the labeled images.
         labels: int64 [n].
-        denominator: images to divide by: n itself, or the whole batch as the authors' PyTorch code does, which scales
-            the loss by the labeled fraction.
 
     Returns:
         A scalar, in nats.
     """
-    return F.cross_entropy(logits, labels, reduction="sum") / denominator
+    return F.cross_entropy(logits, labels)
 
 
-def mse(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """Mean over classes of the squared difference of the softmaxes, mean over images (section 2 of the paper).
-
-    Args:
-        student_logits: float [b, classes].
-        teacher_logits: float [b, classes]; the target, so no gradient flows into it.
-
-    Returns:
-        A scalar in [0, 2 / classes].
-    """
-    return F.mse_loss(student_logits.softmax(1), teacher_logits.detach().softmax(1))
-
-
-def kl(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-    """KL(teacher || student) summed over classes, mean over images (section 3.6 of the paper).
+def mse(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean over classes of the squared difference of the probabilities (section 2 of the paper).
 
     Args:
-        student_logits: float [b, classes].
-        teacher_logits: float [b, classes]; the target, so no gradient flows into it.
+        logits: float [b, classes], of the student.
+        target: float [b, classes], probabilities; no gradient flows into it.
 
     Returns:
-        A scalar of at least 0, in nats.
+        [b], in [0, 2 / classes].
     """
-    target = teacher_logits.detach().log_softmax(1)
-    return F.kl_div(student_logits.log_softmax(1), target, reduction="batchmean", log_target=True)
+    return (logits.softmax(1) - target.detach()).square().mean(1)
+
+
+def kl(logits: Tensor, target: Tensor) -> Tensor:
+    """KL(target || student), summed over classes (section 3.6 of the paper).
+
+    Args:
+        logits: float [b, classes], of the student.
+        target: float [b, classes], probabilities; no gradient flows into it.
+
+    Returns:
+        [b], at least 0, in nats.
+    """
+    return F.kl_div(logits.log_softmax(1), target.detach(), reduction="none").sum(1)
 
 
 CONSISTENCY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse, "kl": kl}
+
+
+def logit_distance(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Mean squared difference of the logits of two heads, with a gradient into both (the authors' PyTorch code).
+
+    Args:
+        ours: float [b, classes].
+        theirs: float [b, classes].
+
+    Returns:
+        A scalar of at least 0.
+    """
+    return F.mse_loss(ours, theirs)
 
 
 def gradient_norm(loss: Tensor, logits: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """The training step and the loop (Tarvainen & Valpola 2017, section 2). One optimiser step is one tick of the clock."""
 
+import copy
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,23 +13,24 @@ import torch
 from torch import Tensor
 
 from trainers import losses, schedules
-from trainers.checkpoint import load_checkpoint, save_checkpoint, save_model
+from trainers.checkpoint import load_latest_checkpoint, save_checkpoint, save_model
 from trainers.config import TrainerConfig
 from trainers.data import resident
 from trainers.data.augmentation import Views
 from trainers.data.batches import TwoStreamBatches
 from trainers.data.normalization import Normalization
 from trainers.data.splits import split_for
-from trainers.errors import ConsistencyMissing, DataError, Diverged
+from trainers.errors import DataError, NoLabels
 from trainers.evaluation import Error, evaluate
-from trainers.files import BEST_MODEL, CHECKPOINT
-from trainers.methods import MeanTeacher, Method, Supervised
-from trainers.models import build
+from trainers.files import BEST_MODEL
+from trainers.guards import check_consistency, check_losses, check_teacher, check_weights
+from trainers.measuring import Stopwatch, peak_memory, reset_peak_memory
+from trainers.methods import MeanTeacher, Method, PiModel, Supervised, Target, TemporalEnsembling
+from trainers.models import Network, build
+from trainers.optimization import Optimization
 from trainers.randomness import OwnGenerator
 from trainers.report import Report
-
-EXPLODED = 1e5  # a loss beyond it never comes back (the authors' limit)
-_AVERAGED = ("train.class_loss", "train.consistency_loss")
+from trainers.watched import Watched
 
 
 class Trainer:
@@ -45,53 +48,59 @@ class Trainer:
 
     Raises:
         DataError: the images are missing, unreadable or too few.
-        CheckpointError: the checkpoint in the directory is not one of this configuration.
+        CheckpointError: the checkpoint in the directory is not one of this configuration, or torn, and so is the one
+            before it.
     """
 
     def __init__(self, config: TrainerConfig, directory: Path | None = None) -> None:
         self.config = config
         self.history: list[Report] = []
         self._directory = directory
+        self._watched = Watched(config)
+        self._settings = config = self._watched.config
         self._device = _device(config.device)
+        self._autocast = _autocast(self._device, config.precision)
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
         seeds = [int(seed) for seed in np.random.SeedSequence(config.seed).generate_state(5, np.uint32)]
 
-        data = resident.load(config.dataset)
-        self._data = data
+        self._data = data = resident.load(self.config.dataset)
         self.classes = data.classes
         purposes = split_for(config, data.train_labels.numpy(), len(data.classes), data.train.shape[1])
         images, self._labels = data.train.to(self._device), data.train_labels.to(self._device)
+        if not len(purposes.labeled) or (data.train_labels[purposes.labeled] < 0).any():
+            raise NoLabels("an image without a label was to be trained on with its label")
         validation = torch.from_numpy(purposes.validation).to(self._device)
         self._validation = images[validation], self._labels[validation]
         trained_on = np.concatenate([purposes.labeled, purposes.unlabeled])
         self._normalization = Normalization.of(images, torch.from_numpy(trained_on))
+        self._labeled_per_batch = config.labeled_per_batch
         self._batches = TwoStreamBatches(
-            purposes.labeled, purposes.unlabeled, config.batch_size, config.labeled_per_batch, (seeds[0], seeds[1])
+            purposes.labeled, purposes.unlabeled, config.batch_size, self._labeled_per_batch, (seeds[0], seeds[1])
         )
-        self._views = Views(images, self._normalization, config.augmentation, seeds[2])
 
         self._generator = OwnGenerator(seeds[4], self._device)  # of the weights, then of dropout
         with self._generator.in_use():
-            network = build(config.model, images.shape[-1], len(data.classes))
-        self._student = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._optimizer = torch.optim.SGD(
-            self._student.parameters(),
-            lr=config.optimizer.learning_rate,
-            momentum=config.optimizer.momentum,
-            nesterov=config.optimizer.nesterov,
-            weight_decay=config.optimizer.weight_decay,
-        )
-        self._method: Method = Supervised()
-        if config.method == "mean_teacher":
-            teacher_views = Views(images, self._normalization, config.augmentation, seeds[3])
-            self._method = MeanTeacher(self._student, teacher_views, config.ema.decay)
+            self._student = self._network()
+            self._method = self._chosen_method()
+        if config.compile:
+            for network in self._networks().values():
+                network.compile_passes()
+        self._optimization = Optimization(self._student, config)
+        looks = config.augmentation
+        self._views = [Views(images, self._normalization, looks, looks.noise, seeds[2])]
+        if self._method.looks_twice:
+            noise = looks.noise if config.teacher.noise is None else config.teacher.noise
+            self._views.append(Views(images, self._normalization, looks, noise, seeds[3]))
 
         self._step = 0
         self._best_error = float("inf")
-        self._train_seconds = self._evaluation_seconds = 0.0
-        if directory is not None and (directory / CHECKPOINT).exists():
-            self._load_state(load_checkpoint(directory / CHECKPOINT, config, data.fingerprint, self._device))
+        self._stopwatch = Stopwatch(self._device)
+        reset_peak_memory(self._device)
+        if directory is not None:
+            state = load_latest_checkpoint(directory, self.config, data.fingerprint, self._device)
+            if state is not None:
+                self._load_state(state)
 
     def run(self) -> Iterator[Report]:
         """Train to the end of `config.steps`, yielding a report an evaluation.
@@ -99,15 +108,18 @@ class Trainer:
         The checkpoint of an evaluation is on disk before its report is yielded.
 
         Raises:
-            Diverged: a loss is no longer a number, or beyond 1e5.
+            Diverged: a loss is beyond 1e5, or it or a weight is no longer a number.
+            Collapsed: the teacher is at chance after it was not.
             ConsistencyMissing: the consistency term is 0 or moves nothing though its weight is above 0.
+            UnreadSetting: a setting had no effect.
         """
+        interval = self._settings.evaluation_interval
         while self._step < self.config.steps:
-            to = min(self._step + self.config.evaluation_interval, self.config.steps)
-            to -= to % self.config.evaluation_interval if to < self.config.steps else 0
+            to = min((self._step // interval + 1) * interval, self.config.steps)
             with self._generator.in_use():
                 metrics = self._train(to)
             metrics |= self._evaluate()
+            self._watched.check()
             self.history.append(Report(self._step, time.time(), metrics))
             if self._directory is not None:
                 self._write(self._directory, metrics)
@@ -136,105 +148,128 @@ class Trainer:
 
     def save_model(self, path: Path) -> None:
         """Write the teacher as it is now (the student, where there is no teacher) as a model file."""
-        network = self._method.teacher or self._student
+        network = self._student if self._method.teacher is None else self._method.teacher
         save_model(path, network, self._normalization, self.classes, self.config)
 
     def _train(self, to: int) -> dict[str, float]:
         """Steps up to `to`; returns the means of what was measured on the way."""
-        start, first = time.perf_counter(), self._step
-        sums: dict[str, Tensor | float] = {}
+        first, before = self._step, self._stopwatch.total("data", "step")
+        sums = torch.zeros((), device=self._device)
+        every: dict[str, Tensor] = {}
+        once: dict[str, Tensor | float] = {}
         while self._step < to:
-            for name, value in self._train_step(measure=self._step + 1 == to).items():
-                sums[name] = sums.get(name, 0.0) + value
-        steps = self._step - first
+            every, once = self._train_step(measure=self._step + 1 == to)
+            sums = sums + torch.stack(list(every.values()))
+        self._stopwatch.stop()
+        steps, seconds = self._step - first, self._stopwatch.total("data", "step") - before
         # Reading a value waits for the device, so it is done once an interval; NaN and infinity survive the sum.
-        metrics = {name: float(total) / steps for name, total in sums.items() if name in _AVERAGED}
-        metrics |= {name: float(value) for name, value in sums.items() if name not in _AVERAGED}
-        seconds = time.perf_counter() - start
-        self._train_seconds += seconds
+        metrics = dict(zip(every, (sums / steps).tolist(), strict=True))
+        metrics |= {name: float(value) for name, value in once.items()}
+        metrics["train.weighted_class_loss"] = metrics["train.class_weight"] * metrics["train.class_loss"]
         metrics["time.images_per_second"] = steps * self.config.batch_size / seconds
-        metrics["time.train_seconds"] = self._train_seconds
-        self._guard(metrics)
+        check_losses(metrics, self._step)
+        check_consistency(metrics, self.config, self._step, self.history, self._method.targets_from)
         return metrics
 
-    def _train_step(self, measure: bool) -> dict[str, Tensor | float]:
+    def _train_step(self, measure: bool) -> tuple[dict[str, Tensor], dict[str, Tensor | float]]:
         """One optimiser step.
 
         Args:
             measure: also return what is only wanted once an interval.
 
         Returns:
-            Losses and schedules of this step, by the name they are reported under.
+            The losses of this step, and what is wanted once an interval, by the names they are reported under.
         """
-        config = self.config
+        config, labeled = self._settings, self._labeled_per_batch
+        self._stopwatch.start("data")
         indices = self._batches.next().to(self._device, non_blocking=True)
-        labeled = indices[: config.labeled_per_batch]
-        rate = config.optimizer.learning_rate * schedules.half_cosine(self._step, config.steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        view, *second = (views.draw(indices) for views in self._views)
 
-        logits = self._student(self._views.draw(indices))
-        denominator = len(labeled) if config.class_loss_normalizer == "labeled" else len(indices)
-        class_loss = losses.classification(logits[: len(labeled)], self._labels[labeled], denominator)
-        loss = class_loss
-        measured: dict[str, Tensor | float] = {"train.class_loss": class_loss.detach()}
+        self._stopwatch.start("step")
+        with self._autocast:
+            logits, agreeing = self._student.both(view)
+            target = self._method.target(indices, *second)
 
-        target_logits = self._method.target_logits(indices)
-        if target_logits is not None:
-            consistency = losses.CONSISTENCY[config.consistency.loss](logits, target_logits)
-            weight = config.consistency.weight * schedules.sigmoid_ramp_up(self._step, config.ramp_up_steps)
-            loss = class_loss + weight * consistency
-            measured["train.consistency_loss"] = consistency.detach()
+        class_loss = losses.classification(logits[:labeled], self._labels[indices[:labeled]])
+        class_weight = 1.0 if config.class_loss_normalizer == "labeled" else labeled / config.batch_size
+        loss = class_weight * class_loss
+        every = {"train.class_loss": class_loss.detach()}
+        once: dict[str, Tensor | float] = {"train.class_weight": class_weight}
+        if target is not None:
+            weight = schedules.consistency_weight(self._step, config.consistency, config.ramp_up_steps)
+            consistency = self._consistency_loss(agreeing, target)
+            loss = loss + weight * consistency
+            every["train.consistency_loss"] = consistency.detach()
+            every["train.weighted_consistency_loss"] = weight * consistency.detach()
             if measure:
-                measured["train.consistency_weight"] = weight
-                measured["train.consistency_gradient_norm"] = losses.gradient_norm(consistency, logits)
+                once["train.consistency_weight"] = weight
+                once["train.effective_consistency_weight"] = weight / class_weight
+                once["train.consistency_gradient_norm"] = losses.gradient_norm(consistency, agreeing)
+        if agreeing is not logits:
+            distance = losses.logit_distance(logits, agreeing)
+            loss = loss + config.consistency.logit_distance_weight * distance
+            every["train.logit_distance"] = distance.detach()
+            every["train.weighted_logit_distance"] = config.consistency.logit_distance_weight * distance.detach()
+        every["train.loss"] = loss.detach()
 
-        self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
+        once["train.learning_rate"] = self._optimization.update(self._step)
         self._step += 1
-        taken = self._method.after_step(self._step)
-        if measure:
-            measured |= {"train.learning_rate": rate, **taken}
-        return measured
+        once |= self._method.after_step(self._step, indices, logits.detach())
+        return every, once
 
-    def _guard(self, metrics: dict[str, float]) -> None:
-        """Refuse to go on from losses that mean nothing."""
-        for name in _AVERAGED:
-            if not metrics.get(name, 0.0) <= EXPLODED:
-                raise Diverged(
-                    f"{name} is {metrics[name]:.3g} by step {self._step}; lower the learning rate or the weight"
-                )
-        # Asked at the first evaluation alone: later, a confident pair may agree to the last bit. And at the first step
-        # a teacher that began as a copy agrees, where nothing is noisy.
-        weighs = self._method.teacher is not None and self.config.consistency.weight > 0
-        if weighs and not self.history and self._step > 1:
-            for name in ("train.consistency_loss", "train.consistency_gradient_norm"):
-                if not metrics[name] > 0:
-                    raise ConsistencyMissing(
-                        f"{name} is {metrics[name]} at step {self._step} though consistency.weight is "
-                        f"{self.config.consistency.weight}"
-                    )
+    def _consistency_loss(self, logits: Tensor, target: Target) -> Tensor:
+        """The mean over the images that it is on and that have a target; 0 while none has."""
+        config = self._settings.consistency
+        of_images = losses.CONSISTENCY[config.loss](logits, target.probabilities)
+        known = target.known
+        if config.images == "unlabeled":
+            of_images = of_images[self._labeled_per_batch :]
+            known = None if known is None else known[self._labeled_per_batch :]
+        return of_images.mean() if known is None else (of_images * known).sum() / known.sum().clamp(min=1)
 
     def _evaluate(self) -> dict[str, float]:
-        start = time.perf_counter()
-        metrics = {}
+        self._stopwatch.start("evaluation")
+        check_weights(self._student, self._step)
+        metrics = {"validation.images": float(len(self._validation[1]))}
         for name, network in self._networks().items():
             error = evaluate(network, *self._validation, self._normalization)
             metrics[f"validation.{name}_error"] = error.rate
             metrics[f"validation.{name}_standard_error"] = error.standard_error
-        self._evaluation_seconds += time.perf_counter() - start
-        metrics["time.evaluation_seconds"] = self._evaluation_seconds
+        self._stopwatch.stop()
+        metrics |= {f"time.{name}_seconds": seconds for name, seconds in self._stopwatch.seconds.items()}
+        metrics["memory.peak_mib"] = peak_memory(self._device) / 2**20
+        check_teacher(metrics, self._validation[1], self._step, self.history)
         return metrics
 
+    def _network(self) -> Network:
+        config, channels = self._settings, self._data.train.shape[-1]
+        network = build(config.model, channels, len(self.classes), config.heads)
+        layout = torch.channels_last if config.channels_last else torch.contiguous_format
+        return network.to(self._device, memory_format=layout)  # type: ignore[call-overload,no-any-return]
+
+    def _chosen_method(self) -> Method:
+        config = self._settings
+        if config.method == "mean_teacher":
+            teacher = copy.deepcopy(self._student) if config.teacher.start == "copy" else self._network()
+            return MeanTeacher(self._student, teacher, config)
+        if config.method == "pi_model":
+            first, second = config.model.dropout, config.teacher.dropout
+            return PiModel(self._student, (first, first if second is None else second))
+        if config.method == "temporal_ensembling":
+            weight = self._student.classifier.weight
+            images, classes = len(self._data.train), len(self.classes)
+            return TemporalEnsembling(images, classes, config.ensemble.decay, self._batches.epoch, weight.detach())
+        return Supervised()
+
     def _write(self, directory: Path, metrics: dict[str, float]) -> None:
-        error = metrics[f"validation.{'student' if self._method.teacher is None else 'teacher'}_error"]
+        error = metrics.get("validation.teacher_error", metrics["validation.student_error"])
         if error < self._best_error:
             self._best_error = error
             self.save_model(directory / BEST_MODEL)
-        save_checkpoint(directory / CHECKPOINT, self.config, self.data_fingerprint, self._device, self._state())
+        save_checkpoint(directory, self.config, self.data_fingerprint, self._device, self._state())
 
-    def _networks(self) -> dict[str, torch.nn.Module]:
+    def _networks(self) -> dict[str, Network]:
         teacher = self._method.teacher
         return {"student": self._student} | ({} if teacher is None else {"teacher": teacher})
 
@@ -242,12 +277,13 @@ class Trainer:
         return {
             "step": self._step,
             "networks": {name: network.state_dict() for name, network in self._networks().items()},
-            "optimizer": self._optimizer.state_dict(),
+            "method": self._method.state_dict(),
+            "optimization": self._optimization.state_dict(),
             "batches": self._batches.state_dict(),
-            "views": [views.state_dict() for views in self._all_views()],
+            "views": [views.state_dict() for views in self._views],
             "generator": self._generator.state_dict(),
             "best_error": self._best_error,
-            "seconds": [self._train_seconds, self._evaluation_seconds],
+            "seconds": self._stopwatch.seconds,
             "history": [asdict(report) for report in self.history],
         }
 
@@ -255,17 +291,15 @@ class Trainer:
         self._step = state["step"]
         for name, network in self._networks().items():
             network.load_state_dict(state["networks"][name])
-        self._optimizer.load_state_dict(state["optimizer"])
+        self._method.load_state_dict(state["method"])
+        self._optimization.load_state_dict(state["optimization"])
         self._batches.load_state_dict(_on_cpu(state["batches"]))
-        for views, saved in zip(self._all_views(), state["views"], strict=True):
+        for views, saved in zip(self._views, state["views"], strict=True):
             views.load_state_dict(_on_cpu(saved))
         self._generator.load_state_dict(_on_cpu(state["generator"]))
         self._best_error = state["best_error"]
-        self._train_seconds, self._evaluation_seconds = state["seconds"]
+        self._stopwatch.seconds = state["seconds"]
         self.history = [Report(**report) for report in state["history"]]
-
-    def _all_views(self) -> list[Views]:
-        return [self._views] + ([] if self._method.views is None else [self._method.views])
 
 
 def _on_cpu(state: dict[str, Any]) -> dict[str, Any]:
@@ -287,3 +321,9 @@ def _device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise DataError("device: cuda is set and no CUDA device is visible; set device: auto or cpu")
     return torch.device(name)
+
+
+def _autocast(device: torch.device, precision: str) -> torch.autocast:
+    if precision == "bf16" and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        warnings.warn("precision: bf16 is slower than fp32 here: this CPU has no units for it", stacklevel=3)
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

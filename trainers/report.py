@@ -10,10 +10,17 @@ class Report:
     Attributes:
         step: optimiser steps taken.
         time: when, in seconds since 1970.
-        metrics: `validation.*` errors as fractions, `train.*` means since the report before, `time.*_seconds` since
-            the start of the run.
+        metrics: `validation.*` errors as fractions, `train.*` losses as means since the report before,
+            `time.*_seconds` since the start of the run.
     """
 
     step: int
     time: float
     metrics: dict[str, float]
+
+    @property
+    def seconds(self) -> float:
+        """Spent on the run so far: on its data, its steps and its evaluations."""
+        return sum(
+            value for name, value in self.metrics.items() if name.startswith("time.") and name.endswith("_seconds")
+        )

@@ -13,14 +13,18 @@ class Views:
     Args:
         images: uint8 [n, height, width, channels], on the device.
         normalization: applied after the pixels are moved.
-        config: which augmentations.
+        config: how pixels are moved.
+        noise: standard deviation, on normalised pixels.
         seed: of this view; two views with two seeds are independent.
     """
 
-    def __init__(self, images: Tensor, normalization: Normalization, config: Augmentation, seed: int) -> None:
+    def __init__(
+        self, images: Tensor, normalization: Normalization, config: Augmentation, noise: float, seed: int
+    ) -> None:
         self._images = images
         self._normalization = normalization
         self._config = config
+        self._noise = noise
         self._generator = torch.Generator(images.device).manual_seed(seed)
         self._rows = torch.arange(images.shape[1], device=images.device)
         self._columns = torch.arange(images.shape[2], device=images.device)
@@ -32,7 +36,7 @@ class Views:
             indices: int64 [b], on the device.
 
         Returns:
-            float32 [b, channels, height, width], normalised.
+            float [b, channels, height, width], normalised.
         """
         b = len(indices)
         rows, columns = self._rows.expand(b, -1), self._columns.expand(b, -1)
@@ -45,9 +49,9 @@ class Views:
             columns = torch.where(mirrored, columns.flip(1), columns)
         picked = self._images[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
         pixels = self._normalization(picked)
-        if self._config.noise:
+        if self._noise:
             noise = torch.empty_like(pixels).normal_(generator=self._generator)
-            pixels = pixels + self._config.noise * noise
+            pixels = pixels + self._noise * noise
         return pixels
 
     def state_dict(self) -> dict[str, Tensor]:

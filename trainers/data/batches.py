@@ -56,6 +56,9 @@ class TwoStreamBatches:
         batch_size: images a batch.
         labeled_per_batch: how many of them come from `labeled`.
         seeds: of the labeled and of the unlabeled stream.
+
+    Attributes:
+        epoch: batches until every image was drawn once, but for the last, incomplete batch of unlabeled ones.
     """
 
     def __init__(
@@ -69,6 +72,9 @@ class TwoStreamBatches:
         unlabeled_per_batch = batch_size - labeled_per_batch
         self._labeled = Stream(labeled, labeled_per_batch, seeds[0], whole_epochs=False)
         self._unlabeled = Stream(unlabeled, unlabeled_per_batch, seeds[1], True) if unlabeled_per_batch else None
+        passes = [-(-len(labeled) // labeled_per_batch)]
+        passes += [len(unlabeled) // unlabeled_per_batch] if unlabeled_per_batch else []
+        self.epoch = max(passes)
 
     def next(self) -> Tensor:
         """int64 [batch_size], on the CPU."""

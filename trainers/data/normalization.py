@@ -8,8 +8,8 @@ class Normalization:
     """Subtracts a mean and divides by a standard deviation, a channel each, in units of uint8 pixels.
 
     Args:
-        mean: float32 [channels].
-        std: float32 [channels], above 0.
+        mean: float [channels]; images are normalised in its precision.
+        std: float [channels], above 0.
     """
 
     def __init__(self, mean: Tensor, std: Tensor) -> None:
@@ -35,8 +35,8 @@ class Normalization:
         mean = share @ levels
         std = ((share * (levels - mean[:, None]) ** 2).sum(1)).sqrt()
         std = torch.where(std > 0, std, 1.0)  # a channel of one value carries nothing
-        return cls(mean.float().to(images.device), std.float().to(images.device))
+        return cls(*(value.to(images.device, torch.get_default_dtype()) for value in (mean, std)))
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """uint8 [b, height, width, channels] -> float32 [b, channels, height, width], channels last in memory."""
+        """uint8 [b, height, width, channels] -> float [b, channels, height, width], channels last in memory."""
         return ((pixels - self.mean) / self.std).permute(0, 3, 1, 2)

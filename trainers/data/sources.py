@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from trainers.config import Cifar10, DatasetConfig, Digits, ImageFolder, check_split_sizes
+from trainers.combinations import check_split_sizes
+from trainers.config import Cifar10, DatasetConfig, Digits, ImageFolder
 from trainers.errors import DataError
 
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}

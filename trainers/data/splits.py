@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainers.config import DatasetConfig, TrainerConfig, check_image_size, check_split_sizes, check_unlabeled
+from trainers.combinations import check_image_size, check_split_sizes, check_unlabeled
+from trainers.config import DatasetConfig, TrainerConfig
 from trainers.errors import DataError
 
 

@@ -2,31 +2,33 @@
 
 from torch import nn
 
-from trainers.models.blocks import GlobalAverage, convolution
+from trainers.models.blocks import Dropout, GlobalAverage, convolution
+from trainers.models.network import Network
 
 
-def conv_large(channels: int, classes: int, dropout: float) -> nn.Module:
+def conv_large(channels: int, classes: int, heads: int, dropout: float) -> Network:
     """3.12 million convolution weights at three input channels.
 
     Args:
         channels: of the images, which have at least 12 pixels a side (32 in the paper).
         classes: length of the logits.
+        heads: 1 or 2.
         dropout: probability, after each of the two poolings (0.5 in the paper).
     """
-    return nn.Sequential(
+    features = nn.Sequential(
         convolution(channels, 128),
         convolution(128, 128),
         convolution(128, 128),
         nn.MaxPool2d(2),
-        nn.Dropout(dropout),
+        Dropout(dropout),
         convolution(128, 256),
         convolution(256, 256),
         convolution(256, 256),
         nn.MaxPool2d(2),
-        nn.Dropout(dropout),
+        Dropout(dropout),
         convolution(256, 512, padding=0),
         convolution(512, 256, kernel=1, padding=0),
         convolution(256, 128, kernel=1, padding=0),
         GlobalAverage(),
-        nn.Linear(128, classes),
     )
+    return Network(features, 128, classes, heads)

@@ -2,19 +2,21 @@
 
 from torch import nn
 
-from trainers.models.blocks import GlobalAverage, convolution
+from trainers.models.blocks import Dropout, GlobalAverage, convolution
+from trainers.models.network import Network
 
 
-def small_cnn(channels: int, classes: int, width: int, dropout: float) -> nn.Module:
+def small_cnn(channels: int, classes: int, heads: int, width: int, dropout: float) -> Network:
     """Two convolutions, pool, two of twice the width, pool, one of four times the width, average, linear.
 
     Args:
         channels: of the images, which have at least 4 pixels a side.
         classes: length of the logits.
+        heads: 1 or 2.
         width: channels of the first convolution.
         dropout: probability, before the linear layer.
     """
-    return nn.Sequential(
+    features = nn.Sequential(
         convolution(channels, width),
         convolution(width, width),
         nn.MaxPool2d(2),
@@ -23,6 +25,6 @@ def small_cnn(channels: int, classes: int, width: int, dropout: float) -> nn.Mod
         nn.MaxPool2d(2),
         convolution(2 * width, 4 * width),
         GlobalAverage(),
-        nn.Dropout(dropout),
-        nn.Linear(4 * width, classes),
+        Dropout(dropout),
     )
+    return Network(features, 4 * width, classes, heads)

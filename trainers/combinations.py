@@ -1,0 +1,168 @@
+"""Which settings go together: what clashes, what has no effect, and what a data set can give.
+
+A message names the two settings that clash and what would be legal.
+"""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from trainers.config import TrainerConfig
+
+CONSISTENCY_ONLY = ("class_loss_normalizer", "consistency.", "ema.", "ensemble.", "labeled_batch_fraction", "teacher.")
+"""Beginnings of the dotted keys that mean nothing to a supervised run, whose batches are labeled throughout."""
+
+
+def idle_settings(config: "TrainerConfig") -> dict[str, str]:
+    """Dotted keys (or groups, ending in a dot) that have no effect on this run, and why."""
+    if config.method == "supervised":
+        return dict.fromkeys(CONSISTENCY_ONLY, "method: supervised has no consistency loss")
+    idle = {}
+    if config.method != "temporal_ensembling":
+        idle["ensemble."] = f"method: {config.method} averages no predictions; use method: temporal_ensembling"
+    if config.method == "pi_model":
+        why = "method: pi_model has no second network, its student looks twice; use method: mean_teacher"
+        idle |= dict.fromkeys(("ema.", "teacher.start", "teacher.mode", "teacher.batch_norm"), why)
+    if config.method == "temporal_ensembling":
+        why = "method: temporal_ensembling has no second network; use method: mean_teacher"
+        idle |= dict.fromkeys(("ema.", "teacher."), why)
+    if config.consistency.heads == 1:
+        idle["consistency.logit_distance_weight"] = "consistency.heads: 1 has no second head; use consistency.heads: 2"
+    if config.schedule.warm_up == "sigmoid":
+        idle["schedule.warm_up_from"] = "schedule.warm_up: sigmoid begins at exp(-5); use schedule.warm_up: linear"
+    return idle
+
+
+def is_idle(key: str, idle: dict[str, str]) -> bool:
+    """Whether a dotted key is in what `idle_settings` returned."""
+    return any(key == one or (one.endswith(".") and key.startswith(one)) for one in idle)
+
+
+def check_combinations(config: "TrainerConfig") -> None:
+    """Refuse settings that cannot hold together.
+
+    Raises:
+        ValueError: two settings clash, or one that was changed has no effect beside another.
+    """
+    steps, fraction = config.steps, config.labeled_batch_fraction
+    ramp_up = config.consistency.ramp_up_steps
+    if ramp_up is not None and ramp_up > steps:
+        raise ValueError(
+            f"consistency.ramp_up_steps ({ramp_up}) is longer than steps ({steps}): the consistency weight "
+            "would never be reached; lower it, or leave it out for a fifth of the steps"
+        )
+    if round(fraction * config.batch_size) < 1:
+        raise ValueError(
+            f"labeled_batch_fraction {fraction} of batch_size {config.batch_size} leaves no "
+            f"labeled image in a batch; use at least {1 / config.batch_size:g}"
+        )
+    if config.method != "supervised":
+        _check_methods(config)
+    _check_schedule(config)
+
+
+def _check_methods(config: "TrainerConfig") -> None:
+    for one, why in idle_settings(config).items():
+        for key, value, default in _values(config, one):
+            if value != default and value != 0:
+                raise ValueError(f"{key} ({value}) has no effect: {why}, or remove {key}")
+    if config.consistency.images == "unlabeled" and config.labeled_per_batch == config.batch_size:
+        raise ValueError(
+            f"consistency.images: unlabeled and labeled_batch_fraction ({config.labeled_batch_fraction}) clash: a "
+            "batch has no unlabeled image; lower labeled_batch_fraction, or use consistency.images: all"
+        )
+    if config.method == "pi_model" and config.consistency.weight > 0:
+        looks, teacher, dropout = config.augmentation, config.teacher, config.model.dropout
+        noise = (looks.translate, looks.flip, looks.noise, dropout, teacher.noise, teacher.dropout)
+        if not any(noise):
+            raise ValueError(
+                "method: pi_model and an augmentation without noise clash: the student would look twice at the same "
+                "and always agree; set augmentation.translate, augmentation.flip, augmentation.noise or model.dropout"
+            )
+
+
+def _check_schedule(config: "TrainerConfig") -> None:
+    schedule, steps = config.schedule, config.steps
+    for name in ("warm_up_steps", "ramp_down_steps"):
+        if getattr(schedule, name, 0) > steps:
+            raise ValueError(
+                f"schedule.{name} ({getattr(schedule, name)}) is longer than steps ({steps}); use at most {steps}"
+            )
+    length = getattr(schedule, "length", None)
+    if length is not None and length < steps:
+        raise ValueError(
+            f"schedule.length ({length}) is shorter than steps ({steps}): the learning rate would reach 0 before the "
+            "end; raise it, or leave it out for steps"
+        )
+    at = getattr(schedule, "at", [])
+    if at != sorted(set(at)) or (at and at[-1] >= steps):
+        raise ValueError(f"schedule.at ({at}) must rise and stay below steps ({steps})")
+    if getattr(config.optimizer, "ramp_down_beta1", None) is not None and schedule.name != "ramp_down":
+        raise ValueError(
+            f"optimizer.ramp_down_beta1 and schedule.name: {schedule.name} clash: beta1 falls while the learning rate "
+            "ramps down; use schedule.name: ramp_down, or remove optimizer.ramp_down_beta1"
+        )
+
+
+def _values(config: "TrainerConfig", one: str) -> list[tuple[str, Any, Any]]:
+    """(dotted key, value, default) of one key, or of a group's."""
+    group, _, name = one.rpartition(".")
+    settings = getattr(config, group) if group else config
+    fields = type(settings).model_fields
+    names = [name] if name else list(fields)
+    return [(f"{group}.{name}", getattr(settings, name), fields[name].get_default()) for name in names]
+
+
+def check_split_sizes(
+    labels: int | Literal["all"], validation: int, verdict: int, train: int, classes: int, dataset: str
+) -> None:
+    """Refuse a split that the training images of a data set cannot give.
+
+    Raises:
+        ValueError: fewer labels than classes, or more images asked for than there are.
+    """
+    wanted = classes if labels == "all" else labels
+    if wanted < classes:
+        raise ValueError(
+            f"labels: {labels} is fewer than the {classes} classes of {dataset}; use at least {classes}, one a class"
+        )
+    if wanted + validation + verdict > train:
+        raise ValueError(
+            f"labels + validation + verdict = {labels} + {validation} + {verdict} is more than the {train:,} training "
+            f"images of {dataset}; lower one of them"
+        )
+
+
+def check_unlabeled(config: "TrainerConfig", unlabeled: int) -> None:
+    """Refuse a batch that takes more unlabeled images than there are, and a run too short for its method.
+
+    Raises:
+        ValueError: `unlabeled` images are too few for one batch; or no image would get a target from an earlier look.
+    """
+    wanted = config.batch_size - config.labeled_per_batch
+    if config.method == "temporal_ensembling" and wanted and config.steps <= unlabeled // wanted:
+        raise ValueError(
+            f"method: temporal_ensembling and steps: {config.steps} clash: one look at each of {unlabeled} unlabeled "
+            f"images takes {unlabeled // wanted} steps, and only the next look has a target; raise steps, or batch_size"
+        )
+    if unlabeled < wanted:
+        raise ValueError(
+            f"a batch takes {wanted} unlabeled images and {unlabeled} are left: every image serves one purpose; lower "
+            "batch_size or the dataset's labels, validation or verdict, or set labeled_batch_fraction: 1.0"
+        )
+
+
+def check_image_size(config: "TrainerConfig", size: int) -> None:
+    """Refuse images that the network or the translation cannot take.
+
+    Raises:
+        ValueError: the images (`size` pixels a side) are too small.
+    """
+    smallest = {"small_cnn": 4, "conv_large": 12}[config.model.name]
+    if size < smallest:
+        raise ValueError(
+            f"model {config.model.name} needs images of at least {smallest}x{smallest} pixels, these have {size}x{size}"
+        )
+    if config.augmentation.translate >= size:
+        raise ValueError(
+            f"augmentation.translate ({config.augmentation.translate}) must be below the image size ({size} pixels)"
+        )

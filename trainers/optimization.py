@@ -1,0 +1,107 @@
+"""The optimiser, and what the schedules make of it before every step."""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainers.config import Adam, AdamW, Sgd, TrainerConfig
+from trainers.schedules import learning_rate_factor, ramp_down
+
+
+class Optimization:
+    """torch's optimiser of a network's weights, with the learning rate and the betas of each step.
+
+    Args:
+        network: whose parameters are trained.
+        config: of the run.
+    """
+
+    def __init__(self, network: nn.Module, config: TrainerConfig) -> None:
+        self._config = config
+        self._optimizer = _optimizer(network, config.optimizer)
+        self._schedule_of_betas = _ScheduledBetas(config) if isinstance(config.optimizer, Adam) else None
+
+    def update(self, step: int) -> float:
+        """Update the weights from their gradients, which are then dropped.
+
+        Args:
+            step: how many steps were taken before.
+
+        Returns:
+            The learning rate of this step.
+        """
+        config = self._config
+        rate = config.optimizer.learning_rate * learning_rate_factor(step, config.schedule, config.steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        if self._schedule_of_betas is not None:
+            self._schedule_of_betas.apply(self._optimizer, step)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return rate
+
+    def state_dict(self) -> dict[str, Any]:
+        betas = self._schedule_of_betas
+        return {"optimizer": self._optimizer.state_dict(), "products": None if betas is None else betas.products}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._optimizer.load_state_dict(state["optimizer"])
+        if self._schedule_of_betas is not None:
+            self._schedule_of_betas.products = state["products"]
+
+
+class _ScheduledBetas:
+    """The switches of the authors' TensorFlow code: beta2 at the end of the ramp-up, beta1 during the ramp-down.
+
+    Adam's moments start at 0 and are divided by 1 - (product of all betas so far). torch's Adam takes the power of the
+    present beta for that product; the learning rate makes up for the difference.
+    """
+
+    def __init__(self, config: TrainerConfig) -> None:
+        assert isinstance(config.optimizer, Adam)
+        self._adam = config.optimizer
+        self._ramp_up_steps = config.ramp_up_steps
+        self._steps, self._ramp_down_steps = config.steps, getattr(config.schedule, "ramp_down_steps", None)
+        self._constant = self._adam.ramp_up_beta2 is None and self._adam.ramp_down_beta1 is None
+        self.products = [1.0, 1.0]
+
+    def apply(self, optimizer: torch.optim.Optimizer, step: int) -> None:
+        if self._constant:
+            return
+        betas = self._betas(step)
+        self.products = [product * beta for product, beta in zip(self.products, betas, strict=True)]
+        first, second = (
+            (1 - beta ** (step + 1)) / (1 - product) for beta, product in zip(betas, self.products, strict=True)
+        )
+        for group in optimizer.param_groups:
+            group["betas"] = betas
+            group["lr"] *= first / math.sqrt(second)
+
+    def _betas(self, step: int) -> tuple[float, float]:
+        adam = self._adam
+        beta1, beta2 = adam.beta1, adam.beta2
+        if adam.ramp_down_beta1 is not None and self._ramp_down_steps is not None:
+            left = ramp_down(step, self._ramp_down_steps, self._steps)
+            beta1 = left * beta1 + (1 - left) * adam.ramp_down_beta1
+        if adam.ramp_up_beta2 is not None and step < self._ramp_up_steps:
+            beta2 = adam.ramp_up_beta2
+        return beta1, beta2
+
+
+def _optimizer(network: nn.Module, config: Sgd | Adam | AdamW) -> torch.optim.Optimizer:
+    groups = _groups(network, config.weight_decay, config.weight_decay_on == "all")
+    if isinstance(config, Sgd):
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov)
+    kind = torch.optim.AdamW if isinstance(config, AdamW) else torch.optim.Adam
+    return kind(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), eps=config.epsilon)
+
+
+def _groups(network: nn.Module, weight_decay: float, on_all: bool) -> list[dict[str, Any]]:
+    """Norms and biases are the parameters of one dimension."""
+    parameters = list(network.parameters())
+    decayed = [parameter for parameter in parameters if on_all or parameter.ndim > 1]
+    free = [parameter for parameter in parameters if not on_all and parameter.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
