@@ -125,7 +125,7 @@ class Board:
                 head.append(f"  {count[state]} {state}", style=colour)
         head.append(f"  {duration(time.monotonic() - self._start)} so far{self._left_text()}", style="not bold dim")
         lines = [head]
-        metric = self._spec.objective.metric
+        metric = self._spec.metric
         best = best_of([trial for trial in trials if trial.arm == "search"], metric)
         if best is not None:
             lines.append(Text(f"best so far  {_name(best)}  {error_text(best.error(metric))}", style="green"))

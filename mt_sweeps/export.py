@@ -48,7 +48,7 @@ def best_file(spec: SweepSpec, best: Trial, environment: dict[str, Any]) -> Best
         best: a completed trial of its search arm.
         environment: what the sweep wrote down when it started.
     """
-    error = best.error(spec.objective.metric)
+    error = best.error(spec.metric)
     assert error is not None and best.last is not None  # a completed trial has its last report
     config = spec.config(best.values)
     return BestFile(
@@ -57,7 +57,7 @@ def best_file(spec: SweepSpec, best: Trial, environment: dict[str, Any]) -> Best
         sweep_id=environment["id"],
         trial=best.number,
         validation=Validation(
-            metric=spec.objective.metric,
+            metric=spec.metric,
             error=error[0],
             standard_error=error[1],
             images=config.dataset.validation,

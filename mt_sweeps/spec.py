@@ -114,6 +114,12 @@ class SweepSpec(Settings):
             return entries
         return {key: [entry] if isinstance(entry, dict) else entry for key, entry in entries.items()}
 
+    @property
+    def metric(self) -> str:
+        """What the search arm is judged by: the objective; the student's error, where the method has no teacher."""
+        has_teacher = self.trainer.get("method", "mean_teacher") == "mean_teacher"
+        return self.objective.metric if has_teacher else "validation.student_error"
+
     def arms(self) -> list[Arm]:
         """The studies of this sweep, in the order in which they are run."""
         return ["search", "supervised"] if "supervised" in self.finalists.baselines else ["search"]

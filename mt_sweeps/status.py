@@ -40,7 +40,7 @@ def status(directory: SweepDirectory) -> dict[str, Any]:
         "name": directory.name,
         "state": "running" if driven else "interrupted" if unfinished and not spent else "finished",
         "arms": arms,
-        "best": _best(found, spec.objective.metric) if found else None,
+        "best": _best(found, spec.metric) if found else None,
         "seconds": ledger.active_seconds,
     }
 

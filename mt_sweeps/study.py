@@ -159,7 +159,7 @@ class Ledger:
     def complete(self, trial: Trial, last: Report) -> Trial:
         """The trial trained to its end; its objective is its last evaluation."""
         self._finish(trial, last)
-        name = self.spec.objective.metric
+        name = self.spec.metric
         value = last.metrics[name if name in last.metrics else "validation.student_error"]
         self._studies[trial.arm].tell(trial.number, values=value, state=TrialState.COMPLETE)
         return self._read(trial.arm, trial.number)
@@ -200,7 +200,7 @@ class Ledger:
 
     def best(self) -> Trial | None:
         """The completed trial of the search arm with the lowest objective; the earliest of several."""
-        return best_of(self.trials("search"), self.spec.objective.metric)
+        return best_of(self.trials("search"), self.spec.metric)
 
     def common_failure(self) -> Trial | None:
         """The first failed trial, if the first three that ended all failed for one reason: a configuration error."""

@@ -156,7 +156,7 @@ def summary_text(spec: SweepSpec, ledger: Ledger, home: Home) -> str:
     )
     done = f"{counted(len(searched), 'trial')} in {duration(ledger.active_seconds)}"
     lines = [f"{spec.name}: {done}: {counts or 'none asked for'}"]
-    metric = spec.objective.metric
+    metric = spec.metric
     network = "student" if "student" in metric else "teacher"
     images = spec.sample_config().dataset.validation
     best = ledger.best()

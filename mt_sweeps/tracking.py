@@ -194,7 +194,7 @@ class SweepWindow:
         best = ledger.best()
         if best is None or best.last is None or self._best == (len(complete), best.number):
             return
-        metric: str = self._spec.objective.metric
+        metric: str = self._spec.metric
         newest = max(trial.last.time for trial in complete if trial.last)
         shown = {metric: (best.error(metric) or (1.0, 0.0))[0]}
         client.send(self._parent, [Report(len(complete), newest, shown)], tags={"mt.best": str(best.number)})

@@ -30,7 +30,7 @@ def report(step: int, teacher: float, student: float | None = None) -> Report:
         "validation.student_standard_error": 0.01,
         "validation.teacher_error": teacher,
         "validation.teacher_standard_error": 0.01,
-        "time.train_seconds": step / 100,
+        "time.step_seconds": step / 100,
         "time.evaluation_seconds": 0.0,
     }
     return Report(step, 1_700_000_000.0 + step, metrics)

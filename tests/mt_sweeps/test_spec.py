@@ -178,3 +178,17 @@ def test_validating_a_file_needs_neither_torch_nor_ray_nor_mlflow_nor_optuna():
     )
     done = subprocess.run([sys.executable, "-c", script, DIGITS], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+WEIGHT_ALONE = ("points=[]", "search_space={consistency.weight: {type: float, low: 1.0, high: 9.0}}")
+
+
+@pytest.mark.parametrize("method", ["pi_model", "temporal_ensembling"])
+def test_a_method_without_a_teacher_is_judged_by_its_student(method):
+    assert digits().metric == "validation.teacher_error"
+    assert digits(*WEIGHT_ALONE, f"trainer.method={method}").metric == "validation.student_error"
+
+
+def test_a_searched_setting_that_the_method_does_not_have_is_refused_with_both_names():
+    with pytest.raises(InputError, match=r"ema\.decay \(0\.8\) has no effect: method: pi_model .*use method: mean_teac"):
+        digits("trainer.method=pi_model")
