@@ -2,7 +2,7 @@ import pytest
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.home import Home, typed
-from trainers.files import CHECKPOINT
+from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT
 
 
 def made(home, name):
@@ -48,7 +48,7 @@ def test_a_trial_goes_on_from_the_latest_attempt_that_left_a_checkpoint(tmp_path
     for attempt in (1, 2, 3):
         directory.attempt("search", 7, attempt).mkdir(parents=True)
     (directory.attempt("search", 7, 1) / CHECKPOINT).touch()
-    (directory.attempt("search", 7, 2) / CHECKPOINT).touch()
+    (directory.attempt("search", 7, 2) / PREVIOUS_CHECKPOINT).touch()  # killed while it wrote the next one
     assert directory.last_checkpoint("search", 7, before=4) == directory.attempt("search", 7, 2)
     assert directory.attempt("search", 7, 2) == tmp_path / "digits" / "trials" / "0007" / "attempt-2"
     directory.drop_checkpoints("search", 7)

@@ -38,7 +38,7 @@ def to_its_end(worker):
 
 def outcome(directory):
     metrics = [
-        {name: value for name, value in one.metrics.items() if not name.startswith("time.")}
+        {name: value for name, value in one.metrics.items() if not name.startswith(("time.", "memory."))}
         for one in records.read(directory)
     ]
     return metrics, load_file(directory / BEST_MODEL)
@@ -99,7 +99,22 @@ def test_a_trial_that_raises_is_a_failure_with_its_reason_and_the_worker_lives_o
     assert to_its_end(worker)[-1]["failure"] is None
 
 
-def test_a_torn_checkpoint_is_a_failure_that_names_the_file(worker, tmp_path):
+def test_a_trial_whose_last_checkpoint_is_torn_goes_on_from_the_one_before_it(worker, tmp_path):
+    worker.reset_config(assignment(tmp_path / "whole"))
+    to_its_end(worker)
+    worker.reset_config(assignment(tmp_path / "attempt-1"))
+    worker.step()
+    worker.step()
+    torn = tmp_path / "attempt-1" / CHECKPOINT
+    torn.write_bytes(torn.read_bytes()[:1000])
+    worker.reset_config(assignment(tmp_path / "attempt-2", previous=tmp_path / "attempt-1"))
+    with pytest.warns(UserWarning, match=r"checkpoint\.pt cannot be read .* going on from .*checkpoint\.previous\.pt"):
+        steps = [result["report"].step for result in to_its_end(worker)]
+    assert steps == [2, 4, 6]
+    assert_same(outcome(tmp_path / "attempt-2"), outcome(tmp_path / "whole"))
+
+
+def test_a_torn_checkpoint_without_another_is_a_failure_that_names_the_file(worker, tmp_path):
     worker.reset_config(assignment(tmp_path / "attempt-1"))
     worker.step()
     shutil.copytree(tmp_path / "attempt-1", tmp_path / "torn")
