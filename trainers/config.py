@@ -20,6 +20,7 @@ class Settings(BaseModel):
 class _Dataset(Settings):
     """How many images serve which purpose. Each image serves one; what is left over is unlabeled."""
 
+    name: str
     labels: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
         description="labeled training images, drawn class-balanced; 'all': every image no other purpose takes"
     )
@@ -29,7 +30,7 @@ class _Dataset(Settings):
 
     @model_validator(mode="after")
     def _fits_a_known_dataset(self) -> "_Dataset":
-        known = KNOWN_DATASETS.get(getattr(self, "name", ""))
+        known = KNOWN_DATASETS.get(self.name)
         if known is not None:
             check_split_sizes(self.labels, self.validation, self.verdict, known.train, known.classes, known.name)
         return self
@@ -153,6 +154,7 @@ class Ensemble(Settings):
 
 
 class _Optimizer(Settings):
+    name: str
     weight_decay: float = Field(0.0, ge=0)
     weight_decay_on: Literal["all", "weights"] = Field("all", description="weights: not on norms and biases")
 
@@ -202,6 +204,7 @@ class AdamW(_Moments):
 class _Schedule(Settings):
     """The factor on the learning rate: that of the warm-up times that of the decay."""
 
+    name: str
     warm_up: Literal["linear", "sigmoid"] = Field("linear", description="sigmoid: exp(-5 (1 - x)^2)")
     warm_up_steps: int = Field(0, ge=0)
     warm_up_from: float = Field(0.0, ge=0, le=1, description="the factor at the first step of a linear warm-up")
