@@ -1,56 +1,114 @@
+"""Against numpy in float64; the average is in float32, whose rounding the tolerances leave room for."""
+
 import copy
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from trainers.averaging import update_average
-from trainers.config import SmallCnn
+from trainers.config import Ema, SmallCnn
 from trainers.models import build
 from trainers.schedules import ema_decay
 
+RULES = ("own", "copied", "averaged")
 
-def networks() -> tuple[torch.nn.Module, torch.nn.Module]:
+
+def networks() -> tuple[nn.Module, nn.Module]:
     torch.manual_seed(0)
     student = build(SmallCnn(width=4), 1, 3)
     return student, copy.deepcopy(student)
 
 
+def values(network: nn.Module, kind: str) -> dict[str, np.ndarray]:
+    """float64 copies of the `parameters` or of the `buffers` that a checkpoint holds."""
+    parameters = dict(network.named_parameters())
+    return {
+        name: tensor.detach().double().numpy().copy()
+        for name, tensor in network.state_dict().items()
+        if (name in parameters) == (kind == "parameters")
+    }
+
+
+def trained(student: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """One step, which moves the weights and the batch-norm statistics."""
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(student(torch.randn(8, 1, 8, 8)), torch.randint(0, 3, (8,))).backward()
+    optimizer.step()
+
+
+@pytest.mark.parametrize("batch_norm", RULES)
 @pytest.mark.parametrize("alpha", [0.0, 0.9, 0.999])
-def test_fifty_updates_follow_a_trained_student_as_the_formula_says(alpha):
+def test_fifty_updates_follow_a_trained_student_as_the_formula_says(alpha, batch_norm):
     student, teacher = networks()
-    expected = [parameter.detach().double().numpy() for parameter in student.parameters()]
-    start = [value.copy() for value in expected]
+    expected = values(student, "parameters")
+    start = copy.deepcopy(expected)
     optimizer = torch.optim.SGD(student.parameters(), lr=0.1, momentum=0.9)
     for t in range(1, 51):
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(student(torch.randn(8, 1, 8, 8)), torch.randint(0, 3, (8,))).backward()
-        optimizer.step()
-        update_average(teacher, student, ema_decay(t, alpha))
+        trained(student, optimizer)
+        update_average(teacher, student, ema_decay(t, Ema(decay=alpha), 0), batch_norm)
         decay = min(1 - 1 / (t + 1), alpha)
-        expected = [
-            decay * average + (1 - decay) * parameter.detach().double().numpy()
-            for average, parameter in zip(expected, student.parameters(), strict=True)
-        ]
-    assert any(np.abs(value - first).max() > 0.1 for value, first in zip(expected, start, strict=True))
-    for value, parameter in zip(expected, teacher.parameters(), strict=True):
-        np.testing.assert_allclose(parameter.detach().numpy(), value, rtol=1e-5, atol=1e-6)
+        moved = values(student, "parameters")
+        expected = {name: decay * average + (1 - decay) * moved[name] for name, average in expected.items()}
+    assert any(np.abs(value - start[name]).max() > 0.1 for name, value in expected.items())
+    for name, value in values(teacher, "parameters").items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-6)
 
 
-def test_buffers_are_not_averaged():
+def test_own_statistics_are_left_to_the_passes_of_the_teacher():
     student, teacher = networks()
-    student(torch.randn(8, 1, 8, 8))  # moves the student's batch-norm statistics
-    before = {name: buffer.clone() for name, buffer in teacher.named_buffers()}
-    assert any(not torch.equal(buffer, before[name]) for name, buffer in student.named_buffers())
-    update_average(teacher, student, 0.5)
-    assert all(torch.equal(buffer, before[name]) for name, buffer in teacher.named_buffers())
+    before = values(teacher, "buffers")
+    trained(student, torch.optim.SGD(student.parameters(), lr=0.1))
+    assert any((value != before[name]).any() for name, value in values(student, "buffers").items())
+    update_average(teacher, student, 0.5, "own")
+    for name, value in values(teacher, "buffers").items():
+        np.testing.assert_array_equal(value, before[name])
 
 
-def test_the_student_is_left_as_it_is():
+def test_copied_statistics_are_those_of_the_student_counts_included():
+    student, teacher = networks()
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.1)
+    for _ in range(3):
+        trained(student, optimizer)
+        update_average(teacher, student, 0.9, "copied")
+        expected = values(student, "buffers")
+        for name, value in values(teacher, "buffers").items():
+            np.testing.assert_array_equal(value, expected[name])
+    assert {int(value) for name, value in expected.items() if name.endswith("num_batches_tracked")} == {3}
+
+
+def test_averaged_statistics_follow_the_formula_and_counts_are_copied():
+    student, teacher = networks()
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.1)
+    expected = values(teacher, "buffers")
+    for t in range(1, 21):
+        trained(student, optimizer)
+        update_average(teacher, student, 0.8, "averaged")
+        for name, value in values(student, "buffers").items():
+            whole = name.endswith("num_batches_tracked")
+            expected[name] = np.array(t) if whole else 0.8 * expected[name] + 0.2 * value
+    assert len([name for name in expected if name.endswith("num_batches_tracked")]) == 5
+    for name, value in values(teacher, "buffers").items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_norm", RULES)
+def test_the_student_is_left_as_it_is(batch_norm):
     student, teacher = networks()
     with torch.no_grad():
-        for parameter in teacher.parameters():
-            parameter.add_(1.0)
+        for tensor in (*teacher.parameters(), *teacher.buffers()):
+            tensor.add_(1)
     before = copy.deepcopy(student.state_dict())
-    update_average(teacher, student, 0.5)
+    update_average(teacher, student, 0.5, batch_norm)
     assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
+
+
+def test_an_average_over_many_steps_does_not_stall():
+    # Kept in bf16 it would stop at 0.25.
+    student, teacher = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    nn.init.ones_(student.weight)
+    nn.init.zeros_(teacher.weight)
+    for _ in range(5000):
+        update_average(teacher, student, 0.999, "own")
+    assert teacher.weight.item() == pytest.approx(1 - 0.999**5000, rel=1e-4)

@@ -1,16 +1,21 @@
 import os
 import pickle
 import random
+import warnings
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.trainers.support import config
-from trainers import Trainer
-from trainers.checkpoint import load_checkpoint, load_model, save_checkpoint, save_model
+from tests.trainers.support import assert_same, config, finished, weights
+from trainers import Trainer, TrainerConfig
+from trainers import checkpoint as checkpoint_module
+from trainers.checkpoint import load_latest_checkpoint, load_model, save_checkpoint, save_model
 from trainers.data.normalization import Normalization
 from trainers.errors import CheckpointError
+from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT
 from trainers.models import build
 
 CPU = torch.device("cpu")
@@ -18,30 +23,38 @@ STATE = {"step": 7, "tensors": [torch.arange(5.0), {"momentum": torch.ones(2, 3)
 
 
 @pytest.fixture
-def checkpoint(tmp_path):
-    path = tmp_path / "checkpoint.pt"
-    save_checkpoint(path, config(), "images", CPU, STATE)
-    return path
+def checkpoint(tmp_path) -> Path:
+    """The only one of its directory."""
+    save_checkpoint(tmp_path, config(), "images", CPU, STATE)
+    return tmp_path / CHECKPOINT
+
+
+def latest(directory: Path) -> dict[str, Any] | None:
+    return load_latest_checkpoint(directory, config(), "images", CPU)
 
 
 def test_a_checkpoint_holds_what_was_saved(checkpoint):
-    state = load_checkpoint(checkpoint, config(), "images", CPU)
+    state = latest(checkpoint.parent)
     assert {name: state[name] for name in ("step", "none", "error")} == {"step": 7, "none": None, "error": float("inf")}
     assert torch.equal(state["tensors"][0], STATE["tensors"][0])
     assert torch.equal(state["tensors"][1]["momentum"], STATE["tensors"][1]["momentum"])
 
 
+def test_where_nothing_was_saved_there_is_nothing_to_go_on_from(tmp_path):
+    assert latest(tmp_path) is None
+
+
 @pytest.mark.parametrize("changes", [{"steps": 8}, {"seed": 1}, {"ema": {"decay": 0.9}}, {"method": "supervised"}])
 def test_a_checkpoint_of_another_configuration_is_refused_by_name(checkpoint, changes):
     with pytest.raises(CheckpointError, match=rf"{checkpoint} was written by a run of another configuration"):
-        load_checkpoint(checkpoint, config(**changes), "images", CPU)
+        load_latest_checkpoint(checkpoint.parent, config(**changes), "images", CPU)
 
 
 def test_a_checkpoint_of_other_images_or_another_device_is_refused_by_name(checkpoint):
     with pytest.raises(CheckpointError, match=rf"{checkpoint} was written by a run on other images"):
-        load_checkpoint(checkpoint, config(), "changed images", CPU)
+        load_latest_checkpoint(checkpoint.parent, config(), "changed images", CPU)
     with pytest.raises(CheckpointError, match=rf"{checkpoint} was written on cpu and cannot go on exactly on meta"):
-        load_checkpoint(checkpoint, config(), "images", torch.device("meta"))
+        load_latest_checkpoint(checkpoint.parent, config(), "images", torch.device("meta"))
 
 
 def test_a_checkpoint_torn_anywhere_is_refused_by_name(checkpoint):
@@ -49,7 +62,7 @@ def test_a_checkpoint_torn_anywhere_is_refused_by_name(checkpoint):
     for length in range(0, len(content), max(1, len(content) // 100)):
         checkpoint.write_bytes(content[:length])
         with pytest.raises(CheckpointError, match=str(checkpoint)):
-            load_checkpoint(checkpoint, config(), "images", CPU)
+            latest(checkpoint.parent)
 
 
 FOREIGN = {
@@ -57,35 +70,35 @@ FOREIGN = {
     "zeros": bytes(1000),
     "the end of a pickle": b".",
     "a pickle that takes more than it has": b"\x80\x02}q\x00(ll.",
-    "a pickle": pickle.dumps({"format": "mt-sweeps-checkpoint/1"}, protocol=2),
+    "a pickle": pickle.dumps({"format": "mt-sweeps-checkpoint/2"}, protocol=2),
     "an empty archive": b"PK\x05\x06" + bytes(18),
 }
 
 
 @pytest.mark.parametrize("name", FOREIGN)
 def test_a_foreign_file_is_refused_by_name(tmp_path, name):
-    path = tmp_path / "checkpoint.pt"
+    path = tmp_path / CHECKPOINT
     path.write_bytes(FOREIGN[name])
     with pytest.raises(CheckpointError, match=str(path)):
-        load_checkpoint(path, config(), "images", CPU)
+        latest(path.parent)
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_random_bytes_are_refused_whatever_they_make_the_unpickler_do(tmp_path):
-    path = tmp_path / "checkpoint.pt"
+    path = tmp_path / CHECKPOINT
     rng = random.Random(0)
     for _ in range(200):
         path.write_bytes(bytes(rng.choice(b"\x80\x02}q.(lp0ctorch\n") for _ in range(30)))
         with pytest.raises(CheckpointError, match=str(path)):
-            load_checkpoint(path, config(), "images", CPU)
+            latest(path.parent)
 
 
-@pytest.mark.parametrize("content", [torch.zeros(2), [1, 2], {"format": "mt-sweeps-checkpoint/2"}, {"step": 3}])
+@pytest.mark.parametrize("content", [torch.zeros(2), [1, 2], {"format": "mt-sweeps-checkpoint/1"}, {"step": 3}])
 def test_a_torch_file_of_another_format_is_refused_by_name(tmp_path, content):
-    path = tmp_path / "checkpoint.pt"
+    path = tmp_path / CHECKPOINT
     torch.save(content, path)
-    with pytest.raises(CheckpointError, match=rf"{path} is not a checkpoint of format mt-sweeps-checkpoint/1"):
-        load_checkpoint(path, config(), "images", CPU)
+    with pytest.raises(CheckpointError, match=rf"{path} is not a checkpoint of format mt-sweeps-checkpoint/2"):
+        latest(path.parent)
 
 
 class Malicious:
@@ -99,10 +112,10 @@ class Malicious:
 @pytest.mark.parametrize(
     "save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content, protocol=2))]
 )
-@pytest.mark.parametrize("load", [lambda path: load_checkpoint(path, config(), "images", CPU), load_model])
+@pytest.mark.parametrize("load", [lambda path: latest(path.parent), load_model])
 def test_a_malicious_file_is_refused_and_does_not_run(tmp_path, save, load):
-    path, marker = tmp_path / "file", tmp_path / "ran"
-    save({"format": "mt-sweeps-checkpoint/1", "config": Malicious(marker)}, path)
+    path, marker = tmp_path / CHECKPOINT, tmp_path / "ran"
+    save({"format": "mt-sweeps-checkpoint/2", "config": Malicious(marker)}, path)
     with pytest.raises(CheckpointError, match=str(path)):
         load(path)
     assert not marker.exists()
@@ -114,16 +127,169 @@ def test_a_malicious_file_would_have_run_had_it_been_unpickled(tmp_path):
 
 
 def test_a_trainer_refuses_a_torn_checkpoint_in_its_directory_and_leaves_it(tmp_path):
-    (tmp_path / "checkpoint.pt").write_bytes(b"torn")
+    (tmp_path / CHECKPOINT).write_bytes(b"torn")
     with pytest.raises(CheckpointError, match=r"checkpoint\.pt"):
         Trainer(config(), tmp_path)
-    assert (tmp_path / "checkpoint.pt").read_bytes() == b"torn"
+    assert (tmp_path / CHECKPOINT).read_bytes() == b"torn"
+
+
+# --- the checkpoint before the last
 
 
 @pytest.fixture
-def network():
+def run(tmp_path) -> Path:
+    """A directory with the checkpoints of steps 2 and 4."""
+    for step in (2, 4):
+        save_checkpoint(tmp_path, config(), "images", CPU, {"step": step})
+    return tmp_path
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+UNREADABLE = {
+    "torn": lambda content: content[: len(content) // 2],
+    "empty": lambda _: b"",
+    "foreign": lambda _: b"not a checkpoint",
+    "of an earlier format": lambda content: content.replace(b"mt-sweeps-checkpoint/2", b"mt-sweeps-checkpoint/1"),
+}
+
+
+def test_the_last_checkpoint_is_the_one_that_is_used_and_the_one_before_is_kept(run):
+    assert set(contents(run)) == {CHECKPOINT, PREVIOUS_CHECKPOINT}
+    assert latest(run)["step"] == 4
+    (run / CHECKPOINT).unlink()
+    assert latest(run)["step"] == 2
+
+
+def test_only_the_last_two_checkpoints_are_kept(run):
+    save_checkpoint(run, config(), "images", CPU, {"step": 6})
+    assert set(contents(run)) == {CHECKPOINT, PREVIOUS_CHECKPOINT}
+    (run / CHECKPOINT).unlink()
+    assert latest(run)["step"] == 4
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_an_unreadable_last_checkpoint_is_set_aside_with_a_warning_and_the_one_before_is_used(run, kind):
+    before = contents(run)
+    damaged = UNREADABLE[kind](before[CHECKPOINT])
+    assert damaged != before[CHECKPOINT]
+    (run / CHECKPOINT).write_bytes(damaged)
+    with pytest.warns(UserWarning, match=str(run / CHECKPOINT)) as warned:
+        assert latest(run)["step"] == 2
+    assert len(warned) == 1
+    assert str(run / PREVIOUS_CHECKPOINT) in str(warned[0].message)
+    assert contents(run) == {PREVIOUS_CHECKPOINT: before[PREVIOUS_CHECKPOINT], "checkpoint.unreadable": damaged}
+    assert "checkpoint.unreadable" in str(warned[0].message)
+
+
+def test_a_checkpoint_that_was_set_aside_is_not_asked_for_again(run):
+    (run / CHECKPOINT).write_bytes(b"torn")
+    with pytest.warns(UserWarning, match="torn or foreign"):
+        latest(run)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert latest(run)["step"] == 2
+
+
+def test_the_next_checkpoint_leaves_the_good_one_where_it_is_and_not_the_torn_one(run):
+    good = (run / PREVIOUS_CHECKPOINT).read_bytes()
+    (run / CHECKPOINT).write_bytes(b"torn")
+    with pytest.warns(UserWarning, match="torn or foreign"):
+        latest(run)
+    save_checkpoint(run, config(), "images", CPU, {"step": 4})
+    assert (run / PREVIOUS_CHECKPOINT).read_bytes() == good
+    assert latest(run)["step"] == 4
+    (run / CHECKPOINT).unlink()
+    assert latest(run)["step"] == 2
+
+
+@pytest.mark.parametrize("last", UNREADABLE)
+@pytest.mark.parametrize("previous", UNREADABLE)
+def test_two_unreadable_checkpoints_are_refused_by_name_and_left(run, last, previous):
+    for name, kind in ((CHECKPOINT, last), (PREVIOUS_CHECKPOINT, previous)):
+        (run / name).write_bytes(UNREADABLE[kind]((run / name).read_bytes()))
+    before = contents(run)
+    with pytest.raises(CheckpointError, match=str(run / PREVIOUS_CHECKPOINT)):
+        latest(run)
+    assert contents(run) == before
+
+
+def test_a_process_that_dies_between_the_two_renamings_loses_no_checkpoint(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, config(), "images", CPU, {"step": 2})
+
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint_module, "write_atomically", dies)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path, config(), "images", CPU, {"step": 4})
+    monkeypatch.undo()
+    assert latest(tmp_path)["step"] == 2
+    save_checkpoint(tmp_path, config(), "images", CPU, {"step": 4})
+    assert latest(tmp_path)["step"] == 4
+    (tmp_path / CHECKPOINT).unlink()
+    assert latest(tmp_path)["step"] == 2
+
+
+def test_a_last_checkpoint_of_another_configuration_is_refused_and_the_one_before_is_not_tried(run):
+    save_checkpoint(run, config(seed=1), "images", CPU, {"step": 6})
+    before = contents(run)
+    with pytest.raises(CheckpointError, match=rf"{run / CHECKPOINT} was written by a run of another configuration"):
+        latest(run)
+    assert contents(run) == before
+
+
+def test_a_torn_checkpoint_is_left_where_the_one_before_is_of_another_configuration(run):
+    save_checkpoint(run, config(seed=1), "images", CPU, {"step": 6})
+    save_checkpoint(run, config(), "images", CPU, {"step": 8})
+    (run / CHECKPOINT).write_bytes(b"torn")
+    before = contents(run)
+    with pytest.raises(CheckpointError, match=rf"{run / PREVIOUS_CHECKPOINT} was written by a run of another config"):
+        latest(run)
+    assert contents(run) == before
+
+
+def test_other_images_or_another_device_are_refused_and_the_one_before_is_not_tried(run):
+    save_checkpoint(run, config(), "other images", CPU, {"step": 6})
+    with pytest.raises(CheckpointError, match=rf"{CHECKPOINT} was written by a run on other images"):
+        latest(run)
+    save_checkpoint(run, config(), "images", torch.device("cuda"), {"step": 8})
+    with pytest.raises(CheckpointError, match=rf"{CHECKPOINT} was written on cuda"):
+        latest(run)
+
+
+def test_a_trainer_whose_last_checkpoint_is_torn_ends_as_if_it_had_never_stopped(tmp_path):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    expected = finished(config(), whole)
+    trainer = Trainer(config(), stopped)
+    reports = trainer.run()
+    next(reports), next(reports)
+    (stopped / CHECKPOINT).write_bytes((stopped / CHECKPOINT).read_bytes()[:5000])
+    with pytest.warns(UserWarning, match="torn or foreign"):
+        resumed = Trainer(config(), stopped)
+    assert [report.step for report in resumed.history] == [2]
+    for _ in resumed.run():
+        pass
+    assert_same(weights(resumed, tmp_path / "resumed"), weights(expected, tmp_path / "expected"))
+
+
+# --- model files
+
+
+HEADS = {1: config(), 2: config(consistency={"heads": 2})}
+
+
+@pytest.fixture(params=HEADS)
+def settings(request) -> TrainerConfig:
+    return HEADS[request.param]
+
+
+@pytest.fixture
+def network(settings):
     torch.manual_seed(0)
-    network = build(config().model, 1, 10)
+    network = build(settings.model, 1, 10, settings.heads)
     network = network.to(memory_format=torch.channels_last)
     network(torch.randn(20, 1, 8, 8))  # statistics that a fresh network does not have
     return network
@@ -133,8 +299,8 @@ NORMALIZATION = Normalization(torch.tensor([77.5]), torch.tensor([96.25]))
 CLASSES = [*"012345678", "nine, 'quoted' \u00e9"]
 
 
-def test_a_model_file_predicts_what_the_network_predicted(tmp_path, network):
-    save_model(tmp_path / "model", network, NORMALIZATION, CLASSES, config())
+def test_a_model_file_predicts_what_the_network_predicted(tmp_path, network, settings):
+    save_model(tmp_path / "model", network, NORMALIZATION, CLASSES, settings)
     model = load_model(tmp_path / "model")
     images = torch.randint(0, 256, (50, 8, 8, 1), dtype=torch.uint8)
     network.eval()
@@ -144,19 +310,19 @@ def test_a_model_file_predicts_what_the_network_predicted(tmp_path, network):
     assert expected.std() > 0
     assert not model.network.training
     assert model.classes == CLASSES
-    assert model.config == config()
+    assert model.config == settings
 
 
-def test_a_model_file_holds_every_tensor_of_the_network(tmp_path, network):
-    save_model(tmp_path / "model", network, NORMALIZATION, CLASSES, config())
+def test_a_model_file_holds_every_tensor_of_the_network(tmp_path, network, settings):
+    save_model(tmp_path / "model", network, NORMALIZATION, CLASSES, settings)
     loaded = load_model(tmp_path / "model").network.state_dict()
     assert loaded.keys() == network.state_dict().keys()
     assert all(torch.equal(value, loaded[name]) for name, value in network.state_dict().items())
 
 
-def test_a_model_torn_anywhere_is_refused_by_name(tmp_path, network):
+def test_a_model_torn_anywhere_is_refused_by_name(tmp_path, network, settings):
     path = tmp_path / "model"
-    save_model(path, network, NORMALIZATION, CLASSES, config())
+    save_model(path, network, NORMALIZATION, CLASSES, settings)
     content = path.read_bytes()
     for length in range(0, len(content), max(1, len(content) // 50)):
         path.write_bytes(content[:length])
@@ -166,17 +332,17 @@ def test_a_model_torn_anywhere_is_refused_by_name(tmp_path, network):
 
 def test_safetensors_of_another_make_are_refused_by_name(tmp_path):
     path = tmp_path / "model"
-    for facts in (None, {"format": "pt"}, {"format": "mt-sweeps-model/2"}):
+    for facts in (None, {"format": "pt"}, {"format": "mt-sweeps-model/1"}):
         save_file({"weight": torch.zeros(2)}, path, facts)
-        with pytest.raises(CheckpointError, match=rf"{path} is not a model of format mt-sweeps-model/1"):
+        with pytest.raises(CheckpointError, match=rf"{path} is not a model of format mt-sweeps-model/2"):
             load_model(path)
 
 
-def test_a_model_with_settings_of_a_later_version_is_refused_by_name(tmp_path, network):
+def test_a_model_with_settings_of_a_later_version_is_refused_by_name(tmp_path, network, settings):
     path = tmp_path / "model"
-    save_model(path, network, NORMALIZATION, CLASSES, config())
-    later = config().model_dump_json()[:-1] + ', "colour": 1}'
-    save_file(load_file(path), path, {"format": "mt-sweeps-model/1", "classes": "[]", "config": later})
+    save_model(path, network, NORMALIZATION, CLASSES, settings)
+    later = settings.model_dump_json()[:-1] + ', "colour": 1}'
+    save_file(load_file(path), path, {"format": "mt-sweeps-model/2", "classes": "[]", "config": later})
     with pytest.raises(CheckpointError, match=str(path)):
         load_model(path)
 

@@ -40,9 +40,12 @@ def test_the_least_one_must_say_is_the_data_and_the_length():
         "dataset.label",
         "model.depth",
         "augmentation.cutout",
-        "consistency.ramp_up",
+        "consistency.ramp_up_epochs",
         "ema.alpha",
+        "teacher.momentum",
+        "ensemble.alpha",
         "optimizer.lr",
+        "schedule.gamma",
     ],
 )
 def test_an_unknown_key_is_refused_by_name(key):
@@ -54,7 +57,7 @@ def test_an_unknown_key_is_refused_by_name(key):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("method", "pi_model"),
+        ("method", "ict"),
         ("steps", 0),
         ("batch_size", 1),
         ("labeled_batch_fraction", 0.0),
@@ -73,12 +76,44 @@ def test_an_unknown_key_is_refused_by_name(key):
         ("augmentation.noise", -0.1),
         ("consistency.loss", "mae"),
         ("consistency.weight", -1.0),
+        ("consistency.ramp_up", "cosine"),
         ("consistency.ramp_up_steps", -1),
+        ("consistency.images", "labeled"),
+        ("consistency.heads", 0),
+        ("consistency.heads", 3),
+        ("consistency.logit_distance_weight", -0.1),
         ("ema.decay", 1.0),
         ("ema.decay", -0.1),
+        ("ema.ramp_up_decay", 1.0),
+        ("teacher.dropout", 1.0),
+        ("teacher.noise", -0.1),
+        ("teacher.start", "zero"),
+        ("teacher.mode", "test"),
+        ("teacher.batch_norm", "shared"),
+        ("ensemble.decay", 1.0),
+        ("optimizer.name", "lars"),
         ("optimizer.learning_rate", 0.0),
         ("optimizer.momentum", 1.0),
         ("optimizer.weight_decay", -1e-4),
+        ("optimizer.weight_decay_on", "norms"),
+        ("optimizer", {"name": "adam", "beta1": 1.0}),
+        ("optimizer", {"name": "adam", "beta2": -0.1}),
+        ("optimizer", {"name": "adam", "epsilon": 0.0}),
+        ("optimizer", {"name": "adam", "ramp_up_beta2": 1.0}),
+        ("optimizer", {"name": "adam", "ramp_down_beta1": 1.0}),
+        ("optimizer", {"name": "adamw", "learning_rate": 0.0}),
+        ("schedule.name", "cosine"),
+        ("schedule.warm_up", "cosine"),
+        ("schedule.warm_up_steps", -1),
+        ("schedule.warm_up_from", 1.1),
+        ("schedule.length", 0),
+        ("schedule", {"name": "ramp_down"}),
+        ("schedule", {"name": "ramp_down", "ramp_down_steps": 0}),
+        ("schedule", {"name": "step_decay"}),
+        ("schedule", {"name": "step_decay", "at": []}),
+        ("schedule", {"name": "step_decay", "at": [0]}),
+        ("schedule", {"name": "step_decay", "at": [10], "factor": 1.0}),
+        ("precision", "fp16"),
         ("evaluate_every", 0),
         ("seed", -1),
         ("device", "tpu"),
@@ -91,7 +126,10 @@ def test_a_value_out_of_range_is_refused(key, value):
 
 NUMBERS = [
     "consistency.weight",
+    "consistency.logit_distance_weight",
     "ema.decay",
+    "ensemble.decay",
+    "schedule.warm_up_from",
     "optimizer.learning_rate",
     "optimizer.momentum",
     "optimizer.weight_decay",
@@ -120,6 +158,42 @@ def test_what_is_no_whole_number_is_refused(key, value):
 def test_what_is_no_truth_value_is_refused(value):
     with pytest.raises(ValidationError):
         TrainerConfig.model_validate(changed("augmentation.flip", value))
+
+
+NAMES = {
+    "optimizer.momentum": ("sgd", 0.5),
+    "optimizer.nesterov": ("sgd", False),
+    "optimizer.learning_rate": ("sgd", 0.5),
+    "schedule.length": ("half_cosine", 2000),
+    "schedule.warm_up_steps": ("half_cosine", 3),
+    "model.width": ("small_cnn", 3),
+}
+
+
+@pytest.mark.parametrize("key", NAMES)
+def test_settings_of_a_group_that_does_not_say_its_name_are_those_of_the_default(key):
+    name, value = NAMES[key]
+    group, field = key.split(".")
+    settings = getattr(TrainerConfig.model_validate(changed(key, value)), group)
+    assert settings.name == name
+    assert getattr(settings, field) == value
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "foreign"),
+    [
+        ("optimizer", "adam", "momentum"),
+        ("optimizer", "adamw", "ramp_up_beta2"),
+        ("optimizer", "sgd", "beta1"),
+        ("schedule", "constant", "length"),
+        ("schedule", "half_cosine", "ramp_down_steps"),
+        ("model", "conv_large", "width"),
+    ],
+)
+def test_a_setting_of_another_choice_is_refused_by_name(group, name, foreign):
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted") as error:
+        TrainerConfig.model_validate(LEAST | {group: {"name": name, foreign: 1}})
+    assert error.value.errors()[0]["loc"][-1] == foreign
 
 
 def test_a_whole_number_serves_where_a_fraction_may_stand():
@@ -170,7 +244,7 @@ def test_settings_that_do_not_fit_together_are_refused_with_what_to_do(changes, 
         {"labeled_batch_fraction": 1.0},
         {"augmentation.translate": 7},
         {"dataset": FOLDER, "model": {"name": "conv_large"}},
-        {"optimizer.momentum": 0.0, "optimizer.nesterov": False},
+        {"optimizer.name": "sgd", "optimizer.momentum": 0.0, "optimizer.nesterov": False},
     ],
 )
 def test_the_edges_of_what_fits_together_are_accepted(changes):
@@ -202,6 +276,13 @@ def test_a_batch_holds_the_labeled_share_and_a_supervised_one_nothing_else():
     settings = LEAST | {"batch_size": 50, "labeled_batch_fraction": 0.24}
     assert TrainerConfig.model_validate(settings).labeled_per_batch == 12
     assert TrainerConfig.model_validate(settings | {"method": "supervised"}).labeled_per_batch == 50
+
+
+@pytest.mark.parametrize("method", ["mean_teacher", "pi_model", "temporal_ensembling", "supervised"])
+def test_a_network_has_the_heads_asked_for_and_a_supervised_one_has_one(method):
+    for heads in (1, 2):
+        config = TrainerConfig.model_validate(LEAST | {"method": method, "consistency": {"heads": heads}})
+        assert config.heads == (1 if method == "supervised" else heads)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ def test_the_standard_error_is_binomial():
     assert Error(0.0, 10).standard_error == 0.0
 
 
-def test_evaluation_is_in_eval_mode_and_leaves_the_network_as_it_was_and_in_train_mode():
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluation_is_in_eval_mode_and_leaves_the_network_as_it_was_and_in_the_mode_it_was_in(training):
     torch.manual_seed(0)
     network = build(SmallCnn(width=4, dropout=0.9), 1, 10)
     images, labels = torch.randint(0, 256, (300, 8, 8, 1), dtype=torch.uint8), torch.arange(300) % 10
@@ -39,10 +40,10 @@ def test_evaluation_is_in_eval_mode_and_leaves_the_network_as_it_was_and_in_trai
     network.eval()
     with torch.no_grad():
         wrong = (network(images.permute(0, 3, 1, 2).float()).argmax(1) != labels).sum().item()
-    network.train()
+    network.train(training)
     generator = torch.get_rng_state()
     assert evaluate(network, images, labels, PLAIN).rate == wrong / 300
-    assert all(module.training for module in network.modules())
+    assert all(module.training == training for module in network.modules())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert torch.equal(torch.get_rng_state(), generator)  # dropout drew nothing
     assert math.isclose(evaluate(network, images, labels, PLAIN).rate, wrong / 300)

@@ -8,11 +8,12 @@ from trainers.data.normalization import Normalization
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
 PLAIN = Normalization(torch.zeros(3), torch.ones(3))
+ALL = {"translate": 2, "flip": True, "noise": 0.1}
 
 
-def views(seed: int = 0, normalization: Normalization = PLAIN, **settings) -> Views:
-    nothing = {"translate": 0, "flip": False, "noise": 0.0}
-    return Views(torch.from_numpy(IMAGES), normalization, Augmentation(**nothing | settings), seed)
+def views(seed: int = 0, normalization: Normalization = PLAIN, noise: float = 0.0, **settings) -> Views:
+    nothing = {"translate": 0, "flip": False}
+    return Views(torch.from_numpy(IMAGES), normalization, Augmentation(**nothing | settings), noise, seed)
 
 
 def drawn(view: Views, image: int, n: int) -> np.ndarray:
@@ -73,7 +74,19 @@ def test_noise_is_in_units_of_normalised_pixels():
     assert noise.std() == pytest.approx(0.3, rel=0.02)
 
 
-ALL = {"translate": 2, "flip": True, "noise": 0.1}
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+def test_a_view_has_its_own_noise_and_not_that_of_the_augmentation(noise):
+    images = torch.from_numpy(IMAGES)
+    pixels = Views(images, PLAIN, Augmentation(translate=0, noise=0.9), noise, 0).draw(torch.arange(3))
+    assert (pixels - images.permute(0, 3, 1, 2)).std().item() == pytest.approx(noise, rel=0.1)
+
+
+def test_views_are_in_the_precision_of_the_normalization_and_have_channels_last_in_memory():
+    for dtype in (torch.float32, torch.float64):
+        normalization = Normalization(torch.zeros(3, dtype=dtype), torch.ones(3, dtype=dtype))
+        pixels = views(normalization=normalization, **ALL).draw(torch.arange(3))
+        assert pixels.dtype == dtype
+        assert pixels.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_views_of_one_seed_are_equal_and_of_another_seed_different():
@@ -107,5 +120,5 @@ def test_views_neither_follow_nor_move_torchs_global_generator():
 
 def test_the_images_themselves_are_not_changed():
     images = torch.from_numpy(IMAGES.copy())
-    Views(images, PLAIN, Augmentation(**ALL), 0).draw(torch.arange(3))
+    Views(images, PLAIN, Augmentation(**ALL), 0.1, 0).draw(torch.arange(3))
     np.testing.assert_array_equal(images.numpy(), IMAGES)

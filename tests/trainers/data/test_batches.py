@@ -94,3 +94,24 @@ def test_a_state_is_not_changed_by_what_is_drawn_after_it():
 
 def test_labeled_batches_need_no_unlabeled_images():
     assert set(draw(batches(8, 8, unlabeled=UNLABELED[:0]), 1)[0]) == set(LABELED)
+
+
+@pytest.mark.parametrize(
+    ("labeled", "unlabeled", "labeled_per_batch", "expected"),
+    [
+        (7, 30, 3, 6),  # 30 images of 5 a batch
+        (7, 30, 1, 7),  # 4 unlabeled batches of 7, but 7 labeled ones of 1
+        (7, 30, 7, 30),
+        (7, 29, 3, 5),  # the incomplete batch of 4 is not waited for
+        (7, 30, 8, 1),
+        (2, 5, 3, 1),
+    ],
+)
+def test_an_epoch_is_over_when_every_image_was_drawn(labeled, unlabeled, labeled_per_batch, expected):
+    stream = batches(8, labeled_per_batch, labeled=LABELED[:labeled], unlabeled=UNLABELED[:unlabeled])
+    assert stream.epoch == expected
+    drawn = set(chain(*draw(stream, expected)))
+    assert set(LABELED[:labeled].tolist()) <= drawn
+    if labeled_per_batch < 8:
+        taken = unlabeled - unlabeled % (8 - labeled_per_batch)
+        assert len(drawn - set(LABELED.tolist())) >= taken

@@ -43,3 +43,21 @@ def test_normalised_images_have_channels_first_mean_zero_and_deviation_one():
     assert normalised.shape == (6000, 3, 4, 5)
     assert normalised.mean((0, 2, 3)).tolist() == pytest.approx([0, 0, 0], abs=1e-5)
     assert normalised.std((0, 2, 3), correction=0).tolist() == pytest.approx([1, 1, 1], rel=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-6), (torch.float64, 1e-13)])
+def test_statistics_and_images_are_in_the_default_precision(dtype, rtol):
+    pixels = images()
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        normalization = Normalization.of(torch.from_numpy(pixels), torch.arange(6000))
+    finally:
+        torch.set_default_dtype(default)
+    assert normalization(torch.from_numpy(pixels[:2])).dtype == normalization.mean.dtype == dtype
+    np.testing.assert_allclose(normalization.std, pixels.astype(np.float64).std((0, 1, 2)), rtol=rtol)
+
+
+def test_normalised_images_have_channels_last_in_memory():
+    pixels = torch.from_numpy(images())
+    assert Normalization.of(pixels, torch.arange(100))(pixels).is_contiguous(memory_format=torch.channels_last)

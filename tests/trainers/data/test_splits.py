@@ -100,6 +100,7 @@ def test_images_without_a_class_do_not_count_as_training_images_of_a_split():
         ({"batch_size": 2000}, 8, "a batch takes 1500 unlabeled images"),
         ({"model": {"name": "conv_large"}}, 8, "conv_large needs images of at least 12x12"),
         ({"augmentation": {"translate": 9}}, 9, r"augmentation\.translate \(9\) must be below the image size"),
+        ({"method": "temporal_ensembling"}, 8, r"temporal_ensembling and steps: 5 clash: .* 960 unlabeled .* 12 steps"),
     ],
 )
 def test_a_run_that_cannot_be_fed_is_refused(settings, image_size, message):

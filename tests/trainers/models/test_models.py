@@ -4,6 +4,7 @@ from torch import nn
 
 from trainers.config import ConvLarge, SmallCnn
 from trainers.models import build
+from trainers.models.blocks import Dropout
 
 
 def convolutions(network: nn.Module) -> list[nn.Conv2d]:
@@ -21,7 +22,7 @@ def test_conv_large_has_the_convolution_weights_of_the_paper():
 def test_conv_large_averages_over_six_by_six_positions_of_32_pixels_a_side():
     network = build(ConvLarge(name="conv_large"), 3, 10).eval()
     shapes = []
-    network[-2].register_forward_hook(lambda _, inputs, __: shapes.append(inputs[0].shape))
+    network.features[-1].register_forward_hook(lambda _, inputs, __: shapes.append(inputs[0].shape))
     network(torch.zeros(1, 3, 32, 32))
     assert shapes == [(1, 128, 6, 6)]
 
@@ -51,11 +52,29 @@ def test_the_width_of_small_cnn_doubles_after_each_pooling():
     ]
 
 
-@pytest.mark.parametrize("model", [SmallCnn(dropout=0.25), ConvLarge(name="conv_large", dropout=0.25)])
-def test_the_dropout_of_the_configuration_reaches_the_network(model):
-    layers = [module.p for module in build(model, 3, 10).modules() if isinstance(module, nn.Dropout)]
-    assert layers
-    assert set(layers) == {0.25}
+@pytest.mark.parametrize(
+    ("model", "layers"), [(SmallCnn(dropout=0.25), 1), (ConvLarge(name="conv_large", dropout=0.25), 2)]
+)
+def test_the_dropout_of_the_configuration_reaches_the_network(model, layers):
+    torch.manual_seed(0)
+    found = [module for module in build(model, 3, 10).modules() if isinstance(module, Dropout)]
+    assert len(found) == layers
+    for layer in found:
+        share = (layer(torch.ones(100_000)) == 0).double().mean().item()
+        assert share == pytest.approx(0.25, abs=0.01)
+
+
+@pytest.mark.parametrize("model", [SmallCnn(width=4), ConvLarge(name="conv_large")])
+def test_a_second_head_is_asked_for_and_alone_is_new(model):
+    torch.manual_seed(0)
+    one = build(model, 3, 10)
+    torch.manual_seed(0)
+    two = build(model, 3, 10, heads=2)
+    assert one.agreement is None
+    assert two.agreement.weight.shape == one.classifier.weight.shape
+    state = two.state_dict()
+    assert state.keys() - one.state_dict().keys() == {"agreement.weight", "agreement.bias"}
+    assert all(torch.equal(value, state[name]) for name, value in one.state_dict().items())
 
 
 def test_the_weights_follow_torchs_seed():

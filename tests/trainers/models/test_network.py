@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from trainers.models import Network
+from trainers.models.blocks import Dropout
+
+PIXELS = torch.from_numpy(np.random.default_rng(0).normal(size=(6, 1, 2, 3)))
+
+
+def network(heads: int) -> Network:
+    torch.manual_seed(0)
+    return Network(nn.Sequential(nn.Flatten()), 6, 4, heads).double()
+
+
+def linear(layer: nn.Linear) -> np.ndarray:
+    weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    return PIXELS.numpy().reshape(6, 6) @ weight.T + bias
+
+
+def test_one_head_both_classifies_and_agrees():
+    logits, agreeing = network(1).both(PIXELS)
+    assert agreeing is logits
+    np.testing.assert_allclose(logits.detach().numpy(), linear(network(1).classifier), rtol=0, atol=1e-14)
+
+
+def test_two_heads_have_weights_of_their_own_on_the_same_features():
+    two = network(2)
+    logits, agreeing = two.both(PIXELS)
+    np.testing.assert_allclose(logits.detach().numpy(), linear(two.classifier), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(agreeing.detach().numpy(), linear(two.agreement), rtol=0, atol=1e-14)
+    assert (logits - agreeing).abs().min() > 1e-3
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+def test_a_pass_gives_the_logits_that_classify(heads):
+    assert torch.equal(network(heads)(PIXELS), network(heads).both(PIXELS)[0])
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+def test_the_features_are_computed_once(heads):
+    passes = []
+    net = network(heads)
+    net.features.register_forward_hook(lambda *_: passes.append(1))
+    net.both(PIXELS)
+    assert len(passes) == 1
+
+
+def test_a_second_head_leaves_the_weights_of_the_first_as_they_were():
+    assert torch.equal(network(1).classifier.weight, network(2).classifier.weight)
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+def test_logits_are_in_the_precision_of_the_weights_whatever_that_of_the_passes(heads):
+    net = network(heads).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = net.both(PIXELS.float())
+    assert {one.dtype for one in logits} == {torch.float32}
+    exact = net.both(PIXELS.float())
+    assert all(torch.allclose(a, b, rtol=0.02, atol=0.02) for a, b in zip(logits, exact, strict=True))
+
+
+def test_dropout_is_set_throughout():
+    layers = nn.Sequential(nn.Flatten(), Dropout(0.5), nn.Sequential(Dropout(0.25)))
+    net = Network(layers, 6, 4, 1)
+    net.set_dropout(0.0)
+    features = torch.randn(50, 6)
+    assert torch.equal(layers(features), features)
+    net.set_dropout(0.75)
+    kept = layers(torch.ones(20_000, 6)) > 0
+    assert kept.double().mean().item() == pytest.approx(0.25**2, abs=0.005)

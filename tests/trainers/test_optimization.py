@@ -1,0 +1,238 @@
+"""Twenty steps of each optimiser against numpy in float64, to 1e-12 of the largest weight.
+
+The gradients are given, so that only the optimiser is under test.
+"""
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.trainers.support import config
+from trainers.config import SmallCnn, TrainerConfig
+from trainers.models import build
+from trainers.optimization import Optimization
+
+STEPS, RAMP_UP, RAMP_DOWN = 20, 8, 6
+SHAPES = [(3, 4), (3,), (2, 3), (2,)]  # of the parameters of `network`, two of them biases
+COSINE = 0.5 * (1 + np.cos(np.pi * np.arange(STEPS) / STEPS))
+
+
+def run(optimizer: dict[str, Any], **changes: Any) -> TrainerConfig:
+    return config(steps=STEPS, optimizer=optimizer, consistency={"ramp_up_steps": RAMP_UP}, **changes)
+
+
+def network() -> nn.Module:
+    rng = np.random.default_rng(1)
+    layers = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)).double()
+    for parameter in layers.parameters():
+        parameter.data = torch.from_numpy(rng.normal(size=parameter.shape))
+    return layers
+
+
+def gradients() -> list[list[np.ndarray]]:
+    rng = np.random.default_rng(2)
+    return [[rng.normal(size=shape) for shape in SHAPES] for _ in range(STEPS)]
+
+
+def update(optimization: Optimization, layers: nn.Module, step: int) -> float:
+    for parameter, gradient in zip(layers.parameters(), gradients()[step], strict=True):
+        parameter.grad = torch.from_numpy(gradient.copy())
+    return optimization.update(step)
+
+
+def assert_follows(settings: TrainerConfig, expected: list[list[np.ndarray]]) -> None:
+    """That the weights after each step are the expected ones."""
+    layers = network()
+    optimization = Optimization(layers, settings)
+    for step in range(STEPS):
+        update(optimization, layers, step)
+        for parameter, value in zip(layers.parameters(), expected[step], strict=True):
+            np.testing.assert_allclose(parameter.detach().numpy(), value, rtol=0, atol=1e-12 * np.abs(value).max())
+
+
+def by_hand(rule: Any, decays: tuple[float, float] = (0.0, 0.0)) -> list[list[np.ndarray]]:
+    """The weights after each step; `rule(weight, its gradients, weight decay)` yields those of one parameter.
+
+    Args:
+        decays: of weights and of biases.
+    """
+    start = [parameter.detach().numpy().copy() for parameter in network().parameters()]
+    columns = list(zip(*gradients(), strict=True))
+    curves = [list(rule(w, gs, decays[w.ndim == 1])) for w, gs in zip(start, columns, strict=True)]
+    return list(zip(*curves, strict=True))
+
+
+# --- the optimisers
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_sgd_is_that_of_nesterov_or_plain_momentum(nesterov):
+    def sgd(w, gs, decay):
+        velocity = np.zeros_like(w)
+        for g, rate in zip(gs, 0.3 * COSINE, strict=True):
+            g = g + decay * w
+            velocity = 0.9 * velocity + g
+            w = w - rate * (g + 0.9 * velocity if nesterov else velocity)
+            yield w
+
+    settings = {"name": "sgd", "learning_rate": 0.3, "weight_decay": 0.02, "nesterov": nesterov}
+    assert_follows(run(settings), by_hand(sgd, (0.02, 0.02)))
+
+
+def adam(rates: np.ndarray, betas: list[tuple[float, float]], decoupled: bool = False, epsilon: float = 1e-8) -> Any:
+    """Kingma & Ba 2015, the correction of the moments being that of all betas so far."""
+
+    def rule(w, gs, decay):
+        first, second, products = np.zeros_like(w), np.zeros_like(w), np.ones(2)
+        for g, rate, (beta1, beta2) in zip(gs, rates, betas, strict=True):
+            if decoupled:
+                w = w - rate * decay * w
+            else:
+                g = g + decay * w
+            first = beta1 * first + (1 - beta1) * g
+            second = beta2 * second + (1 - beta2) * g**2
+            products = products * [beta1, beta2]
+            w = w - rate * (first / (1 - products[0])) / (np.sqrt(second / (1 - products[1])) + epsilon)
+            yield w
+
+    return rule
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.02])
+def test_adam_adds_its_weight_decay_to_the_gradient(decay):
+    settings = {"name": "adam", "learning_rate": 0.1, "beta1": 0.8, "beta2": 0.95, "epsilon": 0.1}
+    expected = by_hand(adam(0.1 * COSINE, [(0.8, 0.95)] * STEPS, epsilon=0.1), (decay, decay))
+    assert_follows(run(settings | {"weight_decay": decay}), expected)
+
+
+def test_adamw_takes_its_weight_decay_from_the_weights():
+    settings = {"name": "adamw", "learning_rate": 0.1, "beta1": 0.8, "beta2": 0.95, "epsilon": 0.1}
+    expected = by_hand(adam(0.1 * COSINE, [(0.8, 0.95)] * STEPS, decoupled=True, epsilon=0.1), (0.5, 0.5))
+    assert_follows(run(settings | {"weight_decay": 0.5}), expected)
+
+
+# --- the betas of the authors
+
+# The correction reaches epsilon too, by a factor near 1; so small an epsilon keeps that below the tolerance.
+TINY = 1e-14
+T = np.arange(STEPS)
+RAMPED_DOWN = np.exp(-12.5 * np.clip((T - STEPS + RAMP_DOWN) / RAMP_DOWN, 0, None) ** 2)
+BETA1 = RAMPED_DOWN * 0.9 + (1 - RAMPED_DOWN) * 0.5
+BETA2 = np.where(T < RAMP_UP, 0.99, 0.999)
+CONSTANT = np.ones(STEPS)
+SWITCHES = {
+    "beta2": ({"ramp_up_beta2": 0.99}, {"name": "constant"}, CONSTANT, 0.9 * CONSTANT, BETA2),
+    "beta1": (
+        {"ramp_down_beta1": 0.5},
+        {"name": "ramp_down", "ramp_down_steps": RAMP_DOWN},
+        RAMPED_DOWN,
+        BETA1,
+        0.999 * CONSTANT,
+    ),
+    "both": (
+        {"ramp_up_beta2": 0.99, "ramp_down_beta1": 0.5},
+        {"name": "ramp_down", "ramp_down_steps": RAMP_DOWN, "warm_up": "sigmoid", "warm_up_steps": 4},
+        RAMPED_DOWN * np.exp(-5 * np.clip(1 - T / 4, 0, None) ** 2),
+        BETA1,
+        BETA2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_adam_follows_the_betas_of_the_authors_and_corrects_for_all_of_them(name):
+    switches, schedule, factors, beta1, beta2 = SWITCHES[name]
+    settings = {"name": "adam", "learning_rate": 0.003, "epsilon": TINY} | switches
+    expected = by_hand(adam(0.003 * factors, list(zip(beta1, beta2, strict=True)), epsilon=TINY))
+    assert_follows(run(settings, schedule=schedule), expected)
+
+
+def test_the_learning_rate_told_is_that_of_the_schedule_whatever_the_betas_do():
+    switches, schedule, factors, *_ = SWITCHES["both"]
+    layers = network()
+    optimization = Optimization(layers, run({"name": "adam", "learning_rate": 0.003} | switches, schedule=schedule))
+    told = [update(optimization, layers, step) for step in range(STEPS)]
+    np.testing.assert_allclose(told, 0.003 * factors, rtol=1e-12)
+
+
+# --- weight decay
+
+
+@pytest.mark.parametrize("on", ["all", "weights"])
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_weight_decay_leaves_out_norms_and_biases_if_asked_to(name, on):
+    torch.manual_seed(0)
+    student = build(SmallCnn(width=4), 1, 10, heads=2)
+    before = {}
+    for key, parameter in student.named_parameters():
+        parameter.data += 0.5  # a bias of 0 could not decay
+        parameter.grad = torch.zeros_like(parameter)
+        before[key] = parameter.detach().clone()
+    Optimization(student, config(optimizer={"name": name, "weight_decay": 0.3, "weight_decay_on": on})).update(0)
+    decayed = {key for key, parameter in student.named_parameters() if not torch.equal(parameter, before[key])}
+    kinds = (nn.Conv2d, nn.Linear)
+    weights = {f"{key}.weight" for key, layer in student.named_modules() if isinstance(layer, kinds)}
+    assert len(weights) == 7  # five convolutions and two heads
+    assert decayed == (weights if on == "weights" else set(before))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_twenty_steps_decay_the_weights_alone_if_asked_to(name):
+    rate, betas = 0.1, [(0.9, 0.999)] * STEPS
+
+    def sgd(w, gs, decay):
+        velocity = np.zeros_like(w)
+        for g, factor in zip(gs, COSINE, strict=True):
+            velocity = 0.9 * velocity + g + decay * w
+            w = w - rate * factor * (g + decay * w + 0.9 * velocity)
+            yield w
+
+    rule = sgd if name == "sgd" else adam(rate * COSINE, betas, decoupled=name == "adamw")
+    settings = {"name": name, "learning_rate": rate, "weight_decay": 0.2, "weight_decay_on": "weights"}
+    assert_follows(run(settings), by_hand(rule, (0.2, 0.0)))
+
+
+# --- the rest of a step
+
+
+def test_the_gradients_are_dropped_once_they_are_used():
+    layers = network()
+    update(Optimization(layers, run({"name": "sgd"})), layers, 0)
+    assert [parameter.grad for parameter in layers.parameters()] == [None] * 4
+
+
+OPTIMIZERS = {
+    "sgd": ({"name": "sgd", "weight_decay_on": "weights"}, {}),
+    "adam": ({"name": "adam"}, {}),
+    "adam with the authors' betas": (
+        {"name": "adam", "ramp_up_beta2": 0.99, "ramp_down_beta1": 0.5},
+        {"schedule": {"name": "ramp_down", "ramp_down_steps": RAMP_DOWN}},
+    ),
+    "adamw": ({"name": "adamw", "weight_decay": 0.1}, {}),
+}
+
+
+@pytest.mark.parametrize("taken", [1, RAMP_UP, RAMP_UP + 1, STEPS - 3])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimiser_goes_on_from_a_saved_state_as_if_it_had_never_stopped(name, taken):
+    optimizer, changes = OPTIMIZERS[name]
+    layers = network()
+    optimization = Optimization(layers, run(optimizer, **changes))
+    for step in range(taken):
+        update(optimization, layers, step)
+    file = io.BytesIO()
+    torch.save([layers.state_dict(), optimization.state_dict()], file)
+    resumed = network()
+    resumed_optimization = Optimization(resumed, run(optimizer, **changes))
+    weights, state = torch.load(io.BytesIO(file.getvalue()), weights_only=True)
+    resumed.load_state_dict(weights)
+    resumed_optimization.load_state_dict(state)
+    for step in range(taken, STEPS):
+        update(optimization, layers, step)
+        update(resumed_optimization, resumed, step)
+    for ours, theirs in zip(layers.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
