@@ -27,6 +27,8 @@ def idle_settings(config: "TrainerConfig") -> dict[str, str]:
         idle |= dict.fromkeys(("ema.", "teacher."), why)
     if config.consistency.heads == 1:
         idle["consistency.logit_distance_weight"] = "consistency.heads: 1 has no second head; use consistency.heads: 2"
+    if config.method != "temporal_ensembling" and not hasattr(config.model, "dropout"):
+        idle["teacher.dropout"] = f"model.name: {config.model.name} has no dropout; use model.name: conv_large"
     if config.schedule.warm_up == "sigmoid":
         idle["schedule.warm_up_from"] = "schedule.warm_up: sigmoid begins at exp(-5); use schedule.warm_up: linear"
     return idle
@@ -71,7 +73,7 @@ def _check_methods(config: "TrainerConfig") -> None:
             "batch has no unlabeled image; lower labeled_batch_fraction, or use consistency.images: all"
         )
     if config.method == "pi_model" and config.consistency.weight > 0:
-        looks, teacher, dropout = config.augmentation, config.teacher, config.model.dropout
+        looks, teacher, dropout = config.augmentation, config.teacher, getattr(config.model, "dropout", 0)
         noise = (looks.translate, looks.flip, looks.noise, dropout, teacher.noise, teacher.dropout)
         if not any(noise):
             raise ValueError(
@@ -157,10 +159,12 @@ def check_image_size(config: "TrainerConfig", size: int) -> None:
     Raises:
         ValueError: the images (`size` pixels a side) are too small.
     """
-    smallest = {"small_cnn": 4, "conv_large": 12}[config.model.name]
+    model = config.model
+    smallest = {"small_cnn": 4, "conv_large": 12}.get(model.name, 32 if getattr(model, "stem", "") == "large" else 8)
     if size < smallest:
+        stem = " with stem: large" if smallest == 32 else ""
         raise ValueError(
-            f"model {config.model.name} needs images of at least {smallest}x{smallest} pixels, these have {size}x{size}"
+            f"model {model.name}{stem} needs images of at least {smallest}x{smallest} pixels, these have {size}x{size}"
         )
     if config.augmentation.translate >= size:
         raise ValueError(

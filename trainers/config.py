@@ -5,7 +5,7 @@ Unknown keys are errors. Lengths are optimiser steps, sizes are images or pixels
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from trainers.combinations import check_combinations, check_image_size, check_split_sizes, check_unlabeled
 from trainers.data.catalog import KNOWN_DATASETS
@@ -76,10 +76,13 @@ class SmallCnn(Settings):
 
 
 class ConvLarge(Settings):
-    """The 13-layer network of Tarvainen & Valpola 2017 (table 5), with plain batch norm."""
+    """The 13-layer network of Tarvainen & Valpola 2017 (table 5)."""
 
     name: Literal["conv_large"]
     dropout: float = Field(0.5, ge=0, lt=1)
+    norm: Literal["batch", "weight"] = Field(
+        "batch", description="weight: weight normalisation with mean-only batch norm, as published"
+    )
 
     @property
     def weights(self) -> int:
@@ -87,7 +90,53 @@ class ConvLarge(Settings):
         return 3_130_000
 
 
-ModelConfig = SmallCnn | ConvLarge
+class ShakeShake(Settings):
+    """Shake-shake-26 2x96d (Gastaldi 2017): the paper's best CIFAR-10 results."""
+
+    name: Literal["shake_shake"]
+    width: int = Field(96, ge=1, le=1024, description="channels of each branch in the first stage")
+
+    @property
+    def weights(self) -> int:
+        """About how many, at three channels and ten classes: for forecasts."""
+        return 2840 * self.width**2
+
+
+class WideResnet(Settings):
+    """WRN-28-2 by default (Zagoruyko & Komodakis 2016), the network of most later comparisons."""
+
+    name: Literal["wide_resnet"]
+    depth: int = Field(28, ge=10, le=400, description="layers: 4 and a multiple of 6")
+    width: int = Field(2, ge=1, le=64, description="the stages have 16, 32 and 64 times as many channels")
+
+    @field_validator("depth")
+    @classmethod
+    def _makes_whole_blocks(cls, depth: int) -> int:
+        if (depth - 4) % 6:
+            raise ValueError(f"{depth} layers make no whole blocks; use 4 and a multiple of 6: 10, 16, 22, 28, 40, ...")
+        return depth
+
+    @property
+    def weights(self) -> int:
+        """About how many, at three channels and ten classes: for forecasts."""
+        return (self.depth - 4) * 16_128 * self.width**2
+
+
+class Residual(Settings):
+    """torchvision's residual networks; ResNeXt-152 32x4d is the paper's for ImageNet."""
+
+    name: Literal["resnet18", "resnet50", "resnext152"]
+    stem: Literal["small", "large"] = Field(
+        "small", description="small: a 3x3 convolution; large: 7x7 with stride 2, and pooling, for 224 pixels a side"
+    )
+
+    @property
+    def weights(self) -> int:
+        """About how many, at three channels and a thousand classes: for forecasts."""
+        return {"resnet18": 11_700_000, "resnet50": 25_600_000, "resnext152": 60_000_000}[self.name]
+
+
+ModelConfig = SmallCnn | ConvLarge | ShakeShake | WideResnet | Residual
 
 
 class Augmentation(Settings):

@@ -254,7 +254,7 @@ class Trainer:
             teacher = copy.deepcopy(self._student) if config.teacher.start == "copy" else self._network()
             return MeanTeacher(self._student, teacher, config)
         if config.method == "pi_model":
-            first, second = config.model.dropout, config.teacher.dropout
+            first, second = getattr(config.model, "dropout", 0.0), config.teacher.dropout
             return PiModel(self._student, (first, first if second is None else second))
         if config.method == "temporal_ensembling":
             weight = self._student.classifier.weight

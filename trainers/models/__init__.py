@@ -1,9 +1,12 @@
 """Networks by name."""
 
-from trainers.config import ModelConfig, SmallCnn
+from trainers.config import ConvLarge, ModelConfig, ShakeShake, SmallCnn, WideResnet
 from trainers.models.conv_large import conv_large
 from trainers.models.network import Network
+from trainers.models.residual import residual
+from trainers.models.shake_shake import shake_shake
 from trainers.models.small_cnn import small_cnn
+from trainers.models.wide_resnet import wide_resnet
 
 
 def build(config: ModelConfig, channels: int, classes: int, heads: int = 1) -> Network:
@@ -17,7 +20,13 @@ def build(config: ModelConfig, channels: int, classes: int, heads: int = 1) -> N
     """
     if isinstance(config, SmallCnn):
         return small_cnn(channels, classes, heads, config.width, config.dropout)
-    return conv_large(channels, classes, heads, config.dropout)
+    if isinstance(config, ConvLarge):
+        return conv_large(channels, classes, heads, config.dropout, config.norm)
+    if isinstance(config, ShakeShake):
+        return shake_shake(channels, classes, heads, config.width)
+    if isinstance(config, WideResnet):
+        return wide_resnet(channels, classes, heads, config.depth, config.width)
+    return residual(channels, classes, heads, config.name, config.stem)
 
 
 __all__ = ["Network", "build"]

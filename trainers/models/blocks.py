@@ -1,5 +1,7 @@
 """Pieces that several networks share."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -48,8 +50,53 @@ class Dropout(nn.Module):
         return features * (levels >= self.lowest) * self.scale
 
 
-def convolution(inputs: int, outputs: int, kernel: int = 3, padding: int = 1) -> nn.Sequential:
-    """Convolution, batch norm, leaky rectifier of slope 0.1 (the activation of the paper's ConvLarge)."""
-    layer = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=False)
-    nn.init.kaiming_normal_(layer.weight, a=0.1, nonlinearity="leaky_relu")
-    return nn.Sequential(layer, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.1, inplace=True))
+def plain_convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+    """Without bias, since a norm follows; the size is kept but for the stride; weights as He et al. (2015) begin."""
+    layer = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    return layer
+
+
+class MeanOnlyBatchNorm(nn.Module):
+    """Subtracts the mean of each channel and adds a learned one; the scale is left to weight normalisation.
+
+    Salimans & Kingma (2016). In eval mode the mean is the moving average of those of the batches.
+
+    Args:
+        channels: of the features [b, channels, height, width].
+    """
+
+    running_mean: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        mean = self.running_mean
+        if self.training:
+            mean = features.mean((0, 2, 3), dtype=self.running_mean.dtype)
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, 0.1)
+        return features + (self.bias - mean).to(features.dtype)[:, None, None]
+
+
+def convolution(
+    inputs: int, outputs: int, kernel: int = 3, padding: int = 1, norm: Literal["batch", "weight"] = "batch"
+) -> nn.Sequential:
+    """Convolution, norm, leaky rectifier of slope 0.1 (the activation of the paper's ConvLarge).
+
+    Args:
+        inputs: channels.
+        outputs: channels.
+        kernel: pixels a side.
+        padding: pixels at each edge.
+        norm: batch norm; or weight normalisation with mean-only batch norm.
+    """
+    layer: nn.Module = nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=False)
+    nn.init.kaiming_normal_(layer.weight, a=0.1, nonlinearity="leaky_relu")  # type: ignore[arg-type]
+    after: nn.Module = nn.BatchNorm2d(outputs)
+    if norm == "weight":
+        layer, after = nn.utils.parametrizations.weight_norm(layer), MeanOnlyBatchNorm(outputs)
+    return nn.Sequential(layer, after, nn.LeakyReLU(0.1, inplace=True))

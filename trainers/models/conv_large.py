@@ -1,12 +1,16 @@
-"""ConvLarge, the 13-layer network of Tarvainen & Valpola 2017 (appendix B, table 5), with plain batch norm."""
+"""ConvLarge, the 13-layer network of Tarvainen & Valpola 2017 (appendix B, table 5)."""
+
+from functools import partial
+from typing import Literal
 
 from torch import nn
 
-from trainers.models.blocks import Dropout, GlobalAverage, convolution
+from trainers.models import blocks
+from trainers.models.blocks import Dropout, GlobalAverage
 from trainers.models.network import Network
 
 
-def conv_large(channels: int, classes: int, heads: int, dropout: float) -> Network:
+def conv_large(channels: int, classes: int, heads: int, dropout: float, norm: Literal["batch", "weight"]) -> Network:
     """3.12 million convolution weights at three input channels.
 
     Args:
@@ -14,7 +18,9 @@ def conv_large(channels: int, classes: int, heads: int, dropout: float) -> Netwo
         classes: length of the logits.
         heads: 1 or 2.
         dropout: probability, after each of the two poolings (0.5 in the paper).
+        norm: weight normalisation with mean-only batch norm, as published; or batch norm.
     """
+    convolution = partial(blocks.convolution, norm=norm)
     features = nn.Sequential(
         convolution(channels, 128),
         convolution(128, 128),
