@@ -21,9 +21,13 @@ class _Dataset(Settings):
     """How many images serve which purpose. Each image serves one; what is left over is unlabeled."""
 
     name: str
-    labels: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
-        description="labeled training images, drawn class-balanced; 'all': every image no other purpose takes"
+    labels: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | Literal["all"] = Field(
+        description="labeled training images, or their share; 'all': every image no other purpose takes"
     )
+    draw: Literal["balanced", "random"] = Field(
+        "balanced", description="the labeled ones: as many of every class, or not"
+    )
+    unlabeled: int | None = Field(None, ge=1, description="of those left over, how many are used; none: all")
     validation: int = Field(ge=1, description="images that select among trials")
     verdict: int = Field(0, ge=0, description="images kept back to compare the finalists")
     split_seed: int = Field(0, ge=0, description="which images serve which purpose")
@@ -32,8 +36,19 @@ class _Dataset(Settings):
     def _fits_a_known_dataset(self) -> "_Dataset":
         known = KNOWN_DATASETS.get(self.name)
         if known is not None:
-            check_split_sizes(self.labels, self.validation, self.verdict, known.train, known.classes, known.name)
+            labels = self.label_count(known.train)
+            check_split_sizes(labels, self.validation, self.verdict, known.train, known.classes, known.name)
         return self
+
+    def label_count(self, images: int) -> int | Literal["all"]:
+        """How many labels that is, of so many images with classes."""
+        return self.labels if self.labels == "all" or isinstance(self.labels, int) else round(self.labels * images)
+
+    def unlabeled_count(self, images: int, others: int = 0) -> int:
+        """How many images are left over and used, of so many with classes and so many others."""
+        labels = self.label_count(images)
+        left = others if labels == "all" else images - labels - self.validation - self.verdict + others
+        return left if self.unlabeled is None else self.unlabeled
 
 
 class Digits(_Dataset):
@@ -42,11 +57,27 @@ class Digits(_Dataset):
     name: Literal["digits"]
 
 
-class Cifar10(_Dataset):
+class _Downloaded(_Dataset):
+    root: str | None = Field(None, description="folder that holds or receives the download; none: the cache folder")
+
+
+class Cifar10(_Downloaded):
     """CIFAR-10: 60,000 colour images of 32x32 pixels, downloaded by torchvision when not there."""
 
     name: Literal["cifar10"]
-    root: str | None = Field(None, description="folder that holds or receives the download; none: the cache folder")
+
+
+class Cifar100(_Downloaded):
+    """CIFAR-100: as many images as CIFAR-10, of ten times as many classes."""
+
+    name: Literal["cifar100"]
+
+
+class Svhn(_Downloaded):
+    """Street View House Numbers: 99,289 colour images of 32x32 pixels, downloaded by torchvision when not there."""
+
+    name: Literal["svhn"]
+    extra: bool = Field(False, description="531,131 more images, as unlabeled ones")
 
 
 class ImageFolder(_Dataset):
@@ -57,9 +88,16 @@ class ImageFolder(_Dataset):
     image_size: int | None = Field(
         None, ge=4, le=1024, description="pixels a side after resizing and centre crop; none: all images have one size"
     )
+    label_file: str | None = Field(
+        None,
+        description="lines of `path class`, paths relative to train/, whose other images are unlabeled; none: folders",
+    )
+    unreadable: Literal["refuse", "skip"] = Field(
+        "refuse", description="images that cannot be read; skip: counted, told"
+    )
 
 
-DatasetConfig = Digits | Cifar10 | ImageFolder
+DatasetConfig = Digits | Cifar10 | Cifar100 | Svhn | ImageFolder
 
 
 class SmallCnn(Settings):
@@ -341,8 +379,8 @@ class TrainerConfig(Settings):
         check_combinations(self)
         known = KNOWN_DATASETS.get(self.dataset.name)
         if known is not None:
-            of = self.dataset
-            check_unlabeled(self, 0 if of.labels == "all" else known.train - of.labels - of.validation - of.verdict)
+            others = known.extra if getattr(self.dataset, "extra", False) else 0
+            check_unlabeled(self, self.dataset.unlabeled_count(known.train, others))
         size = known.image_size if known else getattr(self.dataset, "image_size", None)
         if size is not None:
             check_image_size(self, size)

@@ -15,7 +15,7 @@ from trainers.config import DatasetConfig
 from trainers.data.sources import Images, Progress, decode, source_key
 from trainers.files import write_atomically
 
-VERSION = 1  # of the file format; part of the file name, so that no version takes another's files for its own
+VERSION = 2  # of the file format; part of the file name, so that no version takes another's files for its own
 _ARRAYS = ("train", "train_labels", "test", "test_labels")
 
 
@@ -63,12 +63,14 @@ class Facts:
         image_size: pixels a side.
         classes: names, in the order of their indices.
         fingerprint: SHA-256 over pixels, labels and class names.
+        skipped: files that could not be read and were left out.
     """
 
     train_labels: np.ndarray
     image_size: int
     classes: list[str]
     fingerprint: str
+    skipped: list[str]
 
 
 def read_facts(file: Path) -> Facts:
@@ -76,7 +78,8 @@ def read_facts(file: Path) -> Facts:
     with safe_open(file, framework="numpy") as stored:
         told = stored.metadata()
         size = stored.get_slice("train").get_shape()[1]
-        return Facts(stored.get_tensor("train_labels"), size, json.loads(told["classes"]), told["fingerprint"])
+        classes, skipped = json.loads(told["classes"]), json.loads(told["skipped"])
+        return Facts(stored.get_tensor("train_labels"), size, classes, told["fingerprint"], skipped)
 
 
 def _write(images: Images, file: Path) -> None:
@@ -88,5 +91,6 @@ def _write(images: Images, file: Path) -> None:
         "format": f"mt-sweeps-images/{VERSION}",
         "classes": json.dumps(images.classes),
         "fingerprint": digest.hexdigest(),
+        "skipped": json.dumps(images.skipped),
     }
     write_atomically(file, save(arrays, facts))

@@ -29,8 +29,9 @@ class Split:
 def split(labels: np.ndarray, classes: int, config: DatasetConfig) -> Split:
     """Draw the split of `config` from its seed.
 
-    Labeled images are drawn first, the same number of every class (a remainder goes to classes drawn at random), so
-    that they stay the same when the other sizes change. Validation and verdict follow the class frequencies.
+    Labeled images are drawn first, the same number of every class (a remainder goes to classes drawn at random) or
+    without regard to classes, so that they stay the same when the other sizes change. Validation and verdict follow
+    the class frequencies.
 
     Args:
         labels: int64 [n]; -1 where an image has no class. Those are always unlabeled.
@@ -40,35 +41,48 @@ def split(labels: np.ndarray, classes: int, config: DatasetConfig) -> Split:
     Raises:
         DataError: a class has too few images, or all classes together have.
     """
+    count = config.label_count(int((labels >= 0).sum()))
     try:
-        check_split_sizes(
-            config.labels, config.validation, config.verdict, int((labels >= 0).sum()), classes, "the data set"
-        )
+        check_split_sizes(count, config.validation, config.verdict, int((labels >= 0).sum()), classes, "the data set")
     except ValueError as error:
         raise DataError(f"dataset.{error}") from None
     rng = np.random.default_rng([config.split_seed, 0x5B117])
     by_class = [rng.permutation(np.flatnonzero(labels == c)) for c in range(classes)]
     quota = np.zeros(classes, np.int64)
-    if config.labels != "all":
-        quota += config.labels // classes
-        quota[rng.permutation(classes)[: config.labels % classes]] += 1
+    if count != "all" and config.draw == "random":
+        quota = rng.multivariate_hypergeometric([len(images) for images in by_class], count)
+        if not quota.all():
+            raise DataError(
+                f"dataset.draw: random gave class {quota.argmin()} none of the {count} labels; raise labels, or use "
+                "another split_seed or draw: balanced"
+            )
+    elif count != "all":
+        quota += count // classes
+        quota[rng.permutation(classes)[: count % classes]] += 1
         for c, (have, want) in enumerate(zip(by_class, quota, strict=True)):
             if len(have) < want:
                 raise DataError(
-                    f"dataset.labels: {config.labels} class-balanced labels need {want} images of class {c}, which has "
+                    f"dataset.labels: {count} class-balanced labels need {want} images of class {c}, which has "
                     f"{len(have)}; use at most {classes * min(map(len, by_class))}"
                 )
     labeled = [images[:n] for images, n in zip(by_class, quota, strict=True)]
     rest = _interleaved([images[n:] for images, n in zip(by_class, quota, strict=True)])
     validation, verdict, rest = np.split(rest, [config.validation, config.validation + config.verdict])
-    if config.labels == "all":
+    if count == "all":
         labeled, rest = [rest], rest[:0]
         missing = set(range(classes)) - set(labels[labeled[0]].tolist())
         if missing:
             raise DataError(f"dataset.labels: no image of class {min(missing)} is left to train on; lower validation")
+    unlabeled = np.concatenate([rest, np.flatnonzero(labels < 0)])
+    if config.unlabeled is not None:
+        if len(unlabeled) < config.unlabeled:
+            raise DataError(
+                f"dataset.unlabeled: {config.unlabeled} is more than the {len(unlabeled)} that are left over"
+            )
+        unlabeled = rng.permutation(unlabeled)[: config.unlabeled]
     return Split(
         labeled=np.sort(np.concatenate(labeled)),
-        unlabeled=np.sort(np.concatenate([rest, np.flatnonzero(labels < 0)])),
+        unlabeled=np.sort(unlabeled),
         validation=np.sort(validation),
         verdict=np.sort(verdict),
     )
