@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from mt_sweeps import explain, yaml_file
 from mt_sweeps.errors import InputError
 from mt_sweeps.space import Branch, Space, Value, Values
+from trainers import recipes
 from trainers.combinations import CONSISTENCY_ONLY
 from trainers.config import Settings, TrainerConfig
 
@@ -95,7 +96,7 @@ class SweepSpec(Settings):
     """A search-space file."""
 
     name: str = Field(pattern=PLAIN_NAME)
-    trainer: dict[str, Any]
+    trainer: dict[str, Any] = Field(description="a TrainerConfig, nested; `recipe: NAME` stands for a published one's")
     search_space: dict[str, Annotated[list[Branch], Field(min_length=1)]] = Field(min_length=1)
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()
@@ -106,6 +107,13 @@ class SweepSpec(Settings):
     budget: Budget = Budget()
     finalists: Finalists = Finalists()
     tracking: Tracking = Tracking()
+
+    @field_validator("trainer")
+    @classmethod
+    def _a_recipe_is_what_it_stands_for(cls, trainer: dict[str, Any]) -> dict[str, Any]:
+        if "recipe" not in trainer:
+            return trainer
+        return recipes.settings(str(trainer["recipe"]), {k: v for k, v in trainer.items() if k != "recipe"})
 
     @field_validator("search_space", mode="before")
     @classmethod
