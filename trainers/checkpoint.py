@@ -6,6 +6,7 @@ Nothing here unpickles: checkpoints are read with `weights_only=True`, model fil
 import io
 import json
 import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from trainers.models import build
 
 CHECKPOINT_FORMAT = "mt-sweeps-checkpoint/2"
 MODEL_FORMAT = "mt-sweeps-model/2"
+_ORIGIN = {"config", "data", "device"}
 
 
 def save_checkpoint(
@@ -62,7 +64,10 @@ def load_latest_checkpoint(
         except _Unreadable as error:
             if not previous.exists():
                 raise
-            state = _load(previous, config, data, device)
+            try:
+                state = _load(previous, config, data, device)
+            except _Unreadable as second:
+                raise CheckpointError(f"{error}; and the one before it: {second}") from None
             aside = last.replace(last.with_suffix(".unreadable"))
             warnings.warn(f"{error}; kept as {aside.name}; going on from {previous}", stacklevel=3)
             return state
@@ -75,10 +80,14 @@ class _Unreadable(CheckpointError):
 
 def _load(path: Path, config: TrainerConfig, data: str, device: torch.device) -> dict[str, Any]:
     try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch does not look at the checksums that it wrote
         state = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # whatever a foreign file makes torch stumble over
         raise _Unreadable(f"{path} cannot be read as a checkpoint (torn or foreign): {error}") from None
-    if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
+    if damaged is not None:
+        raise _Unreadable(f"{path} cannot be read as a checkpoint (damaged in {damaged})")
+    if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT or not state.keys() >= _ORIGIN:
         raise _Unreadable(f"{path} is not a checkpoint of format {CHECKPOINT_FORMAT}")
     if state["config"] != config.model_dump_json():
         raise CheckpointError(f"{path} was written by a run of another configuration")
