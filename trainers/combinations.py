@@ -34,8 +34,11 @@ def idle_settings(config: "TrainerConfig") -> dict[str, str]:
         idle |= dict.fromkeys(("ema.", "teacher."), why)
     if config.consistency.heads == 1:
         idle["consistency.logit_distance_weight"] = "consistency.heads: 1 has no second head; use consistency.heads: 2"
+<<<<<<< HEAD
     if config.method != "temporal_ensembling" and not hasattr(config.model, "dropout"):
         idle["teacher.dropout"] = f"model.name: {config.model.name} has no dropout; use model.name: conv_large"
+=======
+>>>>>>> fixes
     return idle
 
 
@@ -79,11 +82,16 @@ def _check_methods(config: "TrainerConfig") -> None:
             f"consistency.images: unlabeled and labeled_batch_fraction ({config.labeled_batch_fraction}) clash: a "
             "batch has no unlabeled image; lower labeled_batch_fraction, or use consistency.images: all"
         )
+<<<<<<< HEAD
     looks, teacher, model = config.augmentation, config.teacher, config.model
     noisy = any(
         (looks.translate, looks.flip, looks.noise, teacher.noise, teacher.dropout, getattr(model, "dropout", 0))
     )
     noisy = noisy or model.name == "shake_shake"  # whose gates are drawn anew
+=======
+    looks, teacher, dropout = config.augmentation, config.teacher, config.model.dropout
+    noisy = any((looks.translate, looks.flip, looks.noise, dropout, teacher.noise, teacher.dropout))
+>>>>>>> fixes
     if config.consistency.weight > 0 and not noisy and (config.method == "pi_model" or _teacher_is_student(config)):
         clashing = "method: pi_model" if config.method == "pi_model" else "ema.decay: 0"
         raise ValueError(
@@ -179,6 +187,10 @@ def check_image_size(config: "TrainerConfig", size: int) -> None:
         stem = " with stem: large" if smallest == 32 else ""
         raise ValueError(
             f"model {model.name}{stem} needs images of at least {smallest}x{smallest} pixels, these have {size}x{size}"
+        )
+    if config.normalization == "zca" and size > 64:
+        raise ValueError(
+            f"normalization: zca whitens images of at most 64x64 pixels, these have {size}x{size}; use per_channel"
         )
     if config.augmentation.translate >= size:
         raise ValueError(

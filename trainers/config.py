@@ -358,6 +358,9 @@ class TrainerConfig(Settings):
         "labeled",
         description="labeled: mean over the labeled images; whole_batch: their sum / batch size (authors' PyTorch)",
     )
+    normalization: Literal["per_channel", "per_image", "zca"] = Field(
+        "per_channel", description="per_image: mean 0 and deviation 1 of each; zca: contrast, then whitening"
+    )
     augmentation: Augmentation = Augmentation()
     consistency: Consistency = Consistency()
     ema: Ema = Ema()

@@ -18,7 +18,7 @@ from trainers.config import TrainerConfig
 from trainers.data import resident
 from trainers.data.augmentation import Views
 from trainers.data.batches import TwoStreamBatches
-from trainers.data.normalization import Normalization
+from trainers.data.normalization import fitted
 from trainers.data.splits import split_for
 from trainers.errors import DataError, NoLabels
 from trainers.evaluation import Error, evaluate
@@ -73,7 +73,7 @@ class Trainer:
         validation = torch.from_numpy(purposes.validation).to(self._device)
         self._validation = images[validation], self._labels[validation]
         trained_on = np.concatenate([purposes.labeled, purposes.unlabeled])
-        self._normalization = Normalization.of(images, torch.from_numpy(trained_on))
+        self._normalization = fitted(config.normalization, images, torch.from_numpy(trained_on))
         self._labeled_per_batch = config.labeled_per_batch
         self._batches = TwoStreamBatches(
             purposes.labeled, purposes.unlabeled, config.batch_size, self._labeled_per_batch, (seeds[0], seeds[1])
@@ -88,6 +88,8 @@ class Trainer:
                 network.compile_passes()
         self._optimization = Optimization(self._student, config)
         looks = config.augmentation
+        if self._normalization.of_whole_images:
+            images = torch.cat([self._normalization.normalized(part) for part in torch.split(images, 1000)])
         self._views = [Views(images, self._normalization, looks, looks.noise, seeds[2])]
         if self._method.looks_twice:
             noise = looks.noise if config.teacher.noise is None else config.teacher.noise

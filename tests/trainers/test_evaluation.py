@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from trainers.config import SmallCnn
-from trainers.data.normalization import Normalization
+from trainers.data.normalization import PerChannel
 from trainers.evaluation import Error, evaluate
 from trainers.models import build
 
-PLAIN = Normalization(torch.zeros(1), torch.ones(1))
+PLAIN = PerChannel(torch.zeros(1), torch.ones(1))
 
 
 class SaysTheFirstPixel(torch.nn.Module):

@@ -11,8 +11,8 @@ class Views:
     """Draws independently augmented views of resident images.
 
     Args:
-        images: uint8 [n, height, width, channels], on the device.
-        normalization: applied after the pixels are moved.
+        images: [n, height, width, channels], on the device: uint8, or float where they are normalised already.
+        normalization: of uint8 images, applied after the pixels are moved.
         config: how pixels are moved.
         noise: standard deviation, on normalised pixels.
         seed: of this view; two views with two seeds are independent.
@@ -48,7 +48,7 @@ class Views:
             mirrored = torch.rand((b, 1), generator=self._generator, device=self._images.device) < 0.5
             columns = torch.where(mirrored, columns.flip(1), columns)
         picked = self._images[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
-        pixels = self._normalization(picked)
+        pixels = picked.permute(0, 3, 1, 2) if picked.is_floating_point() else self._normalization(picked)
         if self._noise:
             noise = torch.empty_like(pixels).normal_(generator=self._generator)
             pixels = pixels + self._noise * noise

@@ -1,10 +1,37 @@
-"""Per-channel normalisation with the statistics of the training images alone."""
+"""From pixels to the network's input, with the statistics of the training images alone."""
+
+from abc import ABC, abstractmethod
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+Kind = Literal["per_channel", "per_image", "zca"]
 
-class Normalization:
+
+class Normalization(ABC):
+    """A map from uint8 [b, height, width, channels] to float [b, channels, height, width], channels last in memory.
+
+    Attributes:
+        of_whole_images: whether a pixel's value depends on others of its image, so that images are normalised before
+            they are moved.
+    """
+
+    of_whole_images: bool
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        return self.normalized(pixels).permute(0, 3, 1, 2)
+
+    @abstractmethod
+    def normalized(self, pixels: Tensor) -> Tensor:
+        """uint8 [b, height, width, channels] -> float of the same shape."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """What a model file keeps."""
+
+
+class PerChannel(Normalization):
     """Subtracts a mean and divides by a standard deviation, a channel each, in units of uint8 pixels.
 
     Args:
@@ -12,12 +39,14 @@ class Normalization:
         std: float [channels], above 0.
     """
 
+    of_whole_images = False
+
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         self.mean = mean
         self.std = std
 
     @classmethod
-    def of(cls, images: Tensor, indices: Tensor) -> "Normalization":
+    def of(cls, images: Tensor, indices: Tensor) -> "PerChannel":
         """The exact statistics of the chosen images, from a histogram a channel.
 
         Args:
@@ -37,6 +66,88 @@ class Normalization:
         std = torch.where(std > 0, std, 1.0)  # a channel of one value carries nothing
         return cls(*(value.to(images.device, torch.get_default_dtype()) for value in (mean, std)))
 
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """uint8 [b, height, width, channels] -> float [b, channels, height, width], channels last in memory."""
-        return ((pixels - self.mean) / self.std).permute(0, 3, 1, 2)
+    def normalized(self, pixels: Tensor) -> Tensor:
+        return (pixels - self.mean) / self.std
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"mean": self.mean, "std": self.std}
+
+
+class PerImage(Normalization):
+    """Each image to mean 0 and standard deviation 1 over all its pixels and channels (the authors' SVHN).
+
+    An image of one value becomes 0: it is divided by no less than that of one grey level in one value.
+    """
+
+    of_whole_images = True
+
+    def normalized(self, pixels: Tensor) -> Tensor:
+        flat = pixels.flatten(1).to(torch.get_default_dtype())
+        flat = flat - flat.mean(1, keepdim=True)
+        least = flat.shape[1] ** -0.5
+        return (flat / flat.std(1, correction=0, keepdim=True).clamp(min=least)).view(pixels.shape)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {}
+
+
+class Zca(Normalization):
+    """Global contrast normalisation to norm 55, then whitening with bias 0.1 (the authors' CIFAR-10).
+
+    Args:
+        mean: float [d], of the contrast-normalised training images, d = height * width * channels.
+        matrix: float [d, d], symmetric.
+    """
+
+    of_whole_images = True
+    NORM, BIAS = 55.0, 0.1
+
+    def __init__(self, mean: Tensor, matrix: Tensor) -> None:
+        self.mean = mean
+        self.matrix = matrix
+
+    @classmethod
+    def of(cls, images: Tensor, indices: Tensor) -> "Zca":
+        """Of the chosen images, computed in float64: (x - mean) U (S + bias)^(-1/2) U', with U and S of their covariance.
+
+        Args:
+            images: uint8 [n, height, width, channels].
+            indices: int64 [m], the training images: those of other purposes must not be looked at.
+        """
+        d = images[0].numel()
+        total = torch.zeros(d, dtype=torch.float64, device=images.device)
+        products = torch.zeros(d, d, dtype=torch.float64, device=images.device)
+        for part in torch.split(indices.to(images.device), 2048):
+            flat = cls._contrast(images[part], torch.float64)
+            total += flat.sum(0)
+            products += flat.T @ flat
+        mean = total / len(indices)
+        values, vectors = torch.linalg.eigh(products / len(indices) - torch.outer(mean, mean))
+        matrix = (vectors * (values.clamp(min=0) + cls.BIAS).rsqrt()) @ vectors.T
+        return cls(mean.to(torch.get_default_dtype()), matrix.to(torch.get_default_dtype()))
+
+    def normalized(self, pixels: Tensor) -> Tensor:
+        return ((self._contrast(pixels, self.mean.dtype) - self.mean) @ self.matrix).view(pixels.shape)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"mean": self.mean, "matrix": self.matrix}
+
+    @classmethod
+    def _contrast(cls, pixels: Tensor, dtype: torch.dtype) -> Tensor:
+        flat = pixels.flatten(1).to(dtype)
+        flat = flat - flat.mean(1, keepdim=True)
+        return cls.NORM * flat / flat.norm(dim=1, keepdim=True).clamp(min=1e-8)
+
+
+def fitted(kind: Kind, images: Tensor, indices: Tensor) -> Normalization:
+    """The normalisation of this kind for these training images; see `PerChannel.of`."""
+    if kind == "per_image":
+        return PerImage()
+    return (Zca if kind == "zca" else PerChannel).of(images, indices)
+
+
+def restored(kind: Kind, tensors: dict[str, Tensor]) -> Normalization:
+    """From what `tensors` returned."""
+    if kind == "per_image":
+        return PerImage()
+    return Zca(**tensors) if kind == "zca" else PerChannel(**tensors)

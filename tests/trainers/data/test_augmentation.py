@@ -4,14 +4,14 @@ import torch
 
 from trainers.config import Augmentation
 from trainers.data.augmentation import Views
-from trainers.data.normalization import Normalization
+from trainers.data.normalization import PerChannel
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
-PLAIN = Normalization(torch.zeros(3), torch.ones(3))
+PLAIN = PerChannel(torch.zeros(3), torch.ones(3))
 ALL = {"translate": 2, "flip": True, "noise": 0.1}
 
 
-def views(seed: int = 0, normalization: Normalization = PLAIN, noise: float = 0.0, **settings) -> Views:
+def views(seed: int = 0, normalization: PerChannel = PLAIN, noise: float = 0.0, **settings) -> Views:
     nothing = {"translate": 0, "flip": False}
     return Views(torch.from_numpy(IMAGES), normalization, Augmentation(**nothing | settings), noise, seed)
 
@@ -63,13 +63,13 @@ def test_noise_has_the_standard_deviation_asked_for_and_is_drawn_for_each_pixel(
 
 def test_without_augmentation_a_view_is_the_normalised_image():
     mean, std = [10.0, 20.0, 30.0], [2.0, 4.0, 8.0]
-    view = views(normalization=Normalization(torch.tensor(mean), torch.tensor(std)))
+    view = views(normalization=PerChannel(torch.tensor(mean), torch.tensor(std)))
     expected = ((IMAGES[[2, 0]].astype(np.float64) - mean) / std).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(view.draw(torch.tensor([2, 0])).numpy(), expected, rtol=1e-6)
 
 
 def test_noise_is_in_units_of_normalised_pixels():
-    normalization = Normalization(torch.zeros(3), torch.full((3,), 50.0))
+    normalization = PerChannel(torch.zeros(3), torch.full((3,), 50.0))
     noise = drawn(views(normalization=normalization, noise=0.3), 0, 500) - IMAGES[0] / 50.0
     assert noise.std() == pytest.approx(0.3, rel=0.02)
 
@@ -83,7 +83,7 @@ def test_a_view_has_its_own_noise_and_not_that_of_the_augmentation(noise):
 
 def test_views_are_in_the_precision_of_the_normalization_and_have_channels_last_in_memory():
     for dtype in (torch.float32, torch.float64):
-        normalization = Normalization(torch.zeros(3, dtype=dtype), torch.ones(3, dtype=dtype))
+        normalization = PerChannel(torch.zeros(3, dtype=dtype), torch.ones(3, dtype=dtype))
         pixels = views(normalization=normalization, **ALL).draw(torch.arange(3))
         assert pixels.dtype == dtype
         assert pixels.is_contiguous(memory_format=torch.channels_last)

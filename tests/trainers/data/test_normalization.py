@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.data.normalization import Normalization
+from trainers.data.normalization import PerChannel
 
 
 def images() -> np.ndarray:
@@ -14,7 +14,7 @@ def images() -> np.ndarray:
 def test_the_statistics_are_those_of_the_chosen_images():
     pixels = images()
     chosen = np.random.default_rng(1).permutation(6000)[:5000]  # more than are counted at once
-    normalization = Normalization.of(torch.from_numpy(pixels), torch.from_numpy(chosen))
+    normalization = PerChannel.of(torch.from_numpy(pixels), torch.from_numpy(chosen))
     values = pixels[chosen].astype(np.float64)
     np.testing.assert_allclose(normalization.mean, values.mean((0, 1, 2)), rtol=1e-6)
     np.testing.assert_allclose(normalization.std, values.std((0, 1, 2)), rtol=1e-6)
@@ -22,9 +22,9 @@ def test_the_statistics_are_those_of_the_chosen_images():
 
 def test_images_that_were_not_chosen_are_not_looked_at():
     pixels, chosen = torch.from_numpy(images()), torch.arange(100)
-    before = Normalization.of(pixels, chosen)
+    before = PerChannel.of(pixels, chosen)
     pixels[100:] = 255
-    after = Normalization.of(pixels, chosen)
+    after = PerChannel.of(pixels, chosen)
     assert torch.equal(before.mean, after.mean)
     assert torch.equal(before.std, after.std)
 
@@ -32,14 +32,14 @@ def test_images_that_were_not_chosen_are_not_looked_at():
 def test_a_channel_of_one_value_is_not_divided_by_zero():
     pixels = torch.from_numpy(images())
     pixels[..., 1] = 7
-    normalization = Normalization.of(pixels, torch.arange(100))
+    normalization = PerChannel.of(pixels, torch.arange(100))
     assert (normalization.mean[1], normalization.std[1]) == (7, 1)
     assert (normalization(pixels[:100])[:, 1] == 0).all()
 
 
 def test_normalised_images_have_channels_first_mean_zero_and_deviation_one():
     pixels = torch.from_numpy(images())
-    normalised = Normalization.of(pixels, torch.arange(6000))(pixels).double()
+    normalised = PerChannel.of(pixels, torch.arange(6000))(pixels).double()
     assert normalised.shape == (6000, 3, 4, 5)
     assert normalised.mean((0, 2, 3)).tolist() == pytest.approx([0, 0, 0], abs=1e-5)
     assert normalised.std((0, 2, 3), correction=0).tolist() == pytest.approx([1, 1, 1], rel=1e-5)
@@ -51,7 +51,7 @@ def test_statistics_and_images_are_in_the_default_precision(dtype, rtol):
     default = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        normalization = Normalization.of(torch.from_numpy(pixels), torch.arange(6000))
+        normalization = PerChannel.of(torch.from_numpy(pixels), torch.arange(6000))
     finally:
         torch.set_default_dtype(default)
     assert normalization(torch.from_numpy(pixels[:2])).dtype == normalization.mean.dtype == dtype
@@ -60,4 +60,4 @@ def test_statistics_and_images_are_in_the_default_precision(dtype, rtol):
 
 def test_normalised_images_have_channels_last_in_memory():
     pixels = torch.from_numpy(images())
-    assert Normalization.of(pixels, torch.arange(100))(pixels).is_contiguous(memory_format=torch.channels_last)
+    assert PerChannel.of(pixels, torch.arange(100))(pixels).is_contiguous(memory_format=torch.channels_last)
