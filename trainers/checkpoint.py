@@ -88,19 +88,9 @@ def _load(path: Path, config: TrainerConfig, data: str, device: torch.device) ->
     if hashlib.sha256(content).digest() != digest:
         raise _Unreadable(f"{path} cannot be read as a checkpoint: it is torn, damaged or foreign")
     try:
-<<<<<<< HEAD
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # torch does not look at the checksums that it wrote
-        state = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # whatever a foreign file makes torch stumble over
-        raise _Unreadable(f"{path} cannot be read as a checkpoint (torn or foreign): {error}") from None
-    if damaged is not None:
-        raise _Unreadable(f"{path} cannot be read as a checkpoint (damaged in {damaged})")
-=======
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except Exception as error:  # whatever a file that somebody made up makes torch stumble over
         raise _Unreadable(f"{path} cannot be read as a checkpoint: {error}") from None
->>>>>>> fixes
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT or not state.keys() >= _ORIGIN:
         raise _Unreadable(f"{path} is not a checkpoint of format {CHECKPOINT_FORMAT}")
     if state["config"] != config.model_dump_json():

@@ -34,11 +34,8 @@ def idle_settings(config: "TrainerConfig") -> dict[str, str]:
         idle |= dict.fromkeys(("ema.", "teacher."), why)
     if config.consistency.heads == 1:
         idle["consistency.logit_distance_weight"] = "consistency.heads: 1 has no second head; use consistency.heads: 2"
-<<<<<<< HEAD
     if config.method != "temporal_ensembling" and not hasattr(config.model, "dropout"):
         idle["teacher.dropout"] = f"model.name: {config.model.name} has no dropout; use model.name: conv_large"
-=======
->>>>>>> fixes
     return idle
 
 
@@ -82,16 +79,11 @@ def _check_methods(config: "TrainerConfig") -> None:
             f"consistency.images: unlabeled and labeled_batch_fraction ({config.labeled_batch_fraction}) clash: a "
             "batch has no unlabeled image; lower labeled_batch_fraction, or use consistency.images: all"
         )
-<<<<<<< HEAD
     looks, teacher, model = config.augmentation, config.teacher, config.model
     noisy = any(
         (looks.translate, looks.flip, looks.noise, teacher.noise, teacher.dropout, getattr(model, "dropout", 0))
     )
     noisy = noisy or model.name == "shake_shake"  # whose gates are drawn anew
-=======
-    looks, teacher, dropout = config.augmentation, config.teacher, config.model.dropout
-    noisy = any((looks.translate, looks.flip, looks.noise, dropout, teacher.noise, teacher.dropout))
->>>>>>> fixes
     if config.consistency.weight > 0 and not noisy and (config.method == "pi_model" or _teacher_is_student(config)):
         clashing = "method: pi_model" if config.method == "pi_model" else "ema.decay: 0"
         raise ValueError(

@@ -108,7 +108,7 @@ class Zca(Normalization):
 
     @classmethod
     def of(cls, images: Tensor, indices: Tensor) -> "Zca":
-        """Of the chosen images, computed in float64: (x - mean) U (S + bias)^(-1/2) U', with U and S of their covariance.
+        """Of the chosen images, in float64: (x - mean) U (S + bias)^(-1/2) U', with U and S of their covariance.
 
         Args:
             images: uint8 [n, height, width, channels].
