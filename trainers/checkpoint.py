@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import warnings
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

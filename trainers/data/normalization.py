@@ -136,7 +136,7 @@ class Zca(Normalization):
     def _contrast(cls, pixels: Tensor, dtype: torch.dtype) -> Tensor:
         flat = pixels.flatten(1).to(dtype)
         flat = flat - flat.mean(1, keepdim=True)
-        return cls.NORM * flat / flat.norm(dim=1, keepdim=True).clamp(min=1e-8)
+        return cls.NORM * flat / torch.linalg.vector_norm(flat, dim=1, keepdim=True).clamp(min=1e-8)
 
 
 def fitted(kind: Kind, images: Tensor, indices: Tensor) -> Normalization:
