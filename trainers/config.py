@@ -3,6 +3,7 @@
 Unknown keys are errors. Lengths are optimiser steps, sizes are images or pixels, errors are fractions in [0, 1].
 """
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -157,7 +158,9 @@ class WideResnet(Settings):
     @property
     def weights(self) -> int:
         """About how many, at three channels and ten classes: for forecasts."""
-        return (self.depth - 4) * 16_128 * self.width**2
+        channels = [16, 16 * self.width, 32 * self.width, 64 * self.width]
+        later = (self.depth - 4) // 3 - 1  # convolutions of a stage that have its channels on both sides
+        return sum(10 * i * o + 9 * later * o * o for i, o in pairwise(channels))
 
 
 class Residual(Settings):

@@ -192,3 +192,20 @@ def test_a_method_without_a_teacher_is_judged_by_its_student(method):
 def test_a_searched_setting_that_the_method_does_not_have_is_refused_with_both_names():
     with pytest.raises(InputError, match=r"ema\.decay \(0\.8\) has no effect: method: pi_model .*use method: mean"):
         digits("trainer.method=pi_model")
+
+
+def test_a_file_may_name_a_recipe_and_what_differs_from_it():
+    spec = digits(
+        *WEIGHT_ALONE,
+        "trainer={recipe: wrn_cifar10_4000, steps: 300000, dataset: {labels: 1000}, schedule: {at: [200000]}}",
+    )
+    config = spec.config({"consistency.weight": 2.0})
+    assert (config.model.name, config.steps, config.dataset.labels, config.ema.decay) == (
+        "wide_resnet",
+        300_000,
+        1000,
+        0.95,
+    )
+    assert "recipe" not in spec.trainer, "a sweep writes down what the name stood for"
+    with pytest.raises(InputError, match="trainer: 'wrn' is no recipe; .*Known here: "):
+        digits("trainer.recipe=wrn")

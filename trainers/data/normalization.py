@@ -136,7 +136,8 @@ class Zca(Normalization):
     def _contrast(cls, pixels: Tensor, dtype: torch.dtype) -> Tensor:
         flat = pixels.flatten(1).to(dtype)
         flat = flat - flat.mean(1, keepdim=True)
-        return cls.NORM * flat / torch.linalg.vector_norm(flat, dim=1, keepdim=True).clamp(min=1e-8)
+        scaled: Tensor = cls.NORM * flat / torch.linalg.vector_norm(flat, dim=1, keepdim=True).clamp(min=1e-8)
+        return scaled
 
 
 def fitted(kind: Kind, images: Tensor, indices: Tensor) -> Normalization:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.data.normalization import PerChannel
+from trainers.data.normalization import PerChannel, PerImage, Zca, fitted, restored
 
 
 def images() -> np.ndarray:
@@ -61,3 +61,50 @@ def test_statistics_and_images_are_in_the_default_precision(dtype, rtol):
 def test_normalised_images_have_channels_last_in_memory():
     pixels = torch.from_numpy(images())
     assert PerChannel.of(pixels, torch.arange(100))(pixels).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_each_image_alone_gets_mean_zero_and_deviation_one():
+    pixels = images()[:50]
+    normalised = PerImage()(torch.from_numpy(pixels)).double().numpy()
+    values = pixels.astype(np.float64).transpose(0, 3, 1, 2)
+    mean, std = values.mean((1, 2, 3), keepdims=True), values.std((1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(normalised, (values - mean) / std, rtol=1e-5, atol=1e-5)
+
+
+def test_an_image_of_one_value_becomes_nothing():
+    assert (PerImage()(torch.full((2, 4, 4, 3), 200, dtype=torch.uint8)) == 0).all()
+    assert (Zca(torch.zeros(48), torch.eye(48))(torch.full((2, 4, 4, 3), 200, dtype=torch.uint8)) == 0).all()
+
+
+def whitened_by_hand(pixels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    flat = pixels.reshape(len(pixels), -1).astype(np.float64)
+    flat -= flat.mean(1, keepdims=True)
+    flat *= 55 / np.sqrt((flat**2).sum(1, keepdims=True))
+    mean = flat[chosen].mean(0)
+    left, spread, _ = np.linalg.svd((flat[chosen] - mean).T @ (flat[chosen] - mean) / len(chosen))
+    return ((flat - mean) @ left / np.sqrt(spread + 0.1) @ left.T).reshape(pixels.shape)
+
+
+def test_whitening_is_that_of_the_authors_computed_in_float64():
+    pixels = images()[:3000]
+    chosen = np.random.default_rng(1).permutation(3000)[:2500]  # more than are counted at once
+    zca = Zca.of(torch.from_numpy(pixels), torch.from_numpy(chosen))
+    expected = whitened_by_hand(pixels, chosen)
+    np.testing.assert_allclose(zca.normalized(torch.from_numpy(pixels)), expected, rtol=1e-3, atol=1e-4)
+    assert zca(torch.from_numpy(pixels[:2])).shape == (2, 3, 4, 5)
+
+
+@pytest.mark.parametrize("kind", ["per_channel", "per_image", "zca"])
+def test_what_is_kept_of_a_normalisation_is_enough_to_do_it_again(kind):
+    pixels = torch.from_numpy(images()[:300])
+    first = fitted(kind, pixels, torch.arange(200))
+    assert torch.equal(restored(kind, first.tensors())(pixels), first(pixels))
+
+
+@pytest.mark.parametrize("kind", ["per_channel", "zca"])
+def test_no_normalisation_looks_at_images_that_were_not_chosen(kind):
+    pixels, chosen = torch.from_numpy(images()[:300]), torch.arange(200)
+    before = fitted(kind, pixels, chosen).tensors()
+    pixels[200:] = 255
+    after = fitted(kind, pixels, chosen).tensors()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.trainers.support import write_image
-from trainers.config import Cifar10, Digits, ImageFolder
+from trainers.config import Cifar10, Digits, ImageFolder, Svhn
 from trainers.data.sources import check_source, decode, source_key
 from trainers.errors import DataError
 
@@ -66,6 +66,125 @@ def test_unlabeled_and_test_images_may_be_missing(tmp_path):
     images = decoded(tmp_path)
     assert images.train_labels.tolist() == [0, 1]
     assert images.test.shape == (0, 8, 8, 3)
+
+
+def test_what_is_transparent_is_white_and_what_is_half_is_between(root):
+    layers = np.zeros((8, 8, 4), np.uint8)
+    layers[:, 4:, 3] = 255  # the right half is black, the left half shows what is behind
+    layers[0, :, 3] = 51  # and the first row a fifth of black
+    Image.fromarray(layers).save(root / "train/cat/0.png")
+    found = decoded(root).train[0]
+    assert (found[1:, :4] == 255).all()
+    assert (found[1:, 4:] == 0).all()
+    assert np.abs(found[0].astype(int) - 204).max() <= 1
+
+
+def test_a_photograph_is_turned_as_its_camera_was(root):
+    upright = np.zeros((8, 8, 3), np.uint8)
+    upright[:2] = 255  # a bright sky
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown a quarter turn clockwise
+    Image.fromarray(np.rot90(upright)).save(root / "train/cat/0.png", exif=exif)
+    np.testing.assert_array_equal(decoded(root).train[0], upright)
+
+
+def test_unreadable_images_are_skipped_and_counted_if_asked_for(root):
+    whole = decoded(root)
+    (root / "train/cat/0.png").write_bytes(b"<html>not found</html>")
+    (root / "test/dog/a.png").write_bytes(b"")
+    found = decoded(root, unreadable="skip")
+    assert found.skipped == ("train/cat/0.png", "test/dog/a.png")
+    np.testing.assert_array_equal(found.train, whole.train)
+    np.testing.assert_array_equal(found.test, whole.test)
+    assert found.train_labels.tolist() == whole.train_labels.tolist()
+    with pytest.raises(DataError, match=r"train/cat/0\.png cannot be read .* or set dataset\.unreadable: skip"):
+        decoded(root)
+
+
+def test_a_folder_without_a_readable_image_is_refused(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        (tmp_path / "train" / name / "1.png").write_bytes(b"")
+    with pytest.raises(DataError, match="none of the 2 images below"):
+        decoded(tmp_path, unreadable="skip")
+
+
+@pytest.fixture
+def label_file(root):
+    def written(*lines: str) -> str:
+        file = root / "labels.txt"
+        file.write_text("\n".join(lines) + "\n")
+        return str(file)
+
+    return written
+
+
+def test_a_label_file_says_which_images_of_which_class_are_labeled(root, label_file):
+    write_image(root / "train/dog/with a blank.png", image(8))
+    labels = label_file("dog/b.png hound", "", "cat/1.bmp pet", "dog/with a blank.png hound")
+    (root / "test/dog").rename(root / "test/hound")
+    images = decoded(root, label_file=labels)
+    assert images.classes == ["hound", "pet"]
+    found = dict(zip(images.train[:, 0, 0, 0].tolist(), images.train_labels.tolist(), strict=True))
+    assert found == {2: 0, 8: 0, 4: 1, 1: -1, 3: -1, 5: -1, 6: -1}
+    assert images.test_labels.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (
+            ["dog/b.png dog", "cat/no.png cat"],
+            r"labels\.txt, line 2: there is no .*train/cat/no\.png; paths are relative",
+        ),
+        (["dog/b.png dog", "b.png cat"], r"line 2: there is no .*train/b\.png"),
+        (["../test/dog/t.png dog", "dog/b.png cat"], r"line 1: there is no"),
+        (["dog/b.png dog", "cat/1.bmp cat", "dog/b.png cat"], r"line 3: dog/b\.png is named a second time"),
+        (["dog/b.png"], r"line 1: 'dog/b\.png' is no `path class`"),
+        (["dog/b.png dog", "dog/a.png dog"], r"names 1 classes; at least two"),
+        (["dog/b.png hound", "cat/1.bmp cat"], r"test/dog is a class that train/ has not"),
+    ],
+)
+def test_a_mistake_in_a_label_file_is_told_with_its_line(root, label_file, lines, told):
+    with pytest.raises(DataError, match=told):
+        decoded(root, label_file=label_file(*lines))
+
+
+def test_a_label_file_that_is_not_there_is_named(root):
+    with pytest.raises(DataError, match=r"dataset\.label_file: .*none\.txt cannot be read"):
+        decoded(root, label_file=str(root / "none.txt"))
+
+
+def test_the_key_changes_with_what_changes_the_images(root, label_file):
+    keys = {
+        source_key(folder(root)),
+        source_key(folder(root, unreadable="skip")),
+        source_key(folder(root, label_file=label_file("dog/b.png dog", "cat/1.bmp cat"))),
+        source_key(folder(root, label_file=label_file("dog/a.png dog", "cat/1.bmp cat"))),
+    }
+    assert len(keys) == 4
+
+
+@pytest.mark.parametrize("extra", [False, True])
+def test_svhn_has_its_pixels_in_our_order_and_its_extra_images_without_classes(tmp_path, monkeypatch, extra):
+    from scipy.io import savemat
+    from torchvision.datasets import SVHN
+
+    rng, parts = np.random.default_rng(0), {}
+    for part, count in (("train", 5), ("test", 3), ("extra", 4)):
+        pixels = rng.integers(0, 256, (32, 32, 3, count), dtype=np.uint8)
+        file = tmp_path / f"{part}_32x32.mat"
+        savemat(file, {"X": pixels, "y": np.arange(1, count + 1)[:, None]})
+        parts[part] = pixels.transpose(3, 0, 1, 2)
+        digest = hashlib.md5(file.read_bytes()).hexdigest()
+        monkeypatch.setitem(SVHN.split_list, part, ["http://127.0.0.1:9/", file.name, digest])
+    images = decode(Svhn(name="svhn", labels=10, validation=1, root=str(tmp_path), extra=extra), tmp_path / "unused")
+    expected = np.concatenate([parts["train"], parts["extra"]]) if extra else parts["train"]
+    np.testing.assert_array_equal(images.train, expected)
+    assert images.train_labels.tolist() == [1, 2, 3, 4, 5] + [-1] * (4 if extra else 0)
+    np.testing.assert_array_equal(images.test, parts["test"])
+    assert images.test_labels.tolist() == [1, 2, 3]
+    assert images.train.dtype == np.uint8
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "1", "CMYK"])
@@ -288,12 +407,12 @@ def test_cifar10_that_lies_in_root_needs_no_network(cifar10, tmp_path):
 
 def test_a_download_with_another_checksum_is_refused_with_what_to_do(cifar10, tmp_path, monkeypatch):
     monkeypatch.setattr(cifar10["class"], "tgz_md5", "0" * 32)
-    with pytest.raises(DataError, match=r"CIFAR-10 .*corrupted.*set dataset\.root"):
+    with pytest.raises(DataError, match=r"cifar10 .*corrupted.*set dataset\.root"):
         decode(CIFAR, tmp_path / "cache")
     assert not (tmp_path / "cache/cifar-10-batches-py").exists()
 
 
 def test_no_network_is_a_refusal_that_says_what_to_do(cifar10, tmp_path):
     cifar10["stop"]()
-    with pytest.raises(DataError, match=r"CIFAR-10 could not be .*Download it on a machine with a network"):
+    with pytest.raises(DataError, match=r"cifar10 could not be .*Download it on a machine with a network"):
         decode(CIFAR, tmp_path / "cache")

@@ -33,6 +33,33 @@ def test_the_labeled_images_are_balanced_over_the_classes(labels, expected):
     assert sorted(counts(drawn(labels=labels).labeled)) == expected
 
 
+def test_a_share_of_labels_is_that_of_the_images_with_classes():
+    np.testing.assert_array_equal(drawn(labels=0.03).labeled, drawn(labels=30).labeled)
+
+
+def test_a_random_draw_follows_the_classes_as_chance_has_it():
+    found = np.array([counts(drawn(labels=300, draw="random", split_seed=seed).labeled) for seed in range(60)])
+    assert (found.sum(1) == 300).all()
+    assert np.abs(found.mean(0) - [180, 90, 30]).max() < 3  # the standard deviations of these means are below 1
+    assert 5 < found[:, 0].std() < 10  # hypergeometric: 7.1
+
+
+def test_a_random_draw_that_leaves_a_class_without_a_label_is_refused():
+    with pytest.raises(DataError, match=r"dataset\.draw: random gave class \d none of the 3 labels; .*draw: balanced"):
+        for seed in range(20):
+            drawn(labels=3, draw="random", split_seed=seed)
+
+
+def test_a_part_of_the_unlabeled_images_is_drawn_and_the_others_serve_no_purpose():
+    some, every = drawn(unlabeled=40), drawn()
+    assert len(some.unlabeled) == 40
+    assert set(some.unlabeled) < set(every.unlabeled)
+    for name in ("labeled", "validation", "verdict"):
+        np.testing.assert_array_equal(getattr(some, name), getattr(every, name))
+    with pytest.raises(DataError, match=r"dataset\.unlabeled: 721 is more than the 720 that are left over"):
+        drawn(unlabeled=721)
+
+
 def test_validation_and_verdict_follow_the_class_frequencies():
     purposes = drawn()
     frequencies = np.array([590, 290, 90]) / 970  # of what the labeled images leave

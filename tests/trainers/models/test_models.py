@@ -2,9 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from trainers.config import ConvLarge, SmallCnn
+from trainers.config import ConvLarge, Residual, ShakeShake, SmallCnn, WideResnet
 from trainers.models import build
-from trainers.models.blocks import Dropout
+from trainers.models.blocks import Dropout, MeanOnlyBatchNorm
+from trainers.models.shake_shake import _Shake
 
 
 def convolutions(network: nn.Module) -> list[nn.Conv2d]:
@@ -27,9 +28,32 @@ def test_conv_large_averages_over_six_by_six_positions_of_32_pixels_a_side():
     assert shapes == [(1, 128, 6, 6)]
 
 
+PUBLISHED = [  # millions of parameters with one head, as the papers and torchvision count them
+    (ShakeShake(name="shake_shake"), 10, 26.2),
+    (WideResnet(name="wide_resnet"), 10, 1.47),
+    (WideResnet(name="wide_resnet", depth=16, width=8), 10, 10.97),
+    (Residual(name="resnet18", stem="large"), 1000, 11.69),
+    (Residual(name="resnet50", stem="large"), 1000, 25.56),
+    (Residual(name="resnext152", stem="large"), 1000, 59.95),
+]
+
+
+@pytest.mark.parametrize(("model", "classes", "millions"), PUBLISHED, ids=lambda value: getattr(value, "name", value))
+def test_a_published_network_has_its_published_number_of_parameters(model, classes, millions):
+    with torch.device("meta"):
+        network = build(model, 3, classes)
+    assert sum(weights.numel() for weights in network.parameters()) / 1e6 == pytest.approx(millions, rel=0.003)
+
+
 @pytest.mark.parametrize(
     ("model", "channels", "size"),
     [
+        (ShakeShake(name="shake_shake", width=4), 3, 32),
+        (ShakeShake(name="shake_shake", width=3), 1, 8),
+        (WideResnet(name="wide_resnet", depth=10, width=1), 3, 32),
+        (Residual(name="resnet18"), 3, 8),
+        (Residual(name="resnet50", stem="large"), 3, 32),
+        (ConvLarge(name="conv_large", norm="weight"), 3, 16),
         (SmallCnn(), 1, 8),
         (SmallCnn(width=3, dropout=0.5), 3, 32),
         (SmallCnn(), 3, 4),
@@ -86,7 +110,80 @@ def test_the_weights_follow_torchs_seed():
     assert not torch.equal(weights(1), weights(2))
 
 
-@pytest.mark.parametrize("settings", [SmallCnn(width=4), SmallCnn(width=64), ConvLarge(name="conv_large")])
+@pytest.mark.parametrize(
+    "settings",
+    [SmallCnn(width=4), SmallCnn(width=64), ConvLarge(name="conv_large"), *(model for model, *_ in PUBLISHED)],
+)
 def test_the_forecast_of_weights_is_right_to_five_percent(settings):
-    real = sum(weights.numel() for weights in build(settings, channels=3, classes=10).parameters())
+    classes = 1000 if isinstance(settings, Residual) else 10
+    with torch.device("meta"):
+        real = sum(weights.numel() for weights in build(settings, 3, classes).parameters())
     assert abs(settings.weights / real - 1) < 0.05
+
+
+def test_the_stem_for_small_images_keeps_their_size_and_that_for_large_ones_takes_a_quarter_of_each_side():
+    for stem, expected in (("small", 64), ("large", 16)):
+        network, sizes = build(Residual(name="resnet18", stem=stem), 3, 10).eval(), []
+        network.features.layer1.register_forward_hook(lambda _, inputs, __, sizes=sizes: sizes.append(inputs[0].shape))
+        network(torch.zeros(1, 3, 64, 64))
+        assert sizes == [(1, 64, expected, expected)]
+
+
+def test_a_depth_that_makes_no_whole_blocks_is_refused():
+    with pytest.raises(ValueError, match="29 layers make no whole blocks; use 4 and a multiple of 6"):
+        WideResnet(name="wide_resnet", depth=29)
+
+
+def test_shaking_draws_a_gate_an_image_and_another_for_the_way_back():
+    torch.manual_seed(0)
+    first, second = (torch.rand(200, 2, 3, 3, requires_grad=True) for _ in range(2))
+    forward, backward = (torch.rand(200, 1, 1, 1) for _ in range(2))
+    mixed = _Shake.apply(first, second, forward, backward)
+    expected = forward * first + (1 - forward) * second
+    torch.testing.assert_close(mixed, expected)
+    mixed.sum().backward()
+    torch.testing.assert_close(first.grad, backward.expand_as(first))
+    torch.testing.assert_close(second.grad, (1 - backward).expand_as(second))
+
+
+def test_shake_shake_is_noisy_in_training_alone_and_each_image_has_noise_of_its_own():
+    torch.manual_seed(0)
+    network = build(ShakeShake(name="shake_shake", width=2), 3, 10)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eval()  # so that images are independent but for their gates
+    same = torch.randn(1, 3, 8, 8).expand(6, -1, -1, -1)
+    with torch.no_grad():
+        assert len(network(same).unique(dim=0)) == 6
+        network.eval()
+        assert torch.equal(network(same), network(same))
+        torch.testing.assert_close(network(same)[0], network(same)[5])
+
+
+def test_mean_only_batch_norm_subtracts_the_mean_of_the_batch_and_in_eval_mode_their_average():
+    torch.manual_seed(0)
+    layer = MeanOnlyBatchNorm(4)
+    layer.bias.data = torch.arange(4.0)
+    batches = [3 * torch.randn(50, 4, 5, 5, dtype=torch.float32) + 2 for _ in range(3)]
+    average = torch.zeros(4)
+    for batch in batches:
+        mean = batch.mean((0, 2, 3))
+        average = 0.9 * average + 0.1 * mean
+        torch.testing.assert_close(layer(batch), batch - mean[:, None, None] + torch.arange(4.0)[:, None, None])
+    layer.eval()
+    torch.testing.assert_close(layer(batches[0]), batches[0] + (torch.arange(4.0) - average)[:, None, None])
+
+
+def test_weight_normalisation_starts_at_the_same_weights_and_keeps_length_and_direction_apart():
+    nets = []
+    for norm in ("batch", "weight"):
+        torch.manual_seed(0)
+        nets.append(convolutions(build(ConvLarge(name="conv_large", norm=norm), 3, 10)))
+    for plain, normed in zip(*nets, strict=True):
+        torch.testing.assert_close(plain.weight, normed.weight)
+    lengths, directions = nets[1][0].parametrizations.weight.original0, nets[1][0].parametrizations.weight.original1
+    before = nets[1][0].weight.detach().clone()
+    directions.data *= 7
+    torch.testing.assert_close(nets[1][0].weight, before)
+    lengths.data *= 2
+    torch.testing.assert_close(nets[1][0].weight, 2 * before)
