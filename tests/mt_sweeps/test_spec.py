@@ -207,5 +207,5 @@ def test_a_file_may_name_a_recipe_and_what_differs_from_it():
         0.95,
     )
     assert "recipe" not in spec.trainer, "a sweep writes down what the name stood for"
-    with pytest.raises(InputError, match="trainer: 'wrn' is no recipe; .*Known here: "):
+    with pytest.raises(InputError, match=r"trainer: 'wrn' is no recipe; .*Known here: "):
         digits("trainer.recipe=wrn")

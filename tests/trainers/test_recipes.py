@@ -29,5 +29,5 @@ def test_a_group_of_another_kind_replaces_that_of_the_recipe():
 
 
 def test_a_recipe_that_is_not_there_is_told_with_the_nearest():
-    with pytest.raises(ValueError, match="'shake_cifar10' is no recipe; did you mean 'shake_cifar10_1000'|_4000"):
+    with pytest.raises(ValueError, match=r"'shake_cifar10' is no recipe; did you mean 'shake_cifar10_\d000'"):
         recipes.settings("shake_cifar10")
