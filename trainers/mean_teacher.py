@@ -73,7 +73,7 @@ class Trainer:
         validation = torch.from_numpy(purposes.validation).to(self._device)
         self._validation = images[validation], self._labels[validation]
         trained_on = np.concatenate([purposes.labeled, purposes.unlabeled])
-        self._normalization = fitted(config.normalization, images, torch.from_numpy(trained_on))
+        self._normalization = fitted(config.normalization, images, torch.from_numpy(trained_on), data.fingerprint)
         self._labeled_per_batch = config.labeled_per_batch
         self._batches = TwoStreamBatches(
             purposes.labeled, purposes.unlabeled, config.batch_size, self._labeled_per_batch, (seeds[0], seeds[1])

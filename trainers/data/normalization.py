@@ -1,11 +1,18 @@
 """From pixels to the network's input, with the statistics of the training images alone."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
+from filelock import FileLock
+from safetensors.torch import load_file, save
 from torch import Tensor
 
+from trainers.data.cache import cache_folder
+from trainers.files import write_atomically
+
+VERSION = 1  # of the file of a whitening; part of its name
 Kind = Literal["per_channel", "per_image", "zca"]
 
 
@@ -140,11 +147,27 @@ class Zca(Normalization):
         return scaled
 
 
-def fitted(kind: Kind, images: Tensor, indices: Tensor) -> Normalization:
-    """The normalisation of this kind for these training images; see `PerChannel.of`."""
+def fitted(kind: Kind, images: Tensor, indices: Tensor, fingerprint: str) -> Normalization:
+    """The normalisation of this kind for the training images.
+
+    Args:
+        kind: which.
+        images: uint8 [n, height, width, channels].
+        indices: int64 [m], the training images: those of other purposes must not be looked at.
+        fingerprint: of the images. Whitening takes half a minute, so it is kept for the other trials of this machine.
+    """
     if kind == "per_image":
         return PerImage()
-    return (Zca if kind == "zca" else PerChannel).of(images, indices)
+    if kind == "per_channel":
+        return PerChannel.of(images, indices)
+    key = hashlib.sha256(fingerprint.encode() + indices.cpu().numpy().tobytes()).hexdigest()[:16]
+    file = cache_folder() / f"zca-{key}-{VERSION}.safetensors"
+    with FileLock(file.with_suffix(".lock")):
+        if not file.exists():
+            tensors = Zca.of(images, indices).tensors()
+            write_atomically(file, save({name: value.float().cpu().contiguous() for name, value in tensors.items()}))
+    kept = load_file(file, device=str(images.device))
+    return Zca(**{name: value.to(torch.get_default_dtype()) for name, value in kept.items()})
 
 
 def restored(kind: Kind, tensors: dict[str, Tensor]) -> Normalization:

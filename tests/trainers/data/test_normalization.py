@@ -97,14 +97,23 @@ def test_whitening_is_that_of_the_authors_computed_in_float64():
 @pytest.mark.parametrize("kind", ["per_channel", "per_image", "zca"])
 def test_what_is_kept_of_a_normalisation_is_enough_to_do_it_again(kind):
     pixels = torch.from_numpy(images()[:300])
-    first = fitted(kind, pixels, torch.arange(200))
+    first = fitted(kind, pixels, torch.arange(200), "images")
     assert torch.equal(restored(kind, first.tensors())(pixels), first(pixels))
 
 
 @pytest.mark.parametrize("kind", ["per_channel", "zca"])
 def test_no_normalisation_looks_at_images_that_were_not_chosen(kind):
     pixels, chosen = torch.from_numpy(images()[:300]), torch.arange(200)
-    before = fitted(kind, pixels, chosen).tensors()
+    before = fitted(kind, pixels, chosen, "images").tensors()
     pixels[200:] = 255
-    after = fitted(kind, pixels, chosen).tensors()
+    after = fitted(kind, pixels, chosen, "changed images").tensors()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_a_whitening_is_computed_once_for_the_same_images_and_the_same_split(monkeypatch):
+    pixels, calls, of = torch.from_numpy(images()[:300]), [], Zca.of
+    monkeypatch.setattr(Zca, "of", lambda *args: calls.append(1) or of(*args))
+    for indices, fingerprint in ((200, "a"), (200, "a"), (199, "a"), (200, "b")):
+        zca = fitted("zca", pixels, torch.arange(indices), fingerprint)
+    assert len(calls) == 3
+    assert torch.equal(zca.matrix, of(pixels, torch.arange(200)).matrix)
