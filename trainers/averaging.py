@@ -3,7 +3,9 @@
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from trainers.models.blocks import Dropout
 
 
 @torch.no_grad()
@@ -22,8 +24,14 @@ def update_average(
     torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 1.0 - decay)
     if batch_norm == "own":
         return
-    for ours, theirs in zip(teacher.buffers(), student.buffers(), strict=True):
+    for ours, theirs in zip(_statistics(teacher), _statistics(student), strict=True):
         if batch_norm == "averaged" and ours.is_floating_point():
             ours.lerp_(theirs, 1.0 - decay)
         else:
             ours.copy_(theirs)
+
+
+def _statistics(network: nn.Module) -> list[Tensor]:
+    # The buffers of dropout are settings, and the teacher's may be others.
+    layers = [layer for layer in network.modules() if not isinstance(layer, Dropout)]
+    return [buffer for layer in layers for buffer in layer.buffers(recurse=False)]

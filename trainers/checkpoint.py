@@ -3,6 +3,7 @@
 Nothing here unpickles: checkpoints are read with `weights_only=True`, model files are safetensors.
 """
 
+import hashlib
 import io
 import json
 import warnings
@@ -23,12 +24,15 @@ from trainers.models import build
 
 CHECKPOINT_FORMAT = "mt-sweeps-checkpoint/2"
 MODEL_FORMAT = "mt-sweeps-model/2"
+_ORIGIN = {"config", "data", "device"}
 
 
 def save_checkpoint(
     directory: Path, config: TrainerConfig, data: str, device: torch.device, state: dict[str, Any]
 ) -> None:
     """Write the whole state of a run, atomically; the checkpoint that was there becomes the previous one.
+
+    A file is the SHA-256 of what follows, since torch does not notice damage, and what `torch.save` writes.
 
     Args:
         directory: where to.
@@ -42,7 +46,8 @@ def save_checkpoint(
     torch.save({"format": CHECKPOINT_FORMAT, **origin, **state}, buffer)
     if (directory / CHECKPOINT).exists():
         (directory / CHECKPOINT).replace(directory / PREVIOUS_CHECKPOINT)
-    write_atomically(directory / CHECKPOINT, buffer.getvalue())
+    content = buffer.getvalue()
+    write_atomically(directory / CHECKPOINT, hashlib.sha256(content).digest() + content)
 
 
 def load_latest_checkpoint(
@@ -62,7 +67,10 @@ def load_latest_checkpoint(
         except _Unreadable as error:
             if not previous.exists():
                 raise
-            state = _load(previous, config, data, device)
+            try:
+                state = _load(previous, config, data, device)
+            except _Unreadable as second:
+                raise CheckpointError(f"{error}; and the one before it: {second}") from None
             aside = last.replace(last.with_suffix(".unreadable"))
             warnings.warn(f"{error}; kept as {aside.name}; going on from {previous}", stacklevel=3)
             return state
@@ -74,11 +82,15 @@ class _Unreadable(CheckpointError):
 
 
 def _load(path: Path, config: TrainerConfig, data: str, device: torch.device) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest, content = file.read(32), file.read()
+    if hashlib.sha256(content).digest() != digest:
+        raise _Unreadable(f"{path} cannot be read as a checkpoint: it is torn, damaged or foreign")
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # whatever a foreign file makes torch stumble over
-        raise _Unreadable(f"{path} cannot be read as a checkpoint (torn or foreign): {error}") from None
-    if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
+        state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    except Exception as error:  # whatever a file that somebody made up makes torch stumble over
+        raise _Unreadable(f"{path} cannot be read as a checkpoint: {error}") from None
+    if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT or not state.keys() >= _ORIGIN:
         raise _Unreadable(f"{path} is not a checkpoint of format {CHECKPOINT_FORMAT}")
     if state["config"] != config.model_dump_json():
         raise CheckpointError(f"{path} was written by a run of another configuration")

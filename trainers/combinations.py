@@ -14,9 +14,16 @@ CONSISTENCY_ONLY = ("class_loss_normalizer", "consistency.", "ema.", "ensemble."
 
 def idle_settings(config: "TrainerConfig") -> dict[str, str]:
     """Dotted keys (or groups, ending in a dot) that have no effect on this run, and why."""
-    if config.method == "supervised":
-        return dict.fromkeys(CONSISTENCY_ONLY, "method: supervised has no consistency loss")
     idle = {}
+    if config.schedule.warm_up == "sigmoid":
+        idle["schedule.warm_up_from"] = "schedule.warm_up: sigmoid begins at exp(-5); use schedule.warm_up: linear"
+    if config.schedule.warm_up_steps == 0:
+        why = "schedule.warm_up_steps: 0 has no warm-up; raise schedule.warm_up_steps"
+        idle |= dict.fromkeys(("schedule.warm_up_from", "optimizer.warm_up_beta2"), why)
+    if config.method == "supervised":
+        return idle | dict.fromkeys(CONSISTENCY_ONLY, "method: supervised has no consistency loss")
+    if config.ramp_up_steps == 0:
+        idle["ema.ramp_up_decay"] = "consistency.ramp_up_steps: 0 has no ramp-up; raise consistency.ramp_up_steps"
     if config.method != "temporal_ensembling":
         idle["ensemble."] = f"method: {config.method} averages no predictions; use method: temporal_ensembling"
     if config.method == "pi_model":
@@ -27,8 +34,6 @@ def idle_settings(config: "TrainerConfig") -> dict[str, str]:
         idle |= dict.fromkeys(("ema.", "teacher."), why)
     if config.consistency.heads == 1:
         idle["consistency.logit_distance_weight"] = "consistency.heads: 1 has no second head; use consistency.heads: 2"
-    if config.schedule.warm_up == "sigmoid":
-        idle["schedule.warm_up_from"] = "schedule.warm_up: sigmoid begins at exp(-5); use schedule.warm_up: linear"
     return idle
 
 
@@ -55,29 +60,35 @@ def check_combinations(config: "TrainerConfig") -> None:
             f"labeled_batch_fraction {fraction} of batch_size {config.batch_size} leaves no "
             f"labeled image in a batch; use at least {1 / config.batch_size:g}"
         )
+    for one, why in idle_settings(config).items():
+        # One file serves the search and its supervised baseline, to which the consistency settings mean nothing.
+        tolerated = config.method == "supervised" and one in CONSISTENCY_ONLY
+        for key, value, default in [] if tolerated else _values(config, one):
+            if value != default and value != 0:
+                raise ValueError(f"{key} ({value}) has no effect: {why}, or remove {key}")
     if config.method != "supervised":
         _check_methods(config)
     _check_schedule(config)
 
 
 def _check_methods(config: "TrainerConfig") -> None:
-    for one, why in idle_settings(config).items():
-        for key, value, default in _values(config, one):
-            if value != default and value != 0:
-                raise ValueError(f"{key} ({value}) has no effect: {why}, or remove {key}")
     if config.consistency.images == "unlabeled" and config.labeled_per_batch == config.batch_size:
         raise ValueError(
             f"consistency.images: unlabeled and labeled_batch_fraction ({config.labeled_batch_fraction}) clash: a "
             "batch has no unlabeled image; lower labeled_batch_fraction, or use consistency.images: all"
         )
-    if config.method == "pi_model" and config.consistency.weight > 0:
-        looks, teacher, dropout = config.augmentation, config.teacher, config.model.dropout
-        noise = (looks.translate, looks.flip, looks.noise, dropout, teacher.noise, teacher.dropout)
-        if not any(noise):
-            raise ValueError(
-                "method: pi_model and an augmentation without noise clash: the student would look twice at the same "
-                "and always agree; set augmentation.translate, augmentation.flip, augmentation.noise or model.dropout"
-            )
+    looks, teacher, dropout = config.augmentation, config.teacher, config.model.dropout
+    noisy = any((looks.translate, looks.flip, looks.noise, dropout, teacher.noise, teacher.dropout))
+    if config.consistency.weight > 0 and not noisy and (config.method == "pi_model" or _teacher_is_student(config)):
+        clashing = "method: pi_model" if config.method == "pi_model" else "ema.decay: 0"
+        raise ValueError(
+            f"{clashing} and an augmentation without noise clash: the student would look twice at the same and always "
+            "agree; set augmentation.translate, augmentation.flip, augmentation.noise or model.dropout"
+        )
+
+
+def _teacher_is_student(config: "TrainerConfig") -> bool:
+    return config.method == "mean_teacher" and config.ema.decay == 0 and config.teacher.mode == "train"
 
 
 def _check_schedule(config: "TrainerConfig") -> None:
@@ -108,7 +119,7 @@ def _values(config: "TrainerConfig", one: str) -> list[tuple[str, Any, Any]]:
     group, _, name = one.rpartition(".")
     settings = getattr(config, group) if group else config
     fields = type(settings).model_fields
-    names = [name] if name else list(fields)
+    names = [one for one in fields if one == name or not name]
     return [(f"{group}.{name}", getattr(settings, name), fields[name].get_default()) for name in names]
 
 

@@ -186,8 +186,8 @@ class Adam(_Moments):
 
     name: Literal["adam"]
     learning_rate: float = Field(0.003, gt=0, description="before the schedule")
-    ramp_up_beta2: float | None = Field(
-        None, ge=0, lt=1, description="beta2 until the consistency ramp-up ends (authors: 0.99); none: the same"
+    warm_up_beta2: float | None = Field(
+        None, ge=0, lt=1, description="beta2 until the schedule's warm-up ends (authors: 0.99); none: the same"
     )
     ramp_down_beta1: float | None = Field(
         None, ge=0, lt=1, description="where beta1 goes with schedule.name: ramp_down (authors: 0.5); none: nowhere"

@@ -53,18 +53,18 @@ class Optimization:
 
 
 class _ScheduledBetas:
-    """The switches of the authors' TensorFlow code: beta2 at the end of the ramp-up, beta1 during the ramp-down.
+    """The switches of the authors' TensorFlow code: beta2 at the end of the warm-up, beta1 during the ramp-down.
 
     Adam's moments start at 0 and are divided by 1 - (product of all betas so far). torch's Adam takes the power of the
-    present beta for that product; the learning rate makes up for the difference.
+    present beta for that product; the learning rate makes up for the difference (but for epsilon, which is negligible).
     """
 
     def __init__(self, config: TrainerConfig) -> None:
         assert isinstance(config.optimizer, Adam)
         self._adam = config.optimizer
-        self._ramp_up_steps = config.ramp_up_steps
+        self._warm_up_steps = config.schedule.warm_up_steps
         self._steps, self._ramp_down_steps = config.steps, getattr(config.schedule, "ramp_down_steps", None)
-        self._constant = self._adam.ramp_up_beta2 is None and self._adam.ramp_down_beta1 is None
+        self._constant = self._adam.warm_up_beta2 is None and self._adam.ramp_down_beta1 is None
         self.products = [1.0, 1.0]
 
     def apply(self, optimizer: torch.optim.Optimizer, step: int) -> None:
@@ -85,8 +85,8 @@ class _ScheduledBetas:
         if adam.ramp_down_beta1 is not None and self._ramp_down_steps is not None:
             left = ramp_down(step, self._ramp_down_steps, self._steps)
             beta1 = left * beta1 + (1 - left) * adam.ramp_down_beta1
-        if adam.ramp_up_beta2 is not None and step < self._ramp_up_steps:
-            beta2 = adam.ramp_up_beta2
+        if adam.warm_up_beta2 is not None and step < self._warm_up_steps:
+            beta2 = adam.warm_up_beta2
         return beta1, beta2
 
 

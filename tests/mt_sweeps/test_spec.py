@@ -190,5 +190,5 @@ def test_a_method_without_a_teacher_is_judged_by_its_student(method):
 
 
 def test_a_searched_setting_that_the_method_does_not_have_is_refused_with_both_names():
-    with pytest.raises(InputError, match=r"ema\.decay \(0\.8\) has no effect: method: pi_model .*use method: mean_teac"):
+    with pytest.raises(InputError, match=r"ema\.decay \(0\.8\) has no effect: method: pi_model .*use method: mean"):
         digits("trainer.method=pi_model")

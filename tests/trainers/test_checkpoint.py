@@ -1,3 +1,5 @@
+import hashlib
+import io
 import os
 import pickle
 import random
@@ -27,6 +29,15 @@ def checkpoint(tmp_path) -> Path:
     """The only one of its directory."""
     save_checkpoint(tmp_path, config(), "images", CPU, STATE)
     return tmp_path / CHECKPOINT
+
+
+def sealed(content: Any) -> bytes:
+    """As `save_checkpoint` would write it, so that nothing is refused for its checksum alone."""
+    if not isinstance(content, bytes):
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        content = buffer.getvalue()
+    return hashlib.sha256(content).digest() + content
 
 
 def latest(directory: Path) -> dict[str, Any] | None:
@@ -65,6 +76,29 @@ def test_a_checkpoint_torn_anywhere_is_refused_by_name(checkpoint):
             latest(checkpoint.parent)
 
 
+def test_a_checkpoint_with_a_damaged_byte_is_refused_or_unharmed(checkpoint):
+    content, rng, refused = checkpoint.read_bytes(), random.Random(0), 0
+    for at in rng.sample(range(len(content)), 300):
+        checkpoint.write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :])
+        try:
+            state = latest(checkpoint.parent)
+        except CheckpointError as error:
+            assert str(checkpoint) in str(error)
+            refused += 1
+        else:  # where nothing is read from
+            assert state.keys() >= STATE.keys()
+            assert [state["step"], state["error"]] == [STATE["step"], STATE["error"]]
+            assert torch.equal(state["tensors"][0], STATE["tensors"][0])
+            assert torch.equal(state["tensors"][1]["momentum"], STATE["tensors"][1]["momentum"])
+    assert refused > 100
+
+
+def test_a_file_of_our_format_that_does_not_say_whose_it_is_is_refused_by_name(tmp_path):
+    (tmp_path / CHECKPOINT).write_bytes(sealed({"format": "mt-sweeps-checkpoint/2", "step": 3}))
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt is not a checkpoint of format"):
+        latest(tmp_path)
+
+
 FOREIGN = {
     "text": b"not a checkpoint",
     "zeros": bytes(1000),
@@ -75,10 +109,11 @@ FOREIGN = {
 }
 
 
+@pytest.mark.parametrize("written", [bytes, sealed])
 @pytest.mark.parametrize("name", FOREIGN)
-def test_a_foreign_file_is_refused_by_name(tmp_path, name):
+def test_a_foreign_file_is_refused_by_name(tmp_path, name, written):
     path = tmp_path / CHECKPOINT
-    path.write_bytes(FOREIGN[name])
+    path.write_bytes(written(FOREIGN[name]))
     with pytest.raises(CheckpointError, match=str(path)):
         latest(path.parent)
 
@@ -88,7 +123,7 @@ def test_random_bytes_are_refused_whatever_they_make_the_unpickler_do(tmp_path):
     path = tmp_path / CHECKPOINT
     rng = random.Random(0)
     for _ in range(200):
-        path.write_bytes(bytes(rng.choice(b"\x80\x02}q.(lp0ctorch\n") for _ in range(30)))
+        path.write_bytes(sealed(bytes(rng.choice(b"\x80\x02}q.(lp0ctorch\n") for _ in range(30))))
         with pytest.raises(CheckpointError, match=str(path)):
             latest(path.parent)
 
@@ -96,7 +131,7 @@ def test_random_bytes_are_refused_whatever_they_make_the_unpickler_do(tmp_path):
 @pytest.mark.parametrize("content", [torch.zeros(2), [1, 2], {"format": "mt-sweeps-checkpoint/1"}, {"step": 3}])
 def test_a_torch_file_of_another_format_is_refused_by_name(tmp_path, content):
     path = tmp_path / CHECKPOINT
-    torch.save(content, path)
+    path.write_bytes(sealed(content))
     with pytest.raises(CheckpointError, match=rf"{path} is not a checkpoint of format mt-sweeps-checkpoint/2"):
         latest(path.parent)
 
@@ -110,7 +145,13 @@ class Malicious:
 
 
 @pytest.mark.parametrize(
-    "save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content, protocol=2))]
+    "save",
+    [
+        torch.save,
+        lambda content, path: path.write_bytes(sealed(content)),
+        lambda content, path: path.write_bytes(pickle.dumps(content, protocol=2)),
+        lambda content, path: path.write_bytes(sealed(pickle.dumps(content, protocol=2))),
+    ],
 )
 @pytest.mark.parametrize("load", [lambda path: latest(path.parent), load_model])
 def test_a_malicious_file_is_refused_and_does_not_run(tmp_path, save, load):
@@ -186,7 +227,7 @@ def test_an_unreadable_last_checkpoint_is_set_aside_with_a_warning_and_the_one_b
 
 def test_a_checkpoint_that_was_set_aside_is_not_asked_for_again(run):
     (run / CHECKPOINT).write_bytes(b"torn")
-    with pytest.warns(UserWarning, match="torn or foreign"):
+    with pytest.warns(UserWarning, match="torn, damaged or foreign"):
         latest(run)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -196,7 +237,7 @@ def test_a_checkpoint_that_was_set_aside_is_not_asked_for_again(run):
 def test_the_next_checkpoint_leaves_the_good_one_where_it_is_and_not_the_torn_one(run):
     good = (run / PREVIOUS_CHECKPOINT).read_bytes()
     (run / CHECKPOINT).write_bytes(b"torn")
-    with pytest.warns(UserWarning, match="torn or foreign"):
+    with pytest.warns(UserWarning, match="torn, damaged or foreign"):
         latest(run)
     save_checkpoint(run, config(), "images", CPU, {"step": 4})
     assert (run / PREVIOUS_CHECKPOINT).read_bytes() == good
@@ -267,7 +308,7 @@ def test_a_trainer_whose_last_checkpoint_is_torn_ends_as_if_it_had_never_stopped
     reports = trainer.run()
     next(reports), next(reports)
     (stopped / CHECKPOINT).write_bytes((stopped / CHECKPOINT).read_bytes()[:5000])
-    with pytest.warns(UserWarning, match="torn or foreign"):
+    with pytest.warns(UserWarning, match="torn, damaged or foreign"):
         resumed = Trainer(config(), stopped)
     assert [report.step for report in resumed.history] == [2]
     for _ in resumed.run():

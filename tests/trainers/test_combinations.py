@@ -159,9 +159,34 @@ CLASHES: dict[str, tuple[dict[str, Any], list[str], list[dict[str, Any]]]] = {
         [{"consistency.heads": 2}, {"consistency.logit_distance_weight": None}],
     ),
     "where a sigmoid does not begin": (
-        {"schedule.warm_up": "sigmoid", "schedule.warm_up_from": 0.4},
+        {"schedule.warm_up": "sigmoid", "schedule.warm_up_steps": 9, "schedule.warm_up_from": 0.4},
         ["schedule.warm_up_from (0.4)", "schedule.warm_up: sigmoid", "use schedule.warm_up: linear", "remove"],
         [{"schedule.warm_up": "linear"}, {"schedule.warm_up_from": None}],
+    ),
+    "where no warm-up begins": (
+        {"schedule.warm_up_from": 0.4},
+        ["schedule.warm_up_from (0.4)", "schedule.warm_up_steps: 0", "raise schedule.warm_up_steps", "remove"],
+        [{"schedule.warm_up_steps": 9}, {"schedule.warm_up_from": None}],
+    ),
+    "where no warm-up begins, without a consistency loss": (
+        {"method": "supervised", "schedule.warm_up_from": 0.4},
+        ["schedule.warm_up_from (0.4)", "schedule.warm_up_steps: 0"],
+        [{"schedule.warm_up_steps": 9}],
+    ),
+    "beta2 of no warm-up": (
+        {"optimizer.name": "adam", "optimizer.warm_up_beta2": 0.99},
+        ["optimizer.warm_up_beta2 (0.99)", "schedule.warm_up_steps: 0", "raise schedule.warm_up_steps"],
+        [{"schedule.warm_up_steps": 9}, {"optimizer.warm_up_beta2": None}],
+    ),
+    "the decay of no ramp-up": (
+        {"consistency.ramp_up_steps": 0, "ema.ramp_up_decay": 0.9},
+        ["ema.ramp_up_decay (0.9)", "consistency.ramp_up_steps: 0", "raise consistency.ramp_up_steps"],
+        [{"consistency.ramp_up_steps": 9}, {"ema.ramp_up_decay": None}],
+    ),
+    "a teacher that is the student": (
+        {"ema.decay": 0.0, "augmentation.translate": 0},
+        ["ema.decay: 0", "augmentation without noise", "augmentation.translate", "model.dropout"],
+        [{"augmentation.translate": 1}, {"model.dropout": 0.1}, {"ema.decay": 0.5}],
     ),
     "the fewest labels": (
         {"dataset.labels": 9},
@@ -249,23 +274,30 @@ def idle_keys(settings_of: TrainerConfig) -> set[str]:
 
 
 ONE_HEAD = "consistency.logit_distance_weight"
+NO_WARM_UP = {"schedule.warm_up_from", "optimizer.warm_up_beta2"}
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, {"ensemble.", ONE_HEAD}),
-        ({"consistency__heads": 2}, {"ensemble."}),
+        ({}, {"ensemble.", ONE_HEAD} | NO_WARM_UP),
+        ({"consistency__heads": 2}, {"ensemble."} | NO_WARM_UP),
+        ({"schedule__warm_up_steps": 5}, {"ensemble.", ONE_HEAD}),
+        ({"consistency__ramp_up_steps": 0}, {"ensemble.", "ema.ramp_up_decay", ONE_HEAD} | NO_WARM_UP),
         (
             {"method": "pi_model", "consistency__heads": 2},
-            {"ensemble.", "ema.", "teacher.start", "teacher.mode", "teacher.batch_norm"},
+            {"ensemble.", "ema.", "teacher.start", "teacher.mode", "teacher.batch_norm"} | NO_WARM_UP,
         ),
-        ({"method": "temporal_ensembling"}, {"ema.", "teacher.", ONE_HEAD}),
+        ({"method": "temporal_ensembling"}, {"ema.", "teacher.", ONE_HEAD} | NO_WARM_UP),
         (
             {"method": "supervised"},
-            {"class_loss_normalizer", "consistency.", "ema.", "ensemble.", "labeled_batch_fraction", "teacher."},
+            {"class_loss_normalizer", "consistency.", "ema.", "ensemble.", "labeled_batch_fraction", "teacher."}
+            | NO_WARM_UP,
         ),
-        ({"consistency__heads": 2, "schedule__warm_up": "sigmoid"}, {"ensemble.", "schedule.warm_up_from"}),
+        (
+            {"consistency__heads": 2, "schedule__warm_up": "sigmoid", "schedule__warm_up_steps": 5},
+            {"ensemble.", "schedule.warm_up_from"},
+        ),
     ],
 )
 def test_the_settings_that_have_no_effect_are_known_of_every_method(changes, expected):
@@ -315,7 +347,7 @@ def test_a_supervised_run_takes_the_settings_of_the_run_it_is_compared_with():
 GROUPS = [
     {},
     {
-        "optimizer": {"name": "adam", "ramp_up_beta2": 0.99, "ramp_down_beta1": 0.5},
+        "optimizer": {"name": "adam", "warm_up_beta2": 0.99, "ramp_down_beta1": 0.5},
         "schedule": {"name": "ramp_down", "ramp_down_steps": 100, "warm_up": "sigmoid", "warm_up_steps": 10},
         "model": {"dropout": 0.5},
     },

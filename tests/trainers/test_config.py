@@ -99,7 +99,7 @@ def test_an_unknown_key_is_refused_by_name(key):
         ("optimizer", {"name": "adam", "beta1": 1.0}),
         ("optimizer", {"name": "adam", "beta2": -0.1}),
         ("optimizer", {"name": "adam", "epsilon": 0.0}),
-        ("optimizer", {"name": "adam", "ramp_up_beta2": 1.0}),
+        ("optimizer", {"name": "adam", "warm_up_beta2": 1.0}),
         ("optimizer", {"name": "adam", "ramp_down_beta1": 1.0}),
         ("optimizer", {"name": "adamw", "learning_rate": 0.0}),
         ("schedule.name", "cosine"),
@@ -183,7 +183,7 @@ def test_settings_of_a_group_that_does_not_say_its_name_are_those_of_the_default
     ("group", "name", "foreign"),
     [
         ("optimizer", "adam", "momentum"),
-        ("optimizer", "adamw", "ramp_up_beta2"),
+        ("optimizer", "adamw", "warm_up_beta2"),
         ("optimizer", "sgd", "beta1"),
         ("schedule", "constant", "length"),
         ("schedule", "half_cosine", "ramp_down_steps"),

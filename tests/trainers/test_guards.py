@@ -82,6 +82,7 @@ def test_a_consistency_term_that_is_nothing_or_moves_nothing_ends_with_its_own_r
 
 def test_a_consistency_term_however_small_is_one():
     check_consistency(consistent(5e-324, 5e-324), config(), 3, [], 2)
+    check_consistency(consistent(-3e-9, 1e-5), config(), 3, [], 2)  # KL, rounded
 
 
 def test_a_consistency_term_that_nobody_wants_may_be_nothing():

@@ -16,13 +16,13 @@ from trainers.config import SmallCnn, TrainerConfig
 from trainers.models import build
 from trainers.optimization import Optimization
 
-STEPS, RAMP_UP, RAMP_DOWN = 20, 8, 6
+STEPS, WARM_UP, RAMP_DOWN = 20, 8, 6
 SHAPES = [(3, 4), (3,), (2, 3), (2,)]  # of the parameters of `network`, two of them biases
 COSINE = 0.5 * (1 + np.cos(np.pi * np.arange(STEPS) / STEPS))
 
 
 def run(optimizer: dict[str, Any], **changes: Any) -> TrainerConfig:
-    return config(steps=STEPS, optimizer=optimizer, consistency={"ramp_up_steps": RAMP_UP}, **changes)
+    return config(steps=STEPS, optimizer=optimizer, **changes)
 
 
 def network() -> nn.Module:
@@ -122,10 +122,17 @@ TINY = 1e-14
 T = np.arange(STEPS)
 RAMPED_DOWN = np.exp(-12.5 * np.clip((T - STEPS + RAMP_DOWN) / RAMP_DOWN, 0, None) ** 2)
 BETA1 = RAMPED_DOWN * 0.9 + (1 - RAMPED_DOWN) * 0.5
-BETA2 = np.where(T < RAMP_UP, 0.99, 0.999)
+BETA2 = np.where(T < WARM_UP, 0.99, 0.999)
+WARMED_UP = np.exp(-5 * np.clip(1 - T / WARM_UP, 0, None) ** 2)
 CONSTANT = np.ones(STEPS)
 SWITCHES = {
-    "beta2": ({"ramp_up_beta2": 0.99}, {"name": "constant"}, CONSTANT, 0.9 * CONSTANT, BETA2),
+    "beta2": (
+        {"warm_up_beta2": 0.99},
+        {"name": "constant", "warm_up": "sigmoid", "warm_up_steps": WARM_UP},
+        WARMED_UP,
+        0.9 * CONSTANT,
+        BETA2,
+    ),
     "beta1": (
         {"ramp_down_beta1": 0.5},
         {"name": "ramp_down", "ramp_down_steps": RAMP_DOWN},
@@ -134,9 +141,9 @@ SWITCHES = {
         0.999 * CONSTANT,
     ),
     "both": (
-        {"ramp_up_beta2": 0.99, "ramp_down_beta1": 0.5},
-        {"name": "ramp_down", "ramp_down_steps": RAMP_DOWN, "warm_up": "sigmoid", "warm_up_steps": 4},
-        RAMPED_DOWN * np.exp(-5 * np.clip(1 - T / 4, 0, None) ** 2),
+        {"warm_up_beta2": 0.99, "ramp_down_beta1": 0.5},
+        {"name": "ramp_down", "ramp_down_steps": RAMP_DOWN, "warm_up": "sigmoid", "warm_up_steps": WARM_UP},
+        RAMPED_DOWN * WARMED_UP,
         BETA1,
         BETA2,
     ),
@@ -209,14 +216,14 @@ OPTIMIZERS = {
     "sgd": ({"name": "sgd", "weight_decay_on": "weights"}, {}),
     "adam": ({"name": "adam"}, {}),
     "adam with the authors' betas": (
-        {"name": "adam", "ramp_up_beta2": 0.99, "ramp_down_beta1": 0.5},
-        {"schedule": {"name": "ramp_down", "ramp_down_steps": RAMP_DOWN}},
+        {"name": "adam", "warm_up_beta2": 0.99, "ramp_down_beta1": 0.5},
+        {"schedule": {"name": "ramp_down", "ramp_down_steps": RAMP_DOWN, "warm_up_steps": WARM_UP}},
     ),
     "adamw": ({"name": "adamw", "weight_decay": 0.1}, {}),
 }
 
 
-@pytest.mark.parametrize("taken", [1, RAMP_UP, RAMP_UP + 1, STEPS - 3])
+@pytest.mark.parametrize("taken", [1, WARM_UP, WARM_UP + 1, STEPS - 3])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimiser_goes_on_from_a_saved_state_as_if_it_had_never_stopped(name, taken):
     optimizer, changes = OPTIMIZERS[name]

@@ -39,7 +39,9 @@ def read_all_but(settings: TrainerConfig, *left_out: str) -> Watched:
 
 # One in which every key has an effect, but for what only the other methods read.
 FULL = config(
-    consistency={"heads": 2}, optimizer={"name": "adam"}, schedule={"name": "ramp_down", "ramp_down_steps": 2}
+    consistency={"heads": 2},
+    optimizer={"name": "adam"},
+    schedule={"name": "ramp_down", "ramp_down_steps": 2, "warm_up_steps": 1},
 )
 
 
