@@ -136,8 +136,8 @@ class Reference:
             beta1, beta2 = config.beta1, config.beta2
             if getattr(config, "ramp_down_beta1", None) is not None:
                 beta1 = config.ramp_down_beta1 + left * (beta1 - config.ramp_down_beta1)
-            if getattr(config, "ramp_up_beta2", None) is not None and t < self._ramp_up_steps:
-                beta2 = config.ramp_up_beta2
+            if getattr(config, "warm_up_beta2", None) is not None and t < schedule.warm_up_steps:
+                beta2 = config.warm_up_beta2
             self._beta_products[0] *= beta1
             self._beta_products[1] *= beta2
 

@@ -191,7 +191,7 @@ REACHING = [  # (what it is changed from, the change): each changes the losses
     ({"optimizer": {"name": "adam"}}, {"optimizer": {"beta2": 0.9}}),
     ({"optimizer": {"name": "adam"}}, {"optimizer": {"epsilon": 1e-3}}),
     ({"optimizer": {"name": "adam"}}, {"optimizer": {"weight_decay": 0.1}}),
-    ({"optimizer": {"name": "adam"}}, {"optimizer": {"ramp_up_beta2": 0.9}}),
+    ({"optimizer": {"name": "adam"}, "schedule": {"warm_up_steps": 4}}, {"optimizer": {"warm_up_beta2": 0.9}}),
     ({"optimizer": {"name": "adam"}, "schedule": SLOWER}, {"optimizer": {"ramp_down_beta1": 0.3}}),
     ({"optimizer": {"name": "adam", "weight_decay": 0.1}}, {"optimizer": {"name": "adamw", "learning_rate": 0.003}}),
     ({}, {"schedule": {"name": "constant"}}),

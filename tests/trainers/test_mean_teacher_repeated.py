@@ -24,12 +24,12 @@ NOISY = {
     "steps": 12,
     "evaluate_every": 3,
 }
-AUTHORS_ADAM = {"name": "adam", "ramp_up_beta2": 0.99, "ramp_down_beta1": 0.5}
+AUTHORS_ADAM = {"name": "adam", "warm_up_beta2": 0.99, "ramp_down_beta1": 0.5}
 ARMS = {method: NOISY | {"method": method} for method in METHODS} | {
     "kl on the unlabeled": NOISY | {"consistency": {"loss": "kl", "images": "unlabeled"}},
     "two heads": NOISY | {"consistency": {"heads": 2}},
     "adam": NOISY
-    | {"optimizer": AUTHORS_ADAM, "schedule": {"name": "ramp_down", "ramp_down_steps": 5}}
+    | {"optimizer": AUTHORS_ADAM, "schedule": {"name": "ramp_down", "ramp_down_steps": 5, "warm_up_steps": 4}}
     | {"consistency": {"ramp_up_steps": 5}, "ema": {"decay": 0.9, "ramp_up_decay": 0.5}},
     "adamw": NOISY | {"optimizer": {"name": "adamw"}, "schedule": {"warm_up_steps": 4}},
     "averaged batch norm": NOISY | {"teacher": {"mode": "eval", "batch_norm": "averaged"}},

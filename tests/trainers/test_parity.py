@@ -89,7 +89,7 @@ NOISY = {
 SGD = {"learning_rate": 0.1, "momentum": 0.8, "weight_decay": 0.01}
 AUTHORS_ADAM = {
     "name": "adam",
-    "ramp_up_beta2": 0.99,
+    "warm_up_beta2": 0.99,
     "ramp_down_beta1": 0.5,
     "weight_decay": 0.01,
     "epsilon": 1e-14,  # torch corrects for the betas what the reference leaves alone; so small, it does not count
