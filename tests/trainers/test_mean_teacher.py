@@ -7,7 +7,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.trainers.support import METHODS, REVISITED, assert_same, config, finished, results, weights, write_image
+from tests.trainers.support import (
+    METHODS,
+    REVISITED,
+    assert_same,
+    config,
+    finished,
+    results,
+    saved_state,
+    weights,
+    write_image,
+)
 from trainers import Trainer, TrainerConfig, mean_teacher
 from trainers.checkpoint import load_model
 from trainers.config import Settings
@@ -358,7 +368,7 @@ def test_a_run_reports_at_every_interval_and_at_its_end(steps, every, expected):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_model_that_is_saved_is_the_teacher_or_where_there_is_none_the_student(tmp_path, method):
     trainer = finished(config(method=method, dataset=REVISITED), tmp_path)
-    networks = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["networks"]
+    networks = saved_state(tmp_path / "checkpoint.pt")["networks"]
     assert list(networks) == (["student", "teacher"] if method == "mean_teacher" else ["student"])
     saved = weights(trainer, tmp_path / "model")
     *others, last = ({f"network.{name}": value for name, value in network.items()} for network in networks.values())

@@ -11,7 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.trainers.support import METHODS, REVISITED, assert_same, config, finished, in_fresh_process, results, weights
+from tests.trainers.support import (
+    METHODS,
+    REVISITED,
+    assert_same,
+    config,
+    finished,
+    in_fresh_process,
+    results,
+    saved_state,
+    weights,
+)
 from trainers import Trainer, TrainerConfig, measuring
 from trainers.data.augmentation import Views
 from trainers.errors import CheckpointError
@@ -57,7 +67,7 @@ def leaves(value: Any, key: str = "") -> dict[str, Any]:
 
 def assert_same_end(ours: Path, theirs: Path) -> None:
     """That two runs left the same checkpoint, the times in it aside, and the same best model."""
-    checkpoints = [torch.load(folder / "checkpoint.pt", weights_only=True) for folder in (ours, theirs)]
+    checkpoints = [saved_state(folder / "checkpoint.pt") for folder in (ours, theirs)]
     timeless = [
         {key: leaf for key, leaf in leaves(checkpoint).items() if not re.search(r"seconds|/time|memory", key)}
         for checkpoint in checkpoints

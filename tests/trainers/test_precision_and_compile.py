@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from tests.trainers.support import METHODS, REVISITED, assert_same, config, finished, results, weights, write_image
+from tests.trainers.support import (
+    METHODS,
+    REVISITED,
+    assert_same,
+    config,
+    finished,
+    results,
+    saved_state,
+    weights,
+    write_image,
+)
 from trainers import Trainer, TrainerConfig
 
 NOISY = {
@@ -46,7 +56,7 @@ def test_the_losses_of_a_bf16_run_differ_from_those_of_fp32_by_rounding_alone(me
 def test_a_bf16_run_keeps_whatever_it_keeps_in_float32(tmp_path, method):
     # An average in bf16 stands still: at a decay of 0.999 the thousandth part of a step is below its resolution.
     finished(config(method=method, **NOISY, precision="bf16", optimizer={"name": "adam"}), tmp_path)
-    kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    kept = saved_state(tmp_path / "checkpoint.pt")
     networks = kept["networks"]
     assert set(networks) == ({"student", "teacher"} if method == "mean_teacher" else {"student"})
     tensors = [tensor for network in networks.values() for tensor in network.values()]
@@ -118,10 +128,7 @@ def test_the_weights_of_both_networks_have_the_memory_layout_that_was_set(colour
         assert not has_layout(weight, not channels_last)
 
 
-@pytest.mark.parametrize(
-    "channels_last",
-    [True, pytest.param(False, marks=pytest.mark.xfail(strict=True, reason="images are always channels-last"))],
-)
+@pytest.mark.parametrize("channels_last", [True, False])
 def test_features_have_the_memory_layout_that_was_set(coloured, channels_last):
     trainer = Trainer(config(**coloured, channels_last=channels_last))
     seen = []
