@@ -129,11 +129,13 @@ def test_the_weights_of_both_networks_have_the_memory_layout_that_was_set(colour
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
-def test_features_have_the_memory_layout_that_was_set(coloured, channels_last):
+def test_features_have_the_memory_layout_that_was_set_while_they_are_trained(coloured, channels_last):
     trainer = Trainer(config(**coloured, channels_last=channels_last))
     seen = []
     for network in trainer._networks().values():
-        network.features[1].register_forward_hook(lambda _, given, made: seen.extend([*given, made]))
+        network.features[1].register_forward_hook(
+            lambda layer, given, made: seen.extend([*given, made] if layer.training else [])
+        )
     next(trainer.run())
     assert seen
     assert all(has_layout(each, channels_last) and not has_layout(each, not channels_last) for each in seen)
