@@ -60,6 +60,7 @@ class Trainer:
         self._settings = config = self._watched.config
         self._device = _device(config.device)
         self._autocast = _autocast(self._device, config.precision)
+        self._layout = torch.channels_last if config.channels_last else torch.contiguous_format
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
         seeds = [int(seed) for seed in np.random.SeedSequence(config.seed).generate_state(5, np.uint32)]
@@ -185,7 +186,7 @@ class Trainer:
         config, labeled = self._settings, self._labeled_per_batch
         self._stopwatch.start("data")
         indices = self._batches.next().to(self._device, non_blocking=True)
-        view, *second = (views.draw(indices) for views in self._views)
+        view, *second = (views.draw(indices).contiguous(memory_format=self._layout) for views in self._views)
 
         self._stopwatch.start("step")
         with self._autocast:
@@ -247,8 +248,7 @@ class Trainer:
     def _network(self) -> Network:
         config, channels = self._settings, self._data.train.shape[-1]
         network = build(config.model, channels, len(self.classes), config.heads)
-        layout = torch.channels_last if config.channels_last else torch.contiguous_format
-        return network.to(self._device, memory_format=layout)  # type: ignore[call-overload,no-any-return]
+        return network.to(self._device, memory_format=self._layout)  # type: ignore[call-overload,no-any-return]
 
     def _chosen_method(self) -> Method:
         config = self._settings

@@ -1,15 +1,26 @@
-import copy
 import json
 import statistics
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.trainers.support import assert_same, config, finished, results, weights, write_image
-from trainers import Trainer, mean_teacher
+from tests.trainers.support import (
+    METHODS,
+    REVISITED,
+    assert_same,
+    config,
+    finished,
+    results,
+    saved_state,
+    weights,
+    write_image,
+)
+from trainers import Trainer, TrainerConfig, mean_teacher
 from trainers.checkpoint import load_model
+from trainers.config import Settings
 from trainers.data import resident
 from trainers.data.augmentation import Views
 from trainers.data.splits import split
@@ -35,89 +46,92 @@ def drawn(monkeypatch) -> list[tuple[torch.Tensor, torch.Tensor]]:
 # --- the step
 
 
-@pytest.mark.parametrize(("loss", "normalizer"), [("mse", "labeled"), ("kl", "whole_batch")])
-def test_a_run_is_the_algorithm_of_the_paper_recomputed_by_hand_in_float64(tmp_path, drawn, loss, normalizer):
-    labeled, batch, steps, ramp_up, alpha, weight = 5, 20, 5, 4, 0.7, 20.0
-    settings = config(
-        steps=steps,
-        batch_size=batch,
-        labeled_batch_fraction=labeled / batch,
-        class_loss_normalizer=normalizer,
-        augmentation={"translate": 2, "noise": 0.2},
-        consistency={"loss": loss, "weight": weight, "ramp_up_steps": ramp_up},
-        ema={"decay": alpha},
-        optimizer={"learning_rate": 0.1, "momentum": 0.8, "weight_decay": 0.01},
-        evaluate_every=1,
-    )
-    trainer = Trainer(settings)
-    trainer.save_model(tmp_path / "start")
-    labels = resident.load(settings.dataset).train_labels
-    student = load_model(tmp_path / "start").network.double().train()
-    teacher = copy.deepcopy(student)
-    velocities = [torch.zeros_like(parameter) for parameter in student.parameters()]
-
-    for t, report in enumerate(trainer.run()):
-        (indices, student_view), (teacher_indices, teacher_view) = drawn[2 * t], drawn[2 * t + 1]
-        assert torch.equal(indices, teacher_indices)
-        assert not torch.equal(student_view, teacher_view)
-
-        logits = student(student_view.double())
-        logits.retain_grad()
-        p = logits.exp() / logits.exp().sum(1, keepdim=True)
-        with torch.no_grad():
-            powers = teacher(teacher_view.double()).exp()
-            q = powers / powers.sum(1, keepdim=True)
-        of_labels = p[torch.arange(labeled), labels[indices[:labeled]]]
-        class_loss = -of_labels.log().sum() / (labeled if normalizer == "labeled" else batch)
-        consistency = ((p - q) ** 2).sum() / (10 * batch) if loss == "mse" else (q * (q / p).log()).sum() / batch
-        w = weight * np.exp(-5 * (1 - min(1, t / ramp_up)) ** 2)
-        rate = 0.1 * (1 + np.cos(np.pi * t / steps)) / 2
-        (gradient,) = torch.autograd.grad(consistency, logits, retain_graph=True)
-
-        student.zero_grad()
-        (class_loss + w * consistency).backward()
-        decay = min(1 - 1 / (t + 2), alpha)
-        with torch.no_grad():
-            for parameter, velocity, average in zip(
-                student.parameters(), velocities, teacher.parameters(), strict=True
-            ):
-                force = parameter.grad + 0.01 * parameter
-                velocity.mul_(0.8).add_(force)
-                parameter.sub_(rate * (force + 0.8 * velocity))  # Nesterov's
-                average.mul_(decay).add_((1 - decay) * parameter)
-
-        expected = {
-            "train.class_loss": class_loss.item(),
-            "train.consistency_loss": consistency.item(),
-            "train.consistency_weight": w,
-            "train.consistency_gradient_norm": gradient.norm().item(),
-            "train.learning_rate": rate,
-            "train.ema_decay": decay,
-        }
-        measured = {name: value for name, value in report.metrics.items() if name.startswith("train.")}
-        assert measured == pytest.approx(expected, rel=1e-4)
-
-    trainer.save_model(tmp_path / "end")
-    of_the_run = load_model(tmp_path / "end").network.state_dict()
-    for name, value in teacher.state_dict().items():  # the batch-norm statistics are the teacher's own
-        np.testing.assert_allclose(of_the_run[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
-
-
 def test_a_report_has_the_mean_losses_since_the_report_before():
-    reports = [finished(config(steps=6, evaluate_every=every)).history for every in (1, 3)]
-    for name in ("train.class_loss", "train.consistency_loss"):
-        each, means = ([report.metrics[name] for report in history] for history in reports)
-        assert means == pytest.approx([statistics.mean(each[:3]), statistics.mean(each[3:])], rel=1e-6)
+    means = (
+        "class_loss",
+        "weighted_class_loss",
+        "consistency_loss",
+        "weighted_consistency_loss",
+        "logit_distance",
+        "weighted_logit_distance",
+        "loss",
+    )
+    reports = [finished(config(steps=6, evaluate_every=every, consistency={"heads": 2})).history for every in (1, 3)]
+    for name in means:
+        each, of_three = ([report.metrics[f"train.{name}"] for report in history] for history in reports)
+        assert of_three == pytest.approx([statistics.mean(each[:3]), statistics.mean(each[3:])], rel=1e-6)
+    last = set(reports[0][0].metrics) - {f"train.{name}" for name in means}
+    for name in (name for name in last if name.startswith("train.")):  # schedules, and what is measured at that step
+        assert reports[1][0].metrics[name] == pytest.approx(reports[0][2].metrics[name], rel=1e-6)
+
+
+OF_CONSISTENCY = {
+    "train.consistency_loss",
+    "train.weighted_consistency_loss",
+    "train.consistency_weight",
+    "train.effective_consistency_weight",
+    "train.consistency_gradient_norm",
+}
+OF_TEACHER = {"train.ema_decay", "validation.teacher_error", "validation.teacher_standard_error"}
+OF_TWO_HEADS = {"train.logit_distance", "train.weighted_logit_distance"}
+OF_ALL = {
+    "train.class_loss",
+    "train.class_weight",
+    "train.weighted_class_loss",
+    "train.loss",
+    "train.learning_rate",
+    "validation.images",
+    "validation.student_error",
+    "validation.student_standard_error",
+    "time.data_seconds",
+    "time.step_seconds",
+    "time.evaluation_seconds",
+    "time.images_per_second",
+    "memory.peak_mib",
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "heads", "expected"),
+    [
+        ("supervised", 1, OF_ALL),
+        ("pi_model", 1, OF_ALL | OF_CONSISTENCY),
+        ("temporal_ensembling", 1, OF_ALL | OF_CONSISTENCY),
+        ("mean_teacher", 1, OF_ALL | OF_CONSISTENCY | OF_TEACHER),
+        ("mean_teacher", 2, OF_ALL | OF_CONSISTENCY | OF_TEACHER | OF_TWO_HEADS),
+    ],
+)
+def test_every_report_has_the_measurements_of_its_method(method, heads, expected):
+    trainer = finished(config(method=method, dataset=REVISITED, consistency={"heads": heads}))
+    assert [set(report.metrics) for report in trainer.history] == [expected] * 3
+    assert all(isinstance(value, float) for report in trainer.history for value in report.metrics.values())
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+def test_the_loss_is_the_sum_of_its_weighted_parts(heads):
+    metrics = finished(config(class_loss_normalizer="whole_batch", consistency={"heads": heads})).history[-1].metrics
+    parts = ("class_loss", "consistency_loss") + (("logit_distance",) if heads == 2 else ())
+    weighted = [metrics[f"train.weighted_{name}"] for name in parts]
+    assert metrics["train.loss"] == pytest.approx(sum(weighted), rel=1e-5)
+    assert min(weighted) > 0
 
 
 def test_the_whole_batch_normaliser_scales_the_class_loss_by_the_labeled_fraction():
-    first = {
-        normalizer: finished(config(class_loss_normalizer=normalizer, steps=1, labeled_batch_fraction=0.25))
-        for normalizer in ("labeled", "whole_batch")
-    }
-    of_labeled, of_batch = (first[name].history[0].metrics["train.class_loss"] for name in first)
-    assert of_batch == pytest.approx(0.25 * of_labeled, rel=1e-6)
-    assert of_labeled > 1
+    of_labeled, of_batch = (
+        finished(config(class_loss_normalizer=name, steps=1, labeled_batch_fraction=0.25)).history[0].metrics
+        for name in ("labeled", "whole_batch")
+    )
+    assert of_batch["train.class_loss"] == of_labeled["train.class_loss"] > 1
+    assert of_labeled["train.weighted_class_loss"] == of_labeled["train.class_loss"]
+    assert of_batch["train.weighted_class_loss"] == pytest.approx(0.25 * of_batch["train.class_loss"], rel=1e-6)
+    assert of_batch["train.loss"] - of_labeled["train.loss"] == pytest.approx(-0.75 * of_labeled["train.class_loss"])
+
+
+def test_the_effective_consistency_weight_is_relative_to_that_of_the_class_loss():
+    for name, times in (("labeled", 1), ("whole_batch", 4)):
+        metrics = finished(config(class_loss_normalizer=name, labeled_batch_fraction=0.25)).history[-1].metrics
+        assert metrics["train.consistency_weight"] == 10
+        assert metrics["train.effective_consistency_weight"] == 10 * times
 
 
 def test_a_consistency_weight_of_zero_on_labeled_batches_is_the_supervised_baseline_bit_for_bit():
@@ -133,43 +147,117 @@ def test_a_consistency_weight_of_zero_on_labeled_batches_is_the_supervised_basel
     [
         {"labeled_batch_fraction": 0.5},
         {"class_loss_normalizer": "whole_batch"},
-        {"consistency": {"loss": "kl", "weight": 3.0, "ramp_up_steps": 2}},
+        {"consistency": {"loss": "kl", "weight": 3.0, "ramp_up_steps": 2, "images": "unlabeled", "heads": 2}},
         {"ema": {"decay": 0.5}},
+        {"teacher": {"dropout": 0.5, "noise": 0.5, "start": "independent"}},
+        {"ensemble": {"decay": 0.5}},
     ],
 )
 def test_a_supervised_run_does_not_depend_on_the_settings_of_the_teacher(changes):
     assert results(finished(config(method="supervised", **changes))) == results(finished(config(method="supervised")))
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"seed": 1},
-        {"dataset": {"name": "digits", "labels": 20, "validation": 60, "split_seed": 1}},
-        {"model": {"name": "small_cnn", "width": 5}},
-        {"model": {"name": "small_cnn", "width": 4, "dropout": 0.1}},
-        {"batch_size": 24},
-        {"labeled_batch_fraction": 0.5},
-        {"class_loss_normalizer": "whole_batch"},
-        {"augmentation": {"translate": 1}},
-        {"augmentation": {"flip": True}},
-        {"augmentation": {"noise": 0.01}},
-        {"consistency": {"loss": "kl"}},
-        {"consistency": {"weight": 11.0}},
-        {"consistency": {"ramp_up_steps": 3}},
-        {"ema": {"decay": 0.6}},
-        {"optimizer": {"learning_rate": 0.06}},
-        {"optimizer": {"momentum": 0.8}},
-        {"optimizer": {"nesterov": False}},
-        {"optimizer": {"weight_decay": 0.01}},
-    ],
-    ids=json.dumps,
-)
-def test_every_setting_reaches_the_run(changes):
-    def losses_of(trainer):
-        return [[r["train.class_loss"], r["train.consistency_loss"]] for r in results(trainer)]
+SLOWER = {"name": "ramp_down", "ramp_down_steps": 4}
+EVAL = {"mode": "eval", "batch_norm": "copied"}
+REACHING = [  # (what it is changed from, the change): each changes the losses
+    ({}, {"method": "pi_model"}),
+    ({}, {"dataset": {"labels": 30}}),
+    ({}, {"dataset": {"validation": 70}}),
+    ({}, {"dataset": {"verdict": 1000}}),
+    ({}, {"dataset": {"split_seed": 1}}),
+    ({}, {"model": {"width": 5}}),
+    ({}, {"model": {"dropout": 0.1}}),
+    ({}, {"steps": 14}),
+    ({}, {"batch_size": 24}),
+    ({}, {"labeled_batch_fraction": 0.5}),
+    ({}, {"class_loss_normalizer": "whole_batch"}),
+    ({}, {"augmentation": {"translate": 1}}),
+    ({}, {"augmentation": {"flip": True}}),
+    ({}, {"augmentation": {"noise": 0.01}}),
+    ({}, {"consistency": {"loss": "kl"}}),
+    ({}, {"consistency": {"weight": 11.0}}),
+    ({}, {"consistency": {"ramp_up": "linear"}}),
+    ({}, {"consistency": {"ramp_up_steps": 3}}),
+    ({}, {"consistency": {"images": "unlabeled"}}),
+    ({}, {"consistency": {"heads": 2}}),
+    ({"consistency": {"heads": 2}}, {"consistency": {"logit_distance_weight": 0.02}}),
+    ({}, {"ema": {"decay": 0.6}}),
+    ({"ema": {"decay": 0.6}, "consistency": {"ramp_up_steps": 9}}, {"ema": {"ramp_up_decay": 0.3}}),
+    ({}, {"teacher": {"dropout": 0.2}}),
+    ({}, {"teacher": {"noise": 0.2}}),
+    ({"method": "pi_model"}, {"teacher": {"dropout": 0.2}}),
+    ({"method": "pi_model"}, {"teacher": {"noise": 0.2}}),
+    ({}, {"teacher": {"start": "independent"}}),
+    ({}, {"teacher": EVAL}),
+    ({"teacher": EVAL}, {"teacher": {"batch_norm": "averaged"}}),
+    ({"method": "temporal_ensembling", "dataset": REVISITED}, {"ensemble": {"decay": 0.5}}),
+    ({}, {"optimizer": {"learning_rate": 0.06}}),
+    ({}, {"optimizer": {"momentum": 0.8}}),
+    ({}, {"optimizer": {"nesterov": False}}),
+    ({}, {"optimizer": {"weight_decay": 0.01}}),
+    ({"optimizer": {"weight_decay": 0.1}}, {"optimizer": {"weight_decay_on": "weights"}}),
+    ({"optimizer": {"name": "adam"}}, {"optimizer": {"learning_rate": 0.004}}),
+    ({"optimizer": {"name": "adam"}}, {"optimizer": {"beta1": 0.8}}),
+    ({"optimizer": {"name": "adam"}}, {"optimizer": {"beta2": 0.9}}),
+    ({"optimizer": {"name": "adam"}}, {"optimizer": {"epsilon": 1e-3}}),
+    ({"optimizer": {"name": "adam"}}, {"optimizer": {"weight_decay": 0.1}}),
+    ({"optimizer": {"name": "adam"}, "schedule": {"warm_up_steps": 4}}, {"optimizer": {"warm_up_beta2": 0.9}}),
+    ({"optimizer": {"name": "adam"}, "schedule": SLOWER}, {"optimizer": {"ramp_down_beta1": 0.3}}),
+    ({"optimizer": {"name": "adam", "weight_decay": 0.1}}, {"optimizer": {"name": "adamw", "learning_rate": 0.003}}),
+    ({}, {"schedule": {"name": "constant"}}),
+    ({}, {"schedule": {"name": "quarter_cosine"}}),
+    ({}, {"schedule": {"length": 20}}),
+    ({"schedule": {"name": "quarter_cosine"}}, {"schedule": {"length": 20}}),
+    ({}, {"schedule": {"warm_up_steps": 4}}),
+    ({"schedule": {"warm_up_steps": 4}}, {"schedule": {"warm_up": "sigmoid"}}),
+    ({"schedule": {"warm_up_steps": 4}}, {"schedule": {"warm_up_from": 0.1}}),
+    ({"schedule": {"name": "constant"}}, {"schedule": SLOWER}),
+    ({"schedule": SLOWER}, {"schedule": {"ramp_down_steps": 6}}),
+    ({"schedule": {"name": "constant"}}, {"schedule": {"name": "step_decay", "at": [5]}}),
+    ({"schedule": {"name": "step_decay", "at": [5]}}, {"schedule": {"at": [6]}}),
+    ({"schedule": {"name": "step_decay", "at": [5]}}, {"schedule": {"factor": 0.5}}),
+    ({}, {"precision": "bf16"}),
+    ({}, {"seed": 1}),
+]
 
-    assert losses_of(finished(config(**changes))) != losses_of(finished(config()))
+
+@pytest.mark.filterwarnings("ignore:precision. bf16 is slower")
+@pytest.mark.parametrize(("base", "change"), REACHING, ids=json.dumps)
+def test_every_setting_reaches_the_run(base, change):
+    def losses(*changes):
+        settings = {"dataset": {"name": "digits", "labels": 20, "validation": 60}, "steps": 12, "evaluate_every": 3}
+        settings["model"] = {"name": "small_cnn", "width": 4}
+        for each in changes:
+            for key, value in each.items():
+                settings[key] = settings.get(key, {}) | value if isinstance(value, dict) else value
+        return [report.metrics["train.loss"] for report in finished(config(**settings)).history]
+
+    assert losses(base, change) != losses(base)
+
+
+def test_every_setting_that_can_change_a_run_was_seen_to():
+    def keys(annotation, prefix=""):
+        """The dotted keys of settings, or of a union of settings."""
+        if isinstance(annotation, type) and issubclass(annotation, Settings):
+            for name, field in annotation.model_fields.items():
+                yield from keys(field.annotation, f"{prefix}.{name}".lstrip("."))
+        elif any(isinstance(one, type) and issubclass(one, Settings) for one in get_args(annotation)):
+            for one in get_args(annotation):
+                yield from keys(one, prefix)
+        else:
+            yield prefix
+
+    changed = {
+        f"{key}.{inner}" if isinstance(value, dict) else key
+        for _, change in REACHING
+        for key, value in change.items()
+        for inner in (value if isinstance(value, dict) else [""])
+    }
+    # These say where images and work are, how fast it goes, and when one looks.
+    others = {"channels_last", "compile", "device", "evaluate_every", "model.name"}
+    others |= {"dataset.name", "dataset.root", "dataset.image_size"}
+    assert changed | others == set(keys(TrainerConfig))
+    assert not changed & others
 
 
 # --- which image serves which purpose
@@ -255,6 +343,7 @@ def test_reported_validation_errors_are_those_of_the_validation_images(tmp_path)
         guesses = model.network(model.normalization(data.train[validation])).argmax(1)
     rate = (guesses != data.train_labels[validation]).double().mean().item()
     metrics = trainer.history[-1].metrics
+    assert metrics["validation.images"] == 60
     assert metrics["validation.teacher_error"] == pytest.approx(rate)
     assert metrics["validation.teacher_standard_error"] == pytest.approx((rate * (1 - rate) / 60) ** 0.5)
 
@@ -276,10 +365,23 @@ def test_a_run_reports_at_every_interval_and_at_its_end(steps, every, expected):
     assert [report.step for report in trainer.history] == expected
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_the_model_that_is_saved_is_the_teacher_or_where_there_is_none_the_student(tmp_path, method):
+    trainer = finished(config(method=method, dataset=REVISITED), tmp_path)
+    networks = saved_state(tmp_path / "checkpoint.pt")["networks"]
+    assert list(networks) == (["student", "teacher"] if method == "mean_teacher" else ["student"])
+    saved = weights(trainer, tmp_path / "model")
+    *others, last = ({f"network.{name}": value for name, value in network.items()} for network in networks.values())
+    assert_same({name: value for name, value in saved.items() if name.startswith("network.")}, last)
+    assert not any(
+        torch.equal(other["network.classifier.weight"], last["network.classifier.weight"]) for other in others
+    )
+
+
 @pytest.mark.parametrize("stopped", [False, True])
-@pytest.mark.parametrize("method", ["mean_teacher", "supervised"])
+@pytest.mark.parametrize("method", METHODS)
 def test_the_best_model_is_the_one_judged_at_the_first_of_its_lowest_errors(tmp_path, monkeypatch, method, stopped):
-    settings = config(method=method, steps=10, evaluate_every=2)
+    settings = config(method=method, dataset=REVISITED, steps=10, evaluate_every=2)
     student, teacher = [0.7, 0.8, 0.2, 0.9, 0.6], [0.5, 0.3, 0.4, 0.3, 0.6]
     best = 1 if method == "mean_teacher" else 2
     scripts = {True: iter(student), False: iter(teacher)}
@@ -296,7 +398,11 @@ def test_the_best_model_is_the_one_judged_at_the_first_of_its_lowest_errors(tmp_
                 trainer = Trainer(settings, tmp_path)
                 break
     assert_same(load_file(tmp_path / "best.safetensors"), kept[best])
-    others = [i for i in range(5) if torch.equal(kept[i]["network.9.weight"], kept[best]["network.9.weight"])]
+    others = [
+        i
+        for i in range(5)
+        if torch.equal(kept[i]["network.classifier.weight"], kept[best]["network.classifier.weight"])
+    ]
     assert others == [best]
 
 

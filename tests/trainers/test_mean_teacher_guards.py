@@ -1,60 +1,265 @@
 """A run that cannot give a result ends with the reason; one that can, learns."""
 
+import dataclasses
 import statistics
 
+import numpy as np
 import pytest
+import torch
 
-from tests.trainers.support import config, finished
-from trainers import TrainerConfig, losses
-from trainers.errors import ConsistencyMissing, Diverged
+from tests.trainers.support import METHODS, REVISITED, config, finished, write_image
+from trainers import Trainer, TrainerConfig, losses, mean_teacher, schedules
+from trainers.data.augmentation import Views
+from trainers.errors import Collapsed, ConsistencyMissing, Diverged, NoLabels, UnreadSetting
+from trainers.evaluation import Error
+from trainers.methods import TemporalEnsembling
+from trainers.optimization import Optimization
+
+WITH_CONSISTENCY = METHODS[1:]
+FIRST_PASS = 2  # steps over the 40 unlabeled images of REVISITED, 15 a batch, an incomplete one dropped
+NOISELESS = {"augmentation": {"translate": 0}}
+
+
+# --- diverged
 
 
 @pytest.mark.parametrize("rate", [1e4, 1e10, 1e30])
-@pytest.mark.parametrize("method", ["mean_teacher", "supervised"])
+@pytest.mark.parametrize("method", METHODS)
 def test_an_enormous_learning_rate_ends_as_diverged(method, rate):
     # Losses that are finite but absurd count too, as in the authors' code (above 1e5); and the softmax, saturated by
     # then, must not be taken for a missing consistency term.
-    with pytest.raises(Diverged, match=r"train\.\w+_loss is .* by step"):
-        finished(config(method=method, optimizer={"learning_rate": rate}))
+    with pytest.raises(Diverged, match=r"train\.\w+_loss is .* by step") as ended:
+        finished(config(method=method, dataset=REVISITED, optimizer={"learning_rate": rate}))
+    assert ended.value.reason == "diverged"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_consistency_loss_that_is_not_finite_ends_as_diverged(monkeypatch, value):
-    monkeypatch.setitem(losses.CONSISTENCY, "mse", lambda student, _: student.sum() * 0 + value)
-    with pytest.raises(Diverged, match=rf"train\.consistency_loss is {value}"):
-        finished(config())
+@pytest.mark.parametrize("method", WITH_CONSISTENCY)
+def test_a_consistency_loss_that_is_not_finite_ends_as_diverged(monkeypatch, method, value):
+    monkeypatch.setitem(losses.CONSISTENCY, "mse", lambda logits, _: logits.sum(1) * 0 + value)
+    with pytest.raises(Diverged, match=r"train\.\w*loss is (nan|inf)"):
+        finished(config(method=method, dataset=REVISITED))
 
+
+def test_a_weight_that_overflows_in_the_last_step_of_an_interval_ends_as_diverged(tmp_path):
+    # The losses were taken before the update, and are those of any first step.
+    with pytest.raises(Diverged, match="a weight of the student is not finite at step 1") as ended:
+        finished(config(optimizer={"learning_rate": 1e20, "weight_decay": 1e30}, evaluate_every=1), tmp_path)
+    assert ended.value.reason == "diverged"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_that_diverges_later_keeps_its_last_good_checkpoint(tmp_path, monkeypatch, method):
+    update = Optimization.update
+
+    def breaking(self, step):
+        rate = update(self, step)
+        if step == 5:  # the last of the second interval
+            with torch.no_grad():
+                trainer._student.classifier.weight[0, 0] = float("nan")
+        return rate
+
+    settings = config(method=method, dataset=REVISITED, steps=9, evaluate_every=3)
+    trainer = Trainer(settings, tmp_path)
+    monkeypatch.setattr(Optimization, "update", breaking)
+    with pytest.raises(Diverged, match="a weight of the student is not finite at step 6"):
+        list(trainer.run())
+    assert [report.step for report in trainer.history] == [3]
+    assert Trainer(settings, tmp_path).history == trainer.history
+
+
+# --- collapsed
+
+
+def scripted(monkeypatch, student: list[float], teacher: list[float]) -> None:
+    """Has the networks evaluated with these errors."""
+    scripts = {True: iter(student), False: iter(teacher)}
+
+    def evaluate(network, images, *_):
+        return Error(next(scripts[next(network.parameters()).requires_grad]), len(images))
+
+    monkeypatch.setattr(mean_teacher, "evaluate", evaluate)
+
+
+def test_a_teacher_that_falls_back_to_chance_ends_as_collapsed_and_leaves_what_was_good(tmp_path, monkeypatch):
+    scripted(monkeypatch, student=[0.3] * 3, teacher=[0.8, 0.3, 0.9])
+    trainer = Trainer(config(), tmp_path)
+    with pytest.raises(Collapsed, match=r"90\.0% of the validation images at step 6, .* after 30\.0%") as ended:
+        list(trainer.run())
+    assert ended.value.reason == "collapsed"
+    assert [report.step for report in trainer.history] == [2, 4]
+    resumed = Trainer(config(), tmp_path)
+    assert resumed.history == trainer.history
+    assert (tmp_path / "best.safetensors").exists()
+
+
+def test_a_collapse_is_noticed_across_a_resume(tmp_path, monkeypatch):
+    scripted(monkeypatch, student=[0.3] * 3, teacher=[0.3, 0.9])
+    next(Trainer(config(), tmp_path).run())
+    with pytest.raises(Collapsed):
+        next(Trainer(config(), tmp_path).run())
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher"),
+    [
+        ([0.9, 0.9, 0.9], [0.9, 0.9, 0.9]),  # it has not begun to learn
+        ([0.3, 0.9, 0.9], [0.4, 0.5, 0.4]),  # it is the student that fell
+        ([0.3, 0.3, 0.3], [0.3, 0.6, 0.7]),  # it is worse than it was, and no chance
+    ],
+)
+def test_a_teacher_that_did_not_fall_to_chance_goes_on(monkeypatch, student, teacher):
+    scripted(monkeypatch, student, teacher)
+    assert len(finished(config()).history) == 3
+
+
+# --- no_consistency
 
 BROKEN = {
-    "a constant of 0": lambda student, _: student.sum() * 0,
-    "the student against itself": lambda student, _: losses.mse(student, student),
-    "the teacher against itself": lambda _, teacher: losses.mse(teacher, teacher),
+    "a constant of 0": lambda logits, _: logits.sum(1) * 0,
+    "the student against itself": lambda logits, _: losses.mse(logits, logits.softmax(1)),
+    "the target against itself": lambda _, target: (target - target.detach()).square().mean(1),
 }
 
 
+@pytest.mark.parametrize("every", [1, 4])
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_consistency_loss_of_zero_is_refused(monkeypatch, name):
+@pytest.mark.parametrize("method", WITH_CONSISTENCY)
+def test_a_consistency_loss_of_zero_is_refused(monkeypatch, method, name, every):
     monkeypatch.setitem(losses.CONSISTENCY, "mse", BROKEN[name])
-    with pytest.raises(ConsistencyMissing, match=r"train\.consistency_loss is 0.*consistency\.weight is 10"):
-        finished(config())
+    with pytest.raises(ConsistencyMissing, match=r"train\.consistency_loss is 0.*consistency\.weight is 10") as ended:
+        finished(config(method=method, dataset=REVISITED, evaluate_every=every))
+    assert ended.value.reason == "no_consistency"
 
 
-def test_a_consistency_loss_that_moves_nothing_is_refused(monkeypatch):
-    monkeypatch.setitem(losses.CONSISTENCY, "mse", lambda student, teacher: losses.mse(student, teacher).detach())
+@pytest.mark.parametrize("method", WITH_CONSISTENCY)
+def test_a_consistency_loss_that_moves_nothing_is_refused(monkeypatch, method):
+    monkeypatch.setitem(losses.CONSISTENCY, "mse", lambda logits, target: losses.mse(logits, target).detach())
     with pytest.raises(ConsistencyMissing, match=r"train\.consistency_gradient_norm is 0"):
-        finished(config())
+        finished(config(method=method, dataset=REVISITED))
 
 
-def test_a_consistency_weight_of_zero_needs_no_consistency(monkeypatch):
+def test_a_student_that_looks_twice_at_the_same_view_is_refused(monkeypatch):
+    views, draw = [], Views.draw
+
+    def the_same(self, indices):
+        views.append(draw(self, indices))
+        return views[-1] if len(views) % 2 else views[-2]
+
+    monkeypatch.setattr(Views, "draw", the_same)
+    with pytest.raises(ConsistencyMissing):
+        finished(config(method="pi_model"))
+
+
+@pytest.mark.parametrize("method", WITH_CONSISTENCY)
+def test_a_consistency_weight_of_zero_needs_no_consistency(monkeypatch, method):
     monkeypatch.setitem(losses.CONSISTENCY, "mse", BROKEN["a constant of 0"])
-    assert finished(config(consistency={"weight": 0.0})).history[-1].metrics["train.consistency_loss"] == 0
+    trainer = finished(config(method=method, dataset=REVISITED, consistency={"weight": 0.0}))
+    assert trainer.history[-1].metrics["train.consistency_loss"] == 0
 
 
-def test_a_run_without_any_noise_may_begin_with_a_student_that_equals_its_teacher():
-    # A short run is evaluated at every step, and before the first one the two have the same weights and see the same.
-    history = finished(config(augmentation={"translate": 0}, steps=20, evaluate_every=None)).history
-    assert history[0].metrics["train.consistency_loss"] == 0
-    assert history[-1].metrics["train.consistency_loss"] > 0
+@pytest.mark.parametrize("warm_up", ["linear", "sigmoid"])
+@pytest.mark.parametrize("ramp_up", ["linear", "sigmoid"])
+def test_a_run_without_noise_whose_learning_rate_and_weight_rise_from_zero_is_not_refused(warm_up, ramp_up):
+    # The teacher begins as a copy that sees the same, and a first learning rate of 0 leaves the student where it was.
+    settings = config(
+        **NOISELESS,
+        steps=1000,
+        evaluate_every=1,
+        schedule={"warm_up": warm_up, "warm_up_steps": 1000},
+        consistency={"ramp_up": ramp_up, "ramp_up_steps": 1000},
+    )
+    reports = [report.metrics for report, _ in zip(Trainer(settings).run(), range(6), strict=False)]
+    assert reports[0]["train.consistency_loss"] == 0
+    assert (reports[1]["train.consistency_loss"] == 0) is (warm_up == "linear")
+    assert all(metrics["train.consistency_loss"] > 0 for metrics in reports[2:])
+
+
+def test_temporal_ensembling_is_not_refused_while_it_sees_its_images_for_the_first_time():
+    history = finished(
+        config(
+            **NOISELESS,
+            method="temporal_ensembling",
+            dataset=REVISITED,
+            consistency={"images": "unlabeled"},
+            steps=8,
+            evaluate_every=1,
+        )
+    ).history
+    assert [report.metrics["train.consistency_loss"] == 0 for report in history] == [True] * FIRST_PASS + [False] * 6
+
+
+def test_temporal_ensembling_that_keeps_nothing_is_refused_once_it_should_have_targets(monkeypatch):
+    monkeypatch.setattr(TemporalEnsembling, "after_step", lambda *_: {})
+    trainer = Trainer(config(method="temporal_ensembling", dataset=REVISITED, evaluate_every=1))
+    with pytest.raises(ConsistencyMissing, match="at step 5 "):
+        list(trainer.run())
+    assert len(trainer.history) == 4  # after which every labeled image was seen, and before that every unlabeled one
+
+
+# --- unread_setting
+
+
+def test_a_setting_that_nothing_reads_is_refused_at_the_first_evaluation(tmp_path, monkeypatch):
+    monkeypatch.setattr(schedules, "consistency_weight", lambda *_: 1.0)
+    with pytest.raises(UnreadSetting, match=r"^consistency\.(weight|ramp_up) is a setting of this run") as ended:
+        next(Trainer(config(), tmp_path).run())
+    assert ended.value.reason == "unread_setting"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule"),
+    [
+        ({"name": "sgd"}, {"name": "half_cosine", "warm_up": "sigmoid"}),
+        ({"name": "adam"}, {"name": "constant"}),
+        ({"name": "adam", "ramp_down_beta1": 0.5}, {"name": "ramp_down", "ramp_down_steps": 3}),
+        ({"name": "adamw"}, {"name": "step_decay", "at": [3]}),
+        ({"name": "sgd"}, {"name": "quarter_cosine", "warm_up_steps": 3}),
+    ],
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_reads_all_its_settings_whatever_it_is_made_of(method, optimizer, schedule):
+    for heads in (1, 2):
+        of = {"optimizer": optimizer, "schedule": schedule, "consistency": {"heads": heads}}
+        assert len(finished(config(method=method, dataset=REVISITED, **of)).history) == 3
+
+
+# --- no_labels
+
+
+def test_a_split_without_labeled_images_is_refused(monkeypatch):
+    split_for = mean_teacher.split_for
+    nothing = np.array([], np.int64)
+    monkeypatch.setattr(
+        mean_teacher, "split_for", lambda *given: dataclasses.replace(split_for(*given), labeled=nothing)
+    )
+    with pytest.raises(NoLabels) as ended:
+        Trainer(config())
+    assert ended.value.reason == "no_labels"
+
+
+def test_an_unlabeled_image_among_the_labeled_ones_is_refused(tmp_path, monkeypatch):
+    for i in range(30):
+        part = f"train/{'ab'[i % 2]}" if i < 20 else "unlabeled"
+        write_image(tmp_path / f"{part}/{i}.png", np.full((8, 8, 3), i, np.uint8))
+    split_for = mean_teacher.split_for
+
+    def mistaken(*given):
+        split = split_for(*given)
+        return dataclasses.replace(split, labeled=np.append(split.labeled[1:], split.unlabeled[-1]))
+
+    settings = config(
+        dataset={"name": "image_folder", "root": str(tmp_path), "labels": 4, "validation": 4}, batch_size=4
+    )
+    Trainer(settings)
+    monkeypatch.setattr(mean_teacher, "split_for", mistaken)
+    with pytest.raises(NoLabels, match="an image without a label"):
+        Trainer(settings)
+
+
+# --- learning
 
 
 @pytest.mark.slow
@@ -78,6 +283,6 @@ def test_mean_teacher_learns_more_from_fifty_labels_than_the_supervised_baseline
         metrics = finished(settings).history[-1].metrics
         return metrics["validation.teacher_error" if method == "mean_teacher" else "validation.student_error"]
 
-    taught, alone = ([error(method, seed) for seed in range(3)] for method in ("mean_teacher", "supervised"))
+    taught, alone = ([error(method, seed) for seed in range(4)] for method in ("mean_teacher", "supervised"))
     assert statistics.mean(taught) < statistics.mean(alone), (taught, alone)
     assert statistics.mean(alone) < 0.25  # the baseline is no straw man: chance is 0.9

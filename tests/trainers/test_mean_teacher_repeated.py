@@ -2,51 +2,116 @@
 
 import itertools
 import json
+import re
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.trainers.support import assert_same, config, finished, in_fresh_process, results, weights
-from trainers import Trainer, mean_teacher
+from tests.trainers.support import (
+    METHODS,
+    REVISITED,
+    assert_same,
+    config,
+    finished,
+    in_fresh_process,
+    results,
+    saved_state,
+    weights,
+)
+from trainers import Trainer, TrainerConfig, measuring
 from trainers.data.augmentation import Views
 from trainers.errors import CheckpointError
 
-# The arms and losses, with every source of randomness switched on.
+# Every method and whatever else keeps a state, with every source of randomness switched on.
 NOISY = {
+    "dataset": REVISITED,
     "model": {"name": "small_cnn", "width": 4, "dropout": 0.3},
     "augmentation": {"translate": 2, "flip": True, "noise": 0.1},
     "steps": 12,
     "evaluate_every": 3,
 }
-ARMS = {
-    "mse": NOISY | {"consistency": {"loss": "mse"}},
-    "kl": NOISY | {"consistency": {"loss": "kl"}},
-    "supervised": NOISY | {"method": "supervised"},
+AUTHORS_ADAM = {"name": "adam", "warm_up_beta2": 0.99, "ramp_down_beta1": 0.5}
+ARMS = {method: NOISY | {"method": method} for method in METHODS} | {
+    "kl on the unlabeled": NOISY | {"consistency": {"loss": "kl", "images": "unlabeled"}},
+    "two heads": NOISY | {"consistency": {"heads": 2}},
+    "adam": NOISY
+    | {"optimizer": AUTHORS_ADAM, "schedule": {"name": "ramp_down", "ramp_down_steps": 5, "warm_up_steps": 4}}
+    | {"consistency": {"ramp_up_steps": 5}, "ema": {"decay": 0.9, "ramp_up_decay": 0.5}},
+    "adamw": NOISY | {"optimizer": {"name": "adamw"}, "schedule": {"warm_up_steps": 4}},
+    "averaged batch norm": NOISY | {"teacher": {"mode": "eval", "batch_norm": "averaged"}},
+    "copied batch norm": NOISY | {"teacher": {"mode": "eval", "batch_norm": "copied"}},
+    "independent start": NOISY | {"teacher": {"start": "independent", "noise": 0.3, "dropout": 0.1}},
+    "pi_model with other dropout": NOISY | {"method": "pi_model", "teacher": {"dropout": 0.5}},
+    "whole batch": NOISY | {"class_loss_normalizer": "whole_batch"},
+    "batches without unlabeled images": NOISY | {"labeled_batch_fraction": 1.0},
 }
+
+
+def stopped_after(reports: int, settings: TrainerConfig, directory: Path) -> None:
+    for _ in itertools.islice(Trainer(settings, directory).run(), reports):
+        pass
+    torch.rand(7)  # whatever else the process did meanwhile
+
+
+def leaves(value: Any, key: str = "") -> dict[str, Any]:
+    """What a checkpoint holds, by where it stands in it."""
+    if isinstance(value, dict | list):
+        inner = value.items() if isinstance(value, dict) else enumerate(value)
+        return {name: leaf for at, one in inner for name, leaf in leaves(one, f"{key}/{at}").items()}
+    return {key: value}
+
+
+def assert_same_end(ours: Path, theirs: Path) -> None:
+    """That two runs left the same checkpoint, the times in it aside, and the same best model."""
+    checkpoints = [saved_state(folder / "checkpoint.pt") for folder in (ours, theirs)]
+    timeless = [
+        {key: leaf for key, leaf in leaves(checkpoint).items() if not re.search(r"seconds|/time|memory", key)}
+        for checkpoint in checkpoints
+    ]
+    assert timeless[0].keys() == timeless[1].keys()
+    assert [
+        key
+        for key, leaf in timeless[0].items()
+        if not (torch.equal(leaf, timeless[1][key]) if isinstance(leaf, torch.Tensor) else leaf == timeless[1][key])
+    ] == []
+    assert_same(load_file(ours / "best.safetensors"), load_file(theirs / "best.safetensors"))
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, arm):
     settings = config(**ARMS[arm])
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    whole.mkdir()
-    parts.mkdir()
     uninterrupted = finished(settings, whole)
-    for reports in (1, 2):  # stopped after the first report, and after two more
-        for _, _report in zip(range(reports), Trainer(settings, parts).run(), strict=False):
-            pass
-        torch.rand(7)  # whatever else the process did meanwhile
+    stopped_after(1, settings, parts)
+    stopped_after(2, settings, parts)
     resumed = finished(settings, parts)
     assert len(results(resumed)) == 4
     assert results(resumed) == results(uninterrupted)
-    assert_same(weights(resumed, tmp_path / "a"), weights(uninterrupted, tmp_path / "b"))
-    assert_same(load_file(parts / "best.safetensors"), load_file(whole / "best.safetensors"))
+    assert_same_end(parts, whole)
+
+
+@pytest.mark.parametrize("arm", METHODS)
+def test_a_run_that_goes_on_from_the_checkpoint_before_a_torn_one_equals_an_uninterrupted_one(tmp_path, arm):
+    settings = config(**ARMS[arm])
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    uninterrupted = finished(settings, whole)
+    stopped_after(3, settings, torn)
+    content = (torn / "checkpoint.pt").read_bytes()
+    (torn / "checkpoint.pt").write_bytes(content[: len(content) // 2])
+    with pytest.warns(UserWarning, match=r"checkpoint\.pt cannot be read .* going on from .*checkpoint\.previous\.pt"):
+        resumed = Trainer(settings, torn)
+    assert [report.step for report in resumed.history] == [3, 6]
+    list(resumed.run())
+    assert results(resumed) == results(uninterrupted)
+    assert_same_end(torn, whole)
 
 
 def test_a_run_that_died_between_two_reports_goes_on_from_the_first_of_them(tmp_path, monkeypatch):
-    settings = config(**ARMS["mse"])
+    settings = config(**ARMS["mean_teacher"])
     uninterrupted = finished(settings)
     trainer, draw = Trainer(settings, tmp_path), Views.draw
     calls = []
@@ -76,13 +141,15 @@ def test_a_finished_run_that_is_resumed_has_its_history_and_nothing_to_do(tmp_pa
     assert (tmp_path / "checkpoint.pt").read_bytes() == content
 
 
-def test_the_seconds_of_training_and_of_evaluation_go_on_where_they_stopped(tmp_path, monkeypatch):
+def test_the_seconds_of_a_run_go_on_where_they_stopped(tmp_path, monkeypatch):
     ticks = itertools.count()  # a clock that is a second later at every look
-    monkeypatch.setattr(mean_teacher, "time", SimpleNamespace(time=lambda: 0.0, perf_counter=lambda: next(ticks)))
-    next(Trainer(config(), tmp_path).run())
-    resumed = finished(config(), tmp_path)
-    for name in ("time.train_seconds", "time.evaluation_seconds"):
-        assert [report.metrics[name] for report in resumed.history] == [1, 2, 3]
+    monkeypatch.setattr(measuring, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    stopped_after(1, config(), tmp_path)
+    metrics = [report.metrics for report in finished(config(), tmp_path).history]
+    assert [of["time.data_seconds"] for of in metrics] == [2, 4, 6]  # two steps an interval, of a second each
+    assert [of["time.step_seconds"] for of in metrics] == [2, 4, 6]
+    assert [of["time.evaluation_seconds"] for of in metrics] == [1, 2, 3]
+    assert [of["time.images_per_second"] for of in metrics] == [2 * 20 / 4] * 3  # without the evaluation
 
 
 def test_a_checkpoint_of_another_run_is_refused_by_name(tmp_path):
@@ -92,32 +159,45 @@ def test_a_checkpoint_of_another_run_is_refused_by_name(tmp_path):
 
 
 ALONE = """
-import json, sys
+import json, os, sys
 from pathlib import Path
-from tests.trainers.support import results
-from trainers import Trainer, TrainerConfig
-trainer = Trainer(TrainerConfig.model_validate_json(sys.argv[1]))
-for _ in trainer.run():
-    pass
-trainer.save_model(Path(sys.argv[2]))
-print(json.dumps(results(trainer)))
+from tests.trainers.support import finished, results
+from trainers import TrainerConfig
+for number, settings in enumerate(sys.argv[2:]):
+    if os.fork() == 0:  # each in a process in which nothing was trained before; it is the imports that take time
+        trainer = finished(TrainerConfig.model_validate_json(settings))
+        trainer.save_model(Path(sys.argv[1]) / f"{number}.safetensors")
+        Path(sys.argv[1], f"{number}.json").write_text(json.dumps(results(trainer)))
+        os._exit(0)
+    assert os.wait()[1] == 0
 """
+ALONE_ARMS = [*METHODS, "two heads", "adam", "averaged batch norm", "independent start"]
 
 
-def test_a_run_in_a_used_process_equals_one_in_a_fresh_process_bit_for_bit(tmp_path):
-    settings = config(**ARMS["mse"])
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Path:
+    """A folder with the results and the weights of each arm, trained in a fresh process."""
+    folder = tmp_path_factory.mktemp("alone")
+    in_fresh_process(ALONE, folder, *(config(**ARMS[arm]).model_dump_json() for arm in ALONE_ARMS))
+    return folder
+
+
+@pytest.mark.parametrize("arm", ALONE_ARMS)
+def test_a_run_in_a_used_process_equals_one_in_a_fresh_process_bit_for_bit(tmp_path, alone, arm):
+    settings = config(**ARMS[arm])
     first = finished(settings)
-    finished(config(**ARMS["kl"] | {"seed": 9, "model": {"name": "small_cnn", "width": 7, "dropout": 0.5}}))
-    finished(config(**ARMS["supervised"]))
+    finished(config(**ARMS["two heads"] | {"seed": 9, "model": {"name": "small_cnn", "width": 7, "dropout": 0.5}}))
+    finished(config(**ARMS["pi_model with other dropout"]))
     second = finished(settings)
-    alone = json.loads(in_fresh_process(ALONE, settings.model_dump_json(), tmp_path / "alone"))
-    assert results(first) == results(second) == alone
-    assert_same(weights(first, tmp_path / "first"), load_file(tmp_path / "alone"))
-    assert_same(weights(second, tmp_path / "second"), load_file(tmp_path / "alone"))
+    fresh = alone / str(ALONE_ARMS.index(arm))
+    assert results(first) == results(second) == json.loads(fresh.with_suffix(".json").read_text())
+    for name, trainer in (("first", first), ("second", second)):
+        assert_same(weights(trainer, tmp_path / name), load_file(fresh.with_suffix(".safetensors")))
 
 
-def test_what_draws_random_numbers_between_two_reports_does_not_change_the_run():
-    settings = config(**ARMS["mse"])
+@pytest.mark.parametrize("arm", METHODS)
+def test_what_draws_random_numbers_between_two_reports_does_not_change_the_run(arm):
+    settings = config(**ARMS[arm])
     disturbed = Trainer(settings)
     for _ in disturbed.run():
         torch.rand(3)  # a searcher, a plot, another trial
@@ -125,8 +205,9 @@ def test_what_draws_random_numbers_between_two_reports_does_not_change_the_run()
 
 
 def test_two_runs_in_turns_equal_the_same_runs_one_after_the_other():
-    settings = [config(**ARMS["mse"]), config(**ARMS["kl"])]
-    in_turns = [Trainer(each) for each in settings]
-    for _ in zip(*(trainer.run() for trainer in in_turns), strict=True):
-        pass
-    assert [results(trainer) for trainer in in_turns] == [results(finished(each)) for each in settings]
+    for pair in itertools.pairwise(METHODS):
+        settings = [config(**ARMS[method]) for method in pair]
+        in_turns = [Trainer(each) for each in settings]
+        for _ in zip(*(trainer.run() for trainer in in_turns), strict=True):
+            pass
+        assert [results(trainer) for trainer in in_turns] == [results(finished(each)) for each in settings]

@@ -5,6 +5,8 @@ from torch import Tensor, nn
 
 from trainers.models.blocks import Dropout
 
+_COMPILED = 256  # passes that a process keeps compiled: as many as torch allows for in all
+
 
 class Network(nn.Module):
     """From pixels to logits.
@@ -32,7 +34,9 @@ class Network(nn.Module):
         return self._heads(self.features(pixels))
 
     def compile_passes(self) -> None:
-        """Have `both` compiled at its first call."""
+        """Have `both` compiled at its first call, unless this process did so before for a network of the same shape."""
+        # A worker trains trials of many shapes; beyond its own limit, torch would go on uncompiled.
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _COMPILED)
         self.both = torch.compile(self.both, dynamic=False)  # type: ignore[method-assign]
 
     def set_dropout(self, probability: float) -> None:
