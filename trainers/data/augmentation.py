@@ -47,7 +47,10 @@ class Views:
         if self._config.flip:
             mirrored = torch.rand((b, 1), generator=self._generator, device=self._images.device) < 0.5
             columns = torch.where(mirrored, columns.flip(1), columns)
-        picked = self._images[indices[:, None, None], rows[:, :, None], columns[:, None, :]]
+        # One index a pixel: several times as fast as one index an axis.
+        height, width, channels = self._images.shape[1:]
+        places = ((indices[:, None] * height + rows) * width)[:, :, None] + columns[:, None, :]
+        picked = self._images.view(-1, channels).index_select(0, places.flatten()).view(b, height, width, channels)
         pixels = picked.permute(0, 3, 1, 2) if picked.is_floating_point() else self._normalization(picked)
         if self._noise:
             noise = torch.empty_like(pixels).normal_(generator=self._generator)
