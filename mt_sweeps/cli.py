@@ -60,6 +60,18 @@ def resume(name: str | None, home: Path | None) -> None:
 
 
 @cli.command()
+@click.argument("file", type=File)
+@click.option("-o", "--output", type=File, default=Path("preview.png"), help="Default: preview.png.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the file: trainer.steps=100.")
+@click.option("--images", type=click.IntRange(1, 64), default=10, help="How many. Default: 10.")
+def preview(file: Path, output: Path, overrides: tuple[str, ...], images: int) -> None:
+    """Draw what student and teacher see with the settings of FILE."""
+    from mt_sweeps.preview import preview
+
+    click.echo(preview(file, overrides, output, images))
+
+
+@cli.command()
 @click.argument("files", type=File, nargs=-1, required=True)
 def validate(files: tuple[Path, ...]) -> None:
     """Check FILES alone, on any machine: no data, GPU or ledger is looked for."""

@@ -151,6 +151,21 @@ class Trainer:
         """SHA-256 over the data set's pixels, labels and class names."""
         return self._data.fingerprint
 
+    def look(self, images: int) -> list[Tensor]:
+        """Training images, and what is seen of them, for people. It draws from the views: not in a run that counts.
+
+        Args:
+            images: how many; labeled ones come first, in the share of a batch.
+
+        Returns:
+            The images, each view of the student, and, with a method that looks twice, each second view: float
+            [images, channels, height, width] in [0, 1], those of whitened images stretched to it.
+        """
+        batch = self._batches.next()
+        indices = batch[torch.linspace(0, len(batch) - 1, min(images, len(batch))).long()].to(self._device)
+        plain = self._data.train[indices.cpu()].permute(0, 3, 1, 2) / 255
+        return [plain, *(self._normalization.shown(views.draw(indices)).cpu() for views in self._views)]
+
     def save_model(self, path: Path) -> None:
         """Write the teacher as it is now (the student, where there is no teacher) as a model file."""
         network = self._student if self._method.teacher is None else self._method.teacher

@@ -56,7 +56,7 @@ class _ScheduledBetas:
     """The switches of the authors' TensorFlow code: beta2 at the end of the warm-up, beta1 during the ramp-down.
 
     Adam's moments start at 0 and are divided by 1 - (product of all betas so far). torch's Adam takes the power of the
-    present beta for that product; the learning rate makes up for the difference (but for epsilon, which is negligible).
+    present beta for that product; the learning rate and epsilon make up for the difference.
     """
 
     def __init__(self, config: TrainerConfig) -> None:
@@ -78,6 +78,7 @@ class _ScheduledBetas:
         for group in optimizer.param_groups:
             group["betas"] = betas
             group["lr"] *= first / math.sqrt(second)
+            group["eps"] = self._adam.epsilon / math.sqrt(second)
 
     def _betas(self, step: int) -> tuple[float, float]:
         adam = self._adam

@@ -33,11 +33,11 @@ def test_an_enormous_learning_rate_ends_as_diverged(method, rate):
     assert ended.value.reason == "diverged"
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("method", WITH_CONSISTENCY)
 def test_a_consistency_loss_that_is_not_finite_ends_as_diverged(monkeypatch, method, value):
     monkeypatch.setitem(losses.CONSISTENCY, "mse", lambda logits, _: logits.sum(1) * 0 + value)
-    with pytest.raises(Diverged, match=r"train\.\w*loss is (nan|inf)"):
+    with pytest.raises(Diverged, match=r"train\.\w*loss is (nan|-?inf)"):
         finished(config(method=method, dataset=REVISITED))
 
 
@@ -150,6 +150,15 @@ def test_a_student_that_looks_twice_at_the_same_view_is_refused(monkeypatch):
     monkeypatch.setattr(Views, "draw", the_same)
     with pytest.raises(ConsistencyMissing):
         finished(config(method="pi_model"))
+
+
+@pytest.mark.parametrize("method", WITH_CONSISTENCY)
+def test_a_pair_that_once_differed_and_later_agrees_to_the_last_bit_is_not_refused(monkeypatch, method):
+    trainer = Trainer(config(method=method, dataset=REVISITED, steps=12, evaluate_every=6))
+    reports = trainer.run()
+    assert next(reports).metrics["train.consistency_loss"] > 0
+    monkeypatch.setitem(losses.CONSISTENCY, "mse", BROKEN["a constant of 0"])
+    assert next(reports).metrics["train.consistency_loss"] == 0
 
 
 @pytest.mark.parametrize("method", WITH_CONSISTENCY)

@@ -33,6 +33,11 @@ class Normalization(ABC):
     def normalized(self, pixels: Tensor) -> Tensor:
         """uint8 [b, height, width, channels] -> float of the same shape."""
 
+    def shown(self, normalized: Tensor) -> Tensor:
+        """Normalised [b, channels, height, width] as pixels in [0, 1], each image stretched to that."""
+        low, high = normalized.amin((1, 2, 3), keepdim=True), normalized.amax((1, 2, 3), keepdim=True)
+        return (normalized - low) / (high - low).clamp(min=1e-6)
+
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
         """What a model file keeps."""
@@ -78,6 +83,9 @@ class PerChannel(Normalization):
         width = pixels.shape[2]
         rows = (pixels.flatten(2) - self.mean.repeat(width)) / self.std.repeat(width)
         return rows.view(pixels.shape)
+
+    def shown(self, normalized: Tensor) -> Tensor:
+        return ((normalized * self.std[:, None, None] + self.mean[:, None, None]) / 255).clamp(0, 1)
 
     def tensors(self) -> dict[str, Tensor]:
         return {"mean": self.mean, "std": self.std}

@@ -1,0 +1,50 @@
+"""A picture of what student and teacher see, before hours are spent on it."""
+
+from pathlib import Path
+
+from mt_sweeps import spec as specs
+from mt_sweeps.errors import InputError
+from mt_sweeps.explain import of_trainer
+from trainers.errors import DataError, TrainingError
+
+SMALLEST = 64  # pixels a side that an image is shown with
+
+
+def preview(file: Path, overrides: tuple[str, ...], output: Path, images: int) -> str:
+    """Write a picture: a row of images, and below each what the student sees of it and, if it looks, the teacher.
+
+    Args:
+        file: a search-space file; the settings of its first possible trial are shown.
+        overrides: `key=value`, as for `run`.
+        output: of the picture; its suffix says which kind (.png, .jpg).
+        images: how many.
+
+    Returns:
+        What the picture shows, in words.
+
+    Raises:
+        InputError: the file is wrong, its images cannot be read, or the picture cannot be written.
+    """
+    config = specs.load(file, overrides).sample_config()
+    from torch.nn.functional import interpolate
+    from torchvision.utils import make_grid, save_image
+
+    from trainers import Trainer
+
+    try:
+        rows = Trainer(config).look(images)
+    except (DataError, TrainingError) as error:
+        raise InputError(f"{file}: {of_trainer(error)}") from None
+    scale = max(1, -(-SMALLEST // rows[0].shape[-1]))
+    shown = [interpolate(row, scale_factor=scale, mode="nearest") for row in rows]
+    try:
+        save_image([make_grid(row, nrow=len(row), pad_value=1.0) for row in shown], output, nrow=1, padding=0)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{output}: cannot be written: {error}; use a name that ends in .png or .jpg") from None
+    looks = config.augmentation
+    noise = [looks.noise, looks.noise if config.teacher.noise is None else config.teacher.noise]
+    names = ["the image", "what the student sees", "what it is compared with"][: len(rows)]
+    return (
+        f"{output}: rows: {', '.join(names)}; translate {looks.translate}, flip {str(looks.flip).lower()}, "
+        f"noise {' and '.join(f'{value:g}' for value in noise[: len(rows) - 1])}, {config.normalization}"
+    )

@@ -1,0 +1,56 @@
+"""The picture of what student and teacher see."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from mt_sweeps.cli import cli
+from mt_sweeps.errors import InputError
+from mt_sweeps.preview import preview
+from tests.mt_sweeps.support import DIGITS
+
+
+def cells(path, rows: int, columns: int) -> np.ndarray:
+    """[rows, columns, 64, 64], grey, of digits that are shown with 64 pixels a side and a frame of two."""
+    picture = np.asarray(Image.open(path).convert("L"))
+    assert picture.shape == (rows * 68, columns * 66 + 2)
+    grid = [[picture[68 * r + 2 : 68 * r + 66, 66 * c + 2 : 66 * c + 66] for c in range(columns)] for r in range(rows)]
+    return np.array(grid)
+
+
+def test_a_picture_has_the_images_and_below_them_two_different_looks(tmp_path):
+    said = preview(DIGITS, (), tmp_path / "grid.png", 6)
+    plain, student, teacher = cells(tmp_path / "grid.png", 3, 6)
+    for column in range(6):
+        assert len({row[column].tobytes() for row in (plain, student, teacher)}) == 3
+        assert (plain[column].reshape(8, 8, 8, 8).std((1, 3)) == 0).all(), "a pixel is a square"
+    assert "rows: the image, what the student sees, what it is compared with" in said
+    assert "noise 0.1 and 0.1" in said
+
+
+def test_without_noise_everybody_sees_the_image(tmp_path):
+    quiet = ("trainer.augmentation.translate=0", "trainer.augmentation.noise=0.0")
+    preview(DIGITS, quiet, tmp_path / "grid.png", 4)
+    plain, student, teacher = cells(tmp_path / "grid.png", 3, 4)
+    assert np.abs(plain.astype(int) - student).max() <= 1
+    assert np.array_equal(student, teacher)
+
+
+def test_a_method_that_looks_once_has_one_look(tmp_path):
+    preview(DIGITS, ("trainer.method=supervised", "trainer.normalization=per_image"), tmp_path / "grid.png", 3)
+    assert len(cells(tmp_path / "grid.png", 2, 3)) == 2
+
+
+@pytest.mark.parametrize("name", ["grid.txt", "missing/grid.png"])
+def test_a_picture_that_cannot_be_written_is_told(tmp_path, name):
+    with pytest.raises(InputError, match=r"grid\.\w+: cannot be written: .*\.png or \.jpg"):
+        preview(DIGITS, (), tmp_path / name, 2)
+
+
+def test_the_command_writes_the_picture_and_says_what_it_shows(tmp_path):
+    output = tmp_path / "grid.jpg"
+    result = CliRunner().invoke(cli, ["preview", str(DIGITS), "-o", str(output), "--images", "2"])
+    assert result.exit_code == 0
+    assert result.output.startswith(f"{output}: rows: the image")
+    assert Image.open(output).size == (134, 204)
