@@ -36,7 +36,8 @@ def results(folder):
         lines = [json.loads(line) for line in (last / "records.jsonl").read_text().splitlines()]
         assert [line["step"] for line in lines] == list(range(10, 201, 10)), "every evaluation once, in order"
         found[trial.name] = [
-            {name: value for name, value in line["metrics"].items() if not name.startswith("time.")} for line in lines
+            {name: value for name, value in line["metrics"].items() if not name.startswith(("time.", "memory."))}
+            for line in lines
         ]
     return found
 
