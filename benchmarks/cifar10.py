@@ -4,9 +4,9 @@
 
 IMAGES holds train/<class>/* and test/<class>/*. Checkpoints go to RUN; the same command goes on from the last one.
 Prints a line an evaluation, and at the end a row of a Markdown table. The settings are those of the paper (appendix B)
-and the authors' TensorFlow code; the schedules are stretched with `--steps`. What differs from theirs: pixels are
-normalised per channel, without whitening; batch norm is plain; a batch has a fixed number of labeled images, where
-theirs varied about it; the average follows the optimiser's step; images kept for validation are not trained on.
+and the authors' TensorFlow code; the schedules are stretched with `--steps`. What differs from theirs: a batch has
+a fixed number of labeled images, where theirs varied about it; weight normalisation begins with the weights as they are
+drawn; the average follows the optimiser's step; images kept for validation are not trained on.
 """
 
 import argparse
