@@ -3,10 +3,8 @@
     uv run python benchmarks/cifar10.py --images IMAGES --directory RUN --device cuda --precision bf16
 
 IMAGES holds train/<class>/* and test/<class>/*. Checkpoints go to RUN; the same command goes on from the last one.
-Prints a line an evaluation, and at the end a row of a Markdown table. The settings are those of the paper (appendix B)
-and the authors' TensorFlow code; the schedules are stretched with `--steps`. What differs from theirs: a batch has
-a fixed number of labeled images, where theirs varied about it; weight normalisation begins with the weights as they are
-drawn; the average follows the optimiser's step; images kept for validation are not trained on.
+Prints a line an evaluation, and at the end a row of a Markdown table. The settings are the recipe
+conv_large_cifar10_4000 (docs/search-spaces.md says what differs from the authors'); its ramps are stretched with `--steps`.
 """
 
 import argparse
@@ -20,7 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the trainer needs no installation
 
-from trainers import Report, Trainer, TrainerConfig
+from trainers import Report, Trainer, TrainerConfig, recipes
 from trainers.evaluation import Error
 
 PAPER_STEPS = 150_000
@@ -29,43 +27,27 @@ PAPER_STEPS = 150_000
 def config_of(options: argparse.Namespace) -> TrainerConfig:
     """The recipe of ConvLarge on CIFAR-10, at the chosen number of labels and steps."""
     images = sum(1 for _ in options.images.glob("train/*/*"))
-    stretch = options.steps / PAPER_STEPS
-    settings: dict[str, Any] = {
-        "dataset": {
-            "name": "image_folder",
-            "root": str(options.images),
-            "labels": options.labels,
-            "validation": options.validation,
-        },
-        "model": {"name": "conv_large", "dropout": 0.5, "norm": "weight"},
-        "normalization": "zca",
+    recipe = recipes.settings("conv_large_cifar10_4000")
+    stretch = options.steps / recipe["steps"]
+    ramps = {name: max(1, round(recipe["schedule"][name] * stretch)) for name in ("warm_up_steps", "ramp_down_steps")}
+    dataset = {"name": "image_folder", "root": str(options.images)}
+    overrides: dict[str, Any] = {
+        "dataset": dataset | {"labels": options.labels, "validation": options.validation},
         "steps": options.steps,
-        "batch_size": 100,
-        # As many labeled images as a batch drawn from all images has on average.
+        # As many labeled images as a batch drawn from all images has on average, and the recipe's weight of them.
         "labeled_batch_fraction": max(options.labels / images, 0.01),
-        "class_loss_normalizer": "whole_batch",
-        "augmentation": {"translate": 2, "flip": True, "noise": 0.15},
         "consistency": {
-            "loss": "mse",
             "weight": 100.0 * options.labels / images,
-            "ramp_up": "sigmoid",
-            "ramp_up_steps": round(40_000 * stretch),
+            "ramp_up_steps": round(recipe["consistency"]["ramp_up_steps"] * stretch),
         },
-        "ema": {"decay": 0.999},
-        "optimizer": {"name": "adam", "learning_rate": 0.003, "beta2": 0.999, "ramp_down_beta1": 0.5},
-        "schedule": {
-            "name": "ramp_down",
-            "warm_up": "sigmoid",
-            "warm_up_steps": round(40_000 * stretch),
-            "ramp_down_steps": max(1, round(25_000 * stretch)),
-        },
+        "schedule": ramps,
         "precision": options.precision,
         "compile": options.compile,
         "evaluate_every": options.evaluate_every or max(1, options.steps // 60),
         "seed": options.seed,
         "device": options.device,
     }
-    return TrainerConfig.model_validate(settings)
+    return TrainerConfig.model_validate(recipes.settings("conv_large_cifar10_4000", overrides))
 
 
 def told(report: Report, config: TrainerConfig, before: int, seconds: float) -> str:

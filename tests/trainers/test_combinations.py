@@ -44,6 +44,14 @@ def refusal(changes: dict[str, Any]) -> str:
     return error.value.errors()[0]["msg"]
 
 
+def accepted(changes: dict[str, Any]) -> bool:
+    try:
+        TrainerConfig.model_validate(settings(changes))
+    except ValidationError:
+        return False
+    return True
+
+
 # Each: what clashes, the phrases of the message, and the ways out that it names, the removal of a key written as None.
 CLASHES: dict[str, tuple[dict[str, Any], list[str], list[dict[str, Any]]]] = {
     "a ramp-up longer than the run": (
@@ -250,7 +258,7 @@ def test_settings_that_clash_are_refused_by_name_with_what_would_be_legal(name):
 )
 def test_every_way_out_that_a_refusal_names_is_accepted(name, way_out):
     changes, _, ways = CLASHES[name]
-    TrainerConfig.model_validate(settings(changes | ways[way_out]))
+    assert accepted(changes | ways[way_out])
 
 
 PAIRS = {("train", "own"), ("eval", "copied"), ("eval", "averaged")}
@@ -329,12 +337,12 @@ def test_an_idle_group_covers_its_keys_and_an_idle_key_itself(key, idle):
 
 def test_a_setting_without_effect_may_be_set_to_its_default_or_to_nothing():
     for value in (0.01, 0.0):
-        config(consistency__logit_distance_weight=value)
+        assert accepted({"consistency.logit_distance_weight": value})
     for value in (0.999, 0.0):
-        config(method="pi_model", ema__decay=value)
+        assert accepted({"method": "pi_model", "ema.decay": value})
     for value in (0.6, 0.0):
-        config(ensemble__decay=value)
-    config(method="temporal_ensembling", teacher__mode="train", teacher__start="copy")
+        assert accepted({"ensemble.decay": value})
+    assert accepted({"method": "temporal_ensembling", "teacher.mode": "train", "teacher.start": "copy"})
 
 
 def test_a_supervised_run_takes_the_settings_of_the_run_it_is_compared_with():
