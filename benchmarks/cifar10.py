@@ -4,7 +4,7 @@
 
 IMAGES holds train/<class>/* and test/<class>/*. Checkpoints go to RUN; the same command goes on from the last one.
 Prints a line an evaluation, and at the end a row of a Markdown table. The settings are the recipe
-conv_large_cifar10_4000 (docs/search-spaces.md says what differs from the authors'); its ramps are stretched with `--steps`.
+conv_large_cifar10_4000, its ramps stretched with `--steps`; docs/search-spaces.md says what differs from the authors'.
 """
 
 import argparse

@@ -3,349 +3,28 @@
 Unknown keys are errors. Lengths are optimiser steps, sizes are images or pixels, errors are fractions in [0, 1].
 """
 
-from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from trainers.combinations import check_combinations, check_image_size, check_split_sizes, check_unlabeled
+from trainers.combinations import check_combinations, check_image_size, check_unlabeled
 from trainers.data.catalog import KNOWN_DATASETS
-
-
-class Settings(BaseModel):
-    """A group of settings: immutable, unknown keys refused, no silent conversion, no infinities."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class _Dataset(Settings):
-    """How many images serve which purpose. Each image serves one; what is left over is unlabeled."""
-
-    name: str
-    labels: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | Literal["all"] = Field(
-        description="labeled training images, or their share; 'all': every image no other purpose takes"
-    )
-    draw: Literal["balanced", "random"] = Field(
-        "balanced", description="the labeled ones: as many of every class, or not"
-    )
-    unlabeled: int | None = Field(None, ge=1, description="of those left over, how many are used; none: all")
-    validation: int = Field(ge=1, description="images that select among trials")
-    verdict: int = Field(0, ge=0, description="images kept back to compare the finalists")
-    split_seed: int = Field(0, ge=0, description="which images serve which purpose")
-
-    @model_validator(mode="after")
-    def _fits_a_known_dataset(self) -> "_Dataset":
-        known = KNOWN_DATASETS.get(self.name)
-        if known is not None:
-            labels = self.label_count(known.train)
-            check_split_sizes(labels, self.validation, self.verdict, known.train, known.classes, known.name)
-        return self
-
-    def label_count(self, images: int) -> int | Literal["all"]:
-        """How many labels that is, of so many images with classes."""
-        return self.labels if self.labels == "all" or isinstance(self.labels, int) else round(self.labels * images)
-
-    def unlabeled_count(self, images: int, others: int = 0) -> int:
-        """How many images are left over and used, of so many with classes and so many others."""
-        labels = self.label_count(images)
-        left = others if labels == "all" else images - labels - self.validation - self.verdict + others
-        return left if self.unlabeled is None else self.unlabeled
-
-
-class Digits(_Dataset):
-    """scikit-learn's digits: 1,797 grey images of 8x8 pixels, shipped with the package."""
-
-    name: Literal["digits"]
-
-
-class _Downloaded(_Dataset):
-    root: str | None = Field(None, description="folder that holds or receives the download; none: the cache folder")
-
-
-class Cifar10(_Downloaded):
-    """CIFAR-10: 60,000 colour images of 32x32 pixels, downloaded by torchvision when not there."""
-
-    name: Literal["cifar10"]
-
-
-class Cifar100(_Downloaded):
-    """CIFAR-100: as many images as CIFAR-10, of ten times as many classes."""
-
-    name: Literal["cifar100"]
-
-
-class Svhn(_Downloaded):
-    """Street View House Numbers: 99,289 colour images of 32x32 pixels, downloaded by torchvision when not there."""
-
-    name: Literal["svhn"]
-    extra: bool = Field(False, description="531,131 more images, as unlabeled ones")
-
-
-class ImageFolder(_Dataset):
-    """Your own images: `<root>/train/<class>/*`, optional `<root>/unlabeled/*` and `<root>/test/<class>/*`."""
-
-    name: Literal["image_folder"]
-    root: str = Field(min_length=1, description="folder that holds train/, and optionally unlabeled/ and test/")
-    image_size: int | None = Field(
-        None, ge=4, le=1024, description="pixels a side after resizing and centre crop; none: all images have one size"
-    )
-    label_file: str | None = Field(
-        None,
-        description="lines of `path class`, paths relative to train/, whose other images are unlabeled; none: folders",
-    )
-    unreadable: Literal["refuse", "skip"] = Field(
-        "refuse", description="images that cannot be read; skip: counted, told"
-    )
-
-
-DatasetConfig = Digits | Cifar10 | Cifar100 | Svhn | ImageFolder
-
-
-class SmallCnn(Settings):
-    """Five 3x3 convolutions with batch norm: seconds a trial on a CPU."""
-
-    name: Literal["small_cnn"] = "small_cnn"
-    width: int = Field(16, ge=1, le=1024, description="channels of the first convolution")
-    dropout: float = Field(0.0, ge=0, lt=1)
-
-    @property
-    def weights(self) -> int:
-        """About how many, at three channels and ten classes: for forecasts."""
-        return 9 * self.width * (3 + self.width + 2 * self.width + 4 * self.width + 8 * self.width) + 40 * self.width
-
-
-class ConvLarge(Settings):
-    """The 13-layer network of Tarvainen & Valpola 2017 (table 5)."""
-
-    name: Literal["conv_large"]
-    dropout: float = Field(0.5, ge=0, lt=1)
-    norm: Literal["batch", "weight"] = Field(
-        "batch", description="weight: weight normalisation with mean-only batch norm, as published"
-    )
-
-    @property
-    def weights(self) -> int:
-        """About how many, at three channels and ten classes: for forecasts."""
-        return 3_130_000
-
-
-class ShakeShake(Settings):
-    """Shake-shake-26 2x96d (Gastaldi 2017): the paper's best CIFAR-10 results."""
-
-    name: Literal["shake_shake"]
-    width: int = Field(96, ge=1, le=1024, description="channels of each branch in the first stage")
-
-    @property
-    def weights(self) -> int:
-        """About how many, at three channels and ten classes: for forecasts."""
-        return 2840 * self.width**2
-
-
-class WideResnet(Settings):
-    """WRN-28-2 by default (Zagoruyko & Komodakis 2016), the network of most later comparisons."""
-
-    name: Literal["wide_resnet"]
-    depth: int = Field(28, ge=10, le=400, description="layers: 4 and a multiple of 6")
-    width: int = Field(2, ge=1, le=64, description="the stages have 16, 32 and 64 times as many channels")
-
-    @field_validator("depth")
-    @classmethod
-    def _makes_whole_blocks(cls, depth: int) -> int:
-        if (depth - 4) % 6:
-            raise ValueError(f"{depth} layers make no whole blocks; use 4 and a multiple of 6: 10, 16, 22, 28, 40, ...")
-        return depth
-
-    @property
-    def weights(self) -> int:
-        """About how many, at three channels and ten classes: for forecasts."""
-        channels = [16, 16 * self.width, 32 * self.width, 64 * self.width]
-        later = (self.depth - 4) // 3 - 1  # convolutions of a stage that have its channels on both sides
-        return sum(10 * i * o + 9 * later * o * o for i, o in pairwise(channels))
-
-
-class Residual(Settings):
-    """torchvision's residual networks; ResNeXt-152 32x4d is the paper's for ImageNet."""
-
-    name: Literal["resnet18", "resnet50", "resnext152"]
-    stem: Literal["small", "large"] = Field(
-        "small", description="small: a 3x3 convolution; large: 7x7 with stride 2, and pooling, for 224 pixels a side"
-    )
-
-    @property
-    def weights(self) -> int:
-        """About how many, at three channels and a thousand classes: for forecasts."""
-        return {"resnet18": 11_700_000, "resnet50": 25_600_000, "resnext152": 60_000_000}[self.name]
-
-
-ModelConfig = SmallCnn | ConvLarge | ShakeShake | WideResnet | Residual
-
-
-class Augmentation(Settings):
-    """Noise of the input, drawn anew for each image, each network and each step."""
-
-    translate: int = Field(2, ge=0, description="pixels an axis, reflected at the edge, uniform over -n..n")
-    flip: bool = Field(False, description="mirror left and right with probability 1/2")
-    noise: float = Field(0.0, ge=0, description="standard deviation of Gaussian noise on normalised pixels")
-
-
-class Consistency(Settings):
-    """The loss that ties the student to its target (section 2 of the paper)."""
-
-    loss: Literal["mse", "kl"] = Field("mse", description="mse: mean over classes of the squared difference")
-    weight: float = Field(10.0, ge=0, description="at full ramp; C to C squared for mse, 1 to 10 for kl (C classes)")
-    ramp_up: Literal["sigmoid", "linear"] = Field("sigmoid", description="sigmoid: exp(-5 (1 - x)^2)")
-    ramp_up_steps: int | None = Field(None, ge=0, description="none: the first fifth of the steps")
-    images: Literal["all", "unlabeled"] = Field("all", description="the mean of the loss is taken over these")
-    heads: Literal[1, 2] = Field(1, description="2: the first classifies, the second agrees with the teacher's first")
-    logit_distance_weight: float = Field(0.01, ge=0, description="of the squared distance of two heads; one has none")
-
-
-class Ema(Settings):
-    """The teacher's weights: the exponential moving average of the student's."""
-
-    decay: float = Field(0.999, ge=0, lt=1, description="alpha; warmed up as min(1 - 1/(t+1), alpha)")
-    ramp_up_decay: float | None = Field(
-        None, ge=0, lt=1, description="alpha until the consistency ramp-up ends; none: the same"
-    )
-
-
-class Teacher(Settings):
-    """How the second network looks and begins; for the Pi-model, how the student looks the second time."""
-
-    dropout: float | None = Field(None, ge=0, lt=1, description="none: the student's, model.dropout")
-    noise: float | None = Field(None, ge=0, description="none: the student's, augmentation.noise")
-    start: Literal["copy", "independent"] = Field("copy", description="of the student's first weights, or its own")
-    mode: Literal["train", "eval"] = Field("train", description="of its batch norm and dropout while it teaches")
-    batch_norm: Literal["own", "copied", "averaged"] = Field(
-        "own", description="its statistics: of its own passes (mode train), or the student's (mode eval)"
-    )
-
-    @model_validator(mode="after")
-    def _batch_norm_fits_the_mode(self) -> "Teacher":
-        if self.mode == "eval" and self.batch_norm == "own":
-            raise ValueError(
-                "mode: eval and batch_norm: own clash: a teacher that never passes in train mode never updates "
-                "statistics of its own; use batch_norm: copied or averaged, or mode: train"
-            )
-        if self.mode == "train" and self.batch_norm != "own":
-            raise ValueError(
-                f"mode: train and batch_norm: {self.batch_norm} clash: the teacher's passes and the student's would "
-                "both write its statistics; use mode: eval, or batch_norm: own"
-            )
-        if self.mode == "eval" and self.dropout is not None:
-            raise ValueError("dropout and mode: eval clash: in eval mode nothing is dropped; use mode: train")
-        return self
-
-
-class Ensemble(Settings):
-    """Temporal ensembling (Laine & Aila 2017): each image's target is the average of its past predictions."""
-
-    decay: float = Field(0.6, ge=0, lt=1, description="of the average, for each further look at an image")
-
-
-class _Optimizer(Settings):
-    name: str
-    weight_decay: float = Field(0.0, ge=0)
-    weight_decay_on: Literal["all", "weights"] = Field("all", description="weights: not on norms and biases")
-
-
-class Sgd(_Optimizer):
-    """Stochastic gradient descent with Nesterov's momentum."""
-
-    name: Literal["sgd"] = "sgd"
-    learning_rate: float = Field(0.05, gt=0, description="before the schedule")
-    momentum: float = Field(0.9, ge=0, lt=1)
-    nesterov: bool = True
-    weight_decay: float = Field(2e-4, ge=0)
-
-    @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> "Sgd":
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov: true needs a momentum above 0; set nesterov: false or raise momentum")
-        return self
-
-
-class _Moments(_Optimizer):
-    beta1: float = Field(0.9, ge=0, lt=1)
-    beta2: float = Field(0.999, ge=0, lt=1)
-    epsilon: float = Field(1e-8, gt=0)
-
-
-class Adam(_Moments):
-    """Adam, with the switches of the authors' TensorFlow code; its weight decay is added to the gradient."""
-
-    name: Literal["adam"]
-    learning_rate: float = Field(0.003, gt=0, description="before the schedule")
-    warm_up_beta2: float | None = Field(
-        None, ge=0, lt=1, description="beta2 until the schedule's warm-up ends (authors: 0.99); none: the same"
-    )
-    ramp_down_beta1: float | None = Field(
-        None, ge=0, lt=1, description="where beta1 goes with schedule.name: ramp_down (authors: 0.5); none: nowhere"
-    )
-
-
-class AdamW(_Moments):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
-
-    name: Literal["adamw"]
-    learning_rate: float = Field(0.001, gt=0, description="before the schedule")
-
-
-class _Schedule(Settings):
-    """The factor on the learning rate: that of the warm-up times that of the decay."""
-
-    name: str
-    warm_up: Literal["linear", "sigmoid"] = Field("linear", description="sigmoid: exp(-5 (1 - x)^2)")
-    warm_up_steps: int = Field(0, ge=0)
-    warm_up_from: float = Field(0.0, ge=0, le=1, description="the factor at the first step of a linear warm-up")
-
-
-class Constant(_Schedule):
-    """No decay."""
-
-    name: Literal["constant"]
-
-
-class HalfCosine(_Schedule):
-    """(1 + cos(pi t / length)) / 2."""
-
-    name: Literal["half_cosine"] = "half_cosine"
-    length: int | None = Field(None, ge=1, description="where it reaches 0, at or after the last step; none: steps")
-
-
-class QuarterCosine(_Schedule):
-    """cos(pi t / (2 length)); with length = 8/7 steps, FixMatch's cos(7 pi t / (16 steps))."""
-
-    name: Literal["quarter_cosine"]
-    length: int | None = Field(None, ge=1, description="where it reaches 0, at or after the last step; none: steps")
-
-
-class RampDown(_Schedule):
-    """exp(-12.5 x^2), x going from 0 to 1 over the last steps (the authors' TensorFlow code)."""
-
-    name: Literal["ramp_down"]
-    ramp_down_steps: int = Field(ge=1, description="at the end of the run")
-
-
-class StepDecay(_Schedule):
-    """`factor` to the power of how many of the steps in `at` have been taken."""
-
-    name: Literal["step_decay"]
-    at: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
-    factor: float = Field(0.1, gt=0, lt=1)
-
-
-def _by_default(name: str) -> BeforeValidator:
-    """Settings of a union that do not say their name are those of the default."""
-    return BeforeValidator(lambda value: {"name": name} | value if isinstance(value, dict) else value)
-
-
-Optimizer = Annotated[Sgd | Adam | AdamW, Field(discriminator="name"), _by_default("sgd")]
-Schedule = Annotated[
-    Constant | HalfCosine | QuarterCosine | RampDown | StepDecay,
-    Field(discriminator="name"),
-    _by_default("half_cosine"),
-]
+from trainers.settings.base import Settings, by_default
+from trainers.settings.dataset import Cifar10, Cifar100, DatasetConfig, Digits, ImageFolder, Svhn
+from trainers.settings.method import Augmentation, Consistency, Ema, Ensemble, Teacher
+from trainers.settings.model import ConvLarge, ModelConfig, Residual, ShakeShake, SmallCnn, WideResnet
+from trainers.settings.optimization import (
+    Adam,
+    AdamW,
+    Constant,
+    HalfCosine,
+    Optimizer,
+    QuarterCosine,
+    RampDown,
+    Schedule,
+    Sgd,
+    StepDecay,
+)
 
 
 class TrainerConfig(Settings):
@@ -353,7 +32,7 @@ class TrainerConfig(Settings):
 
     method: Literal["mean_teacher", "pi_model", "temporal_ensembling", "supervised"] = "mean_teacher"
     dataset: DatasetConfig = Field(discriminator="name")
-    model: Annotated[ModelConfig, Field(discriminator="name"), _by_default("small_cnn")] = SmallCnn()
+    model: Annotated[ModelConfig, Field(discriminator="name"), by_default("small_cnn")] = SmallCnn()
     steps: int = Field(ge=1, description="optimiser steps")
     batch_size: int = Field(100, ge=2, description="images a step")
     labeled_batch_fraction: float = Field(0.25, gt=0, le=1, description="share of the batch that has labels")
@@ -414,3 +93,36 @@ class TrainerConfig(Settings):
     def evaluation_interval(self) -> int:
         """Steps between evaluations; each evaluation is also a checkpoint."""
         return self.evaluate_every or max(1, -(-self.steps // 20))
+
+
+__all__ = [
+    "TrainerConfig",
+    "Settings",
+    "Cifar10",
+    "Cifar100",
+    "DatasetConfig",
+    "Digits",
+    "ImageFolder",
+    "Svhn",
+    "Augmentation",
+    "Consistency",
+    "Ema",
+    "Ensemble",
+    "Teacher",
+    "ConvLarge",
+    "ModelConfig",
+    "Residual",
+    "ShakeShake",
+    "SmallCnn",
+    "WideResnet",
+    "Adam",
+    "AdamW",
+    "Constant",
+    "HalfCosine",
+    "Optimizer",
+    "QuarterCosine",
+    "RampDown",
+    "Schedule",
+    "Sgd",
+    "StepDecay",
+]

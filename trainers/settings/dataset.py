@@ -1,0 +1,92 @@
+"""Where images come from, and how many serve which purpose."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from trainers.combinations import check_split_sizes
+from trainers.data.catalog import KNOWN_DATASETS
+from trainers.settings.base import Settings
+
+
+class _Dataset(Settings):
+    """How many images serve which purpose. Each image serves one; what is left over is unlabeled."""
+
+    name: str
+    labels: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | Literal["all"] = Field(
+        description="labeled training images, or their share; 'all': every image no other purpose takes"
+    )
+    draw: Literal["balanced", "random"] = Field(
+        "balanced", description="the labeled ones: as many of every class, or not"
+    )
+    unlabeled: int | None = Field(None, ge=1, description="of those left over, how many are used; none: all")
+    validation: int = Field(ge=1, description="images that select among trials")
+    verdict: int = Field(0, ge=0, description="images kept back to compare the finalists")
+    split_seed: int = Field(0, ge=0, description="which images serve which purpose")
+
+    @model_validator(mode="after")
+    def _fits_a_known_dataset(self) -> "_Dataset":
+        known = KNOWN_DATASETS.get(self.name)
+        if known is not None:
+            labels = self.label_count(known.train)
+            check_split_sizes(labels, self.validation, self.verdict, known.train, known.classes, known.name)
+        return self
+
+    def label_count(self, images: int) -> int | Literal["all"]:
+        """How many labels that is, of so many images with classes."""
+        return self.labels if self.labels == "all" or isinstance(self.labels, int) else round(self.labels * images)
+
+    def unlabeled_count(self, images: int, others: int = 0) -> int:
+        """How many images are left over and used, of so many with classes and so many others."""
+        labels = self.label_count(images)
+        left = others if labels == "all" else images - labels - self.validation - self.verdict + others
+        return left if self.unlabeled is None else self.unlabeled
+
+
+class Digits(_Dataset):
+    """scikit-learn's digits: 1,797 grey images of 8x8 pixels, shipped with the package."""
+
+    name: Literal["digits"]
+
+
+class _Downloaded(_Dataset):
+    root: str | None = Field(None, description="folder that holds or receives the download; none: the cache folder")
+
+
+class Cifar10(_Downloaded):
+    """CIFAR-10: 60,000 colour images of 32x32 pixels, downloaded by torchvision when not there."""
+
+    name: Literal["cifar10"]
+
+
+class Cifar100(_Downloaded):
+    """CIFAR-100: as many images as CIFAR-10, of ten times as many classes."""
+
+    name: Literal["cifar100"]
+
+
+class Svhn(_Downloaded):
+    """Street View House Numbers: 99,289 colour images of 32x32 pixels, downloaded by torchvision when not there."""
+
+    name: Literal["svhn"]
+    extra: bool = Field(False, description="531,131 more images, as unlabeled ones")
+
+
+class ImageFolder(_Dataset):
+    """Your own images: `<root>/train/<class>/*`, optional `<root>/unlabeled/*` and `<root>/test/<class>/*`."""
+
+    name: Literal["image_folder"]
+    root: str = Field(min_length=1, description="folder that holds train/, and optionally unlabeled/ and test/")
+    image_size: int | None = Field(
+        None, ge=4, le=1024, description="pixels a side after resizing and centre crop; none: all images have one size"
+    )
+    label_file: str | None = Field(
+        None,
+        description="lines of `path class`, paths relative to train/, whose other images are unlabeled; none: folders",
+    )
+    unreadable: Literal["refuse", "skip"] = Field(
+        "refuse", description="images that cannot be read; skip: counted, told"
+    )
+
+
+DatasetConfig = Digits | Cifar10 | Cifar100 | Svhn | ImageFolder

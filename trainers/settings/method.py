@@ -1,0 +1,70 @@
+"""How student and teacher look, and how they are made to agree."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from trainers.settings.base import Settings
+
+
+class Augmentation(Settings):
+    """Noise of the input, drawn anew for each image, each network and each step."""
+
+    translate: int = Field(2, ge=0, description="pixels an axis, reflected at the edge, uniform over -n..n")
+    flip: bool = Field(False, description="mirror left and right with probability 1/2")
+    noise: float = Field(0.0, ge=0, description="standard deviation of Gaussian noise on normalised pixels")
+
+
+class Consistency(Settings):
+    """The loss that ties the student to its target (section 2 of the paper)."""
+
+    loss: Literal["mse", "kl"] = Field("mse", description="mse: mean over classes of the squared difference")
+    weight: float = Field(10.0, ge=0, description="at full ramp; C to C squared for mse, 1 to 10 for kl (C classes)")
+    ramp_up: Literal["sigmoid", "linear"] = Field("sigmoid", description="sigmoid: exp(-5 (1 - x)^2)")
+    ramp_up_steps: int | None = Field(None, ge=0, description="none: the first fifth of the steps")
+    images: Literal["all", "unlabeled"] = Field("all", description="the mean of the loss is taken over these")
+    heads: Literal[1, 2] = Field(1, description="2: the first classifies, the second agrees with the teacher's first")
+    logit_distance_weight: float = Field(0.01, ge=0, description="of the squared distance of two heads; one has none")
+
+
+class Ema(Settings):
+    """The teacher's weights: the exponential moving average of the student's."""
+
+    decay: float = Field(0.999, ge=0, lt=1, description="alpha; warmed up as min(1 - 1/(t+1), alpha)")
+    ramp_up_decay: float | None = Field(
+        None, ge=0, lt=1, description="alpha until the consistency ramp-up ends; none: the same"
+    )
+
+
+class Teacher(Settings):
+    """How the second network looks and begins; for the Pi-model, how the student looks the second time."""
+
+    dropout: float | None = Field(None, ge=0, lt=1, description="none: the student's, model.dropout")
+    noise: float | None = Field(None, ge=0, description="none: the student's, augmentation.noise")
+    start: Literal["copy", "independent"] = Field("copy", description="of the student's first weights, or its own")
+    mode: Literal["train", "eval"] = Field("train", description="of its batch norm and dropout while it teaches")
+    batch_norm: Literal["own", "copied", "averaged"] = Field(
+        "own", description="its statistics: of its own passes (mode train), or the student's (mode eval)"
+    )
+
+    @model_validator(mode="after")
+    def _batch_norm_fits_the_mode(self) -> "Teacher":
+        if self.mode == "eval" and self.batch_norm == "own":
+            raise ValueError(
+                "mode: eval and batch_norm: own clash: a teacher that never passes in train mode never updates "
+                "statistics of its own; use batch_norm: copied or averaged, or mode: train"
+            )
+        if self.mode == "train" and self.batch_norm != "own":
+            raise ValueError(
+                f"mode: train and batch_norm: {self.batch_norm} clash: the teacher's passes and the student's would "
+                "both write its statistics; use mode: eval, or batch_norm: own"
+            )
+        if self.mode == "eval" and self.dropout is not None:
+            raise ValueError("dropout and mode: eval clash: in eval mode nothing is dropped; use mode: train")
+        return self
+
+
+class Ensemble(Settings):
+    """Temporal ensembling (Laine & Aila 2017): each image's target is the average of its past predictions."""
+
+    decay: float = Field(0.6, ge=0, lt=1, description="of the average, for each further look at an image")

@@ -1,0 +1,87 @@
+"""Networks and their sizes."""
+
+from itertools import pairwise
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from trainers.settings.base import Settings
+
+
+class SmallCnn(Settings):
+    """Five 3x3 convolutions with batch norm: seconds a trial on a CPU."""
+
+    name: Literal["small_cnn"] = "small_cnn"
+    width: int = Field(16, ge=1, le=1024, description="channels of the first convolution")
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+    @property
+    def weights(self) -> int:
+        """About how many, at three channels and ten classes: for forecasts."""
+        return 9 * self.width * (3 + self.width + 2 * self.width + 4 * self.width + 8 * self.width) + 40 * self.width
+
+
+class ConvLarge(Settings):
+    """The 13-layer network of Tarvainen & Valpola 2017 (table 5)."""
+
+    name: Literal["conv_large"]
+    dropout: float = Field(0.5, ge=0, lt=1)
+    norm: Literal["batch", "weight"] = Field(
+        "batch", description="weight: weight normalisation with mean-only batch norm, as published"
+    )
+
+    @property
+    def weights(self) -> int:
+        """About how many, at three channels and ten classes: for forecasts."""
+        return 3_130_000
+
+
+class ShakeShake(Settings):
+    """Shake-shake-26 2x96d (Gastaldi 2017): the paper's best CIFAR-10 results."""
+
+    name: Literal["shake_shake"]
+    width: int = Field(96, ge=1, le=1024, description="channels of each branch in the first stage")
+
+    @property
+    def weights(self) -> int:
+        """About how many, at three channels and ten classes: for forecasts."""
+        return 2840 * self.width**2
+
+
+class WideResnet(Settings):
+    """WRN-28-2 by default (Zagoruyko & Komodakis 2016), the network of most later comparisons."""
+
+    name: Literal["wide_resnet"]
+    depth: int = Field(28, ge=10, le=400, description="layers: 4 and a multiple of 6")
+    width: int = Field(2, ge=1, le=64, description="the stages have 16, 32 and 64 times as many channels")
+
+    @field_validator("depth")
+    @classmethod
+    def _makes_whole_blocks(cls, depth: int) -> int:
+        if (depth - 4) % 6:
+            raise ValueError(f"{depth} layers make no whole blocks; use 4 and a multiple of 6: 10, 16, 22, 28, 40, ...")
+        return depth
+
+    @property
+    def weights(self) -> int:
+        """About how many, at three channels and ten classes: for forecasts."""
+        channels = [16, 16 * self.width, 32 * self.width, 64 * self.width]
+        later = (self.depth - 4) // 3 - 1  # convolutions of a stage that have its channels on both sides
+        return sum(10 * i * o + 9 * later * o * o for i, o in pairwise(channels))
+
+
+class Residual(Settings):
+    """torchvision's residual networks; ResNeXt-152 32x4d is the paper's for ImageNet."""
+
+    name: Literal["resnet18", "resnet50", "resnext152"]
+    stem: Literal["small", "large"] = Field(
+        "small", description="small: a 3x3 convolution; large: 7x7 with stride 2, and pooling, for 224 pixels a side"
+    )
+
+    @property
+    def weights(self) -> int:
+        """About how many, at three channels and a thousand classes: for forecasts."""
+        return {"resnet18": 11_700_000, "resnet50": 25_600_000, "resnext152": 60_000_000}[self.name]
+
+
+ModelConfig = SmallCnn | ConvLarge | ShakeShake | WideResnet | Residual
