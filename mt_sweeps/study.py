@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -159,9 +159,9 @@ class Ledger:
     def complete(self, trial: Trial, last: Report) -> Trial:
         """The trial trained to its end; its objective is its last evaluation."""
         self._finish(trial, last)
-        name = self.spec.metric
-        value = last.metrics[name if name in last.metrics else "validation.student_error"]
-        self._studies[trial.arm].tell(trial.number, values=value, state=TrialState.COMPLETE)
+        error = replace(trial, last=last).error(self.spec.metric)
+        assert error is not None
+        self._studies[trial.arm].tell(trial.number, values=error[0], state=TrialState.COMPLETE)
         return self._read(trial.arm, trial.number)
 
     def prune(self, trial: Trial, last: Report) -> Trial:

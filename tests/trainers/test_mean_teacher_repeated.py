@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.trainers.support import (
+    EVERY_NOISE,
     METHODS,
-    REVISITED,
     assert_same,
     config,
     finished,
@@ -27,13 +27,7 @@ from trainers.data.augmentation import Views
 from trainers.errors import CheckpointError
 
 # Every method and whatever else keeps a state, with every source of randomness switched on.
-NOISY = {
-    "dataset": REVISITED,
-    "model": {"name": "small_cnn", "width": 4, "dropout": 0.3},
-    "augmentation": {"translate": 2, "flip": True, "noise": 0.1},
-    "steps": 12,
-    "evaluate_every": 3,
-}
+NOISY = EVERY_NOISE | {"steps": 12, "evaluate_every": 3}
 AUTHORS_ADAM = {"name": "adam", "warm_up_beta2": 0.99, "ramp_down_beta1": 0.5}
 ARMS = {method: NOISY | {"method": method} for method in METHODS} | {
     "kl on the unlabeled": NOISY | {"consistency": {"loss": "kl", "images": "unlabeled"}},

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.trainers.support import (
+    EVERY_NOISE,
     METHODS,
     REVISITED,
     assert_same,
@@ -24,13 +25,7 @@ from tests.trainers.support import (
 )
 from trainers import Trainer, TrainerConfig
 
-NOISY = {
-    "dataset": REVISITED,
-    "model": {"name": "small_cnn", "width": 4, "dropout": 0.3},
-    "augmentation": {"translate": 2, "flip": True, "noise": 0.1},
-    "steps": 6,
-    "evaluate_every": 1,
-}
+NOISY = EVERY_NOISE | {"steps": 6, "evaluate_every": 1}
 NO_UNITS = "precision: bf16 is slower than fp32 here: this CPU has no units for it"
 WARNED_OR_NOT = pytest.mark.filterwarnings("ignore:precision. bf16 is slower than fp32 here")
 

@@ -1,0 +1,83 @@
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.trainers.support import config
+from trainers import TrainerConfig
+from trainers.checkpoint import load_model, save_model
+from trainers.data.normalization import PerChannel
+from trainers.errors import CheckpointError
+from trainers.models import build
+
+HEADS = {1: config(), 2: config(consistency={"heads": 2})}
+
+
+@pytest.fixture(params=HEADS)
+def settings(request) -> TrainerConfig:
+    return HEADS[request.param]
+
+
+@pytest.fixture
+def network(settings):
+    torch.manual_seed(0)
+    network = build(settings.model, 1, 10, settings.heads)
+    network = network.to(memory_format=torch.channels_last)
+    network(torch.randn(20, 1, 8, 8))  # statistics that a fresh network does not have
+    return network
+
+
+NORMALIZATION = PerChannel(torch.tensor([77.5]), torch.tensor([96.25]))
+CLASSES = [*"012345678", "nine, 'quoted' \u00e9"]
+
+
+def test_a_model_file_predicts_what_the_network_predicted(tmp_path, network, settings):
+    save_model(tmp_path / "model", network, NORMALIZATION, CLASSES, settings)
+    model = load_model(tmp_path / "model")
+    images = torch.randint(0, 256, (50, 8, 8, 1), dtype=torch.uint8)
+    network.eval()
+    with torch.no_grad():
+        expected = network(NORMALIZATION(images))
+        assert torch.equal(model.network(model.normalization(images)), expected)
+    assert expected.std() > 0
+    assert not model.network.training
+    assert model.classes == CLASSES
+    assert model.config == settings
+
+
+def test_a_model_file_holds_every_tensor_of_the_network(tmp_path, network, settings):
+    save_model(tmp_path / "model", network, NORMALIZATION, CLASSES, settings)
+    loaded = load_model(tmp_path / "model").network.state_dict()
+    assert loaded.keys() == network.state_dict().keys()
+    assert all(torch.equal(value, loaded[name]) for name, value in network.state_dict().items())
+
+
+def test_a_model_torn_anywhere_is_refused_by_name(tmp_path, network, settings):
+    path = tmp_path / "model"
+    save_model(path, network, NORMALIZATION, CLASSES, settings)
+    content = path.read_bytes()
+    for length in range(0, len(content), max(1, len(content) // 50)):
+        path.write_bytes(content[:length])
+        with pytest.raises(CheckpointError, match=str(path)):
+            load_model(path)
+
+
+def test_safetensors_of_another_make_are_refused_by_name(tmp_path):
+    path = tmp_path / "model"
+    for facts in (None, {"format": "pt"}, {"format": "mt-sweeps-model/1"}):
+        save_file({"weight": torch.zeros(2)}, path, facts)
+        with pytest.raises(CheckpointError, match=rf"{path} is not a model of format mt-sweeps-model/2"):
+            load_model(path)
+
+
+def test_a_model_with_settings_of_a_later_version_is_refused_by_name(tmp_path, network, settings):
+    path = tmp_path / "model"
+    save_model(path, network, NORMALIZATION, CLASSES, settings)
+    later = settings.model_dump_json()[:-1] + ', "colour": 1}'
+    save_file(load_file(path), path, {"format": "mt-sweeps-model/2", "classes": "[]", "config": later})
+    with pytest.raises(CheckpointError, match=str(path)):
+        load_model(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match="nothing"):
+        load_model(tmp_path / "nothing")
