@@ -1,11 +1,63 @@
+from pathlib import Path
+
 import pytest
 
 from trainers import TrainerConfig, recipes
 
 
+def config(name):
+    return TrainerConfig.model_validate(recipes.settings(name, {"dataset": {"root": "anywhere"}}))
+
+
 @pytest.mark.parametrize("name", recipes.names())
-def test_every_recipe_is_a_whole_configuration(name):
-    assert TrainerConfig.model_validate(recipes.settings(name)).steps > 10_000
+def test_every_recipe_is_a_whole_configuration_once_its_images_are_found(name):
+    assert config(name).steps > 5_000
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_says_in_its_first_lines_what_was_published_and_where(name):
+    comment = (Path(recipes.__file__).parent / f"{name}.yaml").read_text().partition("\n")[0]
+    assert comment.startswith("# ")
+    assert " %" in comment or "no published figure" in comment
+
+
+def test_a_recipe_that_builds_on_another_differs_in_what_its_file_says_and_in_nothing_else():
+    base, other = recipes.settings("conv_large_cifar10_4000"), recipes.settings("conv_large_cifar10_1000")
+    changes = {"dataset": {"labels": 1000}, "labeled_batch_fraction": 0.02, "consistency": {"weight": 2.0}}
+    assert other == recipes.merged(base, changes)
+    assert other != base
+
+
+def test_recipes_that_build_on_each_other_in_a_circle_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "_FOLDER", tmp_path)
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / f"{name}.yaml").write_text(f"recipe: {other}\n")
+    with pytest.raises(ValueError, match="recipes in a circle: a -> b -> a"):
+        recipes.settings("a")
+
+
+@pytest.mark.parametrize("name", [name for name in recipes.names() if name.endswith("_supervised")])
+def test_a_supervised_twin_has_the_ramps_of_its_recipe_in_proportion_to_its_length(name):
+    twin, whole = config(name), config(name.removesuffix("_supervised"))
+    assert (twin.method, twin.labeled_per_batch, twin.optimizer) == ("supervised", 100, whole.optimizer)
+    for ramp in ("warm_up_steps", "ramp_down_steps"):
+        scaled = getattr(whole.schedule, ramp) * twin.steps / whole.steps
+        assert getattr(twin.schedule, ramp) == pytest.approx(scaled, abs=0.5)
+
+
+@pytest.mark.parametrize("name", [name for name in recipes.names() if name.endswith("_no_augmentation")])
+def test_a_twin_without_augmentation_differs_in_that_alone(name):
+    twin, whole = config(name), config(name.removesuffix("_no_augmentation"))
+    assert (twin.augmentation.translate, twin.augmentation.flip) == (0, False)
+    assert twin.augmentation.noise == whole.augmentation.noise > 0
+    assert twin.model_copy(update={"augmentation": whole.augmentation}) == whole
+
+
+def test_with_extra_images_there_are_as_many_more_unlabeled_ones_as_published():
+    alone = config("conv_large_svhn_500").dataset.unlabeled_count(73_257)
+    for name, more, steps in (("100k", 100_000, 400_000), ("500k", 500_000, 600_000)):
+        extra = config(f"conv_large_svhn_500_extra_{name}")
+        assert (extra.dataset.unlabeled, extra.steps) == (alone + more, steps)
 
 
 def test_a_recipe_has_the_published_values():

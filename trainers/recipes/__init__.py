@@ -22,27 +22,40 @@ def settings(name: str, overrides: Mapping[str, Any] = {}) -> dict[str, Any]:
     """The nested settings of a recipe, for `TrainerConfig.model_validate`.
 
     Args:
-        name: of a recipe.
-        overrides: nested settings that come first. A group that names another kind (`model: {name: ...}`) replaces the
-            recipe's group, since settings of one kind mean nothing to another.
+        name: of a recipe. Its file may build on another one: `recipe: OTHER`, and what differs.
+        overrides: nested settings that come first, as `merged` has it.
 
     Raises:
-        ValueError: there is no such recipe.
+        ValueError: there is no such recipe, or recipes build on each other in a circle.
     """
+    return _settings(name, overrides, ())
+
+
+def merged(ours: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings, those of `overrides` first.
+
+    A group that names another kind (`model: {name: ...}`) replaces ours, since settings of one kind mean nothing to
+    another.
+    """
+    result = dict(ours)
+    for key, value in overrides.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        if both and value.get("name", result[key].get("name")) == result[key].get("name"):
+            value = merged(result[key], value)
+        result[key] = value
+    return result
+
+
+def _settings(name: str, overrides: Mapping[str, Any], above: tuple[str, ...]) -> dict[str, Any]:
     if name not in names():
         near = get_close_matches(name, names(), n=1)
         meant = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(f"{name!r} is no recipe; {meant}Known here: {', '.join(names())}")
+    if name in above:
+        raise ValueError(f"recipes in a circle: {' -> '.join((*above, name))}")
     from ruamel.yaml import YAML  # not needed by those who write their settings themselves
 
-    return _merged(YAML(typ="safe", pure=True).load(_FOLDER / f"{name}.yaml"), overrides)
-
-
-def _merged(ours: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(ours)
-    for key, value in overrides.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        if both and value.get("name", merged[key].get("name")) == merged[key].get("name"):
-            value = _merged(merged[key], value)
-        merged[key] = value
-    return merged
+    ours = YAML(typ="safe", pure=True).load(_FOLDER / f"{name}.yaml")
+    if "recipe" in ours:
+        ours = _settings(ours.pop("recipe"), ours, (*above, name))
+    return merged(ours, overrides)
