@@ -57,7 +57,8 @@ class Board:
         """A worker was given the trial."""
         self._trials[trial.arm, trial.number] = trial
         again = f" again (attempt {trial.attempt})" if trial.attempt > 1 else ""
-        self._line(f"{_name(trial)} starts{again}: {values_text(trial.values) or 'nothing searched'}")
+        searched = {key: value for key, value in trial.values.items() if key in self._spec.search_space}
+        self._line(f"{_name(trial)} starts{again}: {values_text(searched) or 'nothing searched'}")
 
     def reported(self, trial: Trial, report: Report) -> None:
         """The trial was evaluated."""
@@ -129,9 +130,10 @@ class Board:
         best = best_of([trial for trial in trials if trial.arm == "search"], metric)
         if best is not None:
             lines.append(Text(f"best so far  {_name(best)}  {error_text(best.error(metric))}", style="green"))
-        baseline = best_of([trial for trial in trials if trial.arm == "supervised"], metric)
-        if baseline is not None:
-            lines.append(Text(f"supervised baseline  {error_text(baseline.error(metric))}", style="dim"))
+        for arm in self._spec.arms()[1:]:
+            baseline = best_of([trial for trial in trials if trial.arm == arm], metric)
+            if baseline is not None:
+                lines.append(Text(f"{arm} baseline  {error_text(baseline.error(metric))}", style="dim"))
         if not self._reports:
             lines.append(Text("the first workers start: they load PyTorch and the images", style="dim"))
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")

@@ -33,14 +33,13 @@ def forecast(spec: SweepSpec, concurrent: int) -> Forecast:
         concurrent: trials at once.
     """
     trials = {arm: spec.trials_of(arm) for arm in spec.arms()}
-    steps = {arm: max(spec.config(values, arm).steps for values in spec.space(arm).corners()) for arm in trials}
     weights = max(spec.config(values).model.weights for values in spec.space().corners())
     # A model is 4 bytes a weight. A checkpoint holds student, teacher and at most two moments; there are the last, the
     # one before, and the one that is being written.
     models, checkpoints = 4 * weights * sum(trials.values()), 3 * 16 * weights * concurrent
     return Forecast(
         trials=trials,
-        steps=sum(trials[arm] * steps[arm] for arm in trials),
+        steps=spec.steps * sum(trials.values()),
         rungs=pruning.rungs(spec),
         disk_bytes=models + checkpoints + OVERHEAD_BYTES,
     )

@@ -7,13 +7,16 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from mt_sweeps import explain, yaml_file
 from mt_sweeps.errors import InputError
+from mt_sweeps.overrides import apply
 from mt_sweeps.space import Branch, Space, Value, Values
 from trainers import recipes
 from trainers.combinations import CONSISTENCY_ONLY
 from trainers.config import Settings, TrainerConfig
+from trainers.data.catalog import KNOWN_DATASETS
+from trainers.recipes.published import published_settings
 
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-Arm = Literal["search", "supervised"]
+Arm = Literal["search", "supervised", "published"]
 
 
 class Sampler(Settings):
@@ -101,7 +104,7 @@ class SweepSpec(Settings):
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()
     trials: int = Field(ge=1, description="of the search arm; failed ones count, lost ones do not")
-    points: list[Values] = Field(default=[])
+    points: list[Values] = Field(default=[], description="`recipe: NAME` in one stands for that recipe's values")
     objective: Objective = Objective()
     resources: Resources = Resources()
     budget: Budget = Budget()
@@ -130,16 +133,53 @@ class SweepSpec(Settings):
 
     def arms(self) -> list[Arm]:
         """The studies of this sweep, in the order in which they are run."""
-        return ["search", "supervised"] if "supervised" in self.finalists.baselines else ["search"]
+        baselines: tuple[Arm, ...] = ("supervised", "published")
+        return ["search", *(arm for arm in baselines if arm in self.finalists.baselines)]
 
     def space(self, arm: Arm = "search") -> Space:
-        """What an arm searches: for the supervised baseline, the keys that concern it."""
+        """What an arm searches: the supervised baseline, the keys that concern it; the published one, nothing."""
+        if arm == "published":
+            return Space({})
         space = Space(self.search_space)
         return space if arm == "search" else space.without(CONSISTENCY_ONLY)
 
     def trials_of(self, arm: Arm) -> int:
         """The same tuning budget for every arm; one trial where there is nothing to tune."""
         return self.trials if self.space(arm).entries else 1
+
+    def point(self, point: Values) -> Values:
+        """The values of a hand-added point; those that its recipe stands for, where the branches of the space hold.
+
+        Raises:
+            ValueError: there is no such recipe, or it gives a searched key no value.
+        """
+        if "recipe" not in point:
+            return point
+        name = str(point["recipe"])
+        # The images are not the recipe's, but it is no whole configuration without a folder for them.
+        config = TrainerConfig.model_validate(recipes.settings(name, {"dataset": {"root": "anywhere"}}))
+        recipe = _flat(config.model_dump(exclude_none=True))
+        space, values = self.space(), {key: value for key, value in point.items() if key != "recipe"}
+        for key in space.order:
+            if key not in values and space.branch(key, values):
+                if key not in recipe:
+                    raise ValueError(f"{key}: the recipe {name} has no value for it; write one beside the recipe")
+                values[key] = recipe[key]
+        return values
+
+    def published(self, classes: int, unlabeled: int) -> Values:
+        """All settings of the published baseline but its images, as dotted keys: the values of its one trial.
+
+        Args:
+            classes: of the data set.
+            unlabeled: images that it has without labels.
+
+        Raises:
+            pydantic.ValidationError: what the file fixes does not go together with them.
+        """
+        settings = published_settings({**self.trainer, "steps": self.steps}, classes, unlabeled)
+        config = TrainerConfig.model_validate(settings)
+        return _flat(config.model_dump(exclude={"dataset"}, exclude_none=True))
 
     def config(self, values: Values, arm: Arm = "search") -> TrainerConfig:
         """The configuration of a trial with these values.
@@ -149,12 +189,23 @@ class SweepSpec(Settings):
         """
         return TrainerConfig.model_validate(self._trainer_with(values, arm))
 
+    def corners(self) -> list[tuple[Values, Arm]]:
+        """Values with which the trials of the arms that search must be legal, and the arm."""
+        arms = [arm for arm in self.arms() if arm != "published"]
+        return [(values, arm) for arm in arms for values in self.space(arm).corners()]
+
     def sample_config(self) -> TrainerConfig:
         """The configuration of one possible trial: for what is the same in all."""
         return self.config(self.space().corners()[0])
 
+    @property
+    def steps(self) -> int:
+        """Of a trial, at the most: the same for every arm."""
+        return max(self.config(corner).steps for corner in self.space().corners())
+
     def _trainer_with(self, values: Values, arm: Arm) -> dict[str, Any]:
-        merged = {key: dict(value) if isinstance(value, dict) else value for key, value in self.trainer.items()}
+        fixed = {"dataset": self.trainer["dataset"]} if arm == "published" else self.trainer
+        merged = {key: dict(value) if isinstance(value, dict) else value for key, value in fixed.items()}
         for key, value in values.items():
             *groups, last = key.split(".")
             inner: Any = merged
@@ -183,7 +234,7 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:
     if not isinstance(data, dict):
         raise InputError(f"{path}: must be a mapping with the keys {', '.join(SweepSpec.model_fields)}")
     for override in overrides:
-        _override(data, override)
+        apply(data, override)
     try:
         spec = SweepSpec.model_validate(data)
     except ValidationError as error:
@@ -193,7 +244,7 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:
     found = _problems(spec)
     if found:
         raise InputError(*(f"{path}: {problem}" for problem in found))
-    return spec
+    return spec.model_copy(update={"points": [spec.point(point) for point in spec.points]})
 
 
 def _problems(spec: SweepSpec) -> list[str]:
@@ -220,15 +271,14 @@ def _problems(spec: SweepSpec) -> list[str]:
         found.append(f"points: has {len(spec.points)} entries and trials is {spec.trials}; raise trials or remove some")
     for i, point in enumerate(spec.points):
         try:
-            space.internal(point)
+            space.internal(spec.point(point))
         except ValueError as error:
             found.append(f"points.{i}: {error}")
-    for arm in spec.arms():
-        for values in spec.space(arm).corners():
-            for problem in _config_problems(spec, values, arm):
-                if problem not in found:
-                    found.append(problem)
-    return found
+    for values, arm in spec.corners():
+        for problem in _config_problems(spec, values, arm):
+            if problem not in found:
+                found.append(problem)
+    return found or _published_problems(spec)
 
 
 def _config_problems(spec: SweepSpec, values: Values, arm: Arm) -> list[str]:
@@ -245,36 +295,27 @@ def _config_problems(spec: SweepSpec, values: Values, arm: Arm) -> list[str]:
     return []
 
 
-def _override(data: dict[str, Any], override: str) -> None:
-    """Apply `--set path=value`: at each level the longest matching key wins, since keys may hold dots."""
-    path, equals, text = override.partition("=")
-    if not equals or not path:
-        raise InputError(f"--set {override}: write key=value, the key a path into the file (trainer.steps=100)")
-    value = yaml_file.parse(text, f"--set {path}")
-    here: Any = data
-    rest = path
-    while True:
-        if isinstance(here, list):
-            index, _, rest = rest.partition(".")
-            if not index.isdigit() or int(index) >= len(here):
-                raise InputError(f"--set {path}: {index!r} is no place in a list of {len(here)}")
-            if not rest:
-                here[int(index)] = value
-                return
-            here = here[int(index)]
-            continue
-        if not isinstance(here, dict):
-            raise InputError(f"--set {path}: there is nothing below {path.removesuffix('.' + rest)}, which is {here!r}")
-        matching = [key for key in here if rest == key or rest.startswith(f"{key}.")]
-        key = max(matching, key=len) if matching else None
-        if key is None and here is not data.get("search_space"):
-            key, _, beyond = rest.partition(".")  # a key that the file does not have yet
-            if beyond:
-                here[key] = {}
-        if key is None or rest == key:
-            here[rest] = value
-            return
-        here, rest = here[key], rest[len(key) + 1 :]
+def _published_problems(spec: SweepSpec) -> list[str]:
+    """As far as they show on any machine: where the data set is not known, it is taken to have enough images."""
+    if "published" not in spec.arms():
+        return []
+    config = spec.sample_config()
+    known = KNOWN_DATASETS.get(config.dataset.name)
+    others = known.extra if known and getattr(config.dataset, "extra", False) else 0
+    unlabeled = config.dataset.unlabeled_count(known.train, others) if known else config.batch_size
+    try:
+        spec.published(known.classes if known else 10, unlabeled)
+    except ValidationError as error:
+        found = explain.problems(error, TrainerConfig, spec.trainer)
+        return [f"finalists.baselines: published: {_dotted(path) or 'trainer'}: {what}" for path, what in found]
+    return []
+
+
+def _flat(nested: dict[str, Any], prefix: str = "") -> Values:
+    flat: Values = {}
+    for key, value in nested.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
 
 
 def _dotted(path: explain.KeyPath) -> str:

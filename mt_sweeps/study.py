@@ -18,7 +18,7 @@ from mt_sweeps.space import Suggester
 from mt_sweeps.spec import Arm, Sampler, SweepSpec, Values
 from trainers.report import Report
 
-FORMAT = 1
+FORMAT = 2
 LOSSES = 3  # how often the worker of a trial may be lost before the trial is given up
 
 _STATES = {
@@ -38,7 +38,7 @@ class Trial:
         arm: the study it belongs to.
         number: in its arm, from 0.
         state: waiting, running, complete, pruned or failed.
-        values: what was searched, under the dotted keys of the search space.
+        values: what was searched, under the dotted keys of the search space; of the published baseline, all settings.
         attempt: which try this is, from 1; 0 while it waits for its first.
         reason: of a failure, one word; empty otherwise.
         message: of a failure, a sentence; empty otherwise.
@@ -90,16 +90,23 @@ class Ledger:
         self.spec = spec
         self._rungs = pruning.rungs(spec)
         self._storage = _storage(path)
-        self._studies: dict[Arm, optuna.Study] = {
-            arm: optuna.load_study(storage=self._storage, study_name=_study_name(spec, arm)) for arm in spec.arms()
-        }
-        found = self._studies["search"].user_attrs.get("format")
-        if found != FORMAT:
-            raise InputError(f"{path}: is a ledger of format {found}, this version reads {FORMAT}")
+        self._studies: dict[Arm, optuna.Study] = {}
+        for arm in spec.arms():
+            study = optuna.load_study(storage=self._storage, study_name=_study_name(spec, arm))
+            found = study.user_attrs.get("format")
+            if found != FORMAT:
+                raise InputError(f"{path}: is a ledger of format {found}, this version reads {FORMAT}")
+            self._studies[arm] = study
 
     @classmethod
-    def create(cls, path: Path, spec: SweepSpec) -> "Ledger":
-        """A new ledger, the hand-added points waiting in it."""
+    def create(cls, path: Path, spec: SweepSpec, published: Values) -> "Ledger":
+        """A new ledger, the hand-added points waiting in it, and the published baseline.
+
+        Args:
+            path: of the SQLite file.
+            spec: of the sweep.
+            published: `spec.published` of the data set, where the sweep has this arm.
+        """
         storage = _storage(path)
         for arm in spec.arms():
             study = optuna.create_study(
@@ -107,6 +114,8 @@ class Ledger:
             )
             for point in spec.points if arm == "search" else []:
                 study.enqueue_trial(spec.space().internal(point))
+            if arm == "published":
+                study.enqueue_trial({}, user_attrs={"values": published})
             study.set_user_attr("format", FORMAT)
         storage.engine.dispose()
         return cls(path, spec)
@@ -135,7 +144,7 @@ class Ledger:
         study.sampler = _sampler(self.spec.sampler, min(waiting, default=len(trials)))
         asked = study.ask()
         before = asked.user_attrs.get("asked", {"attempt": 0, "started": time.time()})
-        values = self.spec.space(arm).suggest(cast(Suggester, asked))
+        values = asked.user_attrs.get("values") or self.spec.space(arm).suggest(cast(Suggester, asked))
         asked.set_user_attr("asked", {**before, "values": values, "attempt": before["attempt"] + 1})
         return self._read(arm, asked.number)
 
@@ -264,7 +273,7 @@ def _trial(arm: Arm, frozen: FrozenTrial) -> Trial:
         arm=arm,
         number=frozen.number,
         state=_STATES[frozen.state],
-        values=asked.get("values", {}),
+        values=asked.get("values") or frozen.user_attrs.get("values", {}),
         attempt=asked.get("attempt", 0),
         reason=end.get("reason", ""),
         message=end.get("message", ""),

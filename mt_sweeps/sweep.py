@@ -26,7 +26,7 @@ from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.explain import of_trainer
 from mt_sweeps.forecast import Forecast, forecast
 from mt_sweeps.home import Home, SweepDirectory, is_held, only_one, typed
-from mt_sweeps.spec import SweepSpec
+from mt_sweeps.spec import SweepSpec, Values
 from mt_sweeps.study import Ledger, best_of
 from mt_sweeps.tracking import BackgroundWriter, SweepWindow
 from trainers.data.cache import cache_folder, prepare, read_facts
@@ -35,17 +35,29 @@ from trainers.data.splits import split_for
 from trainers.errors import DataError
 from trainers.files import write_atomically
 
+_BASELINES = {
+    "supervised": "the same network and steps without the unlabeled images",
+    "published": "the authors' values, as many steps, nothing searched",
+}
 WINDOW_SECONDS = 60  # that the end of a sweep waits for MLflow
 _DRIVEN = "{}: another process is driving this sweep; wait for it or end it"
 
 
 @dataclass(frozen=True)
 class Data:
-    """What the check of the data set found: the fingerprint, the classes, and how many images serve which purpose."""
+    """What the check of the data set found.
+
+    Attributes:
+        fingerprint: of the images and their classes.
+        classes: how many there are.
+        purposes: how many images serve which purpose.
+        published: all settings of the published baseline, as `SweepSpec.published` has them.
+    """
 
     fingerprint: str
     classes: int
     purposes: dict[str, int]
+    published: Values
 
 
 def run(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], trials: int | None) -> None:
@@ -167,12 +179,11 @@ def summary_text(spec: SweepSpec, ledger: Ledger, home: Home) -> str:
             f" (standard error, {images} images)",
             f"           {values_text(best.values)}",
         ]
-    baseline = best_of([trial for trial in trials if trial.arm == "supervised"], metric)
-    if baseline is not None:
-        lines += [
-            f"supervised {error_text(baseline.error(metric))}: the same network and steps without the unlabeled images",
-            "           (no claim: one run each, on the images that chose the best)",
-        ]
+    baselines = {arm: best_of([trial for trial in trials if trial.arm == arm], metric) for arm in _BASELINES}
+    told = [(arm, trial) for arm, trial in baselines.items() if trial is not None]
+    lines += [f"{arm:10} {error_text(trial.error(metric))}: {_BASELINES[arm]}" for arm, trial in told]
+    if told:
+        lines.append("           (no claim: one run each, on the images that chose the best)")
     reasons = sorted({trial.reason for trial in trials if trial.state == "failed"})
     for reason in reasons:
         failed = [trial for trial in trials if trial.reason == reason]
@@ -189,13 +200,17 @@ def summary_text(spec: SweepSpec, ledger: Ledger, home: Home) -> str:
 
 def _check_data(file: Path, spec: SweepSpec) -> Data:
     """Make the data set ready on this machine, and make sure that every trial can be fed from it."""
-    configs = [spec.config(corner, arm) for arm in spec.arms() for corner in spec.space(arm).corners()]
+    configs = [spec.config(values, arm) for values, arm in spec.corners()]
     dataset = configs[0].dataset
     try:
         check_source(dataset)
         facts = read_facts(prepare(dataset, _decoding()))
         for config in configs:
             split = split_for(config, facts.train_labels, len(facts.classes), facts.image_size)
+        published: Values = {}
+        if "published" in spec.arms():
+            published = spec.published(len(facts.classes), len(split.unlabeled))
+            split_for(spec.config(published, "published"), facts.train_labels, len(facts.classes), facts.image_size)
     except DataError as error:
         raise InputError(f"{file}: {of_trainer(error)}") from None
     except OSError as error:
@@ -207,7 +222,7 @@ def _check_data(file: Path, spec: SweepSpec) -> Data:
         names = ", ".join(facts.skipped[:3]) + (", ..." if len(facts.skipped) > 3 else "")
         print(f"left out, since they cannot be read: {counted(len(facts.skipped), 'image')}: {names}", flush=True)
     counts = {purpose: len(getattr(split, purpose)) for purpose in ("labeled", "unlabeled", "validation", "verdict")}
-    return Data(facts.fingerprint, len(facts.classes), counts)
+    return Data(facts.fingerprint, len(facts.classes), counts, published)
 
 
 def _decoding() -> Callable[[int, int], None]:
@@ -247,7 +262,7 @@ def _describe(directory: SweepDirectory, spec: SweepSpec, data: Data, share: Sha
         "data_fingerprint": data.fingerprint,
     }
     write_atomically(directory.environment, json.dumps(environment, indent=2) + "\n")
-    Ledger.create(directory.ledger, spec).close()
+    Ledger.create(directory.ledger, spec, data.published).close()
     # Last: with this file the sweep is there for other commands, and all the rest of it too.
     write_atomically(directory.spec, yaml_file.dump(spec.model_dump(exclude_none=True)))
 
@@ -265,8 +280,8 @@ def _forecast_text(spec: SweepSpec, planned: Forecast, share: Share, directory: 
         f"  disk      about {planned.disk_bytes / 1e6:,.0f} MB in {directory.path}",
         "  time      told when the first trial has reported",
     ]
-    if "published" in spec.finalists.baselines or spec.finalists.model_fields_set & {"top", "seeds"}:
-        lines.append("  note      this version does not run the published baseline, nor replicate the finalists")
+    if spec.finalists.model_fields_set & {"top", "seeds"}:
+        lines.append("  note      this version does not replicate the finalists: `top` and `seeds` have no effect")
     return "\n".join(lines)
 
 

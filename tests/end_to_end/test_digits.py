@@ -28,13 +28,14 @@ def runs(folder, printed):  # noqa: ARG001 (the sweep must have run)
 
 def test_the_user_sees_a_forecast_progress_and_a_summary(printed):
     forecast, _, rest = printed.partition("trial 0 starts")
-    assert "4 search, 1 supervised; " in forecast
+    assert "4 search, 1 supervised, 1 published; " in forecast
     assert "at once" in forecast
     assert "ranked and ended at step 6" in forecast
     assert "trial 0 complete: teacher" in rest
     assert " left" in rest
     assert "best       trial" in rest
-    assert "supervised" in rest
+    assert "\nsupervised " in rest
+    assert "\npublished  " in rest
     assert "mt-sweep dashboard" in rest
     assert "mt-sweep export digits -o best.yaml" in rest
     assert "mt-sweep train best.yaml" in rest
@@ -47,7 +48,7 @@ def test_status_list_and_best_agree(folder, printed):
     search = status["arms"]["search"]
     assert search["total"] == 4
     assert search["complete"] + search["pruned"] == 4
-    assert status["arms"]["supervised"]["complete"] == 1
+    assert status["arms"]["supervised"]["complete"] == status["arms"]["published"]["complete"] == 1
     assert as_json("list", folder=folder) == [status]
     best = as_json("best", "digits", folder=folder)
     assert best["trial"] == status["best"]["trial"]
@@ -66,6 +67,14 @@ def test_mlflow_has_a_parent_run_and_four_search_runs_each_with_its_teachers_wei
     for run in children:
         local = client.download_artifacts(run.info.run_id, "teacher/best.safetensors")
         assert load_model(local).config.ema.decay == pytest.approx(float(run.data.params["ema.decay"]))
+
+
+def test_the_published_baseline_trained_the_authors_values_as_long_as_the_others(runs):
+    client, found = runs
+    run = found["published-0000"]
+    assert (run.info.status, run.data.tags["mt.arm"]) == ("FINISHED", "published")
+    model = load_model(client.download_artifacts(run.info.run_id, "teacher/best.safetensors"))
+    assert (model.config.ema.decay, model.config.consistency.weight, model.config.steps) == (0.999, 10**1.5, 20)
 
 
 def test_a_second_run_of_the_file_is_a_second_sweep(folder, printed):  # noqa: ARG001

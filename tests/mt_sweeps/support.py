@@ -6,6 +6,7 @@ from typing import Any
 from mt_sweeps import spec as specs
 from mt_sweeps import yaml_file
 from mt_sweeps.spec import SweepSpec
+from mt_sweeps.study import Ledger
 from trainers.report import Report
 
 REPOSITORY = Path(__file__).parents[2]
@@ -15,6 +16,11 @@ DIGITS = REPOSITORY / "search_spaces" / "digits.yaml"
 def digits(*overrides: str) -> SweepSpec:
     """The quick start's file, changed as `--set` would."""
     return specs.load(DIGITS, overrides)
+
+
+def new_ledger(path: Path, spec: SweepSpec) -> Ledger:
+    """The ledger of a sweep on digits."""
+    return Ledger.create(path, spec, spec.published(10, 788) if "published" in spec.arms() else {})
 
 
 def written(folder: Path, content: dict[str, Any]) -> Path:

@@ -5,13 +5,12 @@ import pytest
 from rich.console import Console
 
 from mt_sweeps.console import Board, duration, error_text, values_text
-from mt_sweeps.study import Ledger
-from tests.mt_sweeps.support import digits, report
+from tests.mt_sweeps.support import digits, new_ledger, report
 
 
 @pytest.fixture
 def ledger(tmp_path):
-    return Ledger.create(tmp_path / "ledger.db", digits("trials=4"))
+    return new_ledger(tmp_path / "ledger.db", digits("trials=4"))
 
 
 def board(ledger, first=lambda: None):
@@ -28,7 +27,7 @@ def test_piped_output_is_plain_lines(ledger, capsys):
     out = capsys.readouterr().out
     assert "trial 0 starts: ema.decay 0.95" in out
     assert "trial 0 step 30: teacher 50.0 %, student 50.0 %" in out
-    assert "trial 0 complete: teacher 25.0 %, student 25.0 %  [1/5 trials]" in out
+    assert "trial 0 complete: teacher 25.0 %, student 25.0 %  [1/6 trials]" in out
     assert "\x1b" not in out
 
 
@@ -46,7 +45,7 @@ def test_the_time_left_follows_from_the_reports(ledger):
     assert shown.seconds_left() is None
     shown.started(trial)
     shown.reported(trial, report(100, 0.5))  # 100 steps a second, two trials at once
-    assert shown.seconds_left() == pytest.approx((200 + 4 * 300) / 100 / 2)
+    assert shown.seconds_left() == pytest.approx((200 + 5 * 300) / 100 / 2)
 
 
 def test_the_first_report_is_announced_once(ledger):
@@ -70,10 +69,25 @@ def test_the_table_of_a_terminal_shows_what_runs_and_the_best_so_far(ledger):
     out = io.StringIO()
     Console(file=out, width=120, height=30).print(shown._view())
     text = out.getvalue()
-    assert "1/5 trials done" in text
+    assert "1/6 trials done" in text
     assert "best so far  trial 0  12.5 % ± 1.0" in text
     assert "running" in text
     assert "60.0 %" in text
+
+
+def test_each_baseline_is_shown_beside_the_best(ledger, capsys):
+    shown = board(ledger)
+    for error in (0.2, 0.4, 0.3):
+        trial = ledger.ask()
+        shown.started(trial)
+        shown.ended(ledger.complete(trial, report(300, error)))
+    out = io.StringIO()
+    Console(file=out, width=120, height=30).print(shown._view())
+    assert "supervised baseline  40.0 % ± 1.0" in out.getvalue()
+    assert "published baseline  30.0 % ± 1.0" in out.getvalue()
+    start = next(line for line in capsys.readouterr().out.splitlines() if "published 0 starts" in line)
+    assert "ema.decay 0.999" in start
+    assert "batch_size" not in start, "of its settings, only what the others search"
 
 
 def test_many_trials_fit_on_the_screen(ledger):

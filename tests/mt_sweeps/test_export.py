@@ -2,15 +2,14 @@ import pytest
 
 from mt_sweeps import export
 from mt_sweeps.errors import InputError
-from mt_sweeps.study import Ledger
-from tests.mt_sweeps.support import digits, report
+from tests.mt_sweeps.support import digits, new_ledger, report
 
 ENVIRONMENT = {"id": "abc", "data_fingerprint": "def", "versions": {"torch": "2.15.0"}}
 
 
 @pytest.fixture
 def text(tmp_path):
-    ledger = Ledger.create(tmp_path / "ledger.db", digits())
+    ledger = new_ledger(tmp_path / "ledger.db", digits())
     best = ledger.complete(ledger.ask(), report(300, 0.1))
     return export.text(export.best_file(ledger.spec, best, ENVIRONMENT))
 

@@ -7,16 +7,15 @@ import trainers.mean_teacher
 from mt_sweeps import export, final, records
 from mt_sweeps.errors import SweepError
 from mt_sweeps.home import Home
-from mt_sweeps.study import Ledger
 from mt_sweeps.tracking import embedded_uri
-from tests.mt_sweeps.support import digits, report
+from tests.mt_sweeps.support import digits, new_ledger, report
 from trainers import Trainer
 
 TINY = ("trainer.steps=6", "trainer.evaluate_every=2", "trainer.model.width=4")
 
 
 def exported(folder, *overrides):
-    ledger = Ledger.create(folder / "ledger.db", digits(*TINY, *overrides))
+    ledger = new_ledger(folder / "ledger.db", digits(*TINY, *overrides))
     best = ledger.complete(ledger.ask(), report(6, 0.1))
     environment = {"id": "abc", "data_fingerprint": "other", "versions": {}}
     file = folder / "best.yaml"

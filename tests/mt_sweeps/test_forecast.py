@@ -4,8 +4,8 @@ from tests.mt_sweeps.support import digits
 
 def test_all_arms_are_counted():
     planned = forecast(digits(), concurrent=2)
-    assert planned.trials == {"search": 16, "supervised": 1}
-    assert planned.steps == 17 * 300
+    assert planned.trials == {"search": 16, "supervised": 1, "published": 1}
+    assert planned.steps == 18 * 300
     assert planned.rungs == [90]
 
 

@@ -171,6 +171,44 @@ def test_the_supervised_arm_is_searched_over_the_keys_that_concern_it_with_as_ma
     assert both.config({"optimizer.learning_rate": 0.1}, "supervised").method == "supervised"
 
 
+def test_a_file_that_names_no_baselines_has_both(tmp_path):
+    content = DIGITS.read_text()
+    file = tmp_path / "space.yaml"
+    file.write_text("\n".join(line for line in content.splitlines() if not line.startswith("finalists")))
+    assert specs.load(file).arms() == ["search", "supervised", "published"]
+    assert digits("finalists.baselines=[published]").arms() == ["search", "published"]
+
+
+def test_the_published_arm_is_one_trial_of_the_rules_of_thumb_on_what_the_file_fixes():
+    spec = digits()
+    assert spec.trials_of("published") == 1
+    config = spec.config(spec.published(classes=10, unlabeled=788), "published")
+    assert config == spec.config(
+        {"ema.decay": 0.999, "consistency.weight": 10**1.5, "labeled_batch_fraction": 0.375, "consistency.loss": "mse"}
+    )
+
+
+def test_the_published_arm_is_the_recipe_where_there_is_one():
+    spec = specs.load(REPOSITORY / "search_spaces" / "svhn.yaml")
+    config = spec.config(spec.published(classes=10, unlabeled=68_757), "published")
+    assert (config.consistency.weight, config.labeled_batch_fraction) == (1.0, 0.01)
+    assert (config.class_loss_normalizer, config.steps) == ("whole_batch", 60_000)
+    assert config.dataset == spec.sample_config().dataset
+
+
+def test_of_searched_steps_the_published_arm_has_the_most():
+    spec = digits("search_space.steps={type: int, low: 100, high: 400}")
+    assert spec.config(spec.published(10, 788), "published").steps == 400
+
+
+def test_a_published_baseline_that_the_fixed_settings_do_not_allow_is_told_with_the_way_out():
+    heads = "search_space.consistency.heads={type: categorical, choices: [2]}"
+    distance = "trainer.consistency.logit_distance_weight=0.5"
+    (told,) = problems(heads, distance)
+    assert "finalists.baselines: published: trainer: consistency.logit_distance_weight (0.5) has no effect" in told
+    assert digits(heads, distance, "finalists.baselines=[]").trials == 16
+
+
 def test_validating_a_file_needs_neither_torch_nor_ray_nor_mlflow_nor_optuna():
     script = (
         "import sys; from pathlib import Path; from mt_sweeps import cli, spec; spec.load(Path(sys.argv[1]));"
@@ -209,3 +247,50 @@ def test_a_file_may_name_a_recipe_and_what_differs_from_it():
     assert "recipe" not in spec.trainer, "a sweep writes down what the name stood for"
     with pytest.raises(InputError, match=r"trainer: 'wrn' is no recipe; .*Known here: "):
         digits("trainer.recipe=wrn")
+
+
+SHAKE = REPOSITORY / "search_spaces" / "cifar10_shake.yaml"
+
+
+def test_a_point_may_be_a_recipe_which_stands_for_its_values_of_the_searched_keys():
+    published = {
+        "ema.decay": 0.99,
+        "consistency.weight": 100.0,
+        "consistency.logit_distance_weight": 0.01,
+        "labeled_batch_fraction": 0.2421875,
+    }
+    assert specs.load(SHAKE).points == [published]
+    changed = specs.load(SHAKE, ("points=[{recipe: shake_cifar10_4000, ema.decay: 0.95}]",))
+    assert changed.points == [{**published, "ema.decay": 0.95}]
+
+
+def test_a_point_of_a_recipe_has_the_keys_whose_branches_hold():
+    momentum = "search_space.optimizer.momentum={type: float, low: 0.5, high: 0.95, when: {optimizer.name: sgd}}"
+    name = "search_space.optimizer.name={type: categorical, choices: [sgd, adam]}"
+    space = ("trainer.optimizer={}", momentum, name, "search_space.labeled_batch_fraction.choices=[0.02, 0.5]")
+    space += ("search_space.consistency.weight.0.low=1.0",)
+    (point,) = digits(*space, "points=[{recipe: conv_large_cifar10_1000}]").points
+    assert point == {
+        "optimizer.name": "adam",
+        "ema.decay": 0.999,
+        "consistency.loss": "mse",
+        "consistency.weight": 2.0,
+        "labeled_batch_fraction": 0.02,
+    }
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("points=[{recipe: shake_cifar10}]", "points.0: 'shake_cifar10' is no recipe; did you mean 'shake_cifar10_"),
+        ("points=[{recipe: wrn_cifar10_4000}]", "points.0: consistency.weight: 8.0 is outside 30.0 to 300.0"),
+        (
+            "search_space.teacher.noise={type: float, low: 0.0, high: 0.3}",
+            "points.0: teacher.noise: the recipe shake_cifar10_4000 has no value for it; write one beside the recipe",
+        ),
+    ],
+)
+def test_a_recipe_that_is_no_point_of_the_space_is_told(override, told):
+    with pytest.raises(InputError) as error:
+        specs.load(SHAKE, (override,))
+    assert any(told in problem for problem in error.value.problems), error.value.problems

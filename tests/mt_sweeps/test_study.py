@@ -4,12 +4,12 @@ import pytest
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.study import LOSSES, Ledger
-from tests.mt_sweeps.support import digits, report, supervised_report
+from tests.mt_sweeps.support import digits, new_ledger, report, supervised_report
 
 
 @pytest.fixture
 def ledger(tmp_path):
-    return Ledger.create(tmp_path / "ledger.db", digits("trials=4", "finalists.baselines=[]"))
+    return new_ledger(tmp_path / "ledger.db", digits("trials=4", "finalists.baselines=[]"))
 
 
 def reopened(ledger, tmp_path):
@@ -18,7 +18,7 @@ def reopened(ledger, tmp_path):
 
 
 def finish(ledger, trial, error=0.1):
-    last = report(300, error) if trial.arm == "search" else supervised_report(300, error)
+    last = supervised_report(300, error) if trial.arm == "supervised" else report(300, error)
     ledger.report(trial, last)
     return ledger.complete(trial, last)
 
@@ -31,17 +31,42 @@ def run_all(ledger):
     return asked
 
 
-def test_a_baseline_runs_beside_the_search(tmp_path):
+def test_baselines_run_beside_the_search(tmp_path):
     learned = "search_space.optimizer.learning_rate={type: categorical, choices: [0.1, 0.2]}"
-    ledger = Ledger.create(tmp_path / "ledger.db", digits("trials=3", "points=[]", learned))
-    assert [trial.arm for trial in run_all(ledger)] == ["search", "supervised"] * 3
-    single = Ledger.create(tmp_path / "single.db", digits("trials=3"))
-    assert [trial.arm for trial in run_all(single)] == ["search", "supervised", "search", "search"]
+    ledger = new_ledger(tmp_path / "ledger.db", digits("trials=3", "points=[]", learned))
+    assert [trial.arm for trial in run_all(ledger)] == ["search", "supervised", "published"] + 2 * [
+        "search",
+        "supervised",
+    ]
+    single = new_ledger(tmp_path / "single.db", digits("trials=3"))
+    assert [trial.arm for trial in run_all(single)] == ["search", "supervised", "published", "search", "search"]
+
+
+def test_the_published_baseline_has_its_settings_in_the_ledger_and_they_outlast_a_lost_driver(tmp_path):
+    spec = digits("trials=1", "finalists.baselines=[published]")
+    ledger = new_ledger(tmp_path / "ledger.db", spec)
+    assert ledger.trials("published")[0].values == spec.published(10, 788), "before it starts"
+    ledger.ask()
+    ledger.requeue(ledger.ask())
+    again = reopened(ledger, tmp_path).ask()
+    assert (again.arm, again.number, again.attempt) == ("published", 0, 2)
+    assert again.values == spec.published(10, 788)
+
+
+def test_the_published_baseline_is_neither_pruned_nor_the_best(tmp_path):
+    ledger = new_ledger(tmp_path / "ledger.db", digits("trials=3", "points=[]", "finalists.baselines=[published]"))
+    trials = {trial.arm: trial for trial in iter(ledger.ask, None)}
+    for trial in ledger.trials("search"):
+        ledger.report(trial, report(90, 0.1))
+    assert not ledger.report(trials["published"], report(90, 0.9))
+    ledger.complete(trials["search"], report(300, 0.1))
+    finish(ledger, trials["published"], 0.01)
+    assert ledger.best().arm == "search"
 
 
 def test_points_that_leave_keys_open_get_different_values_for_them(tmp_path):
     same = "points=[{consistency.loss: mse}, {consistency.loss: mse}]"
-    ledger = Ledger.create(tmp_path / "ledger.db", digits("trials=3", "finalists.baselines=[]", same))
+    ledger = new_ledger(tmp_path / "ledger.db", digits("trials=3", "finalists.baselines=[]", same))
     assert len({trial.values["consistency.weight"] for trial in run_all(ledger)}) == 3
 
 
@@ -71,10 +96,10 @@ def test_what_was_told_is_there_after_a_reopening(ledger, tmp_path):
 
 def test_a_resumed_sweep_makes_the_suggestions_of_an_undisturbed_one(tmp_path):
     spec = digits("trials=12", "sampler.name=random")
-    undisturbed = run_all(Ledger.create(tmp_path / "a.db", spec))
-    Ledger.create(tmp_path / "b.db", spec).close()
+    undisturbed = run_all(new_ledger(tmp_path / "a.db", spec))
+    new_ledger(tmp_path / "b.db", spec).close()
     resumed = []
-    for _ in range(13):  # a new process, as it were, for every trial
+    for _ in range(14):  # a new process, as it were, for every trial
         ledger = Ledger(tmp_path / "b.db", spec)
         trial = ledger.ask()
         resumed.append(trial)
@@ -127,7 +152,7 @@ def test_failing_differently_or_after_a_success_is_no_configuration_error(ledger
     for reason in ("diverged", "out_of_memory", "diverged"):
         ledger.fail(ledger.ask(), reason, "", None)
     assert ledger.common_failure() is None
-    other = Ledger.create(tmp_path / "other.db", ledger.spec)
+    other = new_ledger(tmp_path / "other.db", ledger.spec)
     finish(other, other.ask())
     for _ in range(3):
         other.fail(other.ask(), "diverged", "", None)
@@ -178,7 +203,7 @@ def test_optuna_reads_the_ledger_as_it_is(ledger, tmp_path):
 
 
 def test_what_remains_are_the_trials_that_wait_and_those_not_yet_asked_for(tmp_path):
-    ledger = Ledger.create(tmp_path / "ledger.db", digits("trials=4"))
+    ledger = new_ledger(tmp_path / "ledger.db", digits("trials=4"))
     assert ledger.remaining("search") == 4
     trial = ledger.ask()
     assert ledger.remaining("search") == 3

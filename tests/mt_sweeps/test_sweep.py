@@ -9,6 +9,7 @@ from mt_sweeps import cluster, status, sweep
 from mt_sweeps import spec as specs
 from mt_sweeps.cluster import Share
 from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.forecast import forecast
 from mt_sweeps.home import Home
 from mt_sweeps.study import Ledger
 from tests.mt_sweeps.support import REPOSITORY, digits, report, supervised_report
@@ -82,11 +83,18 @@ def test_resuming_a_finished_sweep_completes_mlflow_and_starts_nothing(tmp_path,
     directory = begun(home, digits("trials=1"))
     ledger = Ledger(directory.ledger, directory.load_spec())
     while trial := ledger.ask():
-        ledger.complete(trial, report(300, 0.25) if trial.arm == "search" else supervised_report(300, 0.5))
+        errors = {
+            "search": report(300, 0.25),
+            "supervised": supervised_report(300, 0.5),
+            "published": report(300, 0.375),
+        }
+        ledger.complete(trial, errors[trial.arm])
     sweep.resume(home, "digits")
     out = capsys.readouterr().out
     assert "digits is finished" in out
     assert "25.0 % ± 1.0" in out
+    assert "supervised 50.0 % ± 1.0: the same network and steps without the unlabeled images" in out
+    assert "published  37.5 % ± 1.0: the authors' values, as many steps, nothing searched" in out
     assert home.mlflow_db.exists()
     assert directory.best.exists(), "also where the driver died before it wrote the file"
 
@@ -106,6 +114,25 @@ def test_a_dead_drivers_trials_wait_for_the_next_driver(tmp_path):
     row = status.status(directory)
     assert row["state"] == "interrupted"
     assert (row["arms"]["search"]["running"], row["arms"]["search"]["waiting"]) == (0, 3)
+
+
+def test_the_published_baseline_of_your_own_images_follows_from_their_classes(images, tmp_path):
+    directory = begun(Home(tmp_path / "home"), of_folder(images))
+    spec = directory.load_spec()
+    (trial,) = Ledger(directory.ledger, spec).trials("published")
+    config = spec.config(trial.values, "published")
+    assert config.consistency.weight == pytest.approx(2 * 2**0.5)
+    assert (config.dataset, config.steps) == (spec.sample_config().dataset, spec.steps)
+
+
+def test_it_is_told_that_finalists_are_not_replicated_where_a_file_asks_for_it(tmp_path):
+    for override, told in (("finalists.top=2", True), ("trials=1", False)):
+        spec = digits(override)
+        directory = Home(tmp_path).claim(None, spec.name)
+        data = sweep._check_data(REPOSITORY, spec)
+        text = sweep._forecast_text(spec, forecast(spec, 1), Share(0.0, 1, 2), directory, data)
+        assert ("does not replicate the finalists" in text) == told
+        assert "1 supervised, 1 published; " in text
 
 
 def test_the_environment_holds_versions_seeds_and_the_fingerprint_of_the_data(tmp_path):

@@ -5,9 +5,8 @@ import pytest
 
 from mt_sweeps import records, yaml_file
 from mt_sweeps.home import Home
-from mt_sweeps.study import Ledger
 from mt_sweeps.tracking import BackgroundWriter, SweepWindow, embedded_uri
-from tests.mt_sweeps.support import digits, report, supervised_report
+from tests.mt_sweeps.support import digits, new_ledger, report, supervised_report
 from trainers.files import BEST_MODEL
 
 
@@ -21,14 +20,15 @@ class Sweep:
         self.spec = digits("trials=3")
         self.directory.spec.write_text(yaml_file.dump(self.spec.model_dump(exclude_none=True)))
         self.directory.environment.write_text(json.dumps({"id": "abc", "started": 1_700_000_000.0}))
-        self.ledger = Ledger.create(self.directory.ledger, self.spec)
+        self.ledger = new_ledger(self.directory.ledger, self.spec)
 
     def train(self, trial, *errors):
         folder = self.directory.attempt(trial.arm, trial.number, trial.attempt)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / BEST_MODEL).write_bytes(b"weights")
         for i, error in enumerate(errors):
-            one = report(30 * (i + 1), error) if trial.arm == "search" else supervised_report(30 * (i + 1), error)
+            told = supervised_report if trial.arm == "supervised" else report
+            one = told(30 * (i + 1), error)
             records.append(folder, one)
             self.ledger.report(trial, one)
         return one
@@ -42,7 +42,7 @@ class Sweep:
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
-    """One complete, one pruned, one failed, one running trial; shown twice by two windows, as after a restart."""
+    """Two complete, one pruned, one failed, one running trial; shown twice by two windows, as after a restart."""
     made = Sweep(tmp_path_factory.mktemp("home"))
     ledger = made.ledger
     first = ledger.ask()
@@ -51,6 +51,8 @@ def sweep(tmp_path_factory):
     ledger.complete(first, last)
     running = ledger.ask()
     assert running.arm == "supervised"
+    published = ledger.ask()
+    ledger.complete(published, made.train(published, 0.4))
     second = ledger.ask()
     ledger.prune(second, made.train(second, 0.7))
     third = ledger.ask()
@@ -65,8 +67,8 @@ def sweep(tmp_path_factory):
 
 def test_there_is_one_parent_run_and_one_child_a_trial_however_often_it_is_shown(sweep):
     _, runs, count = sweep.runs()
-    assert sorted(runs) == ["digits", "supervised-0000", "trial-0000", "trial-0001", "trial-0002"]
-    assert count == 5
+    assert sorted(runs) == ["digits", "published-0000", "supervised-0000", "trial-0000", "trial-0001", "trial-0002"]
+    assert count == 6
     parent = runs["digits"].info.run_id
     assert all(run.data.tags["mlflow.parentRunId"] == parent for name, run in runs.items() if name != "digits")
 
@@ -79,6 +81,7 @@ def test_states_are_those_of_the_ledger(sweep):
         "trial-0000": "FINISHED",
         "trial-0001": "KILLED",
         "trial-0002": "FAILED",
+        "published-0000": "FINISHED",
         "supervised-0000": "RUNNING",
     }
     assert runs["trial-0002"].data.tags["mt.reason"] == "diverged"
@@ -100,6 +103,14 @@ def test_parameters_are_flat_under_the_keys_of_the_space_and_the_parent_has_the_
     assert runs["digits"].data.params == wanted
     assert runs["digits"].data.metrics["validation.teacher_error"] == 0.25
     assert "best: trial 0" in runs["digits"].data.tags["mlflow.note.content"]
+
+
+def test_the_published_baseline_is_a_run_with_all_its_settings_as_parameters(sweep):
+    _, runs, _ = sweep.runs()
+    run = runs["published-0000"]
+    assert run.data.tags["mt.arm"] == "published"
+    wanted = {"ema.decay": "0.999", "consistency.loss": "mse", "augmentation.translate": "1", "batch_size": "100"}
+    assert run.data.params.items() >= wanted.items()
 
 
 def test_the_teacher_is_kept_once_as_an_artifact(sweep):
