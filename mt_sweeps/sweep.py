@@ -206,11 +206,11 @@ def _check_data(file: Path, spec: SweepSpec) -> Data:
         check_source(dataset)
         facts = read_facts(prepare(dataset, _decoding()))
         for config in configs:
-            split = split_for(config, facts.train_labels, len(facts.classes), facts.image_size)
+            split = split_for(config, facts.train_labels, len(facts.classes), facts.shape[0])
         published: Values = {}
         if "published" in spec.arms():
             published = spec.published(len(facts.classes), len(split.unlabeled))
-            split_for(spec.config(published, "published"), facts.train_labels, len(facts.classes), facts.image_size)
+            split_for(spec.config(published, "published"), facts.train_labels, len(facts.classes), facts.shape[0])
     except DataError as error:
         raise InputError(f"{file}: {of_trainer(error)}") from None
     except OSError as error:

@@ -20,6 +20,14 @@ def idle_settings(config: "TrainerConfig") -> dict[str, str]:
     if config.schedule.warm_up_steps == 0:
         why = "schedule.warm_up_steps: 0 has no warm-up; raise schedule.warm_up_steps"
         idle |= dict.fromkeys(("schedule.warm_up_from", "optimizer.warm_up_beta2"), why)
+    if config.dataset.name == "digits":
+        idle |= dict.fromkeys(("augmentation.saturation", "augmentation.hue"), "dataset.name: digits has no colours")
+    if config.augmentation.crop is None:
+        idle["augmentation.smallest_crop"] = "augmentation.crop: none takes whole images; set augmentation.crop"
+    else:
+        idle["augmentation.translate"] = (
+            f"augmentation.crop: {config.augmentation.crop} moves the image already; leave augmentation.crop out"
+        )
     if config.method == "supervised":
         return idle | dict.fromkeys(CONSISTENCY_ONLY, "method: supervised has no consistency loss")
     if config.ramp_up_steps == 0:
@@ -68,6 +76,12 @@ def check_combinations(config: "TrainerConfig") -> None:
         for key, value, default in [] if tolerated else _values(config, one):
             if value != default and value != 0:
                 raise ValueError(f"{key} ({value}) has no effect: {why}, or remove {key}")
+    if config.augmentation.jitters and config.normalization != "per_channel":
+        raise ValueError(
+            f"normalization: {config.normalization} and a jitter of colours clash: whole images are normalised before "
+            "they are changed; use normalization: per_channel, or leave out augmentation.brightness, contrast, "
+            "saturation and hue"
+        )
     if config.method != "supervised":
         _check_methods(config)
     _check_schedule(config)
@@ -80,9 +94,7 @@ def _check_methods(config: "TrainerConfig") -> None:
             "batch has no unlabeled image; lower labeled_batch_fraction, or use consistency.images: all"
         )
     looks, teacher, model = config.augmentation, config.teacher, config.model
-    noisy = any(
-        (looks.translate, looks.flip, looks.noise, teacher.noise, teacher.dropout, getattr(model, "dropout", 0))
-    )
+    noisy = looks.is_noise or any((teacher.noise, teacher.dropout, getattr(model, "dropout", 0)))
     noisy = noisy or model.name == "shake_shake"  # whose gates are drawn anew
     if config.consistency.weight > 0 and not noisy and (config.method == "pi_model" or _teacher_is_student(config)):
         clashing = "method: pi_model" if config.method == "pi_model" else "ema.decay: 0"
@@ -168,23 +180,26 @@ def check_unlabeled(config: "TrainerConfig", unlabeled: int) -> None:
 
 
 def check_image_size(config: "TrainerConfig", size: int) -> None:
-    """Refuse images that the network or the translation cannot take.
+    """Refuse images that the network or the augmentation cannot take.
 
     Raises:
-        ValueError: the images (`size` pixels a side) are too small.
+        ValueError: the images (`size` pixels a side), or their crops, are too small; or they are too large to whiten.
     """
-    model = config.model
+    model, crop = config.model, config.augmentation.crop
+    if config.normalization == "zca" and size > 64:
+        raise ValueError(
+            f"normalization: zca whitens images of at most 64x64 pixels, these have {size}x{size}; use per_channel"
+        )
+    if crop is not None and crop > size:
+        raise ValueError(f"augmentation.crop ({crop}) must be at most the image size ({size} pixels)")
+    if crop is None and config.augmentation.translate >= size:
+        raise ValueError(
+            f"augmentation.translate ({config.augmentation.translate}) must be below the image size ({size} pixels)"
+        )
+    size = size if crop is None else crop
     smallest = {"small_cnn": 4, "conv_large": 12}.get(model.name, 32 if getattr(model, "stem", "") == "large" else 8)
     if size < smallest:
         stem = " with stem: large" if smallest == 32 else ""
         raise ValueError(
             f"model {model.name}{stem} needs images of at least {smallest}x{smallest} pixels, these have {size}x{size}"
-        )
-    if config.normalization == "zca" and size > 64:
-        raise ValueError(
-            f"normalization: zca whitens images of at most 64x64 pixels, these have {size}x{size}; use per_channel"
-        )
-    if config.augmentation.translate >= size:
-        raise ValueError(
-            f"augmentation.translate ({config.augmentation.translate}) must be below the image size ({size} pixels)"
         )

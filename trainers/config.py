@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from trainers.combinations import check_combinations, check_image_size, check_unlabeled
 from trainers.data.catalog import KNOWN_DATASETS
 from trainers.settings.base import Settings, by_default
-from trainers.settings.dataset import Cifar10, Cifar100, DatasetConfig, Digits, ImageFolder, Svhn
+from trainers.settings.dataset import Cifar10, Cifar100, DatasetConfig, Digits, ImageFolder, Imagenet, Svhn
 from trainers.settings.method import Augmentation, Consistency, Ema, Ensemble, Teacher
 from trainers.settings.model import ConvLarge, ModelConfig, Residual, ShakeShake, SmallCnn, WideResnet
 from trainers.settings.optimization import (
@@ -50,6 +50,11 @@ class TrainerConfig(Settings):
     ensemble: Ensemble = Ensemble()
     optimizer: Optimizer = Sgd()
     schedule: Schedule = HalfCosine()
+    images: Literal["auto", "resident", "streamed"] = Field(
+        "auto",
+        description="resident: on the device; streamed: from disk, by worker processes; auto: resident where they take "
+        "at most a quarter of the device's memory",
+    )
     precision: Literal["fp32", "bf16"] = Field("fp32", description="of the networks' passes; weights stay in fp32")
     channels_last: bool = Field(True, description="memory layout of images and features")
     compile: bool = Field(False, description="torch.compile: slow to start, faster steps")
@@ -66,7 +71,7 @@ class TrainerConfig(Settings):
         if known is not None:
             others = known.extra if getattr(self.dataset, "extra", False) else 0
             check_unlabeled(self, self.dataset.unlabeled_count(known.train, others))
-        size = known.image_size if known else getattr(self.dataset, "image_size", None)
+        size = getattr(self.dataset, "image_size", None) or (known.image_size if known else None)
         if size is not None:
             check_image_size(self, size)
         return self
@@ -103,6 +108,7 @@ __all__ = [
     "DatasetConfig",
     "Digits",
     "ImageFolder",
+    "Imagenet",
     "Svhn",
     "Augmentation",
     "Consistency",

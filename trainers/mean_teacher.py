@@ -15,11 +15,13 @@ from torch import Tensor
 from trainers import losses, schedules
 from trainers.checkpoint import load_latest_checkpoint, save_checkpoint, save_model
 from trainers.config import TrainerConfig
-from trainers.data import resident
+from trainers.data import prepared
 from trainers.data.augmentation import Views
 from trainers.data.batches import TwoStreamBatches
-from trainers.data.normalization import fitted
+from trainers.data.loading import loader
+from trainers.data.normalization import Take, fitted
 from trainers.data.splits import split_for
+from trainers.data.warping import centre
 from trainers.errors import DataError, NoLabels
 from trainers.evaluation import Error, evaluate
 from trainers.files import BEST_MODEL
@@ -65,19 +67,21 @@ class Trainer:
             directory.mkdir(parents=True, exist_ok=True)
         seeds = [int(seed) for seed in np.random.SeedSequence(config.seed).generate_state(5, np.uint32)]
 
-        self._data = data = resident.load(self.config.dataset)
+        self._data = data = prepared.load(self.config.dataset)
         self.classes = data.classes
         purposes = split_for(config, data.train_labels.numpy(), len(data.classes), data.train.shape[1])
-        images, self._labels = data.train.to(self._device), data.train_labels.to(self._device)
+        self._labels = data.train_labels.to(self._device)
         if not len(purposes.labeled) or (data.train_labels[purposes.labeled] < 0).any():
             raise NoLabels("an image without a label was to be trained on with its label")
-        validation = torch.from_numpy(purposes.validation).to(self._device)
-        self._validation = images[validation], self._labels[validation]
-        trained_on = np.concatenate([purposes.labeled, purposes.unlabeled])
-        self._normalization = fitted(config.normalization, images, torch.from_numpy(trained_on), data.fingerprint)
+        self._validation = torch.from_numpy(purposes.validation)
         self._labeled_per_batch = config.labeled_per_batch
         self._batches = TwoStreamBatches(
             purposes.labeled, purposes.unlabeled, config.batch_size, self._labeled_per_batch, (seeds[0], seeds[1])
+        )
+        self._loader = loader(config.images, data.train, self._batches, self._device)
+        trained_on = torch.from_numpy(np.concatenate([purposes.labeled, purposes.unlabeled]))
+        self._normalization = fitted(
+            config.normalization, self._loader.take, trained_on, data.fingerprint, self._device
         )
 
         self._generator = OwnGenerator(seeds[4], self._device)  # of the weights, then of dropout
@@ -89,12 +93,10 @@ class Trainer:
                 network.compile_passes()
         self._optimization = Optimization(self._student, config)
         looks = config.augmentation
-        if self._normalization.of_whole_images:
-            images = torch.cat([self._normalization.normalized(part) for part in torch.split(images, 1000)])
-        self._views = [Views(images, self._normalization, looks, looks.noise, seeds[2])]
+        self._views = [Views(self._normalization, looks, looks.noise, seeds[2], self._device)]
         if self._method.looks_twice:
             noise = looks.noise if config.teacher.noise is None else config.teacher.noise
-            self._views.append(Views(images, self._normalization, looks, noise, seeds[3]))
+            self._views.append(Views(self._normalization, looks, noise, seeds[3], self._device))
 
         self._step = 0
         self._best_error = float("inf")
@@ -138,8 +140,8 @@ class Trainer:
         """
         if not len(self._data.test):
             raise DataError("the data set has no test images")
-        images, labels = self._data.test.to(self._device), self._data.test_labels.to(self._device)
-        return {name: evaluate(net, images, labels, self._normalization) for name, net in self._networks().items()}
+        indices = torch.arange(len(self._data.test))
+        return self._errors(lambda part: self._data.test[part].to(self._device), indices, self._data.test_labels)
 
     @property
     def has_test_images(self) -> bool:
@@ -162,9 +164,11 @@ class Trainer:
             [images, channels, height, width] in [0, 1], those of whitened images stretched to it.
         """
         batch = self._batches.next()
-        indices = batch[torch.linspace(0, len(batch) - 1, min(images, len(batch))).long()].to(self._device)
-        plain = self._data.train[indices.cpu()].permute(0, 3, 1, 2) / 255
-        return [plain, *(self._normalization.shown(views.draw(indices)).cpu() for views in self._views)]
+        indices = batch[torch.linspace(0, len(batch) - 1, min(images, len(batch))).long()]
+        pixels = self._data.train[indices]
+        plain = centre(pixels.permute(0, 3, 1, 2) / 255, self.config.augmentation.crop)
+        views = self._view(pixels.to(self._device), torch.arange(len(indices), device=self._device))
+        return [plain, *(self._normalization.shown(view).cpu() for view in views)]
 
     def save_model(self, path: Path) -> None:
         """Write the teacher as it is now (the student, where there is no teacher) as a model file."""
@@ -202,8 +206,9 @@ class Trainer:
         """
         config, labeled = self._settings, self._labeled_per_batch
         self._stopwatch.start("data")
-        indices = self._batches.next().to(self._device, non_blocking=True)
-        view, *second = (views.draw(indices).contiguous(memory_format=self._layout) for views in self._views)
+        batch = self._loader.next()
+        indices = batch.indices
+        view, *second = self._view(batch.images, batch.rows)
 
         self._stopwatch.start("step")
         with self._autocast:
@@ -238,6 +243,13 @@ class Trainer:
         once |= self._method.after_step(self._step, indices, logits.detach())
         return every, once
 
+    def _view(self, images: Tensor, rows: Tensor) -> list[Tensor]:
+        """What each look sees of some images; float [b, channels, height, width]."""
+        if self._normalization.of_whole_images:
+            images = self._normalization.normalized(images[rows])
+            rows = torch.arange(len(rows), device=self._device)
+        return [views.draw(images, rows).contiguous(memory_format=self._layout) for views in self._views]
+
     def _consistency_loss(self, logits: Tensor, target: Target) -> Tensor:
         """The mean over the images that it is on and that have a target; 0 while none has."""
         config = self._settings.consistency
@@ -251,16 +263,21 @@ class Trainer:
     def _evaluate(self) -> dict[str, float]:
         self._stopwatch.start("evaluation")
         check_weights(self._student, self._step)
-        metrics = {"validation.images": float(len(self._validation[1]))}
-        for name, network in self._networks().items():
-            error = evaluate(network, *self._validation, self._normalization)
+        metrics = {"validation.images": float(len(self._validation))}
+        labels = self._data.train_labels[self._validation]
+        for name, error in self._errors(self._loader.take, self._validation, labels).items():
             metrics[f"validation.{name}_error"] = error.rate
             metrics[f"validation.{name}_standard_error"] = error.standard_error
         self._stopwatch.stop()
         metrics |= {f"time.{name}_seconds": seconds for name, seconds in self._stopwatch.seconds.items()}
         metrics["memory.peak_mib"] = peak_memory(self._device) / 2**20
-        check_teacher(metrics, self._validation[1], self._step, self.history)
+        check_teacher(metrics, labels, self._step, self.history)
         return metrics
+
+    def _errors(self, take: Take, indices: Tensor, labels: Tensor) -> dict[str, Error]:
+        """Of each network on the images that `take` gives for the indices."""
+        plain, crop, labels = self._normalization, self.config.augmentation.crop, labels.to(self._device)
+        return {name: evaluate(net, take, indices, labels, plain, crop) for name, net in self._networks().items()}
 
     def _network(self) -> Network:
         config, channels = self._settings, self._data.train.shape[-1]

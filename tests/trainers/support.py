@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from trainers import Trainer, TrainerConfig
+from trainers.config import DatasetConfig
+from trainers.data.sources import decode
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -26,6 +29,15 @@ EVERY_NOISE = {
     "model": {"name": "small_cnn", "width": 4, "dropout": 0.3},
     "augmentation": {"translate": 2, "flip": True, "noise": 0.1},
 }
+
+
+def decode_whole(dataset: DatasetConfig, cache: Path) -> SimpleNamespace:
+    """What `decode` tells of a data set, with its pixels."""
+    cache.mkdir(exist_ok=True)
+    blocks: list[np.ndarray] = []
+    contents = decode(dataset, cache, blocks.append)
+    pixels, n = np.concatenate(blocks), len(contents.train_labels)
+    return SimpleNamespace(**vars(contents), train=pixels[:n], test=pixels[n:])
 
 
 def config(**changes: Any) -> TrainerConfig:

@@ -282,6 +282,7 @@ def idle_keys(settings_of: TrainerConfig) -> set[str]:
 
 
 ONE_HEAD = "consistency.logit_distance_weight"
+OF_DIGITS = {"augmentation.saturation", "augmentation.hue", "augmentation.smallest_crop"}
 NO_WARM_UP = {"schedule.warm_up_from", "optimizer.warm_up_beta2"}
 
 
@@ -309,7 +310,36 @@ NO_WARM_UP = {"schedule.warm_up_from", "optimizer.warm_up_beta2"}
     ],
 )
 def test_the_settings_that_have_no_effect_are_known_of_every_method(changes, expected):
-    assert idle_keys(config(**changes)) == expected
+    assert idle_keys(config(**changes)) == expected | OF_DIGITS
+
+
+def test_a_crop_takes_the_place_of_a_translation():
+    found = idle_keys(config(augmentation__crop=6))
+    assert "augmentation.translate" in found
+    assert "augmentation.smallest_crop" not in found
+    assert "augmentation.translate (1) has no effect: augmentation.crop: 6" in refusal(
+        {"augmentation.crop": 6, "augmentation.translate": 1}
+    )
+
+
+@pytest.mark.parametrize("key", ["saturation", "hue"])
+def test_grey_images_have_no_colour_to_change(key):
+    assert f"augmentation.{key} (0.3) has no effect: dataset.name: digits" in refusal({f"augmentation.{key}": 0.3})
+
+
+@pytest.mark.parametrize("normalization", ["per_image", "zca"])
+def test_colours_change_before_images_are_normalised_or_not_at_all(normalization):
+    told = refusal({"augmentation.brightness": 0.3, "normalization": normalization})
+    assert f"normalization: {normalization} and a jitter of colours clash" in told
+
+
+def test_a_crop_is_no_larger_than_the_image():
+    assert "augmentation.crop (9) must be at most the image size (8 pixels)" in refusal({"augmentation.crop": 9})
+
+
+def test_a_network_must_take_what_is_cropped():
+    told = refusal({"augmentation.crop": 6, "model": {"name": "wide_resnet"}})
+    assert "model wide_resnet needs images of at least 8x8 pixels, these have 6x6" in told
 
 
 @pytest.mark.parametrize("method", METHODS)

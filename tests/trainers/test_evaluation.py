@@ -21,7 +21,7 @@ def test_the_rate_is_the_share_of_images_classified_wrongly():
     labels = torch.arange(1203) % 10  # more than two of the parts that are evaluated at once, and no whole number
     images = labels.to(torch.uint8).reshape(-1, 1, 1, 1).expand(-1, 4, 4, 1).clone()
     images[[0, 600, 1202]] += 1  # one in each part
-    error = evaluate(SaysTheFirstPixel(), images, labels, PLAIN)
+    error = evaluate(SaysTheFirstPixel(), images.__getitem__, torch.arange(1203), labels, PLAIN)
     assert (error.rate, error.n) == (3 / 1203, 1203)
 
 
@@ -42,8 +42,8 @@ def test_evaluation_is_in_eval_mode_and_leaves_the_network_as_it_was_and_in_the_
         wrong = (network(images.permute(0, 3, 1, 2).float()).argmax(1) != labels).sum().item()
     network.train(training)
     generator = torch.get_rng_state()
-    assert evaluate(network, images, labels, PLAIN).rate == wrong / 300
+    assert evaluate(network, images.__getitem__, torch.arange(300), labels, PLAIN).rate == wrong / 300
     assert all(module.training == training for module in network.modules())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert torch.equal(torch.get_rng_state(), generator)  # dropout drew nothing
-    assert math.isclose(evaluate(network, images, labels, PLAIN).rate, wrong / 300)
+    assert math.isclose(evaluate(network, images.__getitem__, torch.arange(300), labels, PLAIN).rate, wrong / 300)

@@ -18,7 +18,7 @@ from tests.trainers.support import (
 )
 from trainers import Trainer, mean_teacher
 from trainers.checkpoint import load_model
-from trainers.data import resident
+from trainers.data import prepared
 from trainers.data.augmentation import Views
 from trainers.data.splits import split
 from trainers.errors import DataError
@@ -31,8 +31,8 @@ def drawn(monkeypatch) -> list[tuple[torch.Tensor, torch.Tensor]]:
     views = []
     draw = Views.draw
 
-    def recording(self, indices):
-        view = draw(self, indices)
+    def recording(self, images, indices):
+        view = draw(self, images, indices)
         views.append((indices.clone(), view.clone()))
         return view
 
@@ -178,7 +178,9 @@ def test_a_run_trains_on_the_images_of_no_other_purpose(tmp_path, drawn, monkeyp
     evaluated = []
     evaluate = mean_teacher.evaluate
     monkeypatch.setattr(
-        mean_teacher, "evaluate", lambda net, images, *rest: evaluated.append(images) or evaluate(net, images, *rest)
+        mean_teacher,
+        "evaluate",
+        lambda net, take, indices, *rest: evaluated.append(take(indices)) or evaluate(net, take, indices, *rest),
     )
     trainer = finished(settings)
     trainer.save_model(tmp_path / "model")
@@ -231,7 +233,7 @@ def test_reported_validation_errors_are_those_of_the_validation_images(tmp_path)
     settings = config()
     trainer = finished(settings)
     trainer.save_model(tmp_path / "teacher")
-    model, data = load_model(tmp_path / "teacher"), resident.load(settings.dataset)
+    model, data = load_model(tmp_path / "teacher"), prepared.load(settings.dataset)
     validation = split(data.train_labels.numpy(), 10, settings.dataset).validation
     with torch.no_grad():
         guesses = model.network(model.normalization(data.train[validation])).argmax(1)
@@ -280,8 +282,8 @@ def test_the_best_model_is_the_one_judged_at_the_first_of_its_lowest_errors(tmp_
     best = 1 if method == "mean_teacher" else 2
     scripts = {True: iter(student), False: iter(teacher)}
 
-    def scripted(network, images, *_):
-        return Error(next(scripts[next(network.parameters()).requires_grad]), len(images))
+    def scripted(network, _take, indices, *_):
+        return Error(next(scripts[next(network.parameters()).requires_grad]), len(indices))
 
     monkeypatch.setattr(mean_teacher, "evaluate", scripted)
     trainer, kept = Trainer(settings, tmp_path), []

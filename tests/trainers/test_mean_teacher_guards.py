@@ -76,8 +76,8 @@ def scripted(monkeypatch, student: list[float], teacher: list[float]) -> None:
     """Has the networks evaluated with these errors."""
     scripts = {True: iter(student), False: iter(teacher)}
 
-    def evaluate(network, images, *_):
-        return Error(next(scripts[next(network.parameters()).requires_grad]), len(images))
+    def evaluate(network, _take, indices, *_):
+        return Error(next(scripts[next(network.parameters()).requires_grad]), len(indices))
 
     monkeypatch.setattr(mean_teacher, "evaluate", evaluate)
 
@@ -143,8 +143,8 @@ def test_a_consistency_loss_that_moves_nothing_is_refused(monkeypatch, method):
 def test_a_student_that_looks_twice_at_the_same_view_is_refused(monkeypatch):
     views, draw = [], Views.draw
 
-    def the_same(self, indices):
-        views.append(draw(self, indices))
+    def the_same(self, images, indices):
+        views.append(draw(self, images, indices))
         return views[-1] if len(views) % 2 else views[-2]
 
     monkeypatch.setattr(Views, "draw", the_same)

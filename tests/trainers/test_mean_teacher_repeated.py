@@ -110,11 +110,11 @@ def test_a_run_that_died_between_two_reports_goes_on_from_the_first_of_them(tmp_
     trainer, draw = Trainer(settings, tmp_path), Views.draw
     calls = []
 
-    def dies(self, indices):
+    def dies(self, images, indices):
         calls.append(1)
         if len(calls) == 2 * 7 + 2:  # in the eighth of twelve steps, with the teacher's view
             raise MemoryError
-        return draw(self, indices)
+        return draw(self, images, indices)
 
     monkeypatch.setattr(Views, "draw", dies)
     with pytest.raises(MemoryError):

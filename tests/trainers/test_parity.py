@@ -8,7 +8,7 @@ import torch
 from tests.trainers.reference import Reference
 from tests.trainers.support import METHODS, REVISITED, config
 from trainers import Trainer, TrainerConfig
-from trainers.data import resident
+from trainers.data import prepared
 from trainers.data.augmentation import Views
 from trainers.models.blocks import Dropout
 
@@ -35,8 +35,8 @@ def recorded(monkeypatch) -> Recorded:
     drawn = Recorded()
     draw, forward = Views.draw, Dropout.forward
 
-    def drawing(self, indices):
-        drawn.views.append((indices, draw(self, indices)))
+    def drawing(self, images, indices):
+        drawn.views.append((indices, draw(self, images, indices)))
         return drawn.views[-1][1]
 
     def dropping(self, features):
@@ -60,7 +60,7 @@ def state(trainer: Trainer) -> dict[str, dict[str, torch.Tensor]]:
 def assert_recomputed(settings: TrainerConfig, recorded: Recorded, rtol: float, atol: float) -> list[dict[str, float]]:
     """Runs the trainer and the reference side by side; returns what was reported of each step."""
     trainer = Trainer(settings)
-    reference = Reference(settings, state(trainer), resident.load(settings.dataset).train_labels)
+    reference = Reference(settings, state(trainer), prepared.load(settings.dataset).train_labels)
     looks = 2 if settings.method in ("mean_teacher", "pi_model") else 1
     reports = []
     for t, report in enumerate(trainer.run()):

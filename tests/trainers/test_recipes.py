@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from trainers import TrainerConfig, recipes
 
@@ -19,6 +20,11 @@ def test_every_recipe_says_in_its_first_lines_what_was_published_and_where(name)
     comment = (Path(recipes.__file__).parent / f"{name}.yaml").read_text().partition("\n")[0]
     assert comment.startswith("# ")
     assert " %" in comment or "no published figure" in comment
+
+
+def test_a_recipe_of_images_that_are_nowhere_by_default_asks_for_their_folder():
+    with pytest.raises(ValidationError, match=r"dataset\.imagenet\.root\n +Field required"):
+        TrainerConfig.model_validate(recipes.settings("resnext_imagenet_10percent"))
 
 
 def test_a_recipe_that_builds_on_another_differs_in_what_its_file_says_and_in_nothing_else():

@@ -33,6 +33,11 @@ REACHING = [  # (what it is changed from, the change): each changes the losses
     ({}, {"augmentation": {"translate": 1}}),
     ({}, {"augmentation": {"flip": True}}),
     ({}, {"augmentation": {"noise": 0.01}}),
+    ({}, {"augmentation": {"crop": 7}}),
+    ({"augmentation": {"crop": 7}}, {"augmentation": {"smallest_crop": 0.5}}),
+    ({}, {"augmentation": {"rotate": 10.0}}),
+    ({}, {"augmentation": {"brightness": 0.3}}),
+    ({}, {"augmentation": {"contrast": 0.3}}),
     ({}, {"consistency": {"loss": "kl"}}),
     ({}, {"consistency": {"weight": 11.0}}),
     ({}, {"consistency": {"ramp_up": "linear"}}),
@@ -114,8 +119,9 @@ def test_every_setting_that_can_change_a_run_was_seen_to():
     }
     # These say where images and work are, how fast it goes, and when one looks.
     others = {"channels_last", "compile", "device", "evaluate_every", "model.name"}
-    others |= {"dataset.name", "dataset.root", "dataset.image_size"}
+    others |= {"dataset.name", "dataset.root", "dataset.image_size", "images"}
     # And these need other images than the digits: they are tested where they are.
     others |= {"dataset.extra", "dataset.label_file", "dataset.unreadable", "model.norm", "model.stem"}
+    others |= {"augmentation.saturation", "augmentation.hue"}
     assert changed | others == set(keys(TrainerConfig))
     assert not changed & others

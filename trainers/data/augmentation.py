@@ -1,61 +1,74 @@
-"""Batched augmentation on the device: the images are picked, moved and mirrored by one gather."""
+"""Batched augmentation on the device. Small images are picked, moved and mirrored by one gather."""
 
 import torch
 from torch import Tensor
 
 from trainers.config import Augmentation
+from trainers.data.color import jitter
 from trainers.data.normalization import Normalization
+from trainers.data.warping import warp
 
 
 class Views:
-    """Draws independently augmented views of resident images.
+    """Draws independently augmented views of images.
 
     Args:
-        images: [n, height, width, channels], on the device: uint8, or float where they are normalised already.
         normalization: of uint8 images, applied after the pixels are moved.
-        config: how pixels are moved.
+        config: what is done to them.
         noise: standard deviation, on normalised pixels.
         seed: of this view; two views with two seeds are independent.
+        device: of the images.
     """
 
     def __init__(
-        self, images: Tensor, normalization: Normalization, config: Augmentation, noise: float, seed: int
+        self, normalization: Normalization, config: Augmentation, noise: float, seed: int, device: torch.device
     ) -> None:
-        self._images = images
         self._normalization = normalization
         self._config = config
         self._noise = noise
-        self._generator = torch.Generator(images.device).manual_seed(seed)
-        self._rows = torch.arange(images.shape[1], device=images.device)
-        self._columns = torch.arange(images.shape[2], device=images.device)
+        self._generator = torch.Generator(device).manual_seed(seed)
 
-    def draw(self, indices: Tensor) -> Tensor:
+    def draw(self, images: Tensor, indices: Tensor) -> Tensor:
         """A view of the chosen images.
 
         Args:
+            images: [n, height, width, channels], on the device: uint8, or float where they are normalised already.
             indices: int64 [b], on the device.
 
         Returns:
             float [b, channels, height, width], normalised.
         """
-        b = len(indices)
-        rows, columns = self._rows.expand(b, -1), self._columns.expand(b, -1)
-        if self._config.translate:
-            reach = self._config.translate
-            shifts = torch.randint(-reach, reach + 1, (2, b, 1), generator=self._generator, device=self._images.device)
-            rows, columns = _reflected(rows + shifts[0]), _reflected(columns + shifts[1])
-        if self._config.flip:
-            mirrored = torch.rand((b, 1), generator=self._generator, device=self._images.device) < 0.5
-            columns = torch.where(mirrored, columns.flip(1), columns)
-        # One index a pixel: several times as fast as one index an axis.
-        height, width, channels = self._images.shape[1:]
-        places = ((indices[:, None] * height + rows) * width)[:, :, None] + columns[:, None, :]
-        picked = self._images.view(-1, channels).index_select(0, places.flatten()).view(b, height, width, channels)
-        pixels = picked.permute(0, 3, 1, 2) if picked.is_floating_point() else self._normalization(picked)
+        warps = self._config.crop is not None or self._config.rotate
+        moved = self._warped(images[indices]) if warps else self._moved(images, indices)
+        if self._config.jitters:
+            shown = moved.permute(0, 3, 1, 2).to(torch.get_default_dtype()) / 255
+            moved = 255 * jitter(shown, self._config, self._generator).permute(0, 2, 3, 1)
+        pixels = moved.permute(0, 3, 1, 2) if images.is_floating_point() else self._normalization(moved)
         if self._noise:
             noise = torch.empty_like(pixels).normal_(generator=self._generator)
             pixels = pixels + self._noise * noise
         return pixels
+
+    def _moved(self, images: Tensor, indices: Tensor) -> Tensor:
+        """By whole pixels: [b, height, width, channels] of the images' own type."""
+        b, (height, width, channels) = len(indices), images.shape[1:]
+        rows = torch.arange(height, device=images.device).expand(b, -1)
+        columns = torch.arange(width, device=images.device).expand(b, -1)
+        if self._config.translate:
+            reach = self._config.translate
+            shifts = torch.randint(-reach, reach + 1, (2, b, 1), generator=self._generator, device=images.device)
+            rows, columns = _reflected(rows + shifts[0]), _reflected(columns + shifts[1])
+        if self._config.flip:
+            mirrored = torch.rand((b, 1), generator=self._generator, device=images.device) < 0.5
+            columns = torch.where(mirrored, columns.flip(1), columns)
+        # One index a pixel: several times as fast as one index an axis.
+        places = ((indices[:, None] * height + rows) * width)[:, :, None] + columns[:, None, :]
+        return images.view(-1, channels).index_select(0, places.flatten()).view(b, height, width, channels)
+
+    def _warped(self, picked: Tensor) -> Tensor:
+        """By fractions of pixels: [b, height, width, channels], float."""
+        pixels = picked.permute(0, 3, 1, 2).to(torch.get_default_dtype())
+        return warp(pixels, self._config, self._generator).permute(0, 2, 3, 1)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"generator": self._generator.get_state()}

@@ -1,5 +1,6 @@
 """Two-stream batches: a set number of labeled images, the rest unlabeled (the authors' PyTorch sampler)."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,10 @@ class TwoStreamBatches:
         passes = [-(-len(labeled) // labeled_per_batch)]
         passes += [len(unlabeled) // unlabeled_per_batch] if unlabeled_per_batch else []
         self.epoch = max(passes)
+
+    def copy(self) -> "TwoStreamBatches":
+        """Another, which goes on from here by itself."""
+        return copy.deepcopy(self)
 
     def next(self) -> Tensor:
         """int64 [batch_size], on the CPU."""

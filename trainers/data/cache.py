@@ -12,11 +12,11 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from trainers.config import DatasetConfig
-from trainers.data.sources import Images, Progress, decode, source_key
-from trainers.files import write_atomically
+from trainers.data.decoding import Progress
+from trainers.data.sources import decode, source_key
+from trainers.files import atomic_file, write_atomically
 
-VERSION = 2  # of the file format; part of the file name, so that no version takes another's files for its own
-_ARRAYS = ("train", "train_labels", "test", "test_labels")
+VERSION = 3  # of the file format; part of the file name, so that no version takes another's files for its own
 
 
 def cache_folder() -> Path:
@@ -39,7 +39,7 @@ def prepare(config: DatasetConfig, progress: Progress | None = None) -> Path:
         progress: told how far the decoding of a folder is.
 
     Returns:
-        The file that holds it: safetensors, the classes and the fingerprint in its header.
+        The file that tells of it: safetensors, with labels, classes and fingerprint. The pixels lie beside it.
 
     Raises:
         DataError: the images are missing or unreadable.
@@ -50,8 +50,13 @@ def prepare(config: DatasetConfig, progress: Progress | None = None) -> Path:
     if not file.exists():
         with FileLock(file.with_suffix(".lock")):
             if not file.exists():
-                _write(decode(config, folder, progress), file)
+                _write(config, file, progress)
     return file
+
+
+def pixels_of(file: Path) -> Path:
+    """Where the pixels are of a file that `prepare` returned: uint8 [images, height, width, channels], nothing else."""
+    return file.with_suffix(".pixels")
 
 
 @dataclass(frozen=True)
@@ -60,14 +65,16 @@ class Facts:
 
     Attributes:
         train_labels: int64 [n]; -1 where an image has no class.
-        image_size: pixels a side.
+        test_labels: int64 [m]; m is 0 where there is no test set.
+        shape: height, width and channels of every image.
         classes: names, in the order of their indices.
         fingerprint: SHA-256 over pixels, labels and class names.
         skipped: files that could not be read and were left out.
     """
 
     train_labels: np.ndarray
-    image_size: int
+    test_labels: np.ndarray
+    shape: tuple[int, int, int]
     classes: list[str]
     fingerprint: str
     skipped: list[str]
@@ -77,20 +84,34 @@ def read_facts(file: Path) -> Facts:
     """The facts of a file that `prepare` returned."""
     with safe_open(file, framework="numpy") as stored:
         told = stored.metadata()
-        size = stored.get_slice("train").get_shape()[1]
-        classes, skipped = json.loads(told["classes"]), json.loads(told["skipped"])
-        return Facts(stored.get_tensor("train_labels"), size, classes, told["fingerprint"], skipped)
+        train, test = stored.get_tensor("train_labels"), stored.get_tensor("test_labels")
+    height, width, channels = json.loads(told["shape"])
+    classes, skipped = json.loads(told["classes"]), json.loads(told["skipped"])
+    return Facts(train, test, (height, width, channels), classes, told["fingerprint"], skipped)
 
 
-def _write(images: Images, file: Path) -> None:
-    arrays = {name: np.ascontiguousarray(getattr(images, name)) for name in _ARRAYS}
-    digest = hashlib.sha256(json.dumps(images.classes).encode())
-    for array in arrays.values():
+def _write(config: DatasetConfig, file: Path, progress: Progress | None) -> None:
+    digest = hashlib.sha256()
+    shape: tuple[int, ...] = ()
+    with atomic_file(pixels_of(file)) as pixels:
+
+        def write(images: np.ndarray) -> None:
+            nonlocal shape
+            shape = images.shape[1:]
+            block = np.ascontiguousarray(images).data.cast("B")
+            digest.update(block)
+            pixels.write(block)
+
+        contents = decode(config, file.parent, write, progress)
+    labels = {name: np.ascontiguousarray(getattr(contents, name)) for name in ("train_labels", "test_labels")}
+    for array in labels.values():
         digest.update(array.data)
+    digest.update(json.dumps(contents.classes).encode())
     facts = {
         "format": f"mt-sweeps-images/{VERSION}",
-        "classes": json.dumps(images.classes),
+        "shape": json.dumps(shape),
+        "classes": json.dumps(contents.classes),
         "fingerprint": digest.hexdigest(),
-        "skipped": json.dumps(images.skipped),
+        "skipped": json.dumps(contents.skipped),
     }
-    write_atomically(file, save(arrays, facts))
+    write_atomically(file, save(labels, facts))  # last: where it is, the pixels are

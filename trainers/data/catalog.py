@@ -5,15 +5,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class KnownDataset:
-    """Sizes of one data set: images of `train`, `test` and `extra`, `classes`, pixels a side, and colour channels."""
+    """Sizes of one data set.
+
+    Attributes:
+        name: as in `dataset.name`.
+        train: images with classes.
+        test: images.
+        classes: how many.
+        image_size: pixels a side; none: as they are prepared.
+        channels: of colour.
+        extra: images that are used without classes.
+        files: what a folder of it holds, where it is downloaded.
+    """
 
     name: str
     train: int
     test: int
     classes: int
-    image_size: int
+    image_size: int | None
     channels: int
     extra: int = 0
+    files: str = ""
 
 
 KNOWN_DATASETS = {
@@ -21,8 +33,34 @@ KNOWN_DATASETS = {
     for known in (
         # The package ships one set of 1,797; we keep every fifth image as the test set.
         KnownDataset("digits", train=1438, test=359, classes=10, image_size=8, channels=1),
-        KnownDataset("cifar10", train=50_000, test=10_000, classes=10, image_size=32, channels=3),
-        KnownDataset("cifar100", train=50_000, test=10_000, classes=100, image_size=32, channels=3),
-        KnownDataset("svhn", train=73_257, test=26_032, classes=10, image_size=32, channels=3, extra=531_131),
+        KnownDataset(
+            "cifar10",
+            train=50_000,
+            test=10_000,
+            classes=10,
+            image_size=32,
+            channels=3,
+            files="cifar-10-batches-py/, or cifar-10-python.tar.gz (170 MB)",
+        ),
+        KnownDataset(
+            "cifar100",
+            train=50_000,
+            test=10_000,
+            classes=100,
+            image_size=32,
+            channels=3,
+            files="cifar-100-python/, or cifar-100-python.tar.gz (169 MB)",
+        ),
+        KnownDataset(
+            "svhn",
+            train=73_257,
+            test=26_032,
+            classes=10,
+            image_size=32,
+            channels=3,
+            extra=531_131,
+            files="train_32x32.mat (182 MB), test_32x32.mat (64 MB), with extra: true also extra_32x32.mat (1.3 GB)",
+        ),
+        KnownDataset("imagenet", train=1_281_167, test=50_000, classes=1000, image_size=None, channels=3),
     )
 }

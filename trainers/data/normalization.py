@@ -2,6 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -12,8 +13,13 @@ from torch import Tensor
 from trainers.data.cache import cache_folder
 from trainers.files import write_atomically
 
-VERSION = 1  # of the file of a whitening; part of its name
+VERSION = 2  # of the file of statistics; part of its name
+_PIXELS_AT_ONCE = 2**22
+_ENOUGH = 50_000  # images to take statistics of
 Kind = Literal["per_channel", "per_image", "zca"]
+
+Take = Callable[[Tensor], Tensor]
+"""From indices, int64 [b], to pixels, uint8 [b, height, width, channels]."""
 
 
 class Normalization(ABC):
@@ -58,25 +64,26 @@ class PerChannel(Normalization):
         self.std = std
 
     @classmethod
-    def of(cls, images: Tensor, indices: Tensor) -> "PerChannel":
+    def of(cls, take: Take, indices: Tensor) -> "PerChannel":
         """The exact statistics of the chosen images, from a histogram a channel.
 
         Args:
-            images: uint8 [n, height, width, channels].
+            take: from indices to uint8 [b, height, width, channels].
             indices: int64 [m], the training images: those of other purposes must not be looked at.
         """
-        channels = images.shape[-1]
+        first = take(indices[:1])
+        channels, at_once = first.shape[-1], max(1, _PIXELS_AT_ONCE // first[0, :, :, 0].numel())
         counts = torch.zeros(channels, 256, dtype=torch.float64)
-        offsets = 256 * torch.arange(channels, device=images.device)
-        for part in torch.split(indices.to(images.device), 4096):
-            flat = (images[part].reshape(-1, channels).to(torch.int64) + offsets).flatten()
+        offsets = 256 * torch.arange(channels, device=first.device)
+        for part in torch.split(indices, at_once):
+            flat = (take(part).reshape(-1, channels).to(torch.int64) + offsets).flatten()
             counts += torch.bincount(flat, minlength=256 * channels).reshape(channels, 256).cpu()
         levels = torch.arange(256, dtype=torch.float64)
         share = counts / counts.sum(1, keepdim=True)
         mean = share @ levels
         std = ((share * (levels - mean[:, None]) ** 2).sum(1)).sqrt()
         std = torch.where(std > 0, std, 1.0)  # a channel of one value carries nothing
-        return cls(*(value.to(images.device, torch.get_default_dtype()) for value in (mean, std)))
+        return cls(mean, std)
 
     def normalized(self, pixels: Tensor) -> Tensor:
         # Whole rows of pixels: a loop over three channels alone would not be vectorised.
@@ -125,24 +132,25 @@ class Zca(Normalization):
         self.matrix = matrix
 
     @classmethod
-    def of(cls, images: Tensor, indices: Tensor) -> "Zca":
+    def of(cls, take: Take, indices: Tensor) -> "Zca":
         """Of the chosen images, in float64: (x - mean) U (S + bias)^(-1/2) U', with U and S of their covariance.
 
         Args:
-            images: uint8 [n, height, width, channels].
+            take: from indices to uint8 [b, height, width, channels].
             indices: int64 [m], the training images: those of other purposes must not be looked at.
         """
-        d = images[0].numel()
-        total = torch.zeros(d, dtype=torch.float64, device=images.device)
-        products = torch.zeros(d, d, dtype=torch.float64, device=images.device)
-        for part in torch.split(indices.to(images.device), 2048):
-            flat = cls._contrast(images[part], torch.float64)
+        first = take(indices[:1])
+        d = first.numel()
+        total = torch.zeros(d, dtype=torch.float64, device=first.device)
+        products = torch.zeros(d, d, dtype=torch.float64, device=first.device)
+        for part in torch.split(indices, 2048):
+            flat = cls._contrast(take(part), torch.float64)
             total += flat.sum(0)
             products += flat.T @ flat
         mean = total / len(indices)
         values, vectors = torch.linalg.eigh(products / len(indices) - torch.outer(mean, mean))
         matrix = (vectors * (values.clamp(min=0) + cls.BIAS).rsqrt()) @ vectors.T
-        return cls(mean.to(torch.get_default_dtype()), matrix.to(torch.get_default_dtype()))
+        return cls(mean, matrix)
 
     def normalized(self, pixels: Tensor) -> Tensor:
         return ((self._contrast(pixels, self.mean.dtype) - self.mean) @ self.matrix).view(pixels.shape)
@@ -158,27 +166,29 @@ class Zca(Normalization):
         return scaled
 
 
-def fitted(kind: Kind, images: Tensor, indices: Tensor, fingerprint: str) -> Normalization:
+def fitted(kind: Kind, take: Take, indices: Tensor, fingerprint: str, device: torch.device) -> Normalization:
     """The normalisation of this kind for the training images.
 
     Args:
         kind: which.
-        images: uint8 [n, height, width, channels].
-        indices: int64 [m], the training images: those of other purposes must not be looked at.
-        fingerprint: of the images. Whitening takes half a minute, so it is kept for the other trials of this machine.
+        take: from indices to uint8 [b, height, width, channels].
+        indices: int64 [m], the training images: those of other purposes must not be looked at. Of more than 50,000, as
+            many, evenly spaced, tell enough.
+        fingerprint: of the images. What takes half a minute is computed once a machine, and kept for other trials.
+        device: where it will be used.
     """
     if kind == "per_image":
         return PerImage()
-    if kind == "per_channel":
-        return PerChannel.of(images, indices)
+    indices = indices[torch.linspace(0, len(indices) - 1, min(len(indices), _ENOUGH), dtype=torch.float64).long()]
     key = hashlib.sha256(fingerprint.encode() + indices.cpu().numpy().tobytes()).hexdigest()[:16]
-    file = cache_folder() / f"zca-{key}-{VERSION}.safetensors"
+    file = cache_folder() / f"{kind}-{key}-{VERSION}.safetensors"
     with FileLock(file.with_suffix(".lock")):
         if not file.exists():
-            tensors = Zca.of(images, indices).tensors()
-            write_atomically(file, save({name: value.float().cpu().contiguous() for name, value in tensors.items()}))
-    kept = load_file(file, device=str(images.device))
-    return Zca(**{name: value.to(torch.get_default_dtype()) for name, value in kept.items()})
+            of = Zca.of if kind == "zca" else PerChannel.of
+            tensors = of(take, indices).tensors()
+            write_atomically(file, save({name: value.cpu().contiguous() for name, value in tensors.items()}))
+    kept = load_file(file, device=str(device))
+    return restored(kind, {name: value.to(torch.get_default_dtype()) for name, value in kept.items()})
 
 
 def restored(kind: Kind, tensors: dict[str, Tensor]) -> Normalization:

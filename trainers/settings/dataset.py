@@ -72,11 +72,8 @@ class Svhn(_Downloaded):
     extra: bool = Field(False, description="531,131 more images, as unlabeled ones")
 
 
-class ImageFolder(_Dataset):
-    """Your own images: `<root>/train/<class>/*`, optional `<root>/unlabeled/*` and `<root>/test/<class>/*`."""
-
-    name: Literal["image_folder"]
-    root: str = Field(min_length=1, description="folder that holds train/, and optionally unlabeled/ and test/")
+class _OnDisk(_Dataset):
+    root: str = Field(min_length=1, description="folder that holds the images")
     image_size: int | None = Field(
         None, ge=4, le=1024, description="pixels a side after resizing and centre crop; none: all images have one size"
     )
@@ -89,4 +86,17 @@ class ImageFolder(_Dataset):
     )
 
 
-DatasetConfig = Digits | Cifar10 | Cifar100 | Svhn | ImageFolder
+class ImageFolder(_OnDisk):
+    """Your own images: `<root>/train/<class>/*`, optional `<root>/unlabeled/*` and `<root>/test/<class>/*`."""
+
+    name: Literal["image_folder"]
+
+
+class Imagenet(_OnDisk):
+    """ILSVRC 2012: `<root>/train/<wnid>/*` and `<root>/val/<wnid>/*`, which is its test set. Never downloaded."""
+
+    name: Literal["imagenet"]
+    image_size: int | None = Field(256, ge=32, le=1024, description="pixels a side after resizing and centre crop")
+
+
+DatasetConfig = Digits | Cifar10 | Cifar100 | Svhn | ImageFolder | Imagenet

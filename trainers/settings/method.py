@@ -10,9 +10,32 @@ from trainers.settings.base import Settings
 class Augmentation(Settings):
     """Noise of the input, drawn anew for each image, each network and each step."""
 
-    translate: int = Field(2, ge=0, description="pixels an axis, reflected at the edge, uniform over -n..n")
+    translate: int = Field(
+        2, ge=0, description="pixels an axis, reflected at the edge, uniform over -n..n; with crop: 0"
+    )
+    crop: int | None = Field(
+        None,
+        ge=4,
+        description="pixels a side of random parts, resized to it; evaluations see the centre; none: whole images",
+    )
+    smallest_crop: float = Field(0.08, gt=0, le=1, description="share of the area that a crop has at least")
+    rotate: float = Field(0.0, ge=0, le=180, description="degrees, uniform over -n..n, reflected at the edge")
     flip: bool = Field(False, description="mirror left and right with probability 1/2")
+    brightness: float = Field(0.0, ge=0, le=1, description="a factor uniform over 1-n..1+n; likewise the next two")
+    contrast: float = Field(0.0, ge=0, le=1, description="distance from the image's mean grey")
+    saturation: float = Field(0.0, ge=0, le=1, description="distance from grey")
+    hue: float = Field(0.0, ge=0, le=0.5, description="turns of the colour circle, uniform over -n..n")
     noise: float = Field(0.0, ge=0, description="standard deviation of Gaussian noise on normalised pixels")
+
+    @property
+    def jitters(self) -> bool:
+        """Whether colours are changed."""
+        return any((self.brightness, self.contrast, self.saturation, self.hue))
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether two views of an image differ at all."""
+        return any((self.translate, self.crop, self.rotate, self.flip, self.jitters, self.noise))
 
 
 class Consistency(Settings):

@@ -7,18 +7,20 @@ from trainers.data.augmentation import Views
 from trainers.data.normalization import PerChannel
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+PIXELS = torch.from_numpy(IMAGES)
+CPU = torch.device("cpu")
 PLAIN = PerChannel(torch.zeros(3), torch.ones(3))
 ALL = {"translate": 2, "flip": True, "noise": 0.1}
 
 
 def views(seed: int = 0, normalization: PerChannel = PLAIN, noise: float = 0.0, **settings) -> Views:
     nothing = {"translate": 0, "flip": False}
-    return Views(torch.from_numpy(IMAGES), normalization, Augmentation(**nothing | settings), noise, seed)
+    return Views(normalization, Augmentation(**nothing | settings), noise, seed, CPU)
 
 
 def drawn(view: Views, image: int, n: int) -> np.ndarray:
     """float [n, height, width, channels], views of one image."""
-    return view.draw(torch.full((n,), image)).numpy().transpose(0, 2, 3, 1)
+    return view.draw(PIXELS, torch.full((n,), image)).numpy().transpose(0, 2, 3, 1)
 
 
 def crops(image: np.ndarray, reach: int) -> list[bytes]:
@@ -65,7 +67,7 @@ def test_without_augmentation_a_view_is_the_normalised_image():
     mean, std = [10.0, 20.0, 30.0], [2.0, 4.0, 8.0]
     view = views(normalization=PerChannel(torch.tensor(mean), torch.tensor(std)))
     expected = ((IMAGES[[2, 0]].astype(np.float64) - mean) / std).transpose(0, 3, 1, 2)
-    np.testing.assert_allclose(view.draw(torch.tensor([2, 0])).numpy(), expected, rtol=1e-6)
+    np.testing.assert_allclose(view.draw(PIXELS, torch.tensor([2, 0])).numpy(), expected, rtol=1e-6)
 
 
 def test_noise_is_in_units_of_normalised_pixels():
@@ -77,23 +79,23 @@ def test_noise_is_in_units_of_normalised_pixels():
 @pytest.mark.parametrize("noise", [0.0, 0.2])
 def test_a_view_has_its_own_noise_and_not_that_of_the_augmentation(noise):
     images = torch.from_numpy(IMAGES)
-    pixels = Views(images, PLAIN, Augmentation(translate=0, noise=0.9), noise, 0).draw(torch.arange(3))
+    pixels = Views(PLAIN, Augmentation(translate=0, noise=0.9), noise, 0, CPU).draw(images, torch.arange(3))
     assert (pixels - images.permute(0, 3, 1, 2)).std().item() == pytest.approx(noise, rel=0.1)
 
 
 def test_views_are_in_the_precision_of_the_normalization_and_have_channels_last_in_memory():
     for dtype in (torch.float32, torch.float64):
         normalization = PerChannel(torch.zeros(3, dtype=dtype), torch.ones(3, dtype=dtype))
-        pixels = views(normalization=normalization, **ALL).draw(torch.arange(3))
+        pixels = views(normalization=normalization, **ALL).draw(PIXELS, torch.arange(3))
         assert pixels.dtype == dtype
         assert pixels.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_views_of_one_seed_are_equal_and_of_another_seed_different():
     indices = torch.arange(3).repeat(10)
-    first = views(5, **ALL).draw(indices)
-    assert torch.equal(views(5, **ALL).draw(indices), first)
-    other = views(6, **ALL).draw(indices)
+    first = views(5, **ALL).draw(PIXELS, indices)
+    assert torch.equal(views(5, **ALL).draw(PIXELS, indices), first)
+    other = views(6, **ALL).draw(PIXELS, indices)
     assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
 
@@ -101,24 +103,24 @@ def test_views_of_one_seed_are_equal_and_of_another_seed_different():
 def test_views_go_on_from_a_saved_state_as_if_they_had_never_stopped(settings):
     indices = torch.arange(3).repeat(10)
     view = views(5, **settings)
-    view.draw(indices)
+    view.draw(PIXELS, indices)
     state = view.state_dict()
-    expected = [view.draw(indices) for _ in range(3)]
+    expected = [view.draw(PIXELS, indices) for _ in range(3)]
     resumed = views(99, **settings)
     resumed.load_state_dict(state)
-    assert all(torch.equal(resumed.draw(indices), images) for images in expected)
+    assert all(torch.equal(resumed.draw(PIXELS, indices), images) for images in expected)
 
 
 def test_views_neither_follow_nor_move_torchs_global_generator():
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    first = views(5, **ALL).draw(torch.arange(3))
+    first = views(5, **ALL).draw(PIXELS, torch.arange(3))
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(1)
-    assert torch.equal(views(5, **ALL).draw(torch.arange(3)), first)
+    assert torch.equal(views(5, **ALL).draw(PIXELS, torch.arange(3)), first)
 
 
 def test_the_images_themselves_are_not_changed():
     images = torch.from_numpy(IMAGES.copy())
-    Views(images, PLAIN, Augmentation(**ALL), 0.1, 0).draw(torch.arange(3))
+    Views(PLAIN, Augmentation(**ALL), 0.1, 0, CPU).draw(images, torch.arange(3))
     np.testing.assert_array_equal(images.numpy(), IMAGES)

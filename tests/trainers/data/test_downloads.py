@@ -9,8 +9,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
+from tests.trainers.support import decode_whole
 from trainers.config import Cifar10, Svhn
-from trainers.data.sources import decode
 from trainers.errors import DataError
 
 
@@ -65,7 +65,7 @@ CIFAR = Cifar10(name="cifar10", labels=10, validation=1)
 
 
 def test_cifar10_is_downloaded_once_verified_and_decoded(cifar10, tmp_path):
-    images = decode(CIFAR, tmp_path / "cache")
+    images = decode_whole(CIFAR, tmp_path / "cache")
     files = cifar10["files"]
     stored = np.concatenate([files["data_batch_1"]["data"], files["data_batch_2"]["data"]])
     np.testing.assert_array_equal(images.train, stored.reshape(8, 3, 32, 32).transpose(0, 2, 3, 1))
@@ -77,28 +77,28 @@ def test_cifar10_is_downloaded_once_verified_and_decoded(cifar10, tmp_path):
     assert images.classes == [f"class {c}" for c in range(10)]
     requests = cifar10["handler"].requests
     assert requests > 0
-    decode(CIFAR, tmp_path / "cache")
+    decode_whole(CIFAR, tmp_path / "cache")
     assert cifar10["handler"].requests == requests
 
 
 def test_cifar10_that_lies_in_root_needs_no_network(cifar10, tmp_path):
-    downloaded = decode(CIFAR, tmp_path / "cache")
+    downloaded = decode_whole(CIFAR, tmp_path / "cache")
     cifar10["stop"]()
     config = Cifar10(name="cifar10", labels=10, validation=1, root=str(tmp_path / "cache"))
-    np.testing.assert_array_equal(decode(config, tmp_path / "empty").train, downloaded.train)
+    np.testing.assert_array_equal(decode_whole(config, tmp_path / "empty").train, downloaded.train)
 
 
 def test_a_download_with_another_checksum_is_refused_with_what_to_do(cifar10, tmp_path, monkeypatch):
     monkeypatch.setattr(cifar10["class"], "tgz_md5", "0" * 32)
     with pytest.raises(DataError, match=r"cifar10 .*corrupted.*set dataset\.root"):
-        decode(CIFAR, tmp_path / "cache")
+        decode_whole(CIFAR, tmp_path / "cache")
     assert not (tmp_path / "cache/cifar-10-batches-py").exists()
 
 
 def test_no_network_is_a_refusal_that_says_what_to_do(cifar10, tmp_path):
     cifar10["stop"]()
     with pytest.raises(DataError, match=r"cifar10 could not be .*Download it on a machine with a network"):
-        decode(CIFAR, tmp_path / "cache")
+        decode_whole(CIFAR, tmp_path / "cache")
 
 
 @pytest.mark.parametrize("extra", [False, True])
@@ -114,7 +114,9 @@ def test_svhn_has_its_pixels_in_our_order_and_its_extra_images_without_classes(t
         parts[part] = pixels.transpose(3, 0, 1, 2)
         digest = hashlib.md5(file.read_bytes()).hexdigest()
         monkeypatch.setitem(SVHN.split_list, part, ["http://127.0.0.1:9/", file.name, digest])
-    images = decode(Svhn(name="svhn", labels=10, validation=1, root=str(tmp_path), extra=extra), tmp_path / "unused")
+    images = decode_whole(
+        Svhn(name="svhn", labels=10, validation=1, root=str(tmp_path), extra=extra), tmp_path / "unused"
+    )
     expected = np.concatenate([parts["train"], parts["extra"]]) if extra else parts["train"]
     np.testing.assert_array_equal(images.train, expected)
     assert images.train_labels.tolist() == [1, 2, 3, 4, 5] + [-1] * (4 if extra else 0)

@@ -4,6 +4,8 @@ import torch
 
 from trainers.data.normalization import PerChannel, PerImage, Zca, fitted, restored
 
+CPU = torch.device("cpu")
+
 
 def images() -> np.ndarray:
     rng = np.random.default_rng(0)
@@ -14,7 +16,7 @@ def images() -> np.ndarray:
 def test_the_statistics_are_those_of_the_chosen_images():
     pixels = images()
     chosen = np.random.default_rng(1).permutation(6000)[:5000]  # more than are counted at once
-    normalization = PerChannel.of(torch.from_numpy(pixels), torch.from_numpy(chosen))
+    normalization = PerChannel.of(torch.from_numpy(pixels).__getitem__, torch.from_numpy(chosen))
     values = pixels[chosen].astype(np.float64)
     np.testing.assert_allclose(normalization.mean, values.mean((0, 1, 2)), rtol=1e-6)
     np.testing.assert_allclose(normalization.std, values.std((0, 1, 2)), rtol=1e-6)
@@ -22,9 +24,9 @@ def test_the_statistics_are_those_of_the_chosen_images():
 
 def test_images_that_were_not_chosen_are_not_looked_at():
     pixels, chosen = torch.from_numpy(images()), torch.arange(100)
-    before = PerChannel.of(pixels, chosen)
+    before = PerChannel.of(pixels.__getitem__, chosen)
     pixels[100:] = 255
-    after = PerChannel.of(pixels, chosen)
+    after = PerChannel.of(pixels.__getitem__, chosen)
     assert torch.equal(before.mean, after.mean)
     assert torch.equal(before.std, after.std)
 
@@ -32,14 +34,14 @@ def test_images_that_were_not_chosen_are_not_looked_at():
 def test_a_channel_of_one_value_is_not_divided_by_zero():
     pixels = torch.from_numpy(images())
     pixels[..., 1] = 7
-    normalization = PerChannel.of(pixels, torch.arange(100))
+    normalization = PerChannel.of(pixels.__getitem__, torch.arange(100))
     assert (normalization.mean[1], normalization.std[1]) == (7, 1)
     assert (normalization(pixels[:100])[:, 1] == 0).all()
 
 
 def test_normalised_images_have_channels_first_mean_zero_and_deviation_one():
     pixels = torch.from_numpy(images())
-    normalised = PerChannel.of(pixels, torch.arange(6000))(pixels).double()
+    normalised = PerChannel.of(pixels.__getitem__, torch.arange(6000))(pixels).double()
     assert normalised.shape == (6000, 3, 4, 5)
     assert normalised.mean((0, 2, 3)).tolist() == pytest.approx([0, 0, 0], abs=1e-5)
     assert normalised.std((0, 2, 3), correction=0).tolist() == pytest.approx([1, 1, 1], rel=1e-5)
@@ -51,7 +53,7 @@ def test_statistics_and_images_are_in_the_default_precision(dtype, rtol):
     default = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        normalization = PerChannel.of(torch.from_numpy(pixels), torch.arange(6000))
+        normalization = fitted("per_channel", torch.from_numpy(pixels).__getitem__, torch.arange(6000), "images", CPU)
     finally:
         torch.set_default_dtype(default)
     assert normalization(torch.from_numpy(pixels[:2])).dtype == normalization.mean.dtype == dtype
@@ -60,7 +62,7 @@ def test_statistics_and_images_are_in_the_default_precision(dtype, rtol):
 
 def test_normalised_images_have_channels_last_in_memory():
     pixels = torch.from_numpy(images())
-    assert PerChannel.of(pixels, torch.arange(100))(pixels).is_contiguous(memory_format=torch.channels_last)
+    assert PerChannel.of(pixels.__getitem__, torch.arange(100))(pixels).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_each_image_alone_gets_mean_zero_and_deviation_one():
@@ -88,7 +90,7 @@ def whitened_by_hand(pixels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 def test_whitening_is_that_of_the_authors_computed_in_float64():
     pixels = images()[:3000]
     chosen = np.random.default_rng(1).permutation(3000)[:2500]  # more than are counted at once
-    zca = Zca.of(torch.from_numpy(pixels), torch.from_numpy(chosen))
+    zca = Zca.of(torch.from_numpy(pixels).__getitem__, torch.from_numpy(chosen))
     expected = whitened_by_hand(pixels, chosen)
     np.testing.assert_allclose(zca.normalized(torch.from_numpy(pixels)), expected, rtol=1e-3, atol=1e-4)
     assert zca(torch.from_numpy(pixels[:2])).shape == (2, 3, 4, 5)
@@ -97,16 +99,16 @@ def test_whitening_is_that_of_the_authors_computed_in_float64():
 @pytest.mark.parametrize("kind", ["per_channel", "per_image", "zca"])
 def test_what_is_kept_of_a_normalisation_is_enough_to_do_it_again(kind):
     pixels = torch.from_numpy(images()[:300])
-    first = fitted(kind, pixels, torch.arange(200), "images")
+    first = fitted(kind, pixels.__getitem__, torch.arange(200), "images", CPU)
     assert torch.equal(restored(kind, first.tensors())(pixels), first(pixels))
 
 
 @pytest.mark.parametrize("kind", ["per_channel", "zca"])
 def test_no_normalisation_looks_at_images_that_were_not_chosen(kind):
     pixels, chosen = torch.from_numpy(images()[:300]), torch.arange(200)
-    before = fitted(kind, pixels, chosen, "images").tensors()
+    before = fitted(kind, pixels.__getitem__, chosen, "images", CPU).tensors()
     pixels[200:] = 255
-    after = fitted(kind, pixels, chosen, "changed images").tensors()
+    after = fitted(kind, pixels.__getitem__, chosen, "changed images", CPU).tensors()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
@@ -114,6 +116,6 @@ def test_a_whitening_is_computed_once_for_the_same_images_and_the_same_split(mon
     pixels, calls, of = torch.from_numpy(images()[:300]), [], Zca.of
     monkeypatch.setattr(Zca, "of", lambda *args: calls.append(1) or of(*args))
     for indices, fingerprint in ((200, "a"), (200, "a"), (199, "a"), (200, "b")):
-        zca = fitted("zca", pixels, torch.arange(indices), fingerprint)
+        zca = fitted("zca", pixels.__getitem__, torch.arange(indices), fingerprint, CPU)
     assert len(calls) == 3
-    assert torch.equal(zca.matrix, of(pixels, torch.arange(200)).matrix)
+    assert torch.equal(zca.matrix, of(pixels.__getitem__, torch.arange(200)).matrix.float())

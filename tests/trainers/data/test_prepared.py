@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.trainers.support import write_image
+from tests.trainers.support import decode_whole, write_image
 from trainers.config import Digits, ImageFolder
-from trainers.data import cache, resident, sources
+from trainers.data import cache, prepared, sources
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def folder(tmp_path, monkeypatch) -> ImageFolder:
 
 def test_what_is_loaded_is_what_was_decoded(tmp_path):
     config = Digits(name="digits", labels=10, validation=1)
-    decoded, loaded = sources.decode(config, tmp_path), resident.load(config)
+    decoded, loaded = decode_whole(config, tmp_path), prepared.load(config)
     for name in ("train", "train_labels", "test", "test_labels"):
         np.testing.assert_array_equal(getattr(loaded, name).numpy(), getattr(decoded, name))
     assert (loaded.train.dtype, loaded.train_labels.dtype) == (torch.uint8, torch.int64)
@@ -26,21 +26,21 @@ def test_what_is_loaded_is_what_was_decoded(tmp_path):
 
 
 def test_a_data_set_without_test_images_can_be_loaded(folder):
-    loaded = resident.load(folder)
+    loaded = prepared.load(folder)
     assert loaded.train[:, 0, 0, 0].tolist() == [0, 1, 2]
     assert loaded.train_labels.tolist() == [0, 1, -1]
     assert loaded.test.shape == (0, 4, 4, 3)
 
 
 def test_a_process_loads_a_data_set_once(folder):
-    assert resident.load(folder) is resident.load(folder.model_copy())
+    assert prepared.load(folder) is prepared.load(folder.model_copy())
 
 
 def test_a_file_of_another_format_is_not_taken_for_ours(folder, monkeypatch):
-    first = resident.load(folder)
-    resident.load.cache_clear()
+    first = prepared.load(folder)
+    prepared.load.cache_clear()
     calls = []
     monkeypatch.setattr(cache, "VERSION", cache.VERSION + 1)
     monkeypatch.setattr(cache, "decode", lambda *arguments: calls.append(1) or sources.decode(*arguments))
-    assert resident.load(folder).fingerprint == first.fingerprint
+    assert prepared.load(folder).fingerprint == first.fingerprint
     assert len(calls) == 1

@@ -1,14 +1,15 @@
 """A prepared data set as tensors, mapped into memory: the processes of one machine share its pages."""
 
-import json
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
+from pathlib import Path
 
-from safetensors import safe_open
+import torch
 from torch import Tensor
 
 from trainers.config import DatasetConfig
-from trainers.data.cache import prepare
+from trainers.data.cache import pixels_of, prepare, read_facts
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,19 @@ def load(config: DatasetConfig) -> ImageData:
     Raises:
         DataError: the images are missing or unreadable.
     """
-    with safe_open(prepare(config), framework="pt") as stored:
-        facts = stored.metadata()
-        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a dict)
-    return ImageData(**tensors, classes=json.loads(facts["classes"]), fingerprint=facts["fingerprint"])
+    file = prepare(config)
+    facts = read_facts(file)
+    labels = [torch.from_numpy(values) for values in (facts.train_labels, facts.test_labels)]
+    n, m = map(len, labels)
+    pixels = mapped(pixels_of(file), (n + m, *facts.shape))
+    return ImageData(pixels[:n], labels[0], pixels[n:], labels[1], facts.classes, facts.fingerprint)
+
+
+def mapped(file: Path, shape: tuple[int, ...]) -> Tensor:
+    """A file of bytes as a tensor, read from disk where it is looked at.
+
+    Args:
+        file: of at least as many bytes as the shape holds.
+        shape: of the tensor.
+    """
+    return torch.from_file(str(file), shared=False, size=prod(shape), dtype=torch.uint8).view(shape)

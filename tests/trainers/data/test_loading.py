@@ -1,0 +1,101 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from tests.trainers.support import METHODS, REVISITED, config, finished, results, weights, write_image
+from trainers import Trainer
+from trainers.data import loading
+from trainers.data.batches import TwoStreamBatches
+from trainers.data.loading import Resident, Streamed, loader
+
+CPU = torch.device("cpu")
+IMAGES = torch.arange(40 * 3, dtype=torch.uint8).view(40, 1, 1, 3)
+
+
+def batches() -> TwoStreamBatches:
+    return TwoStreamBatches(np.arange(8), np.arange(8, 40), 10, 4, (0, 1))
+
+
+def test_both_give_the_same_images_in_the_same_order():
+    resident, streamed = Resident(IMAGES, batches(), CPU), Streamed(IMAGES, batches(), CPU)
+    for _ in range(12):  # some epochs of both streams
+        ours, theirs = resident.next(), streamed.next()
+        assert torch.equal(ours.indices, theirs.indices)
+        assert torch.equal(ours.images[ours.rows], theirs.images[theirs.rows])
+        assert torch.equal(ours.images[ours.rows], IMAGES[ours.indices])
+    indices = torch.tensor([3, 1])
+    assert torch.equal(resident.take(indices), streamed.take(indices))
+
+
+def test_workers_that_are_ahead_do_not_move_what_a_checkpoint_keeps():
+    ours, untouched = batches(), batches()
+    streamed = Streamed(IMAGES, ours, CPU)
+    streamed.next()
+    untouched.next()
+    assert torch.equal(ours.next(), untouched.next())
+
+
+def test_streaming_draws_nothing_from_torchs_global_generator():
+    before = torch.get_rng_state()
+    Streamed(IMAGES, batches(), CPU).next()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("share", "where"), [(1.0, Resident), (1e-12, Streamed)])
+def test_images_are_resident_where_they_take_no_more_than_their_share_and_the_choice_is_logged(
+    share, where, monkeypatch, caplog
+):
+    monkeypatch.setattr(loading, "RESIDENT_SHARE", share)
+    with caplog.at_level(logging.INFO):
+        assert isinstance(loader("auto", IMAGES, batches(), CPU), where)
+    assert where.__name__.lower() in caplog.text
+
+
+def test_either_can_be_forced():
+    assert isinstance(loader("streamed", IMAGES, batches(), CPU), Streamed)
+    assert isinstance(loader("resident", IMAGES, batches(), CPU), Resident)
+
+
+MOVING = {"translate": 1, "flip": True, "noise": 0.1}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"method": method, "dataset": REVISITED, "augmentation": MOVING} for method in METHODS),
+        {"normalization": "per_image"},
+        {"normalization": "zca"},
+        {"augmentation": {"crop": 6, "rotate": 10.0, "brightness": 0.2}},
+    ],
+    ids=str,
+)
+def test_a_streamed_run_equals_a_resident_one(changes, tmp_path):
+    runs = [finished(config(**changes, images=where), tmp_path / where) for where in ("resident", "streamed")]
+    assert results(runs[0]) == results(runs[1])
+    ours, theirs = (weights(run, tmp_path / f"weights-{i}") for i, run in enumerate(runs))
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_a_streamed_run_that_was_interrupted_goes_on_as_if_it_had_not_been(tmp_path):
+    settings = config(images="streamed", steps=12, evaluate_every=3)
+    whole = finished(settings)
+    for report in Trainer(settings, tmp_path).run():
+        if report.step == 6:
+            break
+    assert results(finished(settings, tmp_path)) == results(whole)
+
+
+def test_a_folder_can_be_streamed(tmp_path, monkeypatch):
+    monkeypatch.setenv("MT_SWEEP_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        write_image(tmp_path / f"train/{i % 2}/{i}.png", rng.integers(0, 256, (20 + i, 40, 3), dtype=np.uint8))
+    changes = {
+        "dataset": {"name": "image_folder", "root": str(tmp_path), "image_size": 16, "labels": 10, "validation": 10},
+        "augmentation": {"crop": 12, "hue": 0.1, "saturation": 0.3, "flip": True},
+        "batch_size": 12,
+    }
+    runs = [finished(config(**changes, images=where)) for where in ("resident", "streamed")]
+    assert results(runs[0]) == results(runs[1])

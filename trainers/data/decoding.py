@@ -1,0 +1,111 @@
+"""From files to pixels: in colour, upright, of one size; block by block, so that no set has to fit in memory."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from trainers.errors import DataError
+from trainers.settings.dataset import ImageFolder, Imagenet
+
+BLOCK = 256  # images decoded before they are written
+
+Progress = Callable[[int, int], None]
+"""Called with (images decoded, images in all)."""
+
+Write = Callable[[np.ndarray], None]
+"""Called with uint8 [n, height, width, channels], the next images of a data set."""
+
+
+def decode_files(
+    files: list[str], config: ImageFolder | Imagenet, write: Write, progress: Progress | None
+) -> list[int]:
+    """Decode images, all to one size, with every core.
+
+    Args:
+        files: in the order in which they are written.
+        config: the size, and what becomes of unreadable files.
+        write: where to.
+        progress: told how far it is.
+
+    Returns:
+        Which of the files could be read, in order.
+
+    Raises:
+        DataError: one is unreadable and none may be skipped; or sizes differ where none was set.
+    """
+    kept: list[int] = []
+    shape: tuple[int, ...] | None = None
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:  # decoding releases the GIL
+        for first in range(0, len(files), BLOCK):
+            block: list[np.ndarray] = []
+            part = files[first : first + BLOCK]
+            for i, image in enumerate(threads.map(lambda file: _read_or_skip(file, config), part), first):
+                if image is None:
+                    continue
+                shape = shape or image.shape
+                if image.shape != shape:
+                    raise DataError(
+                        f"images differ in size: {files[kept[0]]} has {_pixels(shape)} pixels, {files[i]} has "
+                        f"{_pixels(image.shape)}; set dataset.image_size to resize and centre-crop them all"
+                    )
+                block.append(image)
+                kept.append(i)
+            if block:
+                write(np.stack(block))
+            if progress is not None:
+                progress(first + len(part), len(files))
+    return kept
+
+
+def _read_or_skip(path: str, config: ImageFolder | Imagenet) -> np.ndarray | None:
+    try:
+        return _read(path, config.image_size)
+    except _Unreadable:
+        if config.unreadable == "skip":
+            return None
+        raise
+
+
+class _Unreadable(DataError):
+    """The file is no image, or a torn one."""
+
+
+def _read(path: str, size: int | None) -> np.ndarray:
+    try:
+        with Image.open(path) as file:
+            if size is not None:
+                file.draft(None, (2 * size, 2 * size))  # a JPEG far larger need not be decoded in full
+            image = _opaque(_eight_bit(ImageOps.exif_transpose(file)))
+            if size is not None:
+                image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+            elif image.width != image.height:
+                raise DataError(
+                    f"{path} is not square ({image.width}x{image.height} pixels); set dataset.image_size to resize "
+                    "and centre-crop all images"
+                )
+            return np.asarray(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise _Unreadable(
+            f"{path} cannot be read as an image: {error}; repair or remove it, or set dataset.unreadable: skip"
+        ) from None
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """In colour, and what is transparent on white: the colours below transparency are nobody's choice."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layers = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layers.size, "white"), layers).convert("RGB")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):  # PIL would clip these to white
+        return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+    return image
+
+
+def _pixels(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]}"
