@@ -2,7 +2,7 @@
 
     uv run python benchmarks/curves.py --images IMAGES --output docs/images/wrn-curves.png
 
-IMAGES holds train/<class>/*. Prints a row of a Markdown table a method and draws the curves. The settings are the recipe
+IMAGES holds train/<class>/*. Prints a row of a Markdown table a method and draws the curves. Settings: the recipe
 wrn_cifar10_4000_long with fewer steps and, by default, a narrower net: a CPU takes minutes.
 """
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from mt_sweeps import spec as specs
 from mt_sweeps.errors import InputError
 from mt_sweeps.explain import of_trainer
+from trainers.combinations import idle_settings, is_idle
 from trainers.errors import DataError, TrainingError
 
 SMALLEST = 64  # pixels a side that an image is shown with
@@ -44,7 +45,11 @@ def preview(file: Path, overrides: tuple[str, ...], output: Path, images: int) -
     looks = config.augmentation
     noise = [looks.noise, looks.noise if config.teacher.noise is None else config.teacher.noise]
     names = ["the image", "what the student sees", "what it is compared with"][: len(rows)]
-    return (
-        f"{output}: rows: {', '.join(names)}; translate {looks.translate}, flip {str(looks.flip).lower()}, "
-        f"noise {' and '.join(f'{value:g}' for value in noise[: len(rows) - 1])}, {config.normalization}"
-    )
+    idle = idle_settings(config)
+    given = [
+        f"{name} {str(value).lower()}"
+        for name, value in looks
+        if value and name != "noise" and not is_idle(f"augmentation.{name}", idle)
+    ]
+    given.append(f"noise {' and '.join(f'{value:g}' for value in noise[: len(rows) - 1])}")
+    return f"{output}: rows: {', '.join(names)}; {', '.join(given)}, {config.normalization}"

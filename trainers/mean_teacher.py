@@ -271,6 +271,7 @@ class Trainer:
         self._stopwatch.stop()
         metrics |= {f"time.{name}_seconds": seconds for name, seconds in self._stopwatch.seconds.items()}
         metrics["memory.peak_mib"] = peak_memory(self._device) / 2**20
+        metrics["memory.images_mib"] = self._loader.held / 2**20
         check_teacher(metrics, labels, self._step, self.history)
         return metrics
 

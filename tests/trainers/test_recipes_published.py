@@ -97,3 +97,11 @@ def test_with_too_few_unlabeled_images_for_a_batch_all_of_it_is_labeled():
 def test_it_is_mean_teacher_whatever_the_run_is():
     fixed = {"model": {}, "method": "temporal_ensembling", "ensemble": {"decay": 0.7}}
     assert config(fixed).method == "mean_teacher"
+
+
+def test_with_more_than_a_hundred_classes_the_rule_is_their_imagenets():
+    fixed = {"dataset": {"name": "image_folder", "labels": 1000}, "steps": 100, "class_loss_normalizer": "whole_batch"}
+    few, many = (published_settings(fixed, classes, 10_000) for classes in (100, 101))
+    assert (few["consistency"]["loss"], few["consistency"]["weight"]) == ("mse", 1000.0)
+    assert (many["consistency"]["loss"], many["consistency"]["weight"]) == ("kl", 10.0)
+    assert few["class_loss_normalizer"] == "labeled"

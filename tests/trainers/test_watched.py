@@ -38,7 +38,7 @@ def read_all_but(settings: TrainerConfig, *left_out: str) -> Watched:
     return watched
 
 
-# One in which every key has an effect, but for what only the other methods read, and colours, which digits have none of.
+# One in which every key has an effect, but for what other methods read, and for colours, which digits do not have.
 FULL = config(
     augmentation={"crop": 8},
     consistency={"heads": 2},

@@ -39,11 +39,15 @@ class Resident:
         images: uint8 [n, height, width, channels].
         batches: which images come next.
         device: that trains.
+
+    Attributes:
+        held: bytes of images on the device.
     """
 
     def __init__(self, images: Tensor, batches: TwoStreamBatches, device: torch.device) -> None:
         self._images = images.to(device)
         self._batches = batches
+        self.held = images.numel()
 
     def next(self) -> Batch:
         """The next batch."""
@@ -67,6 +71,8 @@ class Streamed:
         batches: which images come next; to be set to where a run goes on before the first batch is asked for.
         device: that trains.
     """
+
+    held = 0
 
     def __init__(self, images: Tensor, batches: TwoStreamBatches, device: torch.device) -> None:
         self._images = images

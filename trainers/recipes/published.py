@@ -26,8 +26,9 @@ def published_settings(fixed: Mapping[str, Any], classes: int, unlabeled: int) -
     Where there is a Mean Teacher recipe for these images, as many labels and this network, they are the recipe's, each
     length in proportion to the steps of this run; of several, those of the recipe whose steps are nearest. Elsewhere
     the authors' rules of thumb come before what is fixed: EMA decay 0.999; mse with the weight C to the power of 1.5,
-    the geometric middle of C and C squared (C classes); ramp-up over the first fifth of the steps; of each batch, 0.375
-    labeled, the middle of a quarter and a half.
+    the geometric middle of C and C squared (C classes), or, with more than a hundred classes, kl with the weight
+    10, their ImageNet's; ramp-up over the first fifth of the steps; of each batch, 0.375 labeled, the middle of a
+    quarter and a half; the class loss a mean over the labeled images, for which these weights are meant.
 
     Args:
         fixed: nested settings of the run: `dataset`, `steps`, and what else is not searched.
@@ -38,13 +39,15 @@ def published_settings(fixed: Mapping[str, Any], classes: int, unlabeled: int) -
     if found:
         nearest = min(found, key=lambda recipe: abs(recipe["steps"] - fixed["steps"]))
         own = {key: fixed[key] for key in OF_THE_RUN if key in fixed}
-        return _scaled(nearest, fixed["steps"]) | own
+        return scaled(nearest, fixed["steps"]) | own
     batch, fraction = fixed.get("batch_size", 100), 0.375
-    consistency = {"loss": "mse", "weight": float(classes**1.5), "ramp_up_steps": None}
+    loss, weight = ("mse", float(classes**1.5)) if classes <= 100 else ("kl", 10.0)
+    consistency = {"loss": loss, "weight": weight, "ramp_up_steps": None}
     if unlabeled < batch - round(fraction * batch):
         fraction, consistency = 1.0, consistency | {"images": "all"}
     rules = {
         "method": "mean_teacher",
+        "class_loss_normalizer": "labeled",
         "labeled_batch_fraction": fraction,
         "consistency": consistency,
         "ema": {"decay": 0.999},
@@ -67,7 +70,7 @@ def _concerns(settings: Mapping[str, Any]) -> tuple[Any, ...]:
     return dataset["name"], labels, dataset.get("extra", False), dataset.get("unlabeled"), network
 
 
-def _scaled(recipe: dict[str, Any], steps: int) -> dict[str, Any]:
+def scaled(recipe: dict[str, Any], steps: int) -> dict[str, Any]:
     """A recipe's settings, each length in the proportion to `steps` that it has to the recipe's steps."""
     stretch: float = steps / recipe["steps"]
 
