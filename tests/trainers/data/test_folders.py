@@ -1,8 +1,8 @@
 """ImageNet's layout, and what is told where a folder is not what it should be. More of image folders: test_sources."""
 
 import shutil
-from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_imagenet_that_is_not_there_is_told_with_its_layout_its_size_and_where_i
 
 def test_a_part_of_imagenet_is_not_taken_for_the_whole(root):
     shutil.rmtree(root / "train/n00000003")
-    with pytest.raises(DataError, match="has 999 classes; expected .* or use image_folder"):
+    with pytest.raises(DataError, match=r"has 999 classes; expected .* or use image_folder"):
         check_source(imagenet(root))
 
 
@@ -56,8 +56,7 @@ def test_a_share_of_imagenets_labels_is_checked_against_its_classes(root):
 
 
 def test_a_disk_too_small_for_the_decoded_images_is_told_before_they_are_decoded(root, monkeypatch):
-    usage = namedtuple("usage", "free")
-    monkeypatch.setattr(sources.shutil, "disk_usage", lambda _: usage(free=10_000_000))
+    monkeypatch.setattr(sources.shutil, "disk_usage", lambda _: SimpleNamespace(free=10_000_000))
     with pytest.raises(
         DataError, match=r"2,001 images of 256x256 pixels take 0\.4 GB .* 0\.0 GB free; make room, set MT"
     ):
