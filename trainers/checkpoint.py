@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from trainers.config import TrainerConfig
 from trainers.data.normalization import Normalization, restored
+from trainers.data.warping import centre
 from trainers.errors import CheckpointError
 from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.models import build
@@ -116,6 +117,19 @@ class Model:
     normalization: Normalization
     classes: list[str]
     config: TrainerConfig
+
+    def logits(self, images: Tensor) -> Tensor:
+        """What the network says of images: of their centre, if it was trained on crops.
+
+        Args:
+            images: uint8 [n, height, width, channels], of the size that the run had them in.
+
+        Returns:
+            float [n, classes].
+        """
+        seen = centre(self.normalization(images), self.config.augmentation.crop)
+        said: Tensor = self.network(seen)
+        return said
 
 
 def save_model(

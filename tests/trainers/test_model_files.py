@@ -5,6 +5,7 @@ from safetensors.torch import load_file, save_file
 from tests.trainers.support import config
 from trainers import TrainerConfig
 from trainers.checkpoint import load_model, save_model
+from trainers.config import Augmentation
 from trainers.data.normalization import PerChannel
 from trainers.errors import CheckpointError
 from trainers.models import build
@@ -37,11 +38,21 @@ def test_a_model_file_predicts_what_the_network_predicted(tmp_path, network, set
     network.eval()
     with torch.no_grad():
         expected = network(NORMALIZATION(images))
-        assert torch.equal(model.network(model.normalization(images)), expected)
+        assert torch.equal(model.logits(images), expected)
     assert expected.std() > 0
     assert not model.network.training
     assert model.classes == CLASSES
     assert model.config == settings
+
+
+def test_a_model_that_was_trained_on_crops_looks_at_the_centre(tmp_path, network, settings):
+    cropped = settings.model_copy(update={"augmentation": Augmentation(crop=6)})
+    save_model(tmp_path / "model", network, NORMALIZATION, CLASSES, cropped)
+    images = torch.randint(0, 256, (5, 8, 8, 1), dtype=torch.uint8)
+    network.eval()
+    with torch.no_grad():
+        expected = network(NORMALIZATION(images[:, 1:7, 1:7]))
+        assert torch.equal(load_model(tmp_path / "model").logits(images), expected)
 
 
 def test_a_model_file_holds_every_tensor_of_the_network(tmp_path, network, settings):
