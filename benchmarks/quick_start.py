@@ -58,7 +58,7 @@ def main() -> None:
     print("| seconds until | n | median | range |\n|---|---|---|---|")
     print(told("`mt-sweep --help` has answered", helps))
     print(told("the first trial has reported", list(firsts)))
-    print(told("16 trials and the baseline have ended", list(totals)))
+    print(told("16 trials and the baselines have ended", list(totals)))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     uv run python benchmarks/recipes.py [RECIPE ...]
 
-Batches are small (20 images; 4 of 224 pixels and 1,000 classes), lengths in proportion; all else is the recipe's. Each
-runs in a process of its own. Prints a row of a Markdown table a recipe: weights, seconds, peak memory. Exit status 1 if
-one fails.
+Batches are small (20 images; 4 of 224 pixels and 1,000 classes), learning rates and lengths in proportion; all else is
+the recipe's. Each runs in a process of its own. Prints a row of a Markdown table each: weights, seconds, peak memory.
+Exit status 1 if one fails.
 """
 
 import argparse
@@ -45,9 +45,12 @@ def config_of(name: str, images: Path) -> TrainerConfig:
     dataset: dict[str, Any] = {"name": "imagenet" if large else "image_folder", "root": str(images / str(large))}
     dataset |= {"labels": "all" if recipe["dataset"]["labels"] == "all" else 1000 if large else 100}
     whole = recipe.get("labeled_batch_fraction") == 1.0
+    batch = 4 if large else 20
+    rate = recipe["optimizer"]["learning_rate"] * batch / recipe["batch_size"]
     settings = scaled({"consistency": {"ramp_up_steps": 0}} | recipe, STEPS) | {
         "dataset": dataset | {"validation": 8 if large else 40},
-        "batch_size": 4 if large else 20,
+        "batch_size": batch,
+        "optimizer": recipe["optimizer"] | {"learning_rate": rate},
         "labeled_batch_fraction": 1.0 if whole else 0.5,
         "evaluate_every": STEPS // 2,
         "device": "cpu",
