@@ -84,6 +84,7 @@ OF_ALL = {
     "time.step_seconds",
     "time.evaluation_seconds",
     "time.images_per_second",
+    "memory.images_mib",
     "memory.peak_mib",
 }
 

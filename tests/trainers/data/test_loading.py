@@ -74,6 +74,8 @@ MOVING = {"translate": 1, "flip": True, "noise": 0.1}
 def test_a_streamed_run_equals_a_resident_one(changes, tmp_path):
     runs = [finished(config(**changes, images=where), tmp_path / where) for where in ("resident", "streamed")]
     assert results(runs[0]) == results(runs[1])
+    held = [run.history[-1].metrics["memory.images_mib"] for run in runs]
+    assert held == [pytest.approx(1438 * 64 / 2**20), 0]
     ours, theirs = (weights(run, tmp_path / f"weights-{i}") for i, run in enumerate(runs))
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
