@@ -192,14 +192,14 @@ def check_image_size(config: "TrainerConfig", size: int) -> None:
         )
     if crop is not None and crop > size:
         raise ValueError(f"augmentation.crop ({crop}) must be at most the image size ({size} pixels)")
+    seen = size if crop is None else crop
+    smallest = {"small_cnn": 4, "conv_large": 12}.get(model.name, 32 if getattr(model, "stem", "") == "large" else 8)
+    if seen < smallest:
+        stem = " with stem: large" if smallest == 32 else ""
+        raise ValueError(
+            f"model {model.name}{stem} needs images of at least {smallest}x{smallest} pixels, these have {seen}x{seen}"
+        )
     if crop is None and config.augmentation.translate >= size:
         raise ValueError(
             f"augmentation.translate ({config.augmentation.translate}) must be below the image size ({size} pixels)"
-        )
-    size = size if crop is None else crop
-    smallest = {"small_cnn": 4, "conv_large": 12}.get(model.name, 32 if getattr(model, "stem", "") == "large" else 8)
-    if size < smallest:
-        stem = " with stem: large" if smallest == 32 else ""
-        raise ValueError(
-            f"model {model.name}{stem} needs images of at least {smallest}x{smallest} pixels, these have {size}x{size}"
         )

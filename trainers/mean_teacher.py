@@ -2,7 +2,6 @@
 
 import copy
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +21,7 @@ from trainers.data.loading import loader
 from trainers.data.normalization import Take, fitted
 from trainers.data.splits import split_for
 from trainers.data.warping import centre
+from trainers.devices import autocast, chosen_device, on_cpu
 from trainers.errors import DataError, NoLabels
 from trainers.evaluation import Error, evaluate
 from trainers.files import BEST_MODEL
@@ -60,8 +60,8 @@ class Trainer:
         self._directory = directory
         self._watched = Watched(config)
         self._settings = config = self._watched.config
-        self._device = _device(config.device)
-        self._autocast = _autocast(self._device, config.precision)
+        self._device = chosen_device(config.device)
+        self._autocast = autocast(self._device, config.precision)
         self._layout = torch.channels_last if config.channels_last else torch.contiguous_format
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
@@ -330,37 +330,10 @@ class Trainer:
             network.load_state_dict(state["networks"][name])
         self._method.load_state_dict(state["method"])
         self._optimization.load_state_dict(state["optimization"])
-        self._batches.load_state_dict(_on_cpu(state["batches"]))
+        self._batches.load_state_dict(on_cpu(state["batches"]))
         for views, saved in zip(self._views, state["views"], strict=True):
-            views.load_state_dict(_on_cpu(saved))
-        self._generator.load_state_dict(_on_cpu(state["generator"]))
+            views.load_state_dict(on_cpu(saved))
+        self._generator.load_state_dict(on_cpu(state["generator"]))
         self._best_error = state["best_error"]
         self._stopwatch.seconds = state["seconds"]
         self.history = [Report(**report) for report in state["history"]]
-
-
-def _on_cpu(state: dict[str, Any]) -> dict[str, Any]:
-    # Generators and cursors live on the CPU, whatever device the checkpoint was mapped to.
-    def move(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: move(inner) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [move(inner) for inner in value]
-        return value.cpu() if isinstance(value, Tensor) else value
-
-    moved: dict[str, Any] = move(state)
-    return moved
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise DataError("device: cuda is set and no CUDA device is visible; set device: auto or cpu")
-    return torch.device(name)
-
-
-def _autocast(device: torch.device, precision: str) -> torch.autocast:
-    if precision == "bf16" and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        warnings.warn("precision: bf16 is slower than fp32 here: this CPU has no units for it", stacklevel=3)
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

@@ -459,3 +459,8 @@ def test_images_may_be_as_small_as_the_network_takes(model, smallest):
     message = rf"model {model} needs images of at least {smallest}x{smallest} pixels, these have {smallest - 1}x"
     with pytest.raises(ValueError, match=message):
         check_image_size(settings_of, smallest - 1)
+
+
+def test_images_of_one_pixel_are_too_small_for_a_network_first_of_all():
+    with pytest.raises(ValueError, match="model small_cnn needs images of at least 4x4 pixels, these have 1x1"):
+        check_image_size(config(), 1)

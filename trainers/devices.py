@@ -1,0 +1,43 @@
+"""Where a run computes, and in which precision."""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainers.errors import DataError
+
+
+def on_cpu(state: dict[str, Any]) -> dict[str, Any]:
+    """The same state with all its tensors on the CPU, where generators and cursors live."""
+
+    def move(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: move(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [move(inner) for inner in value]
+        return value.cpu() if isinstance(value, Tensor) else value
+
+    moved: dict[str, Any] = move(state)
+    return moved
+
+
+def chosen_device(name: str) -> torch.device:
+    """What `device` in the settings stands for on this machine.
+
+    Raises:
+        DataError: CUDA is asked for and there is none.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise DataError("device: cuda is set and no CUDA device is visible; set device: auto or cpu")
+    return torch.device(name)
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context in which networks pass; warns where bf16 is slower than fp32."""
+    if precision == "bf16" and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        warnings.warn("precision: bf16 is slower than fp32 here: this CPU has no units for it", stacklevel=3)
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
