@@ -121,13 +121,14 @@ def resume(home: Home, name: str | None) -> None:
 
 def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Share | None) -> None:
     """Steps 5 to 8, for a new sweep and for a resumed one; without a share, of a sweep with no trial left to run."""
-    out_of_budget = False
+    enough = ""
     with only_one(directory.lock, _DRIVEN.format(directory.name)):
+        directory.stop.unlink(missing_ok=True)  # said to a driver before this one
         ledger = Ledger(directory.ledger, spec)
         for trial in ledger.all_trials():
             if trial.state == "running":
                 ledger.requeue(trial)
-        window = SweepWindow(home, directory, spec)
+        window = SweepWindow(home, directory, ledger)
         writer = BackgroundWriter(window.catch_up)
         status = "FAILED"
         try:
@@ -136,7 +137,7 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
 
                 # MLflow takes seconds to load: it waits until the workers are at work.
                 with Board(spec, ledger.all_trials(), share.concurrent, on_first_report=writer.start) as board:
-                    out_of_budget = driver.run(ledger, directory, share, board)
+                    enough = driver.run(ledger, directory, share, board)
             best = ledger.best()
             if best is None:
                 raise SweepError(f"no trial completed; see {directory.path / 'trials'}")
@@ -152,8 +153,8 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
             _complete_window(
                 spec.name, writer, lambda: window.finish(status, summary), 5 if status == "KILLED" else WINDOW_SECONDS
             )
-    if out_of_budget:
-        print("\nthe budget is spent: no more trials were started")
+    if enough:
+        print(f"\n{enough}: no more trials were started")
     print(f"\n{summary}", flush=True)
 
 
