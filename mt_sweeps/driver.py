@@ -185,12 +185,7 @@ class _Engine:
 
     def enough(self) -> str:
         """Why no more trials are to be started; empty: they are."""
-        budget = self.ledger.spec.budget
-        if budget.is_spent(time.monotonic() - self._start, self._gpu_seconds):
-            return "the budget is spent"
-        if budget.patience is not None and self.ledger.trials_since_improvement() >= budget.patience:
-            return f"the best has not improved beyond its noise for {budget.patience} completed trials"
-        return ""
+        return self.ledger.enough(time.monotonic() - self._start, self._gpu_seconds)
 
     def _account(self, trial: Trial) -> None:
         if trial.finished:

@@ -30,6 +30,22 @@ def rungs(spec: SweepSpec) -> list[int]:
     return found
 
 
+def idle(spec: SweepSpec) -> str:
+    """Why the pruner of this file ends no trial, with the numbers; empty: it can, or is not asked to."""
+    if spec.pruner.name == "none":
+        return ""
+    if not rungs(spec):
+        return (
+            f"the first rung would be at step {first_rung(spec)} (the consistency ramp-up must be over, and 0.3 of the "
+            f"steps), the last may be at {last_rung(spec)} of {spec.steps}: nothing is pruned; raise trainer.steps or "
+            "lower trainer.consistency.ramp_up_steps"
+        )
+    needed = MEDIAN_OF if spec.pruner.name == "median" else spec.pruner.reduction_factor
+    if spec.trials < needed:
+        return f"{spec.pruner.name} ends no trial before {needed} are at a rung, and trials is {spec.trials}"
+    return ""
+
+
 def first_rung(spec: SweepSpec) -> int:
     """The earliest step at which a trial may be ranked."""
     ramp_up = max(spec.config(corner).ramp_up_steps for corner in spec.space().corners())

@@ -226,6 +226,19 @@ class SweepSpec(Settings):
 MAY_CHANGE = {"trials", "budget", "resources"}  # while a sweep is interrupted
 
 
+def with_trials(spec: SweepSpec, trials: int) -> SweepSpec:
+    """The same sweep with another number of trials.
+
+    Raises:
+        InputError: it cannot have so many.
+    """
+    changed = spec.model_copy(update={"trials": trials})
+    found = _problems(changed)
+    if found:
+        raise InputError(*found)
+    return changed
+
+
 def differences(began: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What of a specification may not change between the start of a sweep and a resume, and has: a line each.
 

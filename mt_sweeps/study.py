@@ -226,6 +226,20 @@ class Ledger:
         """The completed trial of the search arm with the lowest objective; the earliest of several."""
         return best_of(self._trials["search"], self.spec.metric)
 
+    def enough(self, seconds: float, gpu_seconds: float) -> str:
+        """Why no more trials are to be started; empty: they are.
+
+        Args:
+            seconds: that drivers have worked on this sweep.
+            gpu_seconds: that its trials took.
+        """
+        budget = self.spec.budget
+        if budget.is_spent(seconds, gpu_seconds):
+            return "the budget is spent"
+        if budget.patience is not None and self.trials_since_improvement() >= budget.patience:
+            return f"the best has not improved beyond its noise for {budget.patience} completed trials"
+        return ""
+
     def trials_since_improvement(self) -> int:
         """Completed trials of the search since the best improved by more than its own standard error."""
         metric = self.spec.metric

@@ -7,10 +7,13 @@ records' own time stamps, so that sending twice changes nothing.
 import json
 import logging
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 from filelock import FileLock
 
@@ -50,7 +53,7 @@ class Client:
             logging.getLogger(noisy).setLevel(logging.ERROR)
 
         self._entities = mlflow.entities
-        embedded = tracking.uri is None
+        self._embedded = embedded = tracking.uri is None
         if embedded:
             home.path.mkdir(parents=True, exist_ok=True)
         # Processes that first touch one SQLite file race in its migration.
@@ -109,6 +112,13 @@ class Client:
     def send_file(self, run: str, file: Path, folder: str | None = None) -> None:
         """Store a file with the run."""
         self._mlflow.log_artifact(run, str(file), folder)
+
+    def remove(self, run: str) -> None:
+        """Delete a run; in the embedded store its artifacts, too. A server's own garbage collection takes the rest."""
+        artifacts = self._mlflow.get_run(run).info.artifact_uri
+        self._mlflow.delete_run(run)
+        if self._embedded and artifacts.startswith("file://"):
+            shutil.rmtree(Path(url2pathname(urlparse(artifacts).path)).parent, ignore_errors=True)
 
     def end(self, run: str, status: str, when: float | None = None) -> None:
         """Set the run's status; RUNNING takes it up again."""
@@ -213,6 +223,20 @@ class SweepWindow:
         shown = {metric: (best.error(metric) or (1.0, 0.0))[0]}
         client.send(self._parent, [Report(len(complete), newest, shown)], tags={"mt.best": str(best.number)})
         self._best = (len(complete), best.number)
+
+
+def remove_runs(home: Home, directory: SweepDirectory) -> int:
+    """Delete all of a sweep's runs; how many there were."""
+    spec = directory.load_spec()
+    if spec.tracking.uri is None and not home.mlflow_db.exists():
+        return 0
+    client = Client(home, spec.tracking)
+    sweep = json.loads(directory.environment.read_text())["id"]
+    parents = [run for run, _ in client.runs({"mt.sweep": sweep})]
+    children = [run for parent in parents for run, _ in client.runs({"mlflow.parentRunId": parent})]
+    for run in (*children, *parents):  # the parents last: without them the children would not be found again
+        client.remove(run)
+    return len(children) + len(parents)
 
 
 class BackgroundWriter:
