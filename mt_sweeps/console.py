@@ -39,6 +39,7 @@ class Board:
         self._open: set[Place] = set()
         self._steps = self._seconds = 0.0  # of all reports
         self._ended, self._ended_steps = 0, 0
+        self._note = ""
         for trial in trials:
             self._know(trial)
             if trial.last is not None:
@@ -88,6 +89,11 @@ class Board:
             told = f"{trial.reason}: {trial.message.splitlines()[0]}"
         state = "lost its worker and waits for another" if trial.state == "waiting" else trial.state
         self._line(f"{_name(trial)} {state}: {told}  [{self._ended}/{self._total} trials]{self._left_text()}")
+
+    def noted(self, text: str) -> None:
+        """Something is to be known of the sweep as a whole."""
+        self._note = text
+        self._line(text)
 
     def seconds_left(self) -> float | None:
         """At the speed of the reports so far; pruning makes it less. None: there are no reports yet."""
@@ -149,6 +155,8 @@ class Board:
             baseline = best_of([trial for trial in trials if trial.arm == arm], metric)
             if baseline is not None:
                 lines.append(Text(f"{arm} baseline  {error_text(baseline.error(metric))}", style="dim"))
+        if self._note:
+            lines.append(Text(self._note, style="dim"))
         if not self._reports:
             lines.append(Text("the first workers start: they load PyTorch and the images", style="dim"))
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")

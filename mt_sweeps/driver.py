@@ -35,6 +35,9 @@ class Listener(Protocol):
     def ended(self, trial: Trial) -> None:
         """The trial is complete, pruned, failed, or waits again since its worker was lost."""
 
+    def noted(self, text: str) -> None:
+        """Something is to be known of the sweep as a whole."""
+
 
 def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Listener) -> str:
     """Run all trials that the ledger asks for.
@@ -94,6 +97,7 @@ class _Engine:
         self.failure: Trial | None = None
         self.trouble: Exception | None = None
         self.stopped = False
+        self._completed = sum(trial.state == "complete" for trial in ledger.trials("search"))
         self._directory = directory
         self._share = share
         self._listener = listener
@@ -194,6 +198,11 @@ class _Engine:
         self.ledger.active_seconds = time.monotonic() - self._start
         self.failure = self.ledger.common_failure()
         self._listener.ended(trial)
+        if trial.arm == "search" and trial.state == "complete":
+            self._completed += 1
+            if self._completed >= 8 and self._completed.bit_count() == 1:  # 8, 16, 32, ...
+                for correlation in self.ledger.correlations():
+                    self._listener.noted(str(correlation))
 
 
 class _Asker(Searcher):  # type: ignore[misc]

@@ -80,6 +80,12 @@ class Correlation:
         """Whether a trial that was ended there might as well have been the best."""
         return self.trials >= _CORRELATED_OF and self.spearman < _GUESSING
 
+    def __str__(self) -> str:
+        told = f"rank correlation of step {self.rung} with the end {self.spearman:.2f} ({self.trials} trials)"
+        if self.is_guessing:
+            told += ": pruning is guessing; use pruner: {name: none}, or more steps"
+        return told
+
 
 class Standings:
     """Who stood where at which rung.

@@ -191,9 +191,6 @@ class Space:
                 return branch
         return None
 
-    def allows(self, values: Values) -> bool:
-        return True
-
     def corners(self) -> list[Values]:
         """Values that try each end of each range and each choice once, the other keys at their first."""
 

@@ -8,6 +8,7 @@ configuration is written and the summary printed.
 
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
 import time
@@ -35,6 +36,7 @@ from trainers.data.sources import check_source
 from trainers.data.splits import split_for
 from trainers.errors import DataError, TrainingError
 from trainers.files import write_atomically
+from trainers.scripted import VARIABLE
 
 _BASELINES = {
     "supervised": "the same network and steps without the unlabeled images",
@@ -77,6 +79,8 @@ def run(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], tr
         SweepError: it ended without a result.
     """
     spec = specs.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
+    if VARIABLE in os.environ:
+        print(f"{VARIABLE} is set: the trials are scripted, no network is trained", flush=True)
     home.new_sweep(name, spec.name)  # refuses a name that is taken, before the work
     data = _check_data(file, spec)
     home.check_writable()
@@ -267,6 +271,7 @@ def summary_text(spec: SweepSpec, ledger: Ledger, home: Home) -> str:
     lines += [f"{arm:10} {error_text(trial.error(metric))}: {_BASELINES[arm]}" for arm, trial in told]
     if told:
         lines.append("           (no claim: one run each, on the images that chose the best)")
+    lines += [f"pruning    {correlation}" for correlation in ledger.correlations()]
     reasons = sorted({trial.reason for trial in trials if trial.state == "failed"})
     for reason in reasons:
         failed = [trial for trial in trials if trial.reason == reason]
