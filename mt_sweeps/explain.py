@@ -28,9 +28,9 @@ def problems(error: ValidationError, model: type[BaseModel], data: Any) -> list[
             text = "is missing; add it"
         elif kind == "value_error":
             text = str(context["error"])
-        elif kind in ("union_tag_invalid", "union_tag_not_found"):
+        elif kind.startswith("union_tag_"):
             path = (*path, context["discriminator"].strip("'"))
-            given = context.get("tag")
+            given = item["input"].get(path[-1]) if isinstance(item["input"], dict) else None
             allowed = context.get("expected_tags") or ", ".join(map(repr, _tags(model, item["loc"], str(path[-1]))))
             text = f"{given!r} is not allowed; use one of {allowed}" if given else f"is missing; use one of {allowed}"
         elif kind == "string_pattern_mismatch":
@@ -91,7 +91,7 @@ def _at(model: type[BaseModel], location: KeyPath) -> list[Any]:
                 inner += _members(kind.model_fields[str(step)].annotation)
             elif get_origin(kind) in (dict, list):
                 inner += _members(get_args(kind)[-1])
-        here = inner or [kind for kind in here if _is_model(kind) and step in _literals(kind)]
+        here = inner or [kind for kind in here if _is_model(kind) and step in {kind.__name__, *_literals(kind)}]
     return here
 
 

@@ -49,7 +49,7 @@ class Suggestions:
         Args:
             number: of the trial; with the seed of the sweep it decides all that is random, so that a resumed sweep goes
                 on where it was and never repeats its suggestions.
-            fixed: what a hand-added point gives, under the ledger's names.
+            fixed: what a hand-added point or a grid gives, under the ledger's names.
 
         Returns:
             The values under the keys of the file, and the trial as the ledger is to have it, RUNNING.
@@ -65,6 +65,10 @@ class Suggestions:
             if fixed:
                 study.enqueue_trial(fixed)
             trial = study.ask()
+            if (
+                self._settings.name == "gp"
+            ):  # it models only what every trial has; what has no effect it learns to ignore
+                self._space.suggest_all(cast(Suggester, trial))
             values = self._space.suggest(cast(Suggester, trial))
             if self._space.allows(values):
                 if self._learns:

@@ -1,14 +1,18 @@
 """SweepSpec: the search-space file, validated whole and on any machine. Knows no data, no GPU and no ledger."""
 
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, ValidationError, field_validator, model_validator
 
-from mt_sweeps import explain, yaml_file
+from mt_sweeps import explain, feasible, yaml_file
+from mt_sweeps.branches import Entry, Tied
 from mt_sweeps.errors import InputError
+from mt_sweeps.filters import Expression
 from mt_sweeps.overrides import apply
-from mt_sweeps.space import Branch, Space, Value, Values
+from mt_sweeps.space import Space, Value, Values
 from trainers import recipes
 from trainers.combinations import CONSISTENCY_ONLY
 from trainers.config import Settings, TrainerConfig
@@ -22,14 +26,14 @@ Arm = Literal["search", "supervised", "published"]
 class Sampler(Settings):
     """How the next values are chosen."""
 
-    name: Literal["tpe", "random"] = "tpe"
+    name: Literal["tpe", "gp", "random", "grid"] = "tpe"
     seed: int = Field(0, ge=0)
 
 
 class Pruner(Settings):
     """Which trials are ended early."""
 
-    name: Literal["asha", "none"] = "asha"
+    name: Literal["asha", "median", "none"] = "asha"
     reduction_factor: int = Field(3, ge=2, le=10, description="one in so many goes on at a rung")
 
 
@@ -103,10 +107,13 @@ class SweepSpec(Settings):
 
     name: str = Field(pattern=PLAIN_NAME)
     trainer: dict[str, Any] = Field(description="a TrainerConfig, nested; `recipe: NAME` stands for a published one's")
-    search_space: dict[str, Annotated[list[Branch], Field(min_length=1)]] = Field(min_length=1)
+    search_space: dict[str, Annotated[list[Entry], Field(min_length=1)]] = Field(min_length=1)
+    filters: list[Expression] = Field(default=[], description="expressions that hold for all that is tried")
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()
-    trials: int = Field(ge=1, description="of the search arm; failed ones count, lost ones do not")
+    trials: int = Field(
+        ge=1, description="of the search arm; failed ones count, lost ones do not; left out: all that a grid has"
+    )
     points: list[Values] = Field(default=[], description="`recipe: NAME` in one stands for that recipe's values")
     objective: Objective = Objective()
     resources: Resources = Resources()
@@ -128,6 +135,28 @@ class SweepSpec(Settings):
             return entries
         return {key: [entry] if isinstance(entry, dict) else entry for key, entry in entries.items()}
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _a_grid_counts_its_trials(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        sampler = data.get("sampler") if isinstance(data, dict) else None
+        if not isinstance(sampler, dict) or sampler.get("name") != "grid" or "trials" in data:
+            return handler(data)
+        spec = handler({**data, "trials": 1})
+        try:
+            return spec.model_copy(update={"trials": max(1, len(spec.space().grid()))})
+        except ValueError:
+            return spec  # that there is no such grid is told with what else only shows when the parts are together
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's; the spaces are made anew, since they may not be those of the original."""
+        copy = super().model_copy(update=update, deep=deep)
+        copy.__dict__.pop("_spaces", None)
+        return copy
+
+    @cached_property
+    def _spaces(self) -> dict[Arm, Space]:
+        return {}
+
     @property
     def metric(self) -> str:
         """What the search arm is judged by: the objective; the student's error, where the method has no teacher."""
@@ -141,14 +170,17 @@ class SweepSpec(Settings):
 
     def space(self, arm: Arm = "search") -> Space:
         """What an arm searches: the supervised baseline, the keys that concern it; the published one, nothing."""
-        if arm == "published":
-            return Space({})
-        space = Space(self.search_space)
-        return space if arm == "search" else space.without(CONSISTENCY_ONLY)
+        if arm not in self._spaces:
+            whole = Space({}) if arm == "published" else Space(self.search_space, self.filters, _plain(self.trainer))
+            self._spaces[arm] = whole.without(CONSISTENCY_ONLY) if arm == "supervised" else whole
+        return self._spaces[arm]
 
     def trials_of(self, arm: Arm) -> int:
-        """The same tuning budget for every arm; one trial where there is nothing to tune."""
-        return self.trials if self.space(arm).entries else 1
+        """The same tuning budget for every arm; one trial where there is nothing to tune; of a grid, what it has."""
+        space = self.space(arm)
+        if not space.entries:
+            return 1
+        return min(self.trials, len(space.grid())) if self.sampler.name == "grid" else self.trials
 
     def point(self, point: Values) -> Values:
         """The values of a hand-added point; those that its recipe stands for, where the branches of the space hold.
@@ -164,10 +196,15 @@ class SweepSpec(Settings):
         recipe = _flat(config.model_dump(exclude_none=True))
         space, values = self.space(), {key: value for key, value in point.items() if key != "recipe"}
         for key in space.order:
-            if key not in values and space.branch(key, values):
-                if key not in recipe:
-                    raise ValueError(f"{key}: the recipe {name} has no value for it; write one beside the recipe")
+            branch = space.branch(key, values)
+            if key in values or branch is None:
+                continue
+            if isinstance(branch, Tied):
+                values[key] = values[branch.same_as]
+            elif key in recipe:
                 values[key] = recipe[key]
+            else:
+                raise ValueError(f"{key}: the recipe {name} has no value for it; write one beside the recipe")
         return values
 
     def published(self, classes: int, unlabeled: int) -> Values:
@@ -300,7 +337,11 @@ def _problems(spec: SweepSpec) -> list[str]:
         space = spec.space()
     except ValueError as error:
         return [f"search_space.{error}"]
-    found = []
+    found = feasible.problems(space, spec.sampler.name, spec.trials, known)
+    if spec.sampler.name == "grid" and spec.points:
+        found.append("points: a grid is enumerated; add their values to it, or use another sampler")
+    if found:
+        return found
     if len(spec.points) > spec.trials:
         found.append(f"points: has {len(spec.points)} entries and trials is {spec.trials}; raise trials or remove some")
     for i, point in enumerate(spec.points):
@@ -350,6 +391,11 @@ def _flat(nested: dict[str, Any], prefix: str = "") -> Values:
     for key, value in nested.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
+
+
+def _plain(trainer: dict[str, Any]) -> Values:
+    """What the file fixes and a filter can name."""
+    return {key: value for key, value in _flat(trainer).items() if isinstance(value, bool | int | float | str)}
 
 
 def _dotted(path: explain.KeyPath) -> str:

@@ -345,8 +345,10 @@ class Ledger:
         if arm not in self._suggestions:
             past = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
             self._suggestions[arm] = Suggestions(self.spec.sampler, space, past)
-        points = self.spec.points if arm == "search" else []
-        fixed = space.internal(points[number]) if number < len(points) else {}
+        given = self.spec.points if arm == "search" else []
+        if self.spec.sampler.name == "grid":
+            given = space.grid()
+        fixed = space.internal(given[number]) if number < len(given) else {}
         return self._suggestions[arm].next(number, fixed)
 
     def _end(self, trial: Trial, state: TrialState, last: Report | None, reason: str = "", message: str = "") -> Trial:

@@ -3,7 +3,8 @@ import math
 import optuna
 import pytest
 
-from mt_sweeps.space import Categorical, FloatRange, IntRange, Space
+from mt_sweeps.branches import Categorical, FloatRange, IntRange
+from mt_sweeps.space import Space
 from tests.mt_sweeps.support import digits
 
 

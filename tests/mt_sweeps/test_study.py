@@ -5,14 +5,30 @@ import time
 import optuna
 import pytest
 
+from mt_sweeps import spec as specs
+from mt_sweeps import yaml_file
 from mt_sweeps.errors import InputError
 from mt_sweeps.study import LOSSES, Ledger
-from tests.mt_sweeps.support import digits, new_ledger, report, supervised_report
+from tests.mt_sweeps.support import DIGITS, digits, new_ledger, report, supervised_report, written
 
 
 @pytest.fixture
 def ledger(tmp_path):
     return new_ledger(tmp_path / "ledger.db", digits("trials=4", "finalists.baselines=[]"))
+
+
+GRID = {
+    **yaml_file.read(DIGITS),
+    "search_space": {
+        "ema.decay": {"type": "float", "low": 0.9, "high": 0.999, "scale": "one_minus_log", "levels": 3},
+        "seed": {"type": "categorical", "choices": [0, 1]},
+        "consistency.loss": {"type": "categorical", "choices": ["mse", "kl"]},
+    },
+    "sampler": {"name": "grid"},
+    "points": [],
+    "finalists": {"baselines": []},
+}
+del GRID["trials"]
 
 
 def url(folder):
@@ -314,3 +330,30 @@ def test_the_best_that_improves_within_its_noise_has_not_improved(ledger):
     for error, since in ((0.5, 0), (0.495, 1), (0.2, 0), (0.191, 1)):
         finish(ledger, ledger.ask(), error)
         assert ledger.trials_since_improvement() == since
+
+
+def test_a_grid_is_run_whole_in_its_order_and_outlasts_a_reopening(tmp_path):
+    spec = specs.load(written(tmp_path, GRID))
+    ledger = new_ledger(tmp_path / "ledger.db", spec)
+    first = [ledger.ask(), ledger.ask()]
+    for trial in first:
+        finish(ledger, trial)
+    rest = run_all(reopened(ledger, tmp_path))
+    assert [trial.values for trial in (*first, *rest)] == spec.space().grid()
+    assert len(spec.space().grid()) == spec.trials == 12
+    assert [trial.values["seed"] for trial in (*first, *rest)] == [0] * 6 + [1] * 6
+
+
+def test_no_trial_breaks_a_filter_whatever_the_sampler(tmp_path):
+    rule = "filters=['consistency.weight > 20 or labeled_batch_fraction == 0.5']"
+    for sampler in ("random", "tpe", "gp"):
+        spec = digits("trials=15", "points=[]", "finalists.baselines=[]", f"sampler.name={sampler}", rule)
+        for trial in run_all(new_ledger(tmp_path / f"{sampler}.db", spec)):
+            assert trial.values["consistency.weight"] > 20 or trial.values["labeled_batch_fraction"] == 0.5
+
+
+def test_gp_models_the_parameters_of_every_branch(tmp_path):
+    spec = digits("trials=2", "finalists.baselines=[]", "sampler.name=gp")
+    run_all(new_ledger(tmp_path / "ledger.db", spec))
+    trial = optuna.load_study(study_name="digits", storage=url(tmp_path)).trials[1]
+    assert {"consistency.weight[mse]", "consistency.weight[kl]"} <= trial.params.keys()

@@ -9,7 +9,6 @@ from mt_sweeps import cluster, status, sweep
 from mt_sweeps import spec as specs
 from mt_sweeps.cluster import Share
 from mt_sweeps.errors import InputError, SweepError
-from mt_sweeps.forecast import forecast
 from mt_sweeps.home import Home
 from mt_sweeps.study import Ledger
 from tests.mt_sweeps.support import REPOSITORY, digits, report, supervised_report
@@ -124,16 +123,6 @@ def test_the_published_baseline_of_your_own_images_follows_from_their_classes(im
     config = spec.config(trial.values, "published")
     assert config.consistency.weight == pytest.approx(2 * 2**0.5)
     assert (config.dataset, config.steps) == (spec.sample_config().dataset, spec.steps)
-
-
-def test_it_is_told_that_finalists_are_not_replicated_where_a_file_asks_for_it(tmp_path):
-    for override, told in (("finalists.top=2", True), ("trials=1", False)):
-        spec = digits(override)
-        directory = Home(tmp_path).claim(None, spec.name)
-        data = sweep._check_data(REPOSITORY, spec)
-        text = sweep._forecast_text(spec, forecast(spec, 1), Share(0.0, 1, 2), directory, data)
-        assert ("does not replicate the finalists" in text) == told
-        assert "1 supervised, 1 published; " in text
 
 
 def test_the_environment_holds_versions_seeds_and_the_fingerprint_of_the_data(tmp_path):
