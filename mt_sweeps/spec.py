@@ -329,7 +329,7 @@ def _problems(spec: SweepSpec) -> list[str]:
     refused += [
         f"search_space.{key}: is not searched: trials are compared on the same images; set it under trainer"
         for key in spec.search_space
-        if key.startswith(("dataset.", "device", "method"))
+        if key.startswith(("dataset.", "device", "method", "verdict"))
     ]
     if refused:
         return refused

@@ -61,12 +61,15 @@ class TrainerConfig(Settings):
     evaluate_every: int | None = Field(
         None, ge=1, description="steps between evaluations; none: up to 20 evaluations a run"
     )
+    verdict: bool = Field(False, description="the last report also has the errors on the verdict images; for finalists")
     seed: int = Field(0, ge=0, description="of weights, batches, augmentation and dropout")
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainerConfig":
         check_combinations(self)
+        if self.verdict and not self.dataset.verdict:
+            raise ValueError("verdict: asks for errors on the verdict images and dataset.verdict is 0; raise it")
         known = KNOWN_DATASETS.get(self.dataset.name)
         if known is not None:
             others = known.extra if getattr(self.dataset, "extra", False) else 0

@@ -74,6 +74,7 @@ class Trainer:
         if not len(purposes.labeled) or (data.train_labels[purposes.labeled] < 0).any():
             raise NoLabels("an image without a label was to be trained on with its label")
         self._validation = torch.from_numpy(purposes.validation)
+        self._verdict = torch.from_numpy(purposes.verdict) if config.verdict else None
         self._labeled_per_batch = config.labeled_per_batch
         self._batches = TwoStreamBatches(
             purposes.labeled, purposes.unlabeled, config.batch_size, self._labeled_per_batch, (seeds[0], seeds[1])
@@ -268,6 +269,11 @@ class Trainer:
         for name, error in self._errors(self._loader.take, self._validation, labels).items():
             metrics[f"validation.{name}_error"] = error.rate
             metrics[f"validation.{name}_standard_error"] = error.standard_error
+        if self._verdict is not None and self._step == self.config.steps:
+            labels_of_verdict = self._data.train_labels[self._verdict]
+            for name, error in self._errors(self._loader.take, self._verdict, labels_of_verdict).items():
+                metrics[f"verdict.{name}_error"] = error.rate
+                metrics[f"verdict.{name}_standard_error"] = error.standard_error
         self._stopwatch.stop()
         metrics |= {f"time.{name}_seconds": seconds for name, seconds in self._stopwatch.seconds.items()}
         metrics["memory.peak_mib"] = peak_memory(self._device) / 2**20

@@ -136,17 +136,20 @@ class ScriptedTrainer:
             _fail(reason)
 
     def _metrics(self, step: int) -> dict[str, float]:
-        images = self.config.dataset.validation
-        key = hashlib.sha256(f"{self.config.model_dump_json()} {step}".encode()).digest()
-        rng = np.random.default_rng(list(key))
         metrics = {"time.step_seconds": self._script.seconds * step / self.config.evaluation_interval}
         errors = {"student": self._curve.student(step)}
         if self.config.method == "mean_teacher":
             errors["teacher"] = self._curve.teacher(step)
-        for network, error in errors.items():
-            seen = float(rng.binomial(images, error)) / images
-            metrics[f"validation.{network}_error"] = seen
-            metrics[f"validation.{network}_standard_error"] = math.sqrt(seen * (1 - seen) / images)
+        scored = {"validation": self.config.dataset.validation}
+        if self.config.verdict and step == self.config.steps:
+            scored["verdict"] = self.config.dataset.verdict
+        for purpose, images in scored.items():
+            key = hashlib.sha256(f"{self.config.model_dump_json()} {purpose} {step}".encode()).digest()
+            rng = np.random.default_rng(list(key))
+            for network, error in errors.items():
+                seen = float(rng.binomial(images, error)) / images
+                metrics[f"{purpose}.{network}_error"] = seen
+                metrics[f"{purpose}.{network}_standard_error"] = math.sqrt(seen * (1 - seen) / images)
         return metrics
 
 

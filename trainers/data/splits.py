@@ -31,7 +31,7 @@ def split(labels: np.ndarray, classes: int, config: DatasetConfig) -> Split:
 
     Labeled images are drawn first, the same number of every class (a remainder goes to classes drawn at random) or
     without regard to classes, so that they stay the same when the other sizes change. Validation and verdict follow
-    the class frequencies.
+    the class frequencies. A `label_seed` then draws others to be labeled, from all but those two.
 
     Args:
         labels: int64 [n]; -1 where an image has no class. Those are always unlabeled.
@@ -68,6 +68,8 @@ def split(labels: np.ndarray, classes: int, config: DatasetConfig) -> Split:
     labeled = [images[:n] for images, n in zip(by_class, quota, strict=True)]
     rest = _interleaved([images[n:] for images, n in zip(by_class, quota, strict=True)])
     validation, verdict, rest = np.split(rest, [config.validation, config.validation + config.verdict])
+    if config.label_seed is not None:
+        labeled, rest = _drawn_anew(labels, np.concatenate([*labeled, rest]), quota, config)
     if count == "all":
         labeled, rest = [rest], rest[:0]
         missing = set(range(classes)) - set(labels[labeled[0]].tolist())
@@ -107,6 +109,16 @@ def split_for(config: TrainerConfig, labels: np.ndarray, classes: int, image_siz
     except ValueError as error:
         raise DataError(str(error)) from None
     return purposes
+
+
+def _drawn_anew(
+    labels: np.ndarray, pool: np.ndarray, quota: np.ndarray, config: DatasetConfig
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Other labeled images of the same classes, from those that select nothing; and what is left of the pool."""
+    rng = np.random.default_rng([config.split_seed, config.label_seed or 0, 0x1ABE1])
+    by_class = [rng.permutation(np.sort(pool[labels[pool] == c])) for c in range(len(quota))]
+    drawn = [images[:n] for images, n in zip(by_class, quota, strict=True)]
+    return drawn, np.concatenate([images[n:] for images, n in zip(by_class, quota, strict=True)])
 
 
 def _interleaved(groups: list[np.ndarray]) -> np.ndarray:

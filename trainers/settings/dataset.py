@@ -23,6 +23,15 @@ class _Dataset(Settings):
     validation: int = Field(ge=1, description="images that select among trials")
     verdict: int = Field(0, ge=0, description="images kept back to compare the finalists")
     split_seed: int = Field(0, ge=0, description="which images serve which purpose")
+    label_seed: int | None = Field(
+        None, ge=0, description="draws the labeled ones anew; validation and verdict stay; none: those of split_seed"
+    )
+
+    @model_validator(mode="after")
+    def _draws_labels_where_there_is_a_choice(self) -> "_Dataset":
+        if self.label_seed is not None and self.labels == "all":
+            raise ValueError("label_seed draws nothing with labels: all; take it out")
+        return self
 
     @model_validator(mode="after")
     def _fits_a_known_dataset(self) -> "_Dataset":

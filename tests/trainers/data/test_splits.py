@@ -83,6 +83,20 @@ def test_one_seed_gives_one_split_and_another_seed_another():
         assert not np.array_equal(getattr(drawn(split_seed=1), name), getattr(drawn(split_seed=2), name))
 
 
+def test_a_label_seed_draws_other_labels_and_leaves_validation_and_verdict_alone():
+    first = drawn()
+    drawn_anew = [drawn(label_seed=seed) for seed in (0, 1)]
+    for purposes in drawn_anew:
+        np.testing.assert_array_equal(purposes.validation, first.validation)
+        np.testing.assert_array_equal(purposes.verdict, first.verdict)
+        np.testing.assert_array_equal(counts(purposes.labeled), counts(first.labeled))
+        everything = np.concatenate([getattr(purposes, name) for name in PURPOSES])
+        np.testing.assert_array_equal(np.sort(everything), np.arange(len(LABELS)), "each image once")
+    assert not np.array_equal(drawn_anew[0].labeled, first.labeled)
+    assert not np.array_equal(drawn_anew[0].labeled, drawn_anew[1].labeled)
+    np.testing.assert_array_equal(drawn_anew[0].labeled, drawn(label_seed=0).labeled)
+
+
 def test_the_split_does_not_depend_on_numpys_global_state():
     np.random.seed(0)
     first = drawn()
