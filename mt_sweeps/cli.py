@@ -25,6 +25,14 @@ def _json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--json", "as_json", is_flag=True, help="As JSON.")(command)
 
 
+def _added(_: click.Context, __: click.Parameter, text: str | None) -> int:
+    if text is None:
+        return 0
+    if not text.startswith("+") or not text[1:].isdigit() or int(text) < 1:
+        raise click.BadParameter(f"{text!r} is no addition; write +N: +32 searches with 32 trials more")
+    return int(text)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="mt-sweeps")
 def cli() -> None:
@@ -49,14 +57,52 @@ def run(file: Path, name: str | None, overrides: tuple[str, ...], trials: int | 
 
 
 @cli.command()
+@click.argument("file", type=File)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the file: trainer.steps=100.")
+@click.option("--trials", type=int, help="How many trials to search with. Default: the file's.")
+def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> None:
+    """Say what a sweep of FILE would take here: trials, arms, rungs, time, disk. Starts nothing."""
+    from mt_sweeps import sweep
+
+    click.echo(sweep.plan(file, overrides, trials))
+
+
+@cli.command()
 @click.argument("name", required=False, metavar="[SWEEP]")
+@click.option("--trials", "more", metavar="+N", callback=_added, help="Search with so many trials more.")
 @_home_option
-def resume(name: str | None, home: Path | None) -> None:
+def resume(name: str | None, more: int, home: Path | None) -> None:
     """Go on with an interrupted SWEEP (default: the newest) from its last checkpoints."""
     from mt_sweeps import sweep
     from mt_sweeps.home import Home
 
-    sweep.resume(Home(home), name)
+    sweep.resume(Home(home), name, more)
+
+
+@cli.command()
+@click.argument("name", metavar="SWEEP")
+@_home_option
+def stop(name: str, home: Path | None) -> None:
+    """End the driver of SWEEP, from another terminal; `resume` goes on where it was."""
+    from mt_sweeps import sweep
+    from mt_sweeps.home import Home
+
+    click.echo(sweep.stop(Home(home), name))
+
+
+@cli.command()
+@click.argument("name", metavar="SWEEP")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_home_option
+def rm(name: str, yes: bool, home: Path | None) -> None:
+    """Remove SWEEP and all that it kept: ledger, trials, MLflow runs and their models."""
+    from mt_sweeps import sweep
+    from mt_sweeps.home import Home
+
+    directory = Home(home).sweep(name)
+    if not yes:
+        click.confirm(f"remove {directory.path} and the sweep's MLflow runs for good?", abort=True)
+    click.echo(sweep.remove(Home(home), name))
 
 
 @cli.command()

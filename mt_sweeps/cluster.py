@@ -56,6 +56,13 @@ def start() -> dict[str, float]:
     return found
 
 
+def found_here() -> dict[str, float]:
+    """What `start` would find on this machine, without starting anything."""
+    import torch
+
+    return {"CPU": float(len(os.sched_getaffinity(0))), "GPU": float(torch.cuda.device_count())}
+
+
 def stop() -> None:
     """End what `start` started, and nothing else."""
     import ray

@@ -14,6 +14,8 @@ from mt_sweeps.spec import SweepSpec, Value, Values
 from mt_sweeps.study import Trial, best_of
 from trainers.report import Report
 
+Place = tuple[str, int]  # a trial's arm and number
+
 _COLOURS = {"running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red", "waiting": "magenta"}
 _ORDER = ("running", "complete", "pruned", "failed", "waiting")
 
@@ -32,10 +34,16 @@ class Board:
         self, spec: SweepSpec, trials: list[Trial], concurrent: int, on_first_report: Callable[[], None]
     ) -> None:
         self._spec = spec
-        self._trials = {(trial.arm, trial.number): trial for trial in trials}
-        self._reports: dict[tuple[str, int], Report] = {
-            place: trial.last for place, trial in self._trials.items() if trial.last is not None
-        }
+        self._trials: dict[Place, Trial] = {}
+        self._reports: dict[Place, Report] = {}
+        self._open: set[Place] = set()
+        self._steps = self._seconds = 0.0  # of all reports
+        self._ended, self._ended_steps = 0, 0
+        self._note = ""
+        for trial in trials:
+            self._know(trial)
+            if trial.last is not None:
+                self._hear(trial, trial.last)
         self._total = sum(spec.trials_of(arm) for arm in spec.arms())
         self._on_first_report: Callable[[], None] | None = on_first_report
         self._start = time.monotonic()
@@ -55,15 +63,14 @@ class Board:
 
     def started(self, trial: Trial) -> None:
         """A worker was given the trial."""
-        self._trials[trial.arm, trial.number] = trial
+        self._know(trial)
         again = f" again (attempt {trial.attempt})" if trial.attempt > 1 else ""
         searched = {key: value for key, value in trial.values.items() if key in self._spec.search_space}
         self._line(f"{_name(trial)} starts{again}: {values_text(searched) or 'nothing searched'}")
 
     def reported(self, trial: Trial, report: Report) -> None:
         """The trial was evaluated."""
-        place = trial.arm, trial.number
-        self._reports[place] = report
+        self._hear(trial, report)
         if self._on_first_report is not None:
             self._on_first_report()
             self._on_first_report = None
@@ -74,39 +81,53 @@ class Board:
 
     def ended(self, trial: Trial) -> None:
         """The trial is complete, pruned, failed, or waits again since its worker was lost."""
-        self._trials[trial.arm, trial.number] = trial
+        self._know(trial)
         told = errors_text(trial.last) if trial.last else ""
         if trial.state == "pruned":
             told += f" at step {trial.step}"
         if trial.reason:
             told = f"{trial.reason}: {trial.message.splitlines()[0]}"
-        state = "lost its worker and waits" if trial.state == "waiting" else trial.state
-        done = sum(trial.finished for trial in self._trials.values())
-        self._line(f"{_name(trial)} {state}: {told}  [{done}/{self._total} trials]{self._left_text()}")
+        state = "lost its worker and waits for another" if trial.state == "waiting" else trial.state
+        self._line(f"{_name(trial)} {state}: {told}  [{self._ended}/{self._total} trials]{self._left_text()}")
+
+    def noted(self, text: str) -> None:
+        """Something is to be known of the sweep as a whole."""
+        self._note = text
+        self._line(text)
 
     def seconds_left(self) -> float | None:
         """At the speed of the reports so far; pruning makes it less. None: there are no reports yet."""
-        seconds = steps = 0.0
-        for report in list(self._reports.values()):
-            seconds += report.seconds
-            steps += report.step
-        if not steps:
+        if not self._steps:
             return None
         remaining = 0.0
-        for place, trial in list(self._trials.items()):
-            if not trial.finished:
-                last = self._reports.get(place)
-                remaining += self._steps_of(trial) - (last.step if last else 0)
+        for place in list(self._open):  # the screen is drawn by a thread of its own
+            last = self._reports.get(place)
+            remaining += self._steps_of(self._trials[place]) - (last.step if last else 0)
         # Those still to come will go as far as those that ended, once there are a few of them.
-        trials = list(self._trials.values())  # the screen is drawn by a thread of its own
-        ended = [trial.step for trial in trials if trial.finished]
-        known = ended if len(ended) > 3 else [self._steps_of(trial) for trial in trials]
-        remaining += (self._total - len(self._trials)) * sum(known) / len(known)
-        return remaining * seconds / steps / self._concurrent
+        trials = list(self._trials.values()) if self._ended <= 3 else []
+        known = self._ended_steps / self._ended if not trials else sum(map(self._steps_of, trials)) / len(trials)
+        remaining += (self._total - len(self._trials)) * known
+        return remaining * self._seconds / self._steps / self._concurrent
+
+    def _know(self, trial: Trial) -> None:
+        place = trial.arm, trial.number
+        self._trials[place] = trial
+        if not trial.finished:
+            self._open.add(place)
+            return
+        self._open.discard(place)
+        self._ended += 1
+        self._ended_steps += trial.step
+
+    def _hear(self, trial: Trial, report: Report) -> None:
+        place = trial.arm, trial.number
+        before = self._reports.get(place)
+        self._steps += report.step - (before.step if before else 0)
+        self._seconds += report.seconds - (before.seconds if before else 0.0)
+        self._reports[place] = report
 
     def _steps_of(self, trial: Trial) -> int:
-        values = trial.values or self._spec.space(trial.arm).corners()[-1]  # a point that waits has none yet
-        return self._spec.config(values, trial.arm).steps
+        return self._spec.config(trial.values, trial.arm).steps
 
     def _left_text(self) -> str:
         left = self.seconds_left()
@@ -134,6 +155,8 @@ class Board:
             baseline = best_of([trial for trial in trials if trial.arm == arm], metric)
             if baseline is not None:
                 lines.append(Text(f"{arm} baseline  {error_text(baseline.error(metric))}", style="dim"))
+        if self._note:
+            lines.append(Text(self._note, style="dim"))
         if not self._reports:
             lines.append(Text("the first workers start: they load PyTorch and the images", style="dim"))
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")

@@ -19,7 +19,7 @@ from mt_sweeps.cluster import Share
 from mt_sweeps.errors import SweepError
 from mt_sweeps.home import SweepDirectory
 from mt_sweeps.study import Ledger, Trial
-from mt_sweeps.worker import TrialWorker
+from mt_sweeps.worker import DISK_FULL, TrialWorker
 from trainers.report import Report
 
 
@@ -35,8 +35,11 @@ class Listener(Protocol):
     def ended(self, trial: Trial) -> None:
         """The trial is complete, pruned, failed, or waits again since its worker was lost."""
 
+    def noted(self, text: str) -> None:
+        """Something is to be known of the sweep as a whole."""
 
-def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Listener) -> bool:
+
+def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Listener) -> str:
     """Run all trials that the ledger asks for.
 
     Args:
@@ -46,10 +49,11 @@ def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Liste
         listener: told of everything.
 
     Returns:
-        Whether a budget ended it before all trials were asked for.
+        Why no more trials were started, where some were left to start; empty otherwise.
 
     Raises:
-        SweepError: the first three trials failed alike.
+        SweepError: the first three trials failed alike, or the disk is full.
+        KeyboardInterrupt: another process asked for the end.
     """
     engine = _Engine(ledger, directory, share, listener)
     with tempfile.TemporaryDirectory(prefix="mt-sweeps-") as scratch:  # Tune's own files, which nobody reads
@@ -72,14 +76,17 @@ def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Liste
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
+    ledger.save_time()
     if engine.trouble is not None:
         raise engine.trouble
+    if engine.stopped:
+        raise KeyboardInterrupt
     if engine.failure is not None:
         raise SweepError(
             f"the first three trials all failed with {engine.failure.reason}, so the configuration is at fault: "
             f"{engine.failure.message}\nsee {directory.trial('search', engine.failure.number)}"
         )
-    return engine.budget_is_spent() and any(ledger.remaining(arm) for arm in ledger.spec.arms())
+    return engine.enough() if any(ledger.remaining(arm) for arm in ledger.spec.arms()) else ""
 
 
 class _Engine:
@@ -89,11 +96,14 @@ class _Engine:
         self.ledger = ledger
         self.failure: Trial | None = None
         self.trouble: Exception | None = None
+        self.stopped = False
+        self._completed = sum(trial.state == "complete" for trial in ledger.trials("search"))
         self._directory = directory
         self._share = share
         self._listener = listener
         self._running: dict[str, Trial] = {}
         self._pruned: set[str] = set()
+        self._asked_to_stop = 0.0  # when it was looked for last
         self._start = time.monotonic() - ledger.active_seconds
         self._gpu_seconds = sum(trial.seconds for trial in ledger.all_trials()) * share.gpus
 
@@ -113,24 +123,28 @@ class _Engine:
 
     def next(self, tune_id: str) -> dict[str, Any] | str | None:
         """The configuration of the next trial; none: not now; FINISHED: no more."""
-        trial = None if self.failure or self.budget_is_spent() else self.ledger.ask()
-        if trial is None:
-            # A running trial may yet lose its worker and wait again.
-            return None if self._running else Searcher.FINISHED
-        self._running[tune_id] = trial
-        place = (trial.arm, trial.number)
-        previous = self._directory.last_checkpoint(*place, trial.attempt)
-        for report in records.read(previous) if previous else []:
-            self.ledger.report(trial, report)  # what a crash kept from the ledger
-        self._listener.started(trial)
-        config = self.ledger.spec.config(trial.values, trial.arm)
-        return {
-            "config": config.model_dump_json(),
-            "directory": str(self._directory.attempt(*place, trial.attempt)),
-            "previous": str(previous) if previous else None,
-            "threads": self._share.cpus,
-            "gpus": self._share.gpus,
-        }
+        while True:
+            trial = None if self.failure or self.enough() else self.ledger.ask()
+            if trial is None:
+                # A running trial may yet lose its worker and wait again.
+                return None if self._running else Searcher.FINISHED
+            previous = self._directory.last_checkpoint(trial.arm, trial.number, trial.attempt)
+            known = records.read(previous) if previous else []
+            # What a crash kept from the ledger; and it may have come between a report and its decision.
+            decisions = [self.ledger.report(trial, report) for report in known]
+            if decisions and decisions[-1]:
+                self._account(self.ledger.prune(trial, known[-1]))
+                continue
+            self._running[tune_id] = trial
+            self._listener.started(trial)
+            config = self.ledger.spec.config(trial.values, trial.arm)
+            return {
+                "config": config.model_dump_json(),
+                "directory": str(self._directory.attempt(trial.arm, trial.number, trial.attempt)),
+                "previous": str(previous) if previous else None,
+                "threads": self._share.cpus,
+                "gpus": self._share.gpus,
+            }
 
     def reported(self, tune_id: str, report: Report) -> bool:
         """Whether the trial ends here."""
@@ -143,11 +157,18 @@ class _Engine:
         return pruned
 
     def ended(self, tune_id: str, result: dict[str, Any]) -> None:
+        """The trial trained to its end, was pruned, or failed."""
         trial = self._running.pop(tune_id)
         report, failure = result["report"], result["failure"]
+        if failure is not None and failure.reason == DISK_FULL:
+            raise SweepError(  # no fault of the trial's: it goes on when there is room
+                f"the disk is full ({failure.message}); make room and go on with "
+                f"`mt-sweep resume {self._directory.name}`"
+            )
         if failure is not None:
             trial = self.ledger.fail(trial, failure.reason, failure.message, None)
         elif tune_id in self._pruned:
+            self._pruned.remove(tune_id)
             trial = self.ledger.prune(trial, report)
         else:
             self.ledger.report(trial, report)
@@ -156,18 +177,32 @@ class _Engine:
         self._account(trial)
 
     def lost(self, tune_id: str, message: str) -> None:
+        """The worker of the trial died."""
         self._account(self.ledger.lose(self._running.pop(tune_id), message))
+
+    def is_over(self) -> bool:
+        """Whether the trials that run are to end, too."""
+        if time.monotonic() - self._asked_to_stop > 0.5:
+            self._asked_to_stop = time.monotonic()
+            self.stopped = self.stopped or self._directory.stop.exists()
+        return self.stopped or self.failure is not None or self.trouble is not None
+
+    def enough(self) -> str:
+        """Why no more trials are to be started; empty: they are."""
+        return self.ledger.enough(time.monotonic() - self._start, self._gpu_seconds)
 
     def _account(self, trial: Trial) -> None:
         if trial.finished:
             self._directory.drop_checkpoints(trial.arm, trial.number)
-        self._gpu_seconds += trial.seconds * self._share.gpus
+            self._gpu_seconds += trial.seconds * self._share.gpus
         self.ledger.active_seconds = time.monotonic() - self._start
         self.failure = self.ledger.common_failure()
         self._listener.ended(trial)
-
-    def budget_is_spent(self) -> bool:
-        return self.ledger.spec.budget.is_spent(time.monotonic() - self._start, self._gpu_seconds)
+        if trial.arm == "search" and trial.state == "complete":
+            self._completed += 1
+            if self._completed >= 8 and self._completed.bit_count() == 1:  # 8, 16, 32, ...
+                for correlation in self.ledger.correlations():
+                    self._listener.noted(str(correlation))
 
 
 class _Asker(Searcher):  # type: ignore[misc]
@@ -227,4 +262,4 @@ class _Ender(tune.Stopper):  # type: ignore[misc]
         return False
 
     def stop_all(self) -> bool:
-        return self._engine.failure is not None or self._engine.trouble is not None
+        return self._engine.is_over()

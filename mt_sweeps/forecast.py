@@ -1,9 +1,12 @@
-"""What a sweep will take, from the file alone: said before anything starts."""
+"""What a sweep will take, said before anything starts: from the file alone, and from a few steps where one may wait."""
 
 from dataclasses import dataclass
 
 from mt_sweeps import pruning
+from mt_sweeps.cluster import Share
+from mt_sweeps.console import duration
 from mt_sweeps.spec import Arm, SweepSpec
+from trainers.config import TrainerConfig
 
 OVERHEAD_BYTES = 30_000_000  # ledger, MLflow's database, records and logs of a usual sweep
 
@@ -15,14 +18,28 @@ class Forecast:
     Attributes:
         trials: of each arm.
         steps: optimiser steps of all trials together, were none pruned.
+        evaluations: of all trials together.
         rungs: at which steps trials are ranked and ended.
         disk_bytes: kept at the end or needed on the way, whichever is more.
     """
 
     trials: dict[Arm, int]
     steps: int
+    evaluations: int
     rungs: list[int]
     disk_bytes: int
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was measured of one possible trial, in seconds."""
+
+    step: float
+    evaluation: float
+
+    def seconds(self, planned: Forecast) -> float:
+        """That all trials take one after the other."""
+        return planned.steps * self.step + planned.evaluations * self.evaluation
 
 
 def forecast(spec: SweepSpec, concurrent: int) -> Forecast:
@@ -40,6 +57,68 @@ def forecast(spec: SweepSpec, concurrent: int) -> Forecast:
     return Forecast(
         trials=trials,
         steps=spec.steps * sum(trials.values()),
+        evaluations=-(-spec.steps // spec.sample_config().evaluation_interval) * sum(trials.values()),
         rungs=pruning.rungs(spec),
         disk_bytes=models + checkpoints + OVERHEAD_BYTES,
     )
+
+
+def measured(config: TrainerConfig, threads: int) -> Speed:
+    """Time a few steps and an evaluation of a training run on this machine.
+
+    Args:
+        config: of the run.
+        threads: that torch may use.
+
+    Raises:
+        DataError: its images are not there.
+        TrainingError: it cannot give a result.
+    """
+    import torch
+
+    from trainers import Trainer
+
+    torch.set_num_threads(threads)
+    steps = 40 if torch.cuda.is_available() and config.device != "cpu" else 4
+    reports = list(Trainer(config.model_copy(update={"steps": 2 * steps, "evaluate_every": steps})).run())
+    first, second = (report.metrics for report in reports)  # the first steps are watched, and warm up
+
+    def between(name: str) -> float:
+        return second[name] - first[name]
+
+    return Speed(between("time.step_seconds") / steps, between("time.evaluation_seconds"))
+
+
+def lines(spec: SweepSpec, planned: Forecast, share: Share, speed: Speed | None) -> list[str]:
+    """For people, a line a quantity.
+
+    Args:
+        spec: of the sweep.
+        planned: what it will take.
+        share: what a trial gets, and how many run at once.
+        speed: as measured; none: it is told later.
+    """
+    arms = ", ".join(f"{count} {arm}" for arm, count in planned.trials.items())
+    device = f"{share.gpus:g} GPU" if share.gpus else f"{share.cpus} core" + "s" * (share.cpus > 1)
+    rungs = f"at step {', '.join(map(str, planned.rungs))}" if planned.rungs else "nowhere"
+    told = [
+        f"  trials    {arms}; {share.concurrent} at once, {device} each",
+        f"  steps     {planned.steps:,} at the most; trials are ranked and ended {rungs}",
+        f"  disk      about {planned.disk_bytes / 1e6:,.0f} MB",
+    ]
+    if speed is None:
+        told.append("  time      told when the first trial has reported")
+    else:
+        seconds = speed.seconds(planned)
+        told.append(
+            f"  time      {duration(seconds / share.concurrent)} at the most: {1000 * speed.step:.3g} ms a step and "
+            f"{speed.evaluation:.2g} s an evaluation, measured"
+        )
+        if share.gpus:
+            told.append(f"  GPU-hours {seconds * share.gpus / 3600:.3g} at the most")
+    limits = [f"{name} {value:g}" for name, value in spec.budget if value is not None]
+    if limits:
+        told.append(f"  budget    {', '.join(limits)}")
+    if pruning.idle(spec):
+        told.append(f"  note      {pruning.idle(spec)}")
+    return told

@@ -29,6 +29,7 @@ class SweepDirectory:
         self.environment = path / "environment.json"
         self.ledger = path / "ledger.db"
         self.lock = path / "driver.lock"
+        self.stop = path / "stop"
         self.best = path / "best.yaml"
 
     def trial(self, arm: Arm, number: int) -> Path:

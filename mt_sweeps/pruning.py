@@ -1,56 +1,151 @@
-"""Asynchronous successive halving, decided from reported values alone, so that a crash changes no decision.
+"""Which trials end early: decided from reported values alone, so that a crash changes no decision.
 
 No rung stands before the consistency ramp-up is over: until then early results mislead (a larger weight looks worse).
 """
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from mt_sweeps.spec import SweepSpec
 
-Curve = Mapping[int, float]
-"""What a trial is ranked on, by optimiser step: the better of student and teacher error, as a teacher lags behind."""
+MEDIAN_OF = 5  # trials at a rung, before the median of them ends any
+_CORRELATED_OF = 8  # trials, before a correlation of theirs says something
+_GUESSING = 0.3  # rank correlation below which early results say little
 
 
 def rungs(spec: SweepSpec) -> list[int]:
     """The optimiser steps at which trials are ranked, the same for the whole study; none: nothing is pruned.
 
-    The first is the later of 0.3 of the steps and the latest end of a consistency ramp-up in the space; each next one
-    is `reduction_factor` times later. None stands in the last fifth, where it would cost a result and save little.
+    The first is the later of 0.3 of the steps and the latest end of a consistency ramp-up in the space. With `asha`
+    each next one is `reduction_factor` times later; with `median` one stands at every evaluation. None stands in the
+    last fifth, where it would cost a result and save little.
     """
     if spec.pruner.name == "none":
         return []
-    configs = [spec.config(corner) for corner in spec.space().corners()]
-    steps = max(config.steps for config in configs)
-    rung = max(max(config.ramp_up_steps for config in configs), -(-3 * steps // 10))
-    found = []
-    while rung <= 0.8 * steps:
+    found, rung = [], first_rung(spec)
+    while rung <= last_rung(spec):
         found.append(rung)
-        rung *= spec.pruner.reduction_factor
+        rung = rung * spec.pruner.reduction_factor if spec.pruner.name == "asha" else rung + _interval(spec)
     return found
 
 
-def is_pruned(curve: Curve, others: Sequence[Curve], at: Sequence[int], reduction_factor: int) -> bool:
-    """Whether a trial ends at its last report: at a rung, only one in `reduction_factor` goes on.
+def idle(spec: SweepSpec) -> str:
+    """Why the pruner of this file ends no trial, with the numbers; empty: it can, or is not asked to."""
+    if spec.pruner.name == "none":
+        return ""
+    if not rungs(spec):
+        return (
+            f"the first rung would be at step {first_rung(spec)} (the consistency ramp-up must be over, and 0.3 of the "
+            f"steps), the last may be at {last_rung(spec)} of {spec.steps}: nothing is pruned; raise trainer.steps or "
+            "lower trainer.consistency.ramp_up_steps"
+        )
+    needed = MEDIAN_OF if spec.pruner.name == "median" else spec.pruner.reduction_factor
+    if spec.trials < needed:
+        return f"{spec.pruner.name} ends no trial before {needed} are at a rung, and trials is {spec.trials}"
+    return ""
+
+
+def first_rung(spec: SweepSpec) -> int:
+    """The earliest step at which a trial may be ranked."""
+    ramp_up = max(spec.config(corner).ramp_up_steps for corner in spec.space().corners())
+    return max(ramp_up, -(-3 * spec.steps // 10), 1)
+
+
+def last_rung(spec: SweepSpec) -> int:
+    """The latest step at which ending a trial still saves something."""
+    return 4 * spec.steps // 5
+
+
+def _interval(spec: SweepSpec) -> int:
+    return max(spec.config(corner).evaluation_interval for corner in spec.space().corners())
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """How well the order at a rung foretold the order at the end.
+
+    Attributes:
+        rung: in optimiser steps.
+        spearman: rank correlation, from -1 to 1.
+        trials: that reached both.
+    """
+
+    rung: int
+    spearman: float
+    trials: int
+
+    @property
+    def is_guessing(self) -> bool:
+        """Whether a trial that was ended there might as well have been the best."""
+        return self.trials >= _CORRELATED_OF and self.spearman < _GUESSING
+
+    def __str__(self) -> str:
+        told = f"rank correlation of step {self.rung} with the end {self.spearman:.2f} ({self.trials} trials)"
+        if self.is_guessing:
+            told += ": pruning is guessing; use pruner: {name: none}, or more steps"
+        return told
+
+
+class Standings:
+    """Who stood where at which rung.
 
     Args:
-        curve: of the trial, its last report included.
-        others: of the other trials of the study.
-        at: the rungs.
-        reduction_factor: with fewer trials than this at a rung, all go on.
+        spec: of the sweep.
+        at: the rungs; none: those of the spec.
     """
-    last = max(curve)
-    before = max((step for step in curve if step < last), default=0)
-    for rung in at:
-        if not before < rung <= last:
-            continue
-        rivals = [value for value in (_at_rung(other, rung) for other in others) if value is not None]
-        reached = 1 + len(rivals)
-        better = sum(value < curve[last] for value in rivals)
-        if reached >= reduction_factor and better >= reached // reduction_factor:
-            return True
-    return False
 
+    def __init__(self, spec: SweepSpec, at: list[int] | None = None) -> None:
+        self._pruner = spec.pruner
+        self._entries: dict[int, dict[int, tuple[int, float]]] = {
+            rung: {} for rung in (rungs(spec) if at is None else at)
+        }
+        self._values: dict[int, list[float]] = {rung: [] for rung in self._entries}
 
-def _at_rung(curve: Curve, rung: int) -> float | None:
-    reached = [step for step in curve if step >= rung]
-    return curve[min(reached)] if reached else None
+    def enter(self, number: int, step: int, value: float) -> None:
+        """A trial reported; a rung between two evaluations is entered with the later one.
+
+        Args:
+            number: of the trial.
+            step: of the report; later ones come later.
+            value: what trials are ranked on: the better error of student and teacher, as a teacher lags behind.
+        """
+        for rung, entries in self._entries.items():
+            if rung <= step and number not in entries:
+                entries[number] = (step, value)
+                insort(self._values[rung], value)
+
+    def is_pruned(self, number: int, step: int) -> bool:
+        """Whether a trial ends at its report of this step: the same answer for the same values.
+
+        With `asha` only one in `reduction_factor` goes on at a rung, and all while there are fewer than that; with
+        `median`, those that are no worse than the median of the others.
+        """
+        for rung, entries in self._entries.items():
+            entered, value = entries.get(number, (-1, 0.0))
+            if entered != step:
+                continue
+            values = self._values[rung]
+            better, reached = bisect_left(values, value), len(values)
+            if self._pruner.name == "median":
+                if reached >= MEDIAN_OF and better > (reached - 1) / 2:
+                    return True
+            elif reached >= self._pruner.reduction_factor and better >= reached // self._pruner.reduction_factor:
+                return True
+        return False
+
+    def correlations(self, ends: Mapping[int, float]) -> list[Correlation]:
+        """The rank correlation of every rung with the end.
+
+        Args:
+            ends: the objective of each completed trial, by number.
+        """
+        from scipy.stats import spearmanr  # takes its time to load
+
+        found = []
+        for rung, entries in self._entries.items():
+            both = [(entries[number][1], end) for number, end in ends.items() if number in entries]
+            early, late = [a for a, _ in both], [b for _, b in both]
+            if len(both) > 2 and len(set(early)) > 1 and len(set(late)) > 1:
+                found.append(Correlation(rung, float(spearmanr(early, late).statistic), len(both)))
+        return found

@@ -8,17 +8,23 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from trainers.report import Report
-
-if TYPE_CHECKING:
-    from trainers import Trainer
 
 FILE = "records.jsonl"
 
 
-def recorded(trainer: "Trainer", directory: Path) -> Iterator[Report]:
+class Run(Protocol):
+    """A training run that can be recorded: a `Trainer`."""
+
+    history: list[Report]
+
+    def run(self) -> Iterator[Report]:
+        """Train to the end."""
+
+
+def recorded(trainer: Run, directory: Path) -> Iterator[Report]:
     """Train to the end, each report durably recorded before it is yielded.
 
     A crash may fall between a checkpoint and its record, so a resumed run tells its last report again.

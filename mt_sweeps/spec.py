@@ -67,6 +67,9 @@ class Budget(Settings):
 
     hours: float | None = Field(None, gt=0, description="since the sweep began, pauses left out")
     gpu_hours: float | None = Field(None, gt=0, description="GPUs a trial times its hours, summed over the trials")
+    patience: int | None = Field(
+        None, ge=1, description="completed trials of the search in which the best has not improved beyond its noise"
+    )
 
     def is_spent(self, seconds: float, gpu_seconds: float) -> bool:
         """Whether no more trials are to start after so much work."""
@@ -255,6 +258,37 @@ class SweepSpec(Settings):
         if arm == "supervised":
             merged["method"] = "supervised"
         return merged
+
+
+MAY_CHANGE = {"trials", "budget", "resources"}  # while a sweep is interrupted
+
+
+def with_trials(spec: SweepSpec, trials: int) -> SweepSpec:
+    """The same sweep with another number of trials.
+
+    Raises:
+        InputError: it cannot have so many.
+    """
+    changed = spec.model_copy(update={"trials": trials})
+    found = _problems(changed)
+    if found:
+        raise InputError(*found)
+    return changed
+
+
+def differences(began: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What of a specification may not change between the start of a sweep and a resume, and has: a line each.
+
+    Args:
+        began: the specification that the sweep was started with, as JSON has it.
+        now: the one it is to go on with.
+    """
+    old, new = _flat(began), _flat(now)
+    return [
+        f"{key}: the sweep was started with {old.get(key, 'none')}, here is {new.get(key, 'none')}"
+        for key in {**old, **new}
+        if key.split(".")[0] not in MAY_CHANGE and old.get(key) != new.get(key)
+    ]
 
 
 def load(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:

@@ -34,11 +34,11 @@ def status(directory: SweepDirectory) -> dict[str, Any]:
         arms[arm] = {"total": spec.trials_of(arm), **counts}
     unfinished = sum(counts["waiting"] + counts["running"] for counts in arms.values())
     gpus = json.loads(directory.environment.read_text())["gpus_per_trial"]
-    spent = spec.budget.is_spent(ledger.active_seconds, gpus * sum(trial.seconds for trial in ledger.all_trials()))
+    enough = ledger.enough(ledger.active_seconds, gpus * sum(trial.seconds for trial in ledger.all_trials()))
     found = ledger.best()
     return {
         "name": directory.name,
-        "state": "running" if driven else "interrupted" if unfinished and not spent else "finished",
+        "state": "running" if driven else "interrupted" if unfinished and not enough else "finished",
         "arms": arms,
         "best": _best(found, spec.metric) if found else None,
         "seconds": ledger.active_seconds,

@@ -1,25 +1,30 @@
-"""The ledger: what was asked, reported and decided. One Optuna study an arm, all in one transactional storage."""
+"""The ledger: what was asked, reported and decided. One Optuna study an arm, all in one transactional storage.
 
+What is in the storage is the truth. One process writes it, and keeps what it wrote in memory, so that a sweep's ten
+thousandth trial costs what its tenth did.
+"""
+
+import json
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import optuna
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState
+import sqlalchemy
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from mt_sweeps import pruning
 from mt_sweeps.errors import InputError
-from mt_sweeps.space import Suggester
-from mt_sweeps.spec import Arm, Sampler, SweepSpec, Values
+from mt_sweeps.pruning import Correlation, Standings
+from mt_sweeps.sampling import Suggestions
+from mt_sweeps.spec import Arm, SweepSpec, Values, differences
 from trainers.report import Report
 
-FORMAT = 2
+FORMAT = 3
 LOSSES = 3  # how often the worker of a trial may be lost before the trial is given up
+_SAVE_TIME_EVERY = 2.0  # seconds
 
 _STATES = {
     TrialState.WAITING: "waiting",
@@ -39,13 +44,15 @@ class Trial:
         number: in its arm, from 0.
         state: waiting, running, complete, pruned or failed.
         values: what was searched, under the dotted keys of the search space; of the published baseline, all settings.
-        attempt: which try this is, from 1; 0 while it waits for its first.
+        attempt: which try this is, from 1.
+        started: when its first attempt began, in seconds since 1970.
+        began: when its last attempt began.
         reason: of a failure, one word; empty otherwise.
         message: of a failure, a sentence; empty otherwise.
         step: optimiser steps of its last report, 0 where there is none.
         last: its last report, once it is finished and had any.
-        started: when its first attempt began, in seconds since 1970; 0 before.
-        seconds: that workers spent on it, once it is finished; an attempt whose driver was lost is not counted.
+        lost: how many workers it lost.
+        seconds: that workers spent on it, a running attempt not counted, nor one whose driver was lost.
     """
 
     arm: Arm
@@ -53,12 +60,14 @@ class Trial:
     state: str
     values: Values
     attempt: int
-    reason: str
-    message: str
-    step: int
-    last: Report | None
     started: float
-    seconds: float
+    began: float
+    reason: str = ""
+    message: str = ""
+    step: int = 0
+    last: Report | None = None
+    lost: int = 0
+    seconds: float = 0.0
 
     @property
     def finished(self) -> bool:
@@ -72,6 +81,12 @@ class Trial:
         name = metric if metric in self.last.metrics else "validation.student_error"
         return self.last.metrics[name], self.last.metrics[name.replace("_error", "_standard_error")]
 
+    def objective(self, metric: str) -> float:
+        """The error of a completed trial: that of its last evaluation, not of its luckiest."""
+        error = self.error(metric)
+        assert error is not None  # a completed trial has its last report
+        return error[0]
+
 
 class Ledger:
     """The studies of one sweep.
@@ -81,26 +96,34 @@ class Ledger:
         spec: of the sweep.
 
     Raises:
-        InputError: the file is missing, or was written by a version that keeps its ledger differently.
+        InputError: the file is missing, not ours, of another format, or of a sweep with another specification.
     """
 
     def __init__(self, path: Path, spec: SweepSpec) -> None:
         if not path.exists():
             raise InputError(f"{path}: the ledger is missing, and with it all that this sweep found; start a new one")
         self.spec = spec
-        self._rungs = pruning.rungs(spec)
         self._storage = _storage(path)
-        self._studies: dict[Arm, optuna.Study] = {}
-        for arm in spec.arms():
-            study = optuna.load_study(storage=self._storage, study_name=_study_name(spec, arm))
-            found = study.user_attrs.get("format")
-            if found != FORMAT:
-                raise InputError(f"{path}: is a ledger of format {found}, this version reads {FORMAT}")
-            self._studies[arm] = study
+        self._trials: dict[Arm, list[Trial]] = {}
+        self._waiting: dict[Arm, set[int]] = {}
+        self._ids: dict[Arm, list[int]] = {}
+        self._studies: dict[Arm, int] = {}
+        self._suggestions: dict[Arm, Suggestions] = {}
+        self._planned: dict[Arm, list[Values]] = {}
+        self._standings = Standings(spec)
+        try:
+            for arm in spec.arms():
+                self._read(path, arm)
+        except (KeyError, optuna.exceptions.OptunaError, sqlalchemy.exc.SQLAlchemyError) as error:
+            raise InputError(
+                f"{path}: is no ledger of the sweep {spec.name} ({type(error).__name__}); put back what was here"
+            ) from None
+        self._active_seconds = float(self._attributes("search").get("active_seconds", 0.0))
+        self._saved = time.monotonic()
 
     @classmethod
     def create(cls, path: Path, spec: SweepSpec, published: Values) -> "Ledger":
-        """A new ledger, the hand-added points waiting in it, and the published baseline.
+        """A new ledger, without trials.
 
         Args:
             path: of the SQLite file.
@@ -112,173 +135,293 @@ class Ledger:
             study = optuna.create_study(
                 storage=storage, study_name=_study_name(spec, arm), direction=spec.objective.direction
             )
-            for point in spec.points if arm == "search" else []:
-                study.enqueue_trial(spec.space().internal(point))
+            study.set_user_attr("spec", spec.model_dump_json())
             if arm == "published":
-                study.enqueue_trial({}, user_attrs={"values": published})
+                study.set_user_attr("planned", [published])
             study.set_user_attr("format", FORMAT)
         storage.engine.dispose()
         return cls(path, spec)
 
     def trials(self, arm: Arm) -> list[Trial]:
         """All trials of an arm so far, by number."""
-        return [_trial(arm, frozen) for frozen in self._studies[arm].get_trials(deepcopy=False)]
+        return list(self._trials[arm])
 
     def all_trials(self) -> list[Trial]:
         """Those of every arm."""
-        return [trial for arm in self._studies for trial in self.trials(arm)]
+        return [trial for arm in self._trials for trial in self._trials[arm]]
 
     def ask(self) -> Trial | None:
         """The next trial to run, now RUNNING in the ledger: one that waits, or a new one; none: all have been asked.
 
         The arm that has had the smallest share of its trials is next, so that a baseline runs beside the search.
         """
-        arms = [arm for arm in self._studies if self.remaining(arm)]
+        arms = [arm for arm in self._trials if self.remaining(arm)]
         if not arms:
             return None
-        arm = max(arms, key=lambda arm: self.remaining(arm) / self.spec.trials_of(arm))
-        study = self._studies[arm]
-        trials = study.get_trials(deepcopy=False)
-        waiting = [trial.number for trial in trials if trial.state == TrialState.WAITING]
-        # Reseeded for every ask: a resumed sweep goes on where it was and never repeats its suggestions.
-        study.sampler = _sampler(self.spec.sampler, min(waiting, default=len(trials)))
-        asked = study.ask()
-        before = asked.user_attrs.get("asked", {"attempt": 0, "started": time.time()})
-        values = asked.user_attrs.get("values") or self.spec.space(arm).suggest(cast(Suggester, asked))
-        asked.set_user_attr("asked", {**before, "values": values, "attempt": before["attempt"] + 1})
-        return self._read(arm, asked.number)
+        arm = max(arms, key=lambda arm: self.remaining(arm) / self.total(arm))
+        return self._again(arm, min(self._waiting[arm])) if self._waiting[arm] else self._new(arm)
 
     def report(self, trial: Trial, report: Report) -> bool:
-        """Write down an evaluation of a running trial.
+        """Write down an evaluation of a running trial. What is known already changes nothing.
 
         Returns:
             Whether the trial is to end here: the same answer whenever the same values are in the ledger.
         """
-        metrics = report.metrics
-        rank = min(metrics["validation.student_error"], metrics.get("validation.teacher_error", 1.0))
-        trial_id = self._id(trial.arm, trial.number)
-        self._storage.set_trial_intermediate_value(trial_id, report.step, rank)
-        if trial.arm != "search" or not self._rungs:
+        if not self.owns(trial):
             return False
-        curves = {t.number: t.intermediate_values for t in self._studies[trial.arm].get_trials(deepcopy=False)}
-        mine = {step: value for step, value in curves.pop(trial.number).items() if step <= report.step}
-        others = [curve for curve in curves.values() if curve]
-        return pruning.is_pruned(mine, others, self._rungs, self.spec.pruner.reduction_factor)
+        if report.step > self._trials[trial.arm][trial.number].step:
+            rank = _rank(report)
+            self._storage.set_trial_intermediate_value(self._id(trial), report.step, rank)
+            if trial.arm == "search":
+                self._standings.enter(trial.number, report.step, rank)
+            self._change(trial, step=report.step)
+        return trial.arm == "search" and self._standings.is_pruned(trial.number, report.step)
 
     def complete(self, trial: Trial, last: Report) -> Trial:
         """The trial trained to its end; its objective is its last evaluation."""
-        self._finish(trial, last)
-        error = replace(trial, last=last).error(self.spec.metric)
-        assert error is not None
-        self._studies[trial.arm].tell(trial.number, values=error[0], state=TrialState.COMPLETE)
-        return self._read(trial.arm, trial.number)
+        return self._end(trial, TrialState.COMPLETE, last)
 
     def prune(self, trial: Trial, last: Report) -> Trial:
         """The trial was ended at a rung."""
-        self._finish(trial, last)
-        self._studies[trial.arm].tell(trial.number, state=TrialState.PRUNED)
-        return self._read(trial.arm, trial.number)
+        return self._end(trial, TrialState.PRUNED, last)
 
     def fail(self, trial: Trial, reason: str, message: str, last: Report | None) -> Trial:
-        """The trial cannot give a result. It counts as a trial; the sampler learns nothing from it."""
-        self._finish(trial, last, reason, message)
-        self._studies[trial.arm].tell(trial.number, state=TrialState.FAIL)
-        return self._read(trial.arm, trial.number)
+        """The trial cannot give a result. It counts as a trial; the sampler learns of it if its values are at fault."""
+        return self._end(trial, TrialState.FAIL, last, reason, message)
 
     def requeue(self, trial: Trial) -> Trial:
         """The trial lost its driver: it waits for its next attempt."""
-        self._storage.set_trial_state_values(self._id(trial.arm, trial.number), TrialState.WAITING)
-        return self._read(trial.arm, trial.number)
+        if not self.owns(trial):
+            return self._trials[trial.arm][trial.number]
+        self._storage.set_trial_state_values(self._id(trial), TrialState.WAITING)
+        self._waiting[trial.arm].add(trial.number)
+        return self._change(trial, state="waiting")
 
     def lose(self, trial: Trial, message: str) -> Trial:
         """The trial lost its worker: it waits for its next attempt, or fails where that has happened too often."""
-        trial_id = self._id(trial.arm, trial.number)
-        frozen = self._storage.get_trial(trial_id)
-        lost = frozen.user_attrs.get("lost", {"workers": 0, "seconds": 0.0})
-        started = frozen.datetime_start or datetime.now()
-        workers, seconds = lost["workers"] + 1, lost["seconds"] + (datetime.now() - started).total_seconds()
-        self._storage.set_trial_user_attr(trial_id, "lost", {"workers": workers, "seconds": seconds})
-        if workers >= LOSSES:
-            return self.fail(trial, "lost_worker", f"its worker was lost {workers} times, at last: {message}", None)
+        now = self._trials[trial.arm][trial.number]
+        if not self.owns(trial):
+            return now
+        lost = {"workers": now.lost + 1, "seconds": now.seconds + time.time() - now.began}
+        self._storage.set_trial_user_attr(self._id(trial), "lost", lost)
+        trial = self._change(trial, lost=lost["workers"], seconds=lost["seconds"], began=time.time())
+        if trial.lost >= LOSSES:
+            return self.fail(trial, "lost_worker", f"its worker was lost {trial.lost} times, at last: {message}", None)
         return self.requeue(trial)
+
+    def owns(self, trial: Trial) -> bool:
+        """Whether this attempt at the trial is the one that counts: what a stale worker still says changes nothing."""
+        now = self._trials[trial.arm][trial.number]
+        return now.state == "running" and now.attempt == trial.attempt
+
+    def total(self, arm: Arm) -> int:
+        """How many trials an arm has when all is done."""
+        return len(self._planned[arm]) if arm in self._planned else self.spec.trials_of(arm)
 
     def remaining(self, arm: Arm) -> int:
         """How many trials of an arm are yet to start: those that wait, and those not yet asked for."""
-        trials = self.trials(arm)
-        return self.spec.trials_of(arm) - len(trials) + sum(trial.state == "waiting" for trial in trials)
+        return self.total(arm) - len(self._trials[arm]) + len(self._waiting[arm])
 
     def best(self) -> Trial | None:
         """The completed trial of the search arm with the lowest objective; the earliest of several."""
-        return best_of(self.trials("search"), self.spec.metric)
+        return best_of(self._trials["search"], self.spec.metric)
+
+    def enough(self, seconds: float, gpu_seconds: float) -> str:
+        """Why no more trials are to be started; empty: they are.
+
+        Args:
+            seconds: that drivers have worked on this sweep.
+            gpu_seconds: that its trials took.
+        """
+        budget = self.spec.budget
+        if budget.is_spent(seconds, gpu_seconds):
+            return "the budget is spent"
+        if budget.patience is not None and self.trials_since_improvement() >= budget.patience:
+            return f"the best has not improved beyond its noise for {budget.patience} completed trials"
+        return ""
+
+    def trials_since_improvement(self) -> int:
+        """Completed trials of the search since the best improved by more than its own standard error."""
+        metric = self.spec.metric
+        complete = [trial for trial in self._trials["search"] if trial.state == "complete" and trial.last is not None]
+        best, since = float("inf"), 0
+        for trial in sorted(complete, key=lambda trial: trial.last.time if trial.last else 0.0):
+            error, noise = trial.error(metric) or (1.0, 0.0)
+            since += 1
+            if error < best:
+                best, since = error - noise, 0
+        return since
+
+    def correlations(self) -> list[Correlation]:
+        """How well the order at each rung foretold the order of the trials that went on to their end."""
+        ends = {t.number: t.objective(self.spec.metric) for t in self._trials["search"] if t.state == "complete"}
+        return self._standings.correlations(ends)
 
     def common_failure(self) -> Trial | None:
         """The first failed trial, if the first three that ended all failed for one reason: a configuration error."""
-        ended = [trial for trial in self.trials("search") if trial.finished]
-        alike = len(ended) >= 3 and all(t.state == "failed" and t.reason == ended[0].reason for t in ended)
-        return ended[0] if alike else None
+        ended: list[Trial] = []
+        for trial in self._trials["search"]:
+            if trial.finished:
+                if trial.state != "failed" or (ended and trial.reason != ended[0].reason):
+                    return None
+                ended.append(trial)
+            if len(ended) == 3:
+                return ended[0]
+        return None
 
     @property
     def active_seconds(self) -> float:
-        """How long drivers have worked on this sweep."""
-        return float(self._studies["search"].user_attrs.get("active_seconds", 0.0))
+        """How long drivers have worked on this sweep; saved every other second."""
+        return self._active_seconds
 
     @active_seconds.setter
     def active_seconds(self, seconds: float) -> None:
-        self._studies["search"].set_user_attr("active_seconds", seconds)
+        self._active_seconds = seconds
+        if time.monotonic() - self._saved > _SAVE_TIME_EVERY:
+            self.save_time()
+
+    def save_time(self) -> None:
+        """Write `active_seconds` down."""
+        self._storage.set_study_user_attr(self._studies["search"], "active_seconds", self._active_seconds)
+        self._saved = time.monotonic()
 
     def close(self) -> None:
         """Let go of the file."""
         self._storage.engine.dispose()
 
-    def _finish(self, trial: Trial, last: Report | None, reason: str = "", message: str = "") -> None:
-        facts: dict[str, Any] = {"reason": reason, "message": message}
+    def _read(self, path: Path, arm: Arm) -> None:
+        self._studies[arm] = self._storage.get_study_id_from_name(_study_name(self.spec, arm))
+        attributes = self._attributes(arm)
+        if attributes["format"] != FORMAT:
+            raise InputError(
+                f"{path}: is a ledger of format {attributes['format']}, this version reads {FORMAT}; use the version "
+                "of mt-sweeps that wrote it"
+            )
+        changed = differences(json.loads(attributes["spec"]), json.loads(self.spec.model_dump_json()))
+        if changed:
+            raise InputError(
+                *(f"{path.parent / 'spec.yaml'}: {change}" for change in changed),
+                "a sweep goes on only with what it was started with (trials, budget and resources may change): change "
+                "it back, or start a new sweep",
+            )
+        if "planned" in attributes:
+            self._planned[arm] = attributes["planned"]
+        frozen = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
+        self._ids[arm] = [trial._trial_id for trial in frozen]
+        self._trials[arm] = [_trial(arm, trial) for trial in frozen]
+        self._waiting[arm] = {trial.number for trial in self._trials[arm] if trial.state == "waiting"}
+        for trial in frozen if arm == "search" else []:
+            for step, value in sorted(trial.intermediate_values.items()):
+                self._standings.enter(trial.number, step, value)
+
+    def _again(self, arm: Arm, number: int) -> Trial:
+        before = self._trials[arm][number]
+        asked = {
+            "values": before.values,
+            "attempt": before.attempt + 1,
+            "started": before.started,
+            "began": time.time(),
+        }
+        self._storage.set_trial_user_attr(self._ids[arm][number], "asked", asked)
+        self._storage.set_trial_state_values(self._ids[arm][number], TrialState.RUNNING)
+        self._waiting[arm].remove(number)
+        return self._change(before, state="running", attempt=asked["attempt"], began=asked["began"])
+
+    def _new(self, arm: Arm) -> Trial:
+        number, now = len(self._trials[arm]), time.time()
+        values, suggested = self._suggested(arm, number)
+        suggested.set_user_attr("asked", {"values": values, "attempt": 1, "started": now, "began": now})
+        # Whole or not at all: a driver that is killed while it asks leaves no trial without values.
+        self._ids[arm].append(self._storage.create_new_trial(self._studies[arm], template_trial=suggested))
+        self._trials[arm].append(
+            Trial(arm=arm, number=number, state="running", values=values, attempt=1, started=now, began=now)
+        )
+        return self._trials[arm][number]
+
+    def _suggested(self, arm: Arm, number: int) -> tuple[Values, FrozenTrial]:
+        if arm in self._planned:
+            return self._planned[arm][number], create_trial(state=TrialState.RUNNING)
+        space = self.spec.space(arm)
+        if arm not in self._suggestions:
+            past = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
+            self._suggestions[arm] = Suggestions(self.spec.sampler, space, past)
+        points = self.spec.points if arm == "search" else []
+        fixed = space.internal(points[number]) if number < len(points) else {}
+        return self._suggestions[arm].next(number, fixed)
+
+    def _end(self, trial: Trial, state: TrialState, last: Report | None, reason: str = "", message: str = "") -> Trial:
+        if not self.owns(trial):
+            return self._trials[trial.arm][trial.number]
+        now = self._trials[trial.arm][trial.number]
+        seconds = now.seconds + time.time() - now.began
+        facts: dict[str, Any] = {"reason": reason, "message": message, "seconds": seconds}
         if last is not None:
             facts["last"] = {"step": last.step, "time": last.time, "metrics": last.metrics}
-        self._storage.set_trial_user_attr(self._id(trial.arm, trial.number), "end", facts)
+        self._storage.set_trial_user_attr(self._id(trial), "end", facts)
+        ended = replace(
+            now, state=_STATES[state], reason=reason, message=message, seconds=seconds, last=last or now.last
+        )
+        objective = ended.objective(self.spec.metric) if state == TrialState.COMPLETE else None
+        self._storage.set_trial_state_values(self._id(trial), state, None if objective is None else [objective])
+        self._trials[trial.arm][trial.number] = ended
+        if trial.arm in self._suggestions:
+            curve = {last.step: _rank(last)} if last is not None else {}
+            self._suggestions[trial.arm].ended(trial.number, objective, curve, reason)
+        return ended
 
-    def _id(self, arm: Arm, number: int) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._studies[arm]._study_id, number)
+    def _change(self, trial: Trial, **changes: Any) -> Trial:
+        changed = replace(self._trials[trial.arm][trial.number], **changes)
+        self._trials[trial.arm][trial.number] = changed
+        return changed
 
-    def _read(self, arm: Arm, number: int) -> Trial:
-        return _trial(arm, self._storage.get_trial(self._id(arm, number)))
+    def _id(self, trial: Trial) -> int:
+        return self._ids[trial.arm][trial.number]
+
+    def _attributes(self, arm: Arm) -> dict[str, Any]:
+        return self._storage.get_study_user_attrs(self._studies[arm])
 
 
-def best_of(trials: list[Trial], metric: str) -> Trial | None:
+def best_of(trials: Sequence[Trial], metric: str) -> Trial | None:
     """The completed one with the lowest error; the earliest of several; none: none has completed."""
     complete = [trial for trial in trials if trial.state == "complete"]
-    return min(complete, key=lambda trial: trial.error(metric) or (1.0, 0.0), default=None)
+    return min(complete, key=lambda trial: trial.objective(metric), default=None)
+
+
+def _rank(report: Report) -> float:
+    """What trials are ranked on: the better of the two errors, as a slow teacher is still catching up."""
+    return min(report.metrics["validation.student_error"], report.metrics.get("validation.teacher_error", 1.0))
 
 
 def _storage(path: Path) -> optuna.storages.RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+    try:
+        return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+    except (sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: is no ledger ({str(error).splitlines()[0]}); put back the file that was here"
+        ) from None
 
 
 def _study_name(spec: SweepSpec, arm: Arm) -> str:
     return spec.name if arm == "search" else f"{spec.name}/{arm}"
 
 
-def _sampler(settings: Sampler, number: int) -> BaseSampler:
-    seed = int(np.random.SeedSequence([settings.seed, number]).generate_state(1)[0])
-    if settings.name == "random":
-        return RandomSampler(seed=seed)
-    return TPESampler(seed=seed, multivariate=True, group=True)
-
-
 def _trial(arm: Arm, frozen: FrozenTrial) -> Trial:
-    asked, end = frozen.user_attrs.get("asked", {}), frozen.user_attrs.get("end", {})
-    lost = frozen.user_attrs.get("lost", {"seconds": 0.0})["seconds"]
+    asked, end = frozen.user_attrs["asked"], frozen.user_attrs.get("end", {})
+    lost = frozen.user_attrs.get("lost", {"workers": 0, "seconds": 0.0})
     return Trial(
         arm=arm,
         number=frozen.number,
         state=_STATES[frozen.state],
-        values=asked.get("values") or frozen.user_attrs.get("values", {}),
-        attempt=asked.get("attempt", 0),
+        values=asked["values"],
+        attempt=asked["attempt"],
+        started=asked["started"],
+        began=asked["began"],
         reason=end.get("reason", ""),
         message=end.get("message", ""),
         step=max(frozen.intermediate_values, default=0),
         last=Report(**end["last"]) if "last" in end else None,
-        started=asked.get("started", 0.0),
-        seconds=lost + (frozen.duration.total_seconds() if frozen.duration else 0.0),
+        lost=lost["workers"],
+        seconds=end.get("seconds", lost["seconds"]),
     )

@@ -8,6 +8,7 @@ configuration is written and the summary printed.
 
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
 import time
@@ -19,26 +20,29 @@ from pathlib import Path
 from typing import Any
 
 from mt_sweeps import cluster, export, yaml_file
+from mt_sweeps import forecast as forecasts
 from mt_sweeps import spec as specs
 from mt_sweeps.cluster import Share
 from mt_sweeps.console import Board, counted, duration, error_text, values_text
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.explain import of_trainer
-from mt_sweeps.forecast import Forecast, forecast
+from mt_sweeps.forecast import Forecast
 from mt_sweeps.home import Home, SweepDirectory, is_held, only_one, typed
 from mt_sweeps.spec import SweepSpec, Values
 from mt_sweeps.study import Ledger, best_of
-from mt_sweeps.tracking import BackgroundWriter, SweepWindow
+from mt_sweeps.tracking import BackgroundWriter, SweepWindow, remove_runs
 from trainers.data.cache import cache_folder, prepare, read_facts
 from trainers.data.sources import check_source
 from trainers.data.splits import split_for
-from trainers.errors import DataError
+from trainers.errors import DataError, TrainingError
 from trainers.files import write_atomically
+from trainers.scripted import VARIABLE
 
 _BASELINES = {
     "supervised": "the same network and steps without the unlabeled images",
     "published": "the authors' values, as many steps, nothing searched",
 }
+STOP_SECONDS = 120  # that a driver may take to end after it was asked to
 WINDOW_SECONDS = 60  # that the end of a sweep waits for MLflow
 _DRIVEN = "{}: another process is driving this sweep; wait for it or end it"
 
@@ -75,21 +79,99 @@ def run(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], tr
         SweepError: it ended without a result.
     """
     spec = specs.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
+    if VARIABLE in os.environ:
+        print(f"{VARIABLE} is set: the trials are scripted, no network is trained", flush=True)
     home.new_sweep(name, spec.name)  # refuses a name that is taken, before the work
     data = _check_data(file, spec)
     home.check_writable()
     with _ray(file, spec) as share:
-        planned = forecast(spec, share.concurrent)
+        planned = forecasts.forecast(spec, share.concurrent)
         _check_disk(home, planned)
         directory = home.claim(name, spec.name)
         spec = spec.model_copy(update={"name": directory.name})
         _describe(directory, spec, data, share)
-        print(_forecast_text(spec, planned, share, directory, data), flush=True)
+        print(_told(spec, data, forecasts.lines(spec, planned, share, None)), flush=True)
         _carry_on(home, directory, spec, share)
 
 
-def resume(home: Home, name: str | None) -> None:
+def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> str:
+    """What a sweep of this file would take here; nothing is started or written but the decoded images.
+
+    Args:
+        file: the search-space file.
+        overrides: `key=value` into the file.
+        trials: overrides the file's number of trials.
+
+    Returns:
+        The forecast, in words. Where the machine cannot train, the part that does not depend on it.
+
+    Raises:
+        InputError: the file is wrong, or asks for what this machine does not have.
+    """
+    spec = specs.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
+    share = _share(file, spec, cluster.found_here())
+    planned = forecasts.forecast(spec, share.concurrent)
+    data, speed, notes = None, None, []
+    try:
+        data = _check_data(file, spec)
+        print("measuring a few steps", flush=True)
+        speed = forecasts.measured(spec.sample_config(), share.cpus)
+    except (InputError, DataError, TrainingError) as error:
+        notes.append(f"  note      no time: {error}")
+    return _told(spec, data, [*forecasts.lines(spec, planned, share, speed), *notes])
+
+
+def stop(home: Home, name: str) -> str:
+    """Ask the driver of a sweep, wherever it runs, to end; wait until it has.
+
+    Returns:
+        What came of it, in words.
+
+    Raises:
+        InputError: there is no such sweep, or nobody drives it.
+        SweepError: the driver does not answer.
+    """
+    directory = home.sweep(name)
+    if not is_held(directory.lock):
+        raise InputError(f"{name}: no process drives this sweep, so there is nothing to stop")
+    directory.stop.touch()
+    until = time.monotonic() + STOP_SECONDS
+    while is_held(directory.lock):
+        if time.monotonic() > until:
+            raise SweepError(f"{name}: its driver has not ended within {STOP_SECONDS} s; it will as soon as it can")
+        time.sleep(0.2)
+    directory.stop.unlink(missing_ok=True)
+    return f"{name} is stopped; go on with: {typed('resume', name, home)}"
+
+
+def remove(home: Home, name: str) -> str:
+    """Remove a sweep and all that it kept: its runs and their artifacts in MLflow, then its directory.
+
+    Returns:
+        What was removed, in words.
+
+    Raises:
+        InputError: there is no such sweep, or it is being driven.
+        SweepError: MLflow does not answer; nothing but a part of its runs is gone, and it can be asked again.
+    """
+    directory = home.sweep(name)
+    with only_one(directory.lock, _DRIVEN.format(directory.name)):
+        try:
+            runs = remove_runs(home, directory)
+        except Exception as error:  # of MLflow's client, its store or the network
+            raise SweepError(f"{name}: its runs cannot be removed from MLflow: {error}") from None
+        directory.spec.unlink()  # first: without it the rest is no sweep any more
+        shutil.rmtree(directory.path, ignore_errors=True)
+    return f"{name} is removed, with {counted(runs, 'MLflow run')}"
+
+
+def resume(home: Home, name: str | None, more: int = 0) -> None:
     """Go on with a sweep whose driver is gone, from each trial's last checkpoint.
+
+    Args:
+        home: where it lives.
+        name: of the sweep; none: the newest.
+        more: trials to search with beyond those it was started with.
 
     Raises:
         InputError: there is no such sweep, or it has a living driver.
@@ -99,7 +181,11 @@ def resume(home: Home, name: str | None) -> None:
     spec = directory.load_spec()
     if is_held(directory.lock):
         raise InputError(_DRIVEN.format(directory.name))
+    if more:
+        spec = specs.with_trials(spec, spec.trials + more)
     ledger = Ledger(directory.ledger, spec)
+    if more:
+        write_atomically(directory.spec, yaml_file.dump(spec.model_dump(exclude_none=True)))
     if all(trial.finished for trial in ledger.all_trials()) and not any(map(ledger.remaining, spec.arms())):
         print(f"{spec.name} is finished: MLflow is completed, nothing else is left to do", flush=True)
         _carry_on(home, directory, spec, share=None)
@@ -121,13 +207,14 @@ def resume(home: Home, name: str | None) -> None:
 
 def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Share | None) -> None:
     """Steps 5 to 8, for a new sweep and for a resumed one; without a share, of a sweep with no trial left to run."""
-    out_of_budget = False
+    enough = ""
     with only_one(directory.lock, _DRIVEN.format(directory.name)):
+        directory.stop.unlink(missing_ok=True)  # said to a driver before this one
         ledger = Ledger(directory.ledger, spec)
         for trial in ledger.all_trials():
             if trial.state == "running":
                 ledger.requeue(trial)
-        window = SweepWindow(home, directory, spec)
+        window = SweepWindow(home, directory, ledger)
         writer = BackgroundWriter(window.catch_up)
         status = "FAILED"
         try:
@@ -136,7 +223,7 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
 
                 # MLflow takes seconds to load: it waits until the workers are at work.
                 with Board(spec, ledger.all_trials(), share.concurrent, on_first_report=writer.start) as board:
-                    out_of_budget = driver.run(ledger, directory, share, board)
+                    enough = driver.run(ledger, directory, share, board)
             best = ledger.best()
             if best is None:
                 raise SweepError(f"no trial completed; see {directory.path / 'trials'}")
@@ -152,8 +239,8 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
             _complete_window(
                 spec.name, writer, lambda: window.finish(status, summary), 5 if status == "KILLED" else WINDOW_SECONDS
             )
-    if out_of_budget:
-        print("\nthe budget is spent: no more trials were started")
+    if enough:
+        print(f"\n{enough}: no more trials were started")
     print(f"\n{summary}", flush=True)
 
 
@@ -184,6 +271,7 @@ def summary_text(spec: SweepSpec, ledger: Ledger, home: Home) -> str:
     lines += [f"{arm:10} {error_text(trial.error(metric))}: {_BASELINES[arm]}" for arm, trial in told]
     if told:
         lines.append("           (no claim: one run each, on the images that chose the best)")
+    lines += [f"pruning    {correlation}" for correlation in ledger.correlations()]
     reasons = sorted({trial.reason for trial in trials if trial.state == "failed"})
     for reason in reasons:
         failed = [trial for trial in trials if trial.reason == reason]
@@ -267,22 +355,16 @@ def _describe(directory: SweepDirectory, spec: SweepSpec, data: Data, share: Sha
     write_atomically(directory.spec, yaml_file.dump(spec.model_dump(exclude_none=True)))
 
 
-def _forecast_text(spec: SweepSpec, planned: Forecast, share: Share, directory: SweepDirectory, data: Data) -> str:
+def _told(spec: SweepSpec, data: Data | None, rest: list[str]) -> str:
     config = spec.sample_config()
-    arms = ", ".join(f"{count} {arm}" for arm, count in planned.trials.items())
-    device = f"{share.gpus:g} GPU" if share.gpus else f"{share.cpus} core" + "s" * (share.cpus > 1)
-    rungs = f"at step {', '.join(map(str, planned.rungs))}" if planned.rungs else "nowhere"
-    lines = [
-        f"{spec.name}: {config.dataset.name}, {data.classes} classes, {config.model.name}",
-        f"  images    {', '.join(f'{count:,} {purpose}' for purpose, count in data.purposes.items() if count)}",
-        f"  trials    {arms}; {share.concurrent} at once, {device} each",
-        f"  steps     {planned.steps:,} at the most; trials are ranked and ended {rungs}",
-        f"  disk      about {planned.disk_bytes / 1e6:,.0f} MB in {directory.path}",
-        "  time      told when the first trial has reported",
-    ]
-    if spec.finalists.model_fields_set & {"top", "seeds"}:
-        lines.append("  note      this version does not replicate the finalists: `top` and `seeds` have no effect")
-    return "\n".join(lines)
+    head = [f"{spec.name}: {config.dataset.name}, {config.model.name}"]
+    if data is not None:
+        purposes = ", ".join(f"{count:,} {purpose}" for purpose, count in data.purposes.items() if count)
+        head = [
+            f"{spec.name}: {config.dataset.name}, {data.classes} classes, {config.model.name}",
+            f"  images    {purposes}",
+        ]
+    return "\n".join([*head, *rest])
 
 
 def _complete_window(name: str, writer: BackgroundWriter, finish: Callable[[], None], seconds: float) -> None:
@@ -300,10 +382,13 @@ def _ray(file: Path, spec: SweepSpec) -> Iterator[Share]:
     print("starting Ray on this machine", flush=True)
     found = cluster.start()
     try:
-        try:
-            share = cluster.share(spec.resources, found, spec.sample_config().device)
-        except ValueError as error:
-            raise InputError(f"{file}: {error}") from None
-        yield share
+        yield _share(file, spec, found)
     finally:
         cluster.stop()
+
+
+def _share(file: Path, spec: SweepSpec, found: dict[str, float]) -> Share:
+    try:
+        return cluster.share(spec.resources, found, spec.sample_config().device)
+    except ValueError as error:
+        raise InputError(f"{file}: {error}") from None

@@ -7,16 +7,19 @@ records' own time stamps, so that sending twice changes nothing.
 import json
 import logging
 import os
+import shutil
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 from filelock import FileLock
 
 from mt_sweeps import records
 from mt_sweeps.home import Home, SweepDirectory
-from mt_sweeps.spec import SweepSpec, Tracking
+from mt_sweeps.spec import Tracking
 from mt_sweeps.study import Ledger, Trial
 from trainers.files import BEST_MODEL
 from trainers.report import Report
@@ -50,7 +53,7 @@ class Client:
             logging.getLogger(noisy).setLevel(logging.ERROR)
 
         self._entities = mlflow.entities
-        embedded = tracking.uri is None
+        self._embedded = embedded = tracking.uri is None
         if embedded:
             home.path.mkdir(parents=True, exist_ok=True)
         # Processes that first touch one SQLite file race in its migration.
@@ -67,11 +70,25 @@ class Client:
 
     def run(self, tags: dict[str, str], name: str, start: float) -> str:
         """The id of the run with these tags, made if there is none."""
-        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
-        found = self._mlflow.search_runs([self.experiment], query, max_results=1)
-        if found:
-            return str(found[0].info.run_id)
+        for run, _ in self.runs(tags):
+            return run
+        return self.new_run(tags, name, start)
+
+    def new_run(self, tags: dict[str, str], name: str, start: float) -> str:
+        """The id of a run made now."""
         return str(self._mlflow.create_run(self.experiment, int(start * 1000), tags, name).info.run_id)
+
+    def runs(self, tags: dict[str, str]) -> Iterator[tuple[str, dict[str, str]]]:
+        """The ids and tags of all runs with these tags."""
+        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        token = None
+        while True:
+            page = self._mlflow.search_runs([self.experiment], query, max_results=1000, page_token=token)
+            for run in page:
+                yield str(run.info.run_id), dict(run.data.tags)
+            token = page.token
+            if not token:
+                return
 
     def send(
         self,
@@ -96,6 +113,13 @@ class Client:
         """Store a file with the run."""
         self._mlflow.log_artifact(run, str(file), folder)
 
+    def remove(self, run: str) -> None:
+        """Delete a run; in the embedded store its artifacts, too. A server's own garbage collection takes the rest."""
+        artifacts = self._mlflow.get_run(run).info.artifact_uri
+        self._mlflow.delete_run(run)
+        if self._embedded and artifacts.startswith("file://"):
+            shutil.rmtree(Path(url2pathname(urlparse(artifacts).path)).parent, ignore_errors=True)
+
     def end(self, run: str, status: str, when: float | None = None) -> None:
         """Set the run's status; RUNNING takes it up again."""
         if status == "RUNNING":
@@ -110,18 +134,18 @@ class SweepWindow:
     Args:
         home: holds the embedded store.
         directory: of the sweep.
-        spec: of the sweep.
+        ledger: of the sweep; only read.
     """
 
-    def __init__(self, home: Home, directory: SweepDirectory, spec: SweepSpec) -> None:
+    def __init__(self, home: Home, directory: SweepDirectory, ledger: Ledger) -> None:
         self._home = home
         self._directory = directory
-        self._spec = spec
+        self._ledger = ledger
+        self._spec = ledger.spec
         self._client: Client | None = None
-        self._ledger: Ledger | None = None
         self._parent = ""
         self._children: dict[tuple[str, int], str] = {}
-        self._sent: dict[tuple[str, int], float] = {}
+        self._sent: dict[tuple[str, int], int] = {}
         self._closed: set[tuple[str, int]] = set()
         self._best: tuple[int, int] | None = None
 
@@ -136,18 +160,18 @@ class SweepWindow:
             client.end(self._parent, "RUNNING")
             for file in (self._directory.spec, self._directory.environment):
                 client.send_file(self._parent, file)
-            self._ledger = Ledger(self._directory.ledger, self._spec)
+            # Asked for once: to look for each run before it is made would cost more the more there are.
+            for run, tags in client.runs({"mlflow.parentRunId": self._parent}):
+                self._children[tags["mt.arm"], int(tags["mt.trial"])] = run
             self._client = client
-        assert self._ledger is not None
         for trial in self._ledger.all_trials():
-            if trial.state != "waiting" or trial.attempt:
-                self._show(self._client, trial)
-        self._show_best(self._client, self._ledger)
+            self._show(self._client, trial)
+        self._show_best(self._client)
 
     def finish(self, status: str, summary: str) -> None:
         """The sweep has ended: its description, its winning parameters, its status."""
         self.catch_up()
-        assert self._client is not None and self._ledger is not None
+        assert self._client is not None
         best = self._ledger.best()
         tags = {"mt.state": status, "mlflow.note.content": f"```\n{summary}\n```"}
         if best is not None and status == "FINISHED":
@@ -167,16 +191,14 @@ class SweepWindow:
         if place not in self._children:
             name = f"trial-{trial.number:04d}" if trial.arm == "search" else f"{trial.arm}-{trial.number:04d}"
             tags = {"mlflow.parentRunId": self._parent, "mt.arm": trial.arm, "mt.trial": str(trial.number)}
-            run = client.run(tags, name, trial.started)
-            client.send(run, params=trial.values)
-            self._children[place] = run
-        run = self._children[place]
+            self._children[place] = client.new_run(tags, name, trial.started)
+        run, params = self._children[place], trial.values if place not in self._sent else None
         new = [report for report in reports if report.step > self._sent.get(place, 0)]
         state = {"mt.state": trial.state, "mt.attempt": str(trial.attempt)}
         if trial.reason:
             state |= {"mt.reason": trial.reason, "mt.message": trial.message}
-        if new or trial.finished:
-            client.send(run, new, tags=state)
+        if params or new or trial.finished:
+            client.send(run, new, params, state)
             self._sent[place] = max([report.step for report in new], default=self._sent.get(place, 0))
         if trial.finished:
             has_teacher = any("validation.teacher_error" in report.metrics for report in reports)
@@ -188,10 +210,12 @@ class SweepWindow:
                 file.unlink()  # kept once: in the window
             self._closed.add(place)
 
-    def _show_best(self, client: Client, ledger: Ledger) -> None:
+    def _show_best(self, client: Client) -> None:
         """The best so far on the parent, as a curve over completed trials: the runs table shows only parents."""
-        complete = [trial for trial in ledger.trials("search") if trial.state == "complete" and trial.last is not None]
-        best = ledger.best()
+        complete = [
+            trial for trial in self._ledger.trials("search") if trial.state == "complete" and trial.last is not None
+        ]
+        best = self._ledger.best()
         if best is None or best.last is None or self._best == (len(complete), best.number):
             return
         metric: str = self._spec.metric
@@ -199,6 +223,20 @@ class SweepWindow:
         shown = {metric: (best.error(metric) or (1.0, 0.0))[0]}
         client.send(self._parent, [Report(len(complete), newest, shown)], tags={"mt.best": str(best.number)})
         self._best = (len(complete), best.number)
+
+
+def remove_runs(home: Home, directory: SweepDirectory) -> int:
+    """Delete all of a sweep's runs; how many there were."""
+    spec = directory.load_spec()
+    if spec.tracking.uri is None and not home.mlflow_db.exists():
+        return 0
+    client = Client(home, spec.tracking)
+    sweep = json.loads(directory.environment.read_text())["id"]
+    parents = [run for run, _ in client.runs({"mt.sweep": sweep})]
+    children = [run for parent in parents for run, _ in client.runs({"mlflow.parentRunId": parent})]
+    for run in (*children, *parents):  # the parents last: without them the children would not be found again
+        client.remove(run)
+    return len(children) + len(parents)
 
 
 class BackgroundWriter:

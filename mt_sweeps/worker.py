@@ -3,8 +3,12 @@
 Ray reuses the process for one trial after another, so that torch is imported once.
 """
 
+import errno
 import os
+import sys
 import traceback
+import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +16,13 @@ from typing import Any
 from ray.tune import Trainable
 
 from mt_sweeps import records
+from trainers import scripted
 from trainers.config import TrainerConfig
-from trainers.errors import DataError
+from trainers.errors import DataError, TrainingError, UnreadableCheckpoint
 from trainers.files import BEST_MODEL, CHECKPOINTS, write_atomically
 from trainers.report import Report
+
+DISK_FULL = "disk_full"  # the reason that is no trial's own: the sweep ends with it, and can be resumed
 
 
 @dataclass(frozen=True)
@@ -40,19 +47,20 @@ class Attempt:
     def __init__(
         self, config: TrainerConfig, directory: Path, previous: Path | None, threads: int, gpus: float
     ) -> None:
-        import torch
-
-        from trainers.mean_teacher import Trainer
-
-        torch.set_num_threads(threads)
-        if gpus and config.device == "auto" and not torch.cuda.is_available():
-            raise DataError("Ray gave this trial a GPU that torch cannot use; install a torch that fits the driver")
         directory.mkdir(parents=True, exist_ok=True)
         for name in (records.FILE, BEST_MODEL, *CHECKPOINTS):  # the last checkpoint last: with it the others are there
             if previous is not None and (previous / name).exists():
                 write_atomically(directory / name, (previous / name).read_bytes())
         self._steps = config.steps
-        self._reports = records.recorded(Trainer(config, directory), directory)
+        try:
+            run = _run(config, directory, threads, gpus)
+        except UnreadableCheckpoint as error:
+            for name in CHECKPOINTS:
+                if (directory / name).exists():
+                    (directory / name).replace(directory / f"{name}.unreadable")
+            warnings.warn(f"{error}; the trial begins anew", stacklevel=2)
+            run = _run(config, directory, threads, gpus)
+        self._reports = records.recorded(run, directory)
 
     def advance(self) -> tuple[Report, bool]:
         """Train to the next evaluation.
@@ -62,6 +70,22 @@ class Attempt:
         """
         report = next(self._reports)
         return report, report.step == self._steps
+
+
+def _run(config: TrainerConfig, directory: Path, threads: int, gpus: float) -> records.Run:
+    script = scripted.from_environment()
+    if script is not None:
+        return scripted.ScriptedTrainer(config, directory, script)
+    import torch
+
+    from trainers.mean_teacher import Trainer
+
+    torch.set_num_threads(threads)
+    if gpus and config.device == "auto" and not torch.cuda.is_available():
+        raise DataError("Ray gave this trial a GPU that torch cannot use; install a torch that fits the driver")
+    if 0 < gpus < 1:  # for Ray a fraction is a matter of counting: without a cap one trial could starve its neighbours
+        torch.cuda.set_per_process_memory_fraction(gpus)
+    return Trainer(config, directory)
 
 
 class TrialWorker(Trainable):  # type: ignore[misc]
@@ -96,19 +120,19 @@ class TrialWorker(Trainable):  # type: ignore[misc]
         except Exception as error:
             self._attempt = None
             failure = Failure(_reason(error), f"{type(error).__name__}: {error}")
-            directory.mkdir(parents=True, exist_ok=True)
-            (directory / "error.txt").write_text(traceback.format_exc())
+            with suppress(OSError):  # the disk may be full
+                directory.mkdir(parents=True, exist_ok=True)
+                (directory / "error.txt").write_text(traceback.format_exc())
             return {"report": None, "failure": failure, "done": True}
         return {"report": report, "failure": None, "done": done}
 
 
 def _reason(error: Exception) -> str:
-    import torch
-
-    from trainers.errors import TrainingError
-
     if isinstance(error, TrainingError):
         return error.reason
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DISK_FULL
+    torch = sys.modules.get("torch")  # a scripted trial does without
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return "out_of_memory"
     return "error"

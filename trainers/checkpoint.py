@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from trainers.config import TrainerConfig
 from trainers.data.normalization import Normalization, restored
 from trainers.data.warping import centre
-from trainers.errors import CheckpointError
+from trainers.errors import CheckpointError, UnreadableCheckpoint
 from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.models import build
 
@@ -59,40 +59,37 @@ def load_latest_checkpoint(
     If the last file is torn or foreign, it is set aside under another name, with a warning, and the one before is used.
 
     Raises:
-        CheckpointError: there is no other one; or what is there is of another configuration, images or device.
+        UnreadableCheckpoint: there is no other one, or it is torn too.
+        CheckpointError: what is there is of another configuration, images or device.
     """
     last, previous = directory / CHECKPOINT, directory / PREVIOUS_CHECKPOINT
     if last.exists():
         try:
             return _load(last, config, data, device)
-        except _Unreadable as error:
+        except UnreadableCheckpoint as error:
             if not previous.exists():
                 raise
             try:
                 state = _load(previous, config, data, device)
-            except _Unreadable as second:
-                raise CheckpointError(f"{error}; and the one before it: {second}") from None
+            except UnreadableCheckpoint as second:
+                raise UnreadableCheckpoint(f"{error}; and the one before it: {second}") from None
             aside = last.replace(last.with_suffix(".unreadable"))
             warnings.warn(f"{error}; kept as {aside.name}; going on from {previous}", stacklevel=3)
             return state
     return _load(previous, config, data, device) if previous.exists() else None
 
 
-class _Unreadable(CheckpointError):
-    """The file is torn or not ours, whatever run it belongs to."""
-
-
 def _load(path: Path, config: TrainerConfig, data: str, device: torch.device) -> dict[str, Any]:
     with path.open("rb") as file:
         digest, content = file.read(32), file.read()
     if hashlib.sha256(content).digest() != digest:
-        raise _Unreadable(f"{path} cannot be read as a checkpoint: it is torn, damaged or foreign")
+        raise UnreadableCheckpoint(f"{path} cannot be read as a checkpoint: it is torn, damaged or foreign")
     try:
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except Exception as error:  # whatever a file that somebody made up makes torch stumble over
-        raise _Unreadable(f"{path} cannot be read as a checkpoint: {error}") from None
+        raise UnreadableCheckpoint(f"{path} cannot be read as a checkpoint: {error}") from None
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT or not state.keys() >= _ORIGIN:
-        raise _Unreadable(f"{path} is not a checkpoint of format {CHECKPOINT_FORMAT}")
+        raise UnreadableCheckpoint(f"{path} is not a checkpoint of format {CHECKPOINT_FORMAT}")
     if state["config"] != config.model_dump_json():
         raise CheckpointError(f"{path} was written by a run of another configuration")
     if state["data"] != data:

@@ -9,6 +9,10 @@ class CheckpointError(Exception):
     """A checkpoint cannot be used: torn, foreign, of another format, or of another configuration."""
 
 
+class UnreadableCheckpoint(CheckpointError):
+    """It is torn or not ours, whatever run it belongs to, and there is no other."""
+
+
 class TrainingError(Exception):
     """The run cannot give a result. `reason` is a short word for the ledger."""
 

@@ -1,5 +1,16 @@
-from mt_sweeps.pruning import is_pruned, rungs
+import pytest
+
+from mt_sweeps.pruning import MEDIAN_OF, Standings, rungs
 from tests.mt_sweeps.support import digits
+
+
+def ends(curve, others, *overrides, at=(90,)):
+    """Whether a trial with this curve ends at its last report, after the others made theirs."""
+    standings = Standings(digits(*overrides), list(at))
+    for number, reported in enumerate([*others, curve]):
+        for step, value in reported.items():
+            standings.enter(number, step, value)
+    return standings.is_pruned(len(others), max(curve))
 
 
 def test_no_rung_stands_before_the_consistency_ramp_up_is_over():
@@ -13,36 +24,70 @@ def test_the_first_rung_is_no_earlier_than_three_tenths_and_none_stands_in_the_l
     assert rungs(digits("trainer.steps=10000", "pruner.reduction_factor=2")) == [3000, 6000]
 
 
+def test_the_median_is_asked_at_every_evaluation_between_the_first_rung_and_the_last_fifth():
+    assert rungs(digits("pruner.name=median")) == [90, 120, 150, 180, 210, 240]
+
+
 def test_no_pruner_has_no_rungs():
     assert rungs(digits("pruner.name=none")) == []
 
 
 def test_one_in_three_goes_on_at_a_rung():
     others = [{90: error} for error in (0.1, 0.2, 0.3, 0.4, 0.5)]
-    assert not is_pruned({30: 0.9, 90: 0.15}, others, [90], 3)
-    assert is_pruned({30: 0.1, 90: 0.25}, others, [90], 3)
+    assert not ends({30: 0.9, 90: 0.15}, others)
+    assert ends({30: 0.1, 90: 0.25}, others)
 
 
 def test_the_first_trials_at_a_rung_all_go_on():
-    assert not is_pruned({90: 0.9}, [], [90], 3)
-    assert not is_pruned({90: 0.9}, [{90: 0.1}], [90], 3)
+    assert not ends({90: 0.9}, [])
+    assert not ends({90: 0.9}, [{90: 0.1}])
 
 
 def test_between_rungs_nobody_is_pruned():
     others = [{30: 0.1, 90: 0.1}] * 9
-    assert not is_pruned({30: 0.9}, others, [90], 3)
-    assert not is_pruned({30: 0.9, 90: 0.05, 120: 0.9}, others, [90], 3)
+    assert not ends({30: 0.9}, others)
+    assert not ends({30: 0.9, 90: 0.05, 120: 0.9}, others)
 
 
 def test_a_trial_is_compared_at_the_rung_and_not_with_what_others_reached_later():
     others = [{90: 0.5, 300: 0.01} for _ in range(5)]
-    assert not is_pruned({90: 0.4}, others, [90], 3)
+    assert not ends({90: 0.4}, others)
 
 
 def test_a_rung_between_two_evaluations_is_judged_at_the_next_one():
     others = [{100: 0.1}, {100: 0.2}, {100: 0.3}]
-    assert is_pruned({50: 0.0, 100: 0.9}, others, [90], 3)
+    assert ends({50: 0.0, 100: 0.9}, others)
 
 
 def test_equal_trials_do_not_prune_each_other():
-    assert not is_pruned({90: 0.5}, [{90: 0.5}] * 8, [90], 3)
+    assert not ends({90: 0.5}, [{90: 0.5}] * 8)
+    assert not ends({90: 0.5}, [{90: 0.5}] * 8, "pruner.name=median")
+
+
+def test_the_worse_half_ends_with_the_median_once_there_are_enough():
+    others = [{90: error} for error in (0.1, 0.2, 0.3, 0.4)]
+    assert len(others) == MEDIAN_OF - 1
+    assert ends({90: 0.35}, others, "pruner.name=median")
+    assert not ends({90: 0.25}, others, "pruner.name=median")
+    assert not ends({90: 0.9}, others[1:], "pruner.name=median")
+
+
+def test_the_correlation_of_a_rung_is_that_of_the_trials_that_reached_the_end():
+    standings = Standings(digits(), [90])
+    for number in range(9):
+        standings.enter(number, 90, number / 10)
+    (same,) = standings.correlations({number: number / 20 for number in range(8)})
+    assert (same.rung, same.spearman, same.trials) == (90, pytest.approx(1.0), 8)
+    assert not same.is_guessing
+    (reversed_,) = standings.correlations({number: 1 - number / 20 for number in range(8)})
+    assert reversed_.spearman == pytest.approx(-1.0)
+    assert reversed_.is_guessing
+    (few,) = standings.correlations({number: 1 - number / 20 for number in range(4)})
+    assert not few.is_guessing, "of four trials it says nothing"
+
+
+def test_values_that_are_all_the_same_have_no_order_to_correlate():
+    standings = Standings(digits(), [90])
+    for number in range(9):
+        standings.enter(number, 90, 0.5)
+    assert standings.correlations({number: number / 20 for number in range(9)}) == []

@@ -1,5 +1,8 @@
+import shutil
+import sqlite3
 import time
 
+import optuna
 import pytest
 
 from mt_sweeps.errors import InputError
@@ -10,6 +13,10 @@ from tests.mt_sweeps.support import digits, new_ledger, report, supervised_repor
 @pytest.fixture
 def ledger(tmp_path):
     return new_ledger(tmp_path / "ledger.db", digits("trials=4", "finalists.baselines=[]"))
+
+
+def url(folder):
+    return f"sqlite:///{folder / 'ledger.db'}"
 
 
 def reopened(ledger, tmp_path):
@@ -45,7 +52,6 @@ def test_baselines_run_beside_the_search(tmp_path):
 def test_the_published_baseline_has_its_settings_in_the_ledger_and_they_outlast_a_lost_driver(tmp_path):
     spec = digits("trials=1", "finalists.baselines=[published]")
     ledger = new_ledger(tmp_path / "ledger.db", spec)
-    assert ledger.trials("published")[0].values == spec.published(10, 788), "before it starts"
     ledger.ask()
     ledger.requeue(ledger.ask())
     again = reopened(ledger, tmp_path).ask()
@@ -87,6 +93,7 @@ def test_points_come_first_then_the_sampler(ledger):
 def test_what_was_told_is_there_after_a_reopening(ledger, tmp_path):
     trial = finish(ledger, ledger.ask(), 0.25)
     ledger.active_seconds = 12.0
+    ledger.save_time()
     again = reopened(ledger, tmp_path)
     assert again.trials("search") == [trial]
     assert again.best() == trial
@@ -188,16 +195,14 @@ def test_the_objective_is_the_last_evaluation_and_the_best_is_the_lowest(ledger)
 
 
 def test_a_ledger_of_another_format_is_refused(ledger, tmp_path):
-    ledger._studies["search"].set_user_attr("format", 99)
-    with pytest.raises(InputError, match="ledger of format 99"):
+    optuna.load_study(study_name="digits", storage=url(tmp_path)).set_user_attr("format", 99)
+    with pytest.raises(InputError, match="ledger of format 99, this version reads 3; use the version"):
         reopened(ledger, tmp_path)
 
 
 def test_optuna_reads_the_ledger_as_it_is(ledger, tmp_path):
-    import optuna
-
     finish(ledger, ledger.ask(), 0.25)
-    study = optuna.load_study(study_name="digits", storage=f"sqlite:///{tmp_path / 'ledger.db'}")
+    study = optuna.load_study(study_name="digits", storage=url(tmp_path))
     assert study.best_value == 0.25
     assert study.trials[0].intermediate_values == {300: 0.25}
 
@@ -217,3 +222,95 @@ def test_a_missing_ledger_is_not_made_up(tmp_path):
     with pytest.raises(InputError, match="the ledger is missing"):
         Ledger(tmp_path / "none.db", digits())
     assert not (tmp_path / "none.db").exists()
+
+
+def test_a_file_that_is_no_ledger_of_the_sweep_is_refused_and_left_alone(ledger, tmp_path):
+    other = digits("name=other")
+    with pytest.raises(InputError, match="is no ledger of the sweep other"):
+        Ledger(tmp_path / "ledger.db", other)
+    foreign = tmp_path / "foreign.db"
+    foreign.write_bytes(b"no database at all, but long enough to be mistaken for one" * 9)
+    with pytest.raises(InputError, match=r"foreign\.db: is no ledger"):
+        Ledger(foreign, ledger.spec)
+    assert foreign.read_bytes().startswith(b"no database")
+    with sqlite3.connect(tmp_path / "empty.db") as made:
+        made.execute("create table something (id integer)")
+    with pytest.raises(InputError, match=r"empty\.db: is no ledger"):
+        Ledger(tmp_path / "empty.db", ledger.spec)
+
+
+def test_a_sweep_goes_on_only_with_what_it_was_started_with(ledger, tmp_path):
+    ledger.close()
+    changed = digits("trials=4", "finalists.baselines=[]", "trainer.steps=400", "search_space.ema.decay.high=0.99")
+    with pytest.raises(InputError, match=r"spec\.yaml: trainer\.steps: the sweep was started with 300, here is 400"):
+        Ledger(tmp_path / "ledger.db", changed)
+    more = digits("trials=9", "finalists.baselines=[]", "budget.hours=1.0", "resources.max_concurrent=1")
+    assert Ledger(tmp_path / "ledger.db", more).remaining("search") == 9
+
+
+def test_what_a_stale_worker_says_changes_nothing(ledger):
+    stale = ledger.ask()
+    ledger.requeue(stale)
+    owner = ledger.ask()
+    assert (owner.number, owner.attempt) == (stale.number, 2)
+    assert not ledger.report(stale, report(30, 0.1))
+    for said in (
+        ledger.complete(stale, report(300, 0.1)),
+        ledger.prune(stale, report(90, 0.1)),
+        ledger.fail(stale, "error", "", None),
+        ledger.requeue(stale),
+        ledger.lose(stale, "killed"),
+    ):
+        assert said == owner
+    ledger.report(owner, report(30, 0.2))
+    assert ledger.trials("search")[0].step == 30
+
+
+def test_a_step_that_is_told_twice_counts_once_and_the_first_time(ledger, tmp_path):
+    trial = ledger.ask()
+    for step, error in ((30, 0.5), (60, 0.4), (30, 0.1), (60, 0.1)):
+        ledger.report(trial, report(step, error))
+    assert optuna.load_study(study_name="digits", storage=url(tmp_path)).trials[0].intermediate_values == {
+        30: 0.5,
+        60: 0.4,
+    }
+
+
+def test_a_trial_whose_values_are_at_fault_is_as_bad_as_can_be_to_the_sampler(tmp_path):
+    learning = digits("trials=40", "points=[]", "finalists.baselines=[]", "sampler.name=tpe")
+    asked = {}
+    for reason in ("diverged", "error"):
+        ledger = new_ledger(tmp_path / f"{reason}.db", learning)
+        for trial in iter(ledger.ask, None):
+            if trial.values["consistency.loss"] == "kl":
+                ledger.fail(trial, reason, "", None)
+            else:
+                finish(ledger, trial, 0.1)
+        asked[reason] = sum(trial.values["consistency.loss"] == "kl" for trial in ledger.trials("search"))
+    assert asked["diverged"] < asked["error"], "a bug or a lost worker says nothing of the values"
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
+def test_a_reopened_ledger_suggests_what_an_undisturbed_one_would(sampler, tmp_path):
+    spec = digits("trials=20", "points=[]", "finalists.baselines=[]", f"sampler.name={sampler}")
+    ledger = new_ledger(tmp_path / "ledger.db", spec)
+    open_trials = []
+    for number in range(15):
+        trial = ledger.ask()
+        if number % 5 == 1:
+            ledger.report(trial, report(90, 0.9))
+            ledger.prune(trial, report(90, 0.9))
+        elif number % 5 == 2:
+            ledger.fail(trial, "diverged" if number % 2 else "error", "", None)
+        elif number % 5 == 3:
+            open_trials.append(trial)
+        else:
+            finish(ledger, trial, 0.1 + number / 100)
+    shutil.copy(tmp_path / "ledger.db", tmp_path / "copy.db")
+    assert Ledger(tmp_path / "copy.db", spec).ask().values == ledger.ask().values
+
+
+def test_the_best_that_improves_within_its_noise_has_not_improved(ledger):
+    for error, since in ((0.5, 0), (0.495, 1), (0.2, 0), (0.191, 1)):
+        finish(ledger, ledger.ask(), error)
+        assert ledger.trials_since_improvement() == since

@@ -47,7 +47,7 @@ def sweep(tmp_path_factory):
     ledger = made.ledger
     first = ledger.ask()
     last = made.train(first, 0.5, 0.25)
-    SweepWindow(made.home, made.directory, made.spec).catch_up()
+    SweepWindow(made.home, made.directory, ledger).catch_up()
     ledger.complete(first, last)
     running = ledger.ask()
     assert running.arm == "supervised"
@@ -57,11 +57,11 @@ def sweep(tmp_path_factory):
     ledger.prune(second, made.train(second, 0.7))
     third = ledger.ask()
     ledger.fail(third, "diverged", "Diverged: nan", None)
-    window = SweepWindow(made.home, made.directory, made.spec)
+    window = SweepWindow(made.home, made.directory, ledger)
     window.catch_up()
     made.train(running, 0.6)
     window.catch_up()
-    SweepWindow(made.home, made.directory, made.spec).finish("FINISHED", "best: trial 0")
+    SweepWindow(made.home, made.directory, ledger).finish("FINISHED", "best: trial 0")
     return made
 
 

@@ -1,15 +1,16 @@
 """The worker without Ray around it: what Ray calls, called by hand."""
 
-import shutil
+import errno
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from mt_sweeps import records
-from mt_sweeps.worker import TrialWorker
+from mt_sweeps.worker import DISK_FULL, TrialWorker
 from tests.trainers.support import config, in_fresh_process
 from trainers.files import BEST_MODEL, CHECKPOINT
+from trainers.scripted import VARIABLE, Script
 
 
 def assignment(directory, previous=None, **changes):
@@ -52,7 +53,7 @@ def assert_same(one, other):
 
 ONE_PROCESS = """
 import sys
-from mt_sweeps.worker import TrialWorker
+from mt_sweeps.worker import DISK_FULL, TrialWorker
 worker = TrialWorker.__new__(TrialWorker)
 worker.setup({"config": sys.argv[1], "directory": sys.argv[2], "previous": None, "threads": 1, "gpus": 0})
 while not worker.step()["done"]:
@@ -114,13 +115,39 @@ def test_a_trial_whose_last_checkpoint_is_torn_goes_on_from_the_one_before_it(wo
     assert_same(outcome(tmp_path / "attempt-2"), outcome(tmp_path / "whole"))
 
 
-def test_a_torn_checkpoint_without_another_is_a_failure_that_names_the_file(worker, tmp_path):
+def test_a_trial_without_a_checkpoint_that_can_be_read_begins_anew_and_keeps_the_torn_file(worker, tmp_path):
+    worker.reset_config(assignment(tmp_path / "whole"))
+    to_its_end(worker)
     worker.reset_config(assignment(tmp_path / "attempt-1"))
     worker.step()
-    shutil.copytree(tmp_path / "attempt-1", tmp_path / "torn")
-    torn = tmp_path / "torn" / CHECKPOINT
+    torn = tmp_path / "attempt-1" / CHECKPOINT
     torn.write_bytes(torn.read_bytes()[:1000])
-    worker.reset_config(assignment(tmp_path / "attempt-2", previous=tmp_path / "torn"))
-    failure = worker.step()["failure"]
-    assert failure.reason == "error"
-    assert CHECKPOINT in failure.message
+    worker.reset_config(assignment(tmp_path / "attempt-2", previous=tmp_path / "attempt-1"))
+    with pytest.warns(UserWarning, match=r"checkpoint\.pt cannot be read .* begins anew"):
+        steps = [result["report"].step for result in to_its_end(worker)]
+    assert steps == [2, 4, 6]
+    assert_same(outcome(tmp_path / "attempt-2"), outcome(tmp_path / "whole"))
+    assert (tmp_path / "attempt-2" / f"{CHECKPOINT}.unreadable").exists()
+
+
+def test_a_full_disk_is_told_apart_from_a_trials_own_failures(worker, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(records, "append", full)
+    worker.reset_config(assignment(tmp_path / "attempt-1"))
+    assert worker.step()["failure"].reason == DISK_FULL
+
+
+def test_a_scripted_trial_reports_fails_and_resumes_as_its_script_says(worker, tmp_path, monkeypatch):
+    script = Script(fails={"0001": "diverged", "0002": "out_of_memory", "0003": "error"})
+    monkeypatch.setenv(VARIABLE, script.model_dump_json())
+    for name, reason in script.fails.items():
+        worker.reset_config(assignment(tmp_path / name / "attempt-1"))
+        assert to_its_end(worker)[-1]["failure"].reason == reason
+    worker.reset_config(assignment(tmp_path / "0000" / "attempt-1"))
+    whole = [result["report"].metrics for result in to_its_end(worker)]
+    worker.reset_config(assignment(tmp_path / "0004" / "attempt-1"))
+    worker.step()
+    worker.reset_config(assignment(tmp_path / "0004" / "attempt-2", previous=tmp_path / "0004" / "attempt-1"))
+    assert [result["report"].metrics for result in to_its_end(worker)] == whole

@@ -1,0 +1,130 @@
+"""What the sampler suggests next. It is told of every trial and keeps nothing: all it knows is in the ledger.
+
+Suggestions are made in a study in memory, where one that the filters rule out costs nothing, and go into the ledger
+whole.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from mt_sweeps.errors import SweepError
+from mt_sweeps.space import Space, Suggester
+from mt_sweeps.spec import Sampler, Values
+
+# A trial that failed by its own values was as bad as can be; one that was lost or met a bug says nothing of them.
+ITS_OWN_FAULT = {"diverged", "collapsed", "out_of_memory", "no_consistency"}
+_WORST = 1.0
+_SAMPLED, _DRAWN = 20, 10_000  # tries of the sampler, then at random, to meet the filters
+
+
+class Suggestions:
+    """The sampler of one arm.
+
+    Args:
+        settings: which sampler, and its seed.
+        space: what is searched.
+        past: what the ledger has of this arm.
+    """
+
+    def __init__(self, settings: Sampler, space: Space, past: Iterable[FrozenTrial]) -> None:
+        self._settings = settings
+        self._space = space
+        self._study = optuna.create_study()
+        self._place: dict[int, int] = {}  # by the trial's number in the ledger: its number here
+        if not self._learns:
+            return
+        for trial in past:
+            if trial.params:
+                self._place[trial.number] = len(self._place)
+                self._study.add_trial(_remembered(trial))
+
+    def next(self, number: int, fixed: Values) -> tuple[Values, FrozenTrial]:
+        """The values of a new trial.
+
+        Args:
+            number: of the trial; with the seed of the sweep it decides all that is random, so that a resumed sweep goes
+                on where it was and never repeats its suggestions.
+            fixed: what a hand-added point gives, under the ledger's names.
+
+        Returns:
+            The values under the keys of the file, and the trial as the ledger is to have it, RUNNING.
+
+        Raises:
+            SweepError: the filters leave nothing that is left to find.
+        """
+        study = self._study if self._learns else optuna.create_study()
+        study.sampler = self._sampler(number)
+        for tries in range(_SAMPLED + _DRAWN):
+            if tries == _SAMPLED:
+                study.sampler = RandomSampler(seed=_seed(self._settings.seed, number))
+            if fixed:
+                study.enqueue_trial(fixed)
+            trial = study.ask()
+            values = self._space.suggest(cast(Suggester, trial))
+            if self._space.allows(values):
+                if self._learns:
+                    self._place[number] = trial.number
+                return values, create_trial(
+                    state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions
+                )
+            study.tell(trial, state=TrialState.FAIL)
+        raise SweepError(f"no combination of {_DRAWN:,} drawn at random passes the filters; loosen them")
+
+    def ended(self, number: int, objective: float | None, curve: Mapping[int, float], reason: str) -> None:
+        """A trial will say no more.
+
+        Args:
+            number: of the trial, in the ledger.
+            objective: of a completed one.
+            curve: by step, what a pruned one was ranked on.
+            reason: of a failed one.
+        """
+        if not self._learns or number not in self._place:
+            return
+        place = self._place[number]
+        if objective is None and not reason:
+            storage = self._study._storage
+            trial_id = storage.get_trial_id_from_study_id_trial_number(self._study._study_id, place)
+            for step, value in curve.items():
+                storage.set_trial_intermediate_value(trial_id, step, value)
+            self._study.tell(place, state=TrialState.PRUNED)
+        elif objective is None and reason not in ITS_OWN_FAULT:
+            self._study.tell(place, state=TrialState.FAIL)
+        else:
+            self._study.tell(place, _WORST if objective is None else objective)
+
+    @property
+    def _learns(self) -> bool:
+        return self._settings.name in ("tpe", "gp")
+
+    def _sampler(self, number: int) -> BaseSampler:
+        seed = _seed(self._settings.seed, number)
+        if self._settings.name == "tpe":
+            return TPESampler(seed=seed, multivariate=True, group=True)
+        return GPSampler(seed=seed) if self._settings.name == "gp" else RandomSampler(seed=seed)
+
+
+def _seed(of_sweep: int, number: int) -> int:
+    return int(np.random.SeedSequence([of_sweep, number]).generate_state(1)[0])
+
+
+def _remembered(trial: FrozenTrial) -> FrozenTrial:
+    """What `ended` would have made of it."""
+    reason = trial.user_attrs.get("end", {}).get("reason", "")
+    state, value = trial.state, trial.value
+    if state == TrialState.WAITING:  # it will run again: as far as the sampler is concerned it has not ended
+        state = TrialState.RUNNING
+    if state == TrialState.FAIL and reason in ITS_OWN_FAULT:
+        state, value = TrialState.COMPLETE, _WORST
+    return create_trial(
+        state=state,
+        value=value if state == TrialState.COMPLETE else None,
+        params=trial.params,
+        distributions=trial.distributions,
+        intermediate_values=trial.intermediate_values if state == TrialState.PRUNED else {},
+    )

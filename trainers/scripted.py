@@ -1,0 +1,192 @@
+"""A scripted trainer: learning curves from a formula, failures and hangs on request, no torch.
+
+It stands in for `Trainer` where sweeps themselves are tested and measured: it takes the same configurations, writes the
+same files, goes on from a checkpoint as exactly, and a trial costs milliseconds. A worker takes it where the variable
+`MT_SWEEP_SCRIPT` holds a script.
+"""
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from pydantic import Field
+
+from trainers.config import TrainerConfig
+from trainers.errors import CheckpointError, Collapsed, Diverged, UnreadableCheckpoint
+from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT, write_atomically
+from trainers.report import Report
+from trainers.settings.base import Settings
+
+VARIABLE = "MT_SWEEP_SCRIPT"
+
+
+class Task(Settings):
+    """What a formula makes of a configuration: a bowl around the best one, reached after the consistency ramp-up.
+
+    Errors are fractions. Until the ramp-up is over a large consistency weight is a burden, and a slow teacher lags
+    behind its student: what is best at the end looks bad early, as in real semi-supervised training.
+    """
+
+    floor: float = Field(0.06, ge=0, lt=1, description="error of the best configuration at the end")
+    start: float = Field(0.9, gt=0, le=1, description="error of an untrained network")
+    supervised: float = Field(0.25, gt=0, lt=1, description="error that the labeled images alone lead to")
+    weight: float = Field(30.0, gt=0, description="best consistency weight with mse; with kl a tenth of it")
+    decay: float = Field(0.99, gt=0, lt=1, description="best EMA decay")
+    kl: float = Field(0.01, ge=0, description="how much worse kl is than mse")
+    width: float = Field(0.04, ge=0, description="error that a factor of ten away from the best weight or decay adds")
+    burden: float = Field(0.04, ge=0, description="early error that each factor of ten of the weight adds")
+
+
+class Script(Settings):
+    """What scripted trials do. Trials are named as their directories are: `0003`, `supervised-0000`."""
+
+    task: Task = Task()
+    seconds: float = Field(0.0, ge=0, description="that the steps between two evaluations take")
+    fails: dict[str, str] = Field(default={}, description="diverged, collapsed, out_of_memory, error, or lost_worker")
+    fails_all: str = Field("", description="the same, for every trial")
+    hangs: list[str] = Field(default=[], description="trials that never report")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The errors of one configuration, by optimiser step, before the noise of finitely many validation images."""
+
+    task: Task
+    config: TrainerConfig
+
+    @property
+    def end(self) -> float:
+        """What the teacher would reach with steps without end."""
+        task, config = self.task, self.config
+        if config.method == "supervised":
+            return task.supervised
+        kl = config.consistency.loss == "kl"
+        best = task.weight / (10.0 if kl else 1.0)
+        weight = max(config.consistency.weight, 1e-6)
+        away = math.log10(weight / best) ** 2 + math.log10((1 - config.ema.decay) / (1 - task.decay)) ** 2
+        away += 0.2 * math.log2(config.labeled_batch_fraction / 0.25) ** 2
+        return min(task.start, task.floor + task.kl * kl + task.width * away)
+
+    def student(self, step: float) -> float:
+        """Error of the student after so many steps."""
+        task, config = self.task, self.config
+        early = task.supervised + (task.start - task.supervised) * math.exp(-step / (0.06 * config.steps))
+        if config.method == "supervised":
+            return early
+        ramp = max(1, config.ramp_up_steps)
+        ramped = min(1.0, max(0.0, step) / ramp)
+        burden = task.burden * math.log10(1 + config.consistency.weight) * ramped
+        gained = 1 - math.exp(-max(0.0, step - 0.6 * ramp) / (0.12 * config.steps))
+        return min(task.start, (1 - gained) * (early + burden) + gained * 1.1 * self.end)
+
+    def teacher(self, step: float) -> float:
+        """Error of the teacher: where its student was as many steps ago as the moving average is long."""
+        behind = min(1 / (1 - self.config.ema.decay), 0.5 * self.config.steps)
+        return self.student(step - min(behind, 0.9 * step)) / 1.1
+
+
+class ScriptedTrainer:
+    """`Trainer`'s stand-in: same arguments, same `history`, same `run`.
+
+    Args:
+        config: all settings; the errors follow from them, their noise from them and the seed.
+        directory: for the checkpoint; its parent's name is the trial's in the script. None: nothing is written.
+        script: what happens.
+    """
+
+    def __init__(self, config: TrainerConfig, directory: Path | None, script: Script) -> None:
+        self.config = config
+        self.history: list[Report] = []
+        self._directory = directory
+        self._script = script
+        self._curve = Curve(script.task, config)
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+            self.history = _load(directory, config)
+
+    def run(self) -> Iterator[Report]:
+        """Report to the end of `config.steps`; the checkpoint of a report is on disk before it is yielded.
+
+        Raises:
+            Exception: the one that the script asks for, after the first evaluation interval.
+        """
+        interval, step = self.config.evaluation_interval, self.history[-1].step if self.history else 0
+        while step < self.config.steps:
+            step = min((step // interval + 1) * interval, self.config.steps)
+            time.sleep(self._script.seconds)
+            self._act()
+            self.history.append(Report(step, time.time(), self._metrics(step)))
+            if self._directory is not None:
+                _save(self._directory, self.config, self.history)
+            yield self.history[-1]
+
+    def _act(self) -> None:
+        name = self._directory.parent.name if self._directory is not None else ""
+        if name in self._script.hangs:
+            time.sleep(1e6)
+        reason = self._script.fails.get(name, self._script.fails_all)
+        if reason:
+            _fail(reason)
+
+    def _metrics(self, step: int) -> dict[str, float]:
+        images = self.config.dataset.validation
+        key = hashlib.sha256(f"{self.config.model_dump_json()} {step}".encode()).digest()
+        rng = np.random.default_rng(list(key))
+        metrics = {"time.step_seconds": self._script.seconds * step / self.config.evaluation_interval}
+        errors = {"student": self._curve.student(step)}
+        if self.config.method == "mean_teacher":
+            errors["teacher"] = self._curve.teacher(step)
+        for network, error in errors.items():
+            seen = float(rng.binomial(images, error)) / images
+            metrics[f"validation.{network}_error"] = seen
+            metrics[f"validation.{network}_standard_error"] = math.sqrt(seen * (1 - seen) / images)
+        return metrics
+
+
+def from_environment() -> Script | None:
+    """The script that the environment holds, if it holds one.
+
+    Raises:
+        pydantic.ValidationError: it is none.
+    """
+    text = os.environ.get(VARIABLE)
+    return Script.model_validate_json(text) if text else None
+
+
+def _fail(reason: str) -> NoReturn:
+    if reason == "lost_worker":
+        os._exit(1)
+    failures: dict[str, type[Exception]] = {"diverged": Diverged, "collapsed": Collapsed, "out_of_memory": MemoryError}
+    raise failures.get(reason, RuntimeError)("as the script says")
+
+
+def _save(directory: Path, config: TrainerConfig, history: list[Report]) -> None:
+    if (directory / CHECKPOINT).exists():
+        (directory / CHECKPOINT).replace(directory / PREVIOUS_CHECKPOINT)
+    state = {"config": config.model_dump_json(), "history": [asdict(report) for report in history]}
+    write_atomically(directory / CHECKPOINT, json.dumps(state))
+
+
+def _load(directory: Path, config: TrainerConfig) -> list[Report]:
+    last, previous = directory / CHECKPOINT, directory / PREVIOUS_CHECKPOINT
+    files = [file for file in (last, previous) if file.exists()]
+    for file in files:
+        try:
+            state: dict[str, Any] = json.loads(file.read_text())
+        except ValueError:
+            continue
+        if state["config"] != config.model_dump_json():
+            raise CheckpointError(f"{file} was written by a run of another configuration")
+        if file is previous and last.exists():
+            last.replace(last.with_suffix(".unreadable"))
+        return [Report(**report) for report in state["history"]]
+    if files:
+        raise UnreadableCheckpoint(f"{files[0]} cannot be read as a checkpoint: it is torn")
+    return []
