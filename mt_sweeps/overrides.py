@@ -2,8 +2,11 @@
 
 from typing import Any
 
-from mt_sweeps import yaml_file
+from mt_sweeps import explain, yaml_file
 from mt_sweeps.errors import InputError
+
+DOTTED = ("search_space.", "points.")
+"""Where keys hold dots, so that a new one is not a path."""
 
 
 def apply(data: dict[str, Any], override: str) -> None:
@@ -36,7 +39,12 @@ def apply(data: dict[str, Any], override: str) -> None:
             raise InputError(f"--set {path}: there is nothing below {path.removesuffix('.' + rest)}, which is {here!r}")
         matching = [key for key in here if rest == key or rest.startswith(f"{key}.")]
         key = max(matching, key=len) if matching else None
-        if key is None and here is not data.get("search_space"):
+        if key is None and here is data.get("search_space") and not isinstance(value, dict | list):
+            raise InputError(
+                f"--set {path}: no key of search_space begins it; {explain.nearest(rest, list(here or {}))}; "
+                "add a new one whole: --set 'search_space.KEY={type: float, low: 0.1, high: 0.9}'"
+            )
+        if key is None and not path.startswith(DOTTED):
             key, _, beyond = rest.partition(".")  # a key that the file does not have yet
             if beyond:
                 here[key] = {}
