@@ -24,7 +24,7 @@ from mt_sweeps import forecast as forecasts
 from mt_sweeps import spec as specs
 from mt_sweeps.cluster import Share
 from mt_sweeps.console import Board, counted, duration, error_text, values_text
-from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.errors import InputError, SweepError, Unfinished
 from mt_sweeps.explain import of_trainer
 from mt_sweeps.forecast import Forecast
 from mt_sweeps.home import Home, SweepDirectory, is_held, only_one, typed
@@ -233,6 +233,9 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
         except KeyboardInterrupt:
             status = "KILLED"
             print(f"\ninterrupted; go on with: {typed('resume', spec.name, home)}", flush=True)
+            raise
+        except Unfinished:
+            status = "KILLED"
             raise
         finally:
             summary = summary_text(spec, ledger, home)
