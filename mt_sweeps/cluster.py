@@ -105,8 +105,8 @@ def watched(resume: str) -> Iterator[None]:
 
     def death(name: str) -> Unfinished:
         return Unfinished(
-            f"Ray's {name} has died: something killed it, or the machine ran out of memory; nothing is lost, go on with "
-            f"`{resume}`"
+            f"Ray's {name} has died: something killed it, or the machine ran out of memory; nothing is lost, go on "
+            f"with `{resume}`"
         )
 
     def watch() -> None:

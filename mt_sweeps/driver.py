@@ -14,7 +14,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from mt_sweeps import cluster, records
+from mt_sweeps import cluster, disk, records
 from mt_sweeps.cluster import Share
 from mt_sweeps.errors import SweepError, Unfinished
 from mt_sweeps.home import SweepDirectory
@@ -80,9 +80,9 @@ def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Liste
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
-    ledger.save_time()
     if engine.trouble is not None:
         raise engine.trouble
+    ledger.save_time()
     if engine.stopped:
         raise KeyboardInterrupt
     if engine.failure is not None:
@@ -123,7 +123,7 @@ class _Engine:
         try:
             yield
         except Exception as error:
-            self.trouble = self.trouble or error
+            self.trouble = error
 
     def next(self, tune_id: str) -> dict[str, Any] | str | None:
         """The configuration of the next trial; none: not now; FINISHED: no more."""
@@ -165,10 +165,8 @@ class _Engine:
         trial = self._running.pop(tune_id)
         report, failure = result["report"], result["failure"]
         if failure is not None and failure.reason == DISK_FULL:
-            raise Unfinished(  # no fault of the trial's: it goes on when there is room
-                f"the disk is full ({failure.message}); make room and go on with "
-                f"`mt-sweep resume {self._directory.name}`"
-            )
+            # No fault of the trial's: it goes on when there is room.
+            raise Unfinished(disk.told(failure.message, self._directory.name))
         if failure is not None:
             trial = self.ledger.fail(trial, failure.reason, failure.message, None)
         elif tune_id in self._pruned:
@@ -219,8 +217,9 @@ class _Asker(Searcher):  # type: ignore[misc]
         self._engine = engine
 
     def suggest(self, trial_id: str) -> Any:
-        with self._engine.watched():
-            return self._engine.next(trial_id)
+        if self._engine.trouble is None:
+            with self._engine.watched():
+                return self._engine.next(trial_id)
         return self.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
@@ -234,25 +233,31 @@ class _Asker(Searcher):  # type: ignore[misc]
 
 
 class _Teller(FIFOScheduler):  # type: ignore[misc]
-    """Tune tells it what came of a trial, and hears whether the trial goes on."""
+    """Tune tells it what came of a trial, and hears whether the trial goes on.
+
+    Once something went wrong the ledger hears no more: a report after one that it could not write would leave a gap.
+    """
 
     def __init__(self, engine: _Engine) -> None:
         super().__init__()
         self._engine = engine
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
-        with self._engine.watched():
-            return str(self.STOP if self._engine.reported(trial.trial_id, result["report"]) else self.CONTINUE)
+        if self._engine.trouble is None:
+            with self._engine.watched():
+                return str(self.STOP if self._engine.reported(trial.trial_id, result["report"]) else self.CONTINUE)
         return str(self.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:  # noqa: ARG002
-        with self._engine.watched():
-            self._engine.ended(trial.trial_id, result)
+        if self._engine.trouble is None:
+            with self._engine.watched():
+                self._engine.ended(trial.trial_id, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
         # Whatever a trial raises is a result (see TrialWorker.step), so this is a lost process.
-        with self._engine.watched():
-            self._engine.lost(trial.trial_id, str(trial.get_error() or "its process died").strip().splitlines()[-1])
+        if self._engine.trouble is None:
+            with self._engine.watched():
+                self._engine.lost(trial.trial_id, str(trial.get_error() or "its process died").strip().splitlines()[-1])
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """A trial that never started is still WAITING or RUNNING in the ledger, and is taken up again from there."""

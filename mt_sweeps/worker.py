@@ -4,7 +4,6 @@ Ray reuses the process for one trial after another, so that torch is imported on
 """
 
 import ctypes
-import errno
 import os
 import signal
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 
 from ray.tune import Trainable
 
-from mt_sweeps import records
+from mt_sweeps import disk, records
 from trainers import scripted
 from trainers.config import TrainerConfig
 from trainers.errors import DataError, TrainingError, UnreadableCheckpoint
@@ -139,7 +138,7 @@ def _die_with_parent() -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, TrainingError):
         return error.reason
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if disk.is_full(error):
         return DISK_FULL
     torch = sys.modules.get("torch")  # a scripted trial does without
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
