@@ -133,18 +133,23 @@ class _Engine:
                 # A running trial may yet lose its worker and wait again.
                 return None if self._running else Searcher.FINISHED
             previous = self._directory.last_checkpoint(trial.arm, trial.number, trial.attempt)
-            known = records.read(previous) if previous else []
+            # Also those that are newer than the last checkpoint that is left: what was told once is not told otherwise.
+            recorded = self._directory.newest(trial.arm, trial.number, records.FILE)
+            known = records.read(recorded) if recorded else []
             # What a crash kept from the ledger; and it may have come between a report and its decision.
             decisions = [self.ledger.report(trial, report) for report in known]
             if decisions and decisions[-1]:
                 self._account(self.ledger.prune(trial, known[-1]))
                 continue
+            attempt = self._directory.attempt(trial.arm, trial.number, trial.attempt)
+            if known:
+                records.write(attempt, known)
             self._running[tune_id] = trial
             self._listener.started(trial)
             config = self.ledger.spec.config(trial.values, trial.arm)
             return {
                 "config": config.model_dump_json(),
-                "directory": str(self._directory.attempt(trial.arm, trial.number, trial.attempt)),
+                "directory": str(attempt),
                 "previous": str(previous) if previous else None,
                 "threads": self._share.cpus,
                 "gpus": self._share.gpus,

@@ -39,7 +39,7 @@ class Attempt:
 
     Args:
         config: of the training run.
-        directory: for checkpoints, records and the best model.
+        directory: for checkpoints, records and the best model; it has the records of earlier tries already.
         previous: the directory of an earlier try, whose checkpoint this one goes on from.
         threads: that torch may use.
         gpus: that Ray gave.
@@ -49,7 +49,8 @@ class Attempt:
         self, config: TrainerConfig, directory: Path, previous: Path | None, threads: int, gpus: float
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        for name in (records.FILE, BEST_MODEL, *CHECKPOINTS):  # the last checkpoint last: with it the others are there
+        # The last checkpoint before the one before it: a try that is killed in between may not go back behind the last.
+        for name in (BEST_MODEL, *reversed(CHECKPOINTS)):
             if previous is not None and (previous / name).exists():
                 write_atomically(directory / name, (previous / name).read_bytes())
         self._steps = config.steps
