@@ -24,7 +24,6 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the worker hides the GPUs; else Ray warns of its future
-    "RAY_enable_pipe_based_agent_to_parent_health_check": "0",  # else a dead raylet has its log printed before we tell
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt leaves at once; the ledger knows what to do after it
     "TUNE_ONLY_STORE_CHECKPOINT_SCORE_ATTRIBUTE": "1",
@@ -114,7 +113,6 @@ def watched(resume: str) -> Iterator[None]:
         while not over.wait(0.2):
             found = lost()
             if found:
-                _kill()  # what is left of Ray would go on to print its own logs
                 os.kill(os.getpid(), signal.SIGTERM)  # a KeyboardInterrupt in the main thread, whatever it waits for
                 if not over.wait(_PATIENCE):
                     print(f"error: {death(found)}", file=sys.stderr, flush=True)
@@ -127,6 +125,7 @@ def watched(resume: str) -> Iterator[None]:
     except BaseException:
         name = found or lost()
         if name:
+            _kill()  # at once: what is left of Ray would go on to print its own logs
             raise death(name) from None
         raise
     finally:
