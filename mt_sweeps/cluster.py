@@ -52,15 +52,18 @@ def start() -> dict[str, float]:
     import ray
 
     terminate = signal.getsignal(signal.SIGTERM)
-    ray.init(
-        address="local",
-        num_cpus=len(os.sched_getaffinity(0)),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        object_store_memory=100 * 2**20,  # reports are small; nothing else travels through it
-    )
-    signal.signal(signal.SIGTERM, terminate)  # Ray puts one of its own there, which aborts the process
+    try:
+        ray.init(
+            address="local",
+            num_cpus=len(os.sched_getaffinity(0)),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            object_store_memory=100 * 2**20,  # reports are small; nothing else travels through it
+        )
+    except SystemExit:  # a SIGTERM meanwhile
+        raise KeyboardInterrupt from None
+    signal.signal(signal.SIGTERM, terminate)  # Ray puts one of its own there, which ends the process
     found: dict[str, float] = ray.cluster_resources()
     return found
 
