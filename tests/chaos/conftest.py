@@ -1,19 +1,22 @@
-"""What the disturbed sweeps are compared with."""
+"""What the disturbed sweeps are compared with, and what they may not leave."""
 
 import pytest
 
-from tests.chaos.support import Sweep
+from tests.chaos.support import KILLS, Driver, Sweep
 
 
 @pytest.fixture(scope="package")
 def undisturbed(tmp_path_factory):
-    """A sweep of so many trials that nothing disturbs; each is run once."""
-    made = {}
+    """A sweep that nothing disturbs, of as many trials as any of the others."""
+    made = Sweep(tmp_path_factory.mktemp("undisturbed"), trials=max(12, 3 * KILLS // 2), seconds=0.0)
+    made.finish()
+    return made
 
-    def of(trials):
-        if trials not in made:
-            made[trials] = Sweep(tmp_path_factory.mktemp("undisturbed"), trials, seconds=0.0)
-            made[trials].finish()
-        return made[trials]
 
-    return of
+@pytest.fixture(autouse=True)
+def _no_driver_outlives_its_test():
+    yield
+    while Driver.started:
+        driver = Driver.started.pop()
+        if not driver.ended:
+            driver.process.kill()

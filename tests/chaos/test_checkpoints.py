@@ -28,9 +28,7 @@ def test_trials_whose_checkpoints_are_torn_or_gone_come_to_the_same_result(tmp_p
         (gone / name).unlink(missing_ok=True)
 
     sweep.finish()
-    assert check(sweep, undisturbed(sweep.trials), lost=STEPS // INTERVAL) >= 2, (
-        "the lost intervals were computed again"
-    )
+    assert check(sweep, undisturbed, lost=STEPS // INTERVAL) >= 2, "the lost intervals were computed again"
     of_torn = sum(count for (number, _), count in sweep.computed().items() if number == 0)
     assert of_torn <= STEPS // INTERVAL + 2, "the last one and the one under way: the one before the torn one was used"
 

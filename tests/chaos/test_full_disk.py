@@ -54,7 +54,7 @@ def test_a_sweep_whose_disk_fills_up_says_so_and_goes_on_to_the_same_result(smal
 
     ballast.unlink()
     sweep.finish()
-    check(sweep, undisturbed(sweep.trials))
+    check(sweep, undisturbed)
 
 
 def fill(ballast):

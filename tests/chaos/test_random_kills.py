@@ -12,9 +12,8 @@ from collections import Counter
 import pytest
 
 from mt_sweeps.study import LOSSES
-from tests.chaos.support import Sweep, check
+from tests.chaos.support import KILLS, Sweep, check
 
-KILLS = int(os.environ.get("MT_SWEEPS_KILLS", "10"))
 SEED = int(os.environ.get("MT_SWEEPS_SEED", "0"))
 SHARES = {("driver", "SIGKILL"): 3, ("worker", "SIGKILL"): 3, ("raylet", "SIGKILL"): 1, ("gcs_server", "SIGKILL"): 1}
 SHARES |= {("driver", "SIGTERM"): 1, ("driver", "SIGINT"): 1}
@@ -28,8 +27,7 @@ def test_a_sweep_that_is_killed_at_random_moments_comes_to_what_an_undisturbed_o
     kinds = [kind for kind, share in SHARES.items() for _ in range(share)]
     kinds = [kinds[i % len(kinds)] for i in range(KILLS)]
     rng.shuffle(kinds)
-    # Work enough that the last kill still finds some.
-    sweep = Sweep(tmp_path, trials=max(12, 3 * KILLS // 2), seconds=0.2)
+    sweep = Sweep(tmp_path, undisturbed.trials, seconds=0.2)  # work enough that the last kill still finds some
     began, starts, done, slowest = time.monotonic(), 0, Counter(), 0.0
     driver, drivers = None, []
     while kinds:
@@ -67,14 +65,14 @@ def test_a_sweep_that_is_killed_at_random_moments_comes_to_what_an_undisturbed_o
     sweep.finish()  # what is left, or nothing but MLflow
     # Ray's own agents take a minute to notice.
     assert [title for driver in drivers for title in driver.left_behind(120)] == []
-    again = check(sweep, undisturbed(sweep.trials))
+    again = check(sweep, undisturbed)
     print(
         f"\n{KILLS} kills of one sweep of {sweep.trials} trials, seed {SEED}\n"
         + "\n".join(f"  {count:3} {kind}" for kind, count in sorted(done.items()))
         + f"\n  {starts:3} starts of a driver before the last\n"
         f"  {again:3} evaluation intervals computed again\n"
         f"  {slowest:3.0f} s at most from a kill to the end of the driver\n"
-        f"  {time.monotonic() - began:3.0f} s in all, with the undisturbed sweep",
+        f"  {time.monotonic() - began:3.0f} s in all",
         flush=True,
     )
 

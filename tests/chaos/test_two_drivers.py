@@ -19,4 +19,4 @@ def test_of_two_drivers_that_start_at_once_one_drives_and_the_other_is_told(tmp_
     assert sorted(status for status, _ in ended) == [0, 2], ended
     (refused,) = (out for status, out in ended if status == 2)
     assert "another process is driving this sweep" in refused
-    check(sweep, undisturbed(sweep.trials))
+    check(sweep, undisturbed)
