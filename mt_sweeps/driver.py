@@ -14,7 +14,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from mt_sweeps import records
+from mt_sweeps import budget, finalists, records
 from mt_sweeps.cluster import Share
 from mt_sweeps.errors import SweepError
 from mt_sweeps.home import SweepDirectory
@@ -86,7 +86,7 @@ def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Liste
             f"the first three trials all failed with {engine.failure.reason}, so the configuration is at fault: "
             f"{engine.failure.message}\nsee {directory.trial('search', engine.failure.number)}"
         )
-    return engine.enough() if any(ledger.remaining(arm) for arm in ledger.spec.arms()) else ""
+    return engine.search_is_over() if any(ledger.remaining(arm) for arm in ledger.spec.arms()) else ""
 
 
 class _Engine:
@@ -105,7 +105,6 @@ class _Engine:
         self._pruned: set[str] = set()
         self._asked_to_stop = 0.0  # when it was looked for last
         self._start = time.monotonic() - ledger.active_seconds
-        self._gpu_seconds = sum(trial.seconds for trial in ledger.all_trials()) * share.gpus
 
     def __reduce__(self) -> tuple[Any, ...]:
         return object, ()  # Tune pickles its settings to restore them later; ours are in the ledger
@@ -124,7 +123,7 @@ class _Engine:
     def next(self, tune_id: str) -> dict[str, Any] | str | None:
         """The configuration of the next trial; none: not now; FINISHED: no more."""
         while True:
-            trial = None if self.failure or self.enough() else self.ledger.ask()
+            trial = self._ask()
             if trial is None:
                 # A running trial may yet lose its worker and wait again.
                 return None if self._running else Searcher.FINISHED
@@ -145,6 +144,21 @@ class _Engine:
                 "threads": self._share.cpus,
                 "gpus": self._share.gpus,
             }
+
+    def _ask(self) -> Trial | None:
+        if self.failure or budget.is_spent(self.ledger, *self._spent()):
+            return None
+        trial = None if self.search_is_over() else self.ledger.ask()
+        if trial is not None or "finalists" not in self.ledger.spec.arms():
+            return trial
+        # What is planned already may run beside the last of the search; more is planned when that has ended.
+        trial = self.ledger.ask(finalists=True)
+        if trial is None and not self._running and self.ledger.plan(finalists.planned(self.ledger)):
+            trial = self.ledger.ask(finalists=True)
+            self._listener.noted(
+                f"the best and the baselines are trained again: {self.ledger.total('finalists')} trials"
+            )
+        return trial
 
     def reported(self, tune_id: str, report: Report) -> bool:
         """Whether the trial ends here."""
@@ -187,14 +201,16 @@ class _Engine:
             self.stopped = self.stopped or self._directory.stop.exists()
         return self.stopped or self.failure is not None or self.trouble is not None
 
-    def enough(self) -> str:
-        """Why no more trials are to be started; empty: they are."""
-        return self.ledger.enough(time.monotonic() - self._start, self._gpu_seconds)
+    def search_is_over(self) -> str:
+        """Why no more trials are searched with; empty: they are."""
+        return budget.search_is_over(self.ledger, *self._spent(), self._share.gpus, self._share.concurrent)
+
+    def _spent(self) -> tuple[float, float]:
+        return time.monotonic() - self._start, self.ledger.seconds_done * self._share.gpus
 
     def _account(self, trial: Trial) -> None:
         if trial.finished:
             self._directory.drop_checkpoints(trial.arm, trial.number)
-            self._gpu_seconds += trial.seconds * self._share.gpus
         self.ledger.active_seconds = time.monotonic() - self._start
         self.failure = self.ledger.common_failure()
         self._listener.ended(trial)

@@ -20,7 +20,8 @@ from trainers.data.catalog import KNOWN_DATASETS
 from trainers.recipes.published import published_settings
 
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-Arm = Literal["search", "supervised", "published"]
+Arm = Literal["search", "supervised", "published", "finalists"]
+GIVEN: tuple[Arm, ...] = ("published", "finalists")  # arms whose trials have all their settings given, but the images
 
 
 class Sampler(Settings):
@@ -80,8 +81,8 @@ class Budget(Settings):
 class Finalists(Settings):
     """What the best are to be compared with."""
 
-    top: int = Field(3, ge=1)
-    seeds: int = Field(5, ge=2)
+    top: int = Field(3, ge=0, description="so many of the best are trained again, beside the baselines; 0: none")
+    seeds: int = Field(5, ge=2, description="and label draws, that each of them is trained again with")
     baselines: list[Literal["supervised", "published"]] = Field(default=["supervised", "published"])
 
 
@@ -166,18 +167,21 @@ class SweepSpec(Settings):
     def arms(self) -> list[Arm]:
         """The studies of this sweep, in the order in which they are run."""
         baselines: tuple[Arm, ...] = ("supervised", "published")
-        return ["search", *(arm for arm in baselines if arm in self.finalists.baselines)]
+        found: list[Arm] = ["search", *(arm for arm in baselines if arm in self.finalists.baselines)]
+        return [*found, "finalists"] if self.finalists.top else found
 
     def space(self, arm: Arm = "search") -> Space:
-        """What an arm searches: the supervised baseline, the keys that concern it; the published one, nothing."""
+        """What an arm searches: the supervised baseline, the keys that concern it; published and finalists, nothing."""
         if arm not in self._spaces:
-            whole = Space({}) if arm == "published" else Space(self.search_space, self.filters, _plain(self.trainer))
+            whole = Space({}) if arm in GIVEN else Space(self.search_space, self.filters, _plain(self.trainer))
             self._spaces[arm] = whole.without(CONSISTENCY_ONLY) if arm == "supervised" else whole
         return self._spaces[arm]
 
     def trials_of(self, arm: Arm) -> int:
         """The same tuning budget for every arm; one trial where there is nothing to tune; of a grid, what it has."""
         space = self.space(arm)
+        if arm == "finalists":
+            return (min(self.finalists.top, self.trials) + len(self.finalists.baselines)) * self.finalists.seeds
         if not space.entries:
             return 1
         return min(self.trials, len(space.grid())) if self.sampler.name == "grid" else self.trials
@@ -193,7 +197,7 @@ class SweepSpec(Settings):
         name = str(point["recipe"])
         # The images are not the recipe's, but it is no whole configuration without a folder for them.
         config = TrainerConfig.model_validate(recipes.settings(name, {"dataset": {"root": "anywhere"}}))
-        recipe = _flat(config.model_dump(exclude_none=True))
+        recipe = dotted(config.model_dump(exclude_none=True))
         space, values = self.space(), {key: value for key, value in point.items() if key != "recipe"}
         for key in space.order:
             branch = space.branch(key, values)
@@ -219,7 +223,7 @@ class SweepSpec(Settings):
         """
         settings = published_settings({**self.trainer, "steps": self.steps}, classes, unlabeled)
         config = TrainerConfig.model_validate(settings)
-        return _flat(config.model_dump(exclude={"dataset"}, exclude_none=True))
+        return dotted(config.model_dump(exclude={"dataset"}, exclude_none=True))
 
     def config(self, values: Values, arm: Arm = "search") -> TrainerConfig:
         """The configuration of a trial with these values.
@@ -231,7 +235,7 @@ class SweepSpec(Settings):
 
     def corners(self) -> list[tuple[Values, Arm]]:
         """Values with which the trials of the arms that search must be legal, and the arm."""
-        arms = [arm for arm in self.arms() if arm != "published"]
+        arms = [arm for arm in self.arms() if arm not in GIVEN]
         return [(values, arm) for arm in arms for values in self.space(arm).corners()]
 
     def sample_config(self) -> TrainerConfig:
@@ -244,7 +248,7 @@ class SweepSpec(Settings):
         return max(self.config(corner).steps for corner in self.space().corners())
 
     def _trainer_with(self, values: Values, arm: Arm) -> dict[str, Any]:
-        fixed = {"dataset": self.trainer["dataset"]} if arm == "published" else self.trainer
+        fixed = {"dataset": self.trainer["dataset"]} if arm in GIVEN else self.trainer
         merged = {key: dict(value) if isinstance(value, dict) else value for key, value in fixed.items()}
         for key, value in values.items():
             *groups, last = key.split(".")
@@ -283,7 +287,7 @@ def differences(began: dict[str, Any], now: dict[str, Any]) -> list[str]:
         began: the specification that the sweep was started with, as JSON has it.
         now: the one it is to go on with.
     """
-    old, new = _flat(began), _flat(now)
+    old, new = dotted(began), dotted(now)
     return [
         f"{key}: the sweep was started with {old.get(key, 'none')}, here is {new.get(key, 'none')}"
         for key in {**old, **new}
@@ -386,16 +390,17 @@ def _published_problems(spec: SweepSpec) -> list[str]:
     return []
 
 
-def _flat(nested: dict[str, Any], prefix: str = "") -> Values:
+def dotted(nested: dict[str, Any], prefix: str = "") -> Values:
+    """Nested settings under dotted keys."""
     flat: Values = {}
     for key, value in nested.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        flat |= dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
 
 
 def _plain(trainer: dict[str, Any]) -> Values:
     """What the file fixes and a filter can name."""
-    return {key: value for key, value in _flat(trainer).items() if isinstance(value, bool | int | float | str)}
+    return {key: value for key, value in dotted(trainer).items() if isinstance(value, bool | int | float | str)}
 
 
 def _dotted(path: explain.KeyPath) -> str:

@@ -51,6 +51,7 @@ class Trial:
         message: of a failure, a sentence; empty otherwise.
         step: optimiser steps of its last report, 0 where there is none.
         last: its last report, once it is finished and had any.
+        of: arm and number of the trial that this one, a finalist, trains again.
         lost: how many workers it lost.
         seconds: that workers spent on it, a running attempt not counted, nor one whose driver was lost.
     """
@@ -66,6 +67,7 @@ class Trial:
     message: str = ""
     step: int = 0
     last: Report | None = None
+    of: tuple[str, int] | None = None
     lost: int = 0
     seconds: float = 0.0
 
@@ -95,6 +97,9 @@ class Ledger:
         path: of the SQLite file, made by `create`. One process may write.
         spec: of the sweep.
 
+    Attributes:
+        steps_done, seconds_done: optimiser steps of all trials that ended, and what workers spent on them.
+
     Raises:
         InputError: the file is missing, not ours, of another format, or of a sweep with another specification.
     """
@@ -109,8 +114,9 @@ class Ledger:
         self._ids: dict[Arm, list[int]] = {}
         self._studies: dict[Arm, int] = {}
         self._suggestions: dict[Arm, Suggestions] = {}
-        self._planned: dict[Arm, list[Values]] = {}
+        self._planned: dict[Arm, list[dict[str, Any]]] = {}
         self._standings = Standings(spec)
+        self.steps_done, self.seconds_done = 0, 0.0
         try:
             for arm in spec.arms():
                 self._read(path, arm)
@@ -137,7 +143,7 @@ class Ledger:
             )
             study.set_user_attr("spec", spec.model_dump_json())
             if arm == "published":
-                study.set_user_attr("planned", [published])
+                study.set_user_attr("planned", [{"values": published}])
             study.set_user_attr("format", FORMAT)
         storage.engine.dispose()
         return cls(path, spec)
@@ -150,16 +156,34 @@ class Ledger:
         """Those of every arm."""
         return [trial for arm in self._trials for trial in self._trials[arm]]
 
-    def ask(self) -> Trial | None:
+    def ask(self, finalists: bool = False) -> Trial | None:
         """The next trial to run, now RUNNING in the ledger: one that waits, or a new one; none: all have been asked.
 
         The arm that has had the smallest share of its trials is next, so that a baseline runs beside the search.
+
+        Args:
+            finalists: ask for one of those that were planned, and for no other.
         """
-        arms = [arm for arm in self._trials if self.remaining(arm)]
+        arms = [arm for arm in self._trials if (arm == "finalists") == finalists and self.remaining(arm)]
+        if finalists and "finalists" not in self._planned:
+            return None
         if not arms:
             return None
         arm = max(arms, key=lambda arm: self.remaining(arm) / self.total(arm))
         return self._again(arm, min(self._waiting[arm])) if self._waiting[arm] else self._new(arm)
+
+    def plan(self, trials: list[dict[str, Any]]) -> bool:
+        """Have these trials run as finalists; those that are planned already stay. Whether there are new ones.
+
+        Args:
+            trials: `values`, and the arm and number of the trial that they are `of`.
+        """
+        before, trials = self._planned.get("finalists", []), json.loads(json.dumps(trials))  # as it is read again
+        new = [trial for trial in trials if trial not in before]
+        if new or "finalists" not in self._planned:
+            self._planned["finalists"] = before + new
+            self._storage.set_study_user_attr(self._studies["finalists"], "planned", before + new)
+        return bool(new)
 
     def report(self, trial: Trial, report: Report) -> bool:
         """Write down an evaluation of a running trial. What is known already changes nothing.
@@ -225,20 +249,6 @@ class Ledger:
     def best(self) -> Trial | None:
         """The completed trial of the search arm with the lowest objective; the earliest of several."""
         return best_of(self._trials["search"], self.spec.metric)
-
-    def enough(self, seconds: float, gpu_seconds: float) -> str:
-        """Why no more trials are to be started; empty: they are.
-
-        Args:
-            seconds: that drivers have worked on this sweep.
-            gpu_seconds: that its trials took.
-        """
-        budget = self.spec.budget
-        if budget.is_spent(seconds, gpu_seconds):
-            return "the budget is spent"
-        if budget.patience is not None and self.trials_since_improvement() >= budget.patience:
-            return f"the best has not improved beyond its noise for {budget.patience} completed trials"
-        return ""
 
     def trials_since_improvement(self) -> int:
         """Completed trials of the search since the best improved by more than its own standard error."""
@@ -309,6 +319,8 @@ class Ledger:
         frozen = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
         self._ids[arm] = [trial._trial_id for trial in frozen]
         self._trials[arm] = [_trial(arm, trial) for trial in frozen]
+        self.steps_done += sum(trial.step for trial in self._trials[arm] if trial.finished)
+        self.seconds_done += sum(trial.seconds for trial in self._trials[arm] if trial.finished)
         self._waiting[arm] = {trial.number for trial in self._trials[arm] if trial.state == "waiting"}
         for trial in frozen if arm == "search" else []:
             for step, value in sorted(trial.intermediate_values.items()):
@@ -318,6 +330,7 @@ class Ledger:
         before = self._trials[arm][number]
         asked = {
             "values": before.values,
+            "of": before.of,
             "attempt": before.attempt + 1,
             "started": before.started,
             "began": time.time(),
@@ -330,17 +343,27 @@ class Ledger:
     def _new(self, arm: Arm) -> Trial:
         number, now = len(self._trials[arm]), time.time()
         values, suggested = self._suggested(arm, number)
-        suggested.set_user_attr("asked", {"values": values, "attempt": 1, "started": now, "began": now})
+        of = self._planned[arm][number].get("of") if arm in self._planned else None
+        suggested.set_user_attr("asked", {"values": values, "of": of, "attempt": 1, "started": now, "began": now})
         # Whole or not at all: a driver that is killed while it asks leaves no trial without values.
         self._ids[arm].append(self._storage.create_new_trial(self._studies[arm], template_trial=suggested))
         self._trials[arm].append(
-            Trial(arm=arm, number=number, state="running", values=values, attempt=1, started=now, began=now)
+            Trial(
+                arm=arm,
+                number=number,
+                state="running",
+                values=values,
+                attempt=1,
+                started=now,
+                began=now,
+                of=of and tuple(of),
+            )
         )
         return self._trials[arm][number]
 
     def _suggested(self, arm: Arm, number: int) -> tuple[Values, FrozenTrial]:
         if arm in self._planned:
-            return self._planned[arm][number], create_trial(state=TrialState.RUNNING)
+            return self._planned[arm][number]["values"], create_trial(state=TrialState.RUNNING)
         space = self.spec.space(arm)
         if arm not in self._suggestions:
             past = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
@@ -366,6 +389,7 @@ class Ledger:
         objective = ended.objective(self.spec.metric) if state == TrialState.COMPLETE else None
         self._storage.set_trial_state_values(self._id(trial), state, None if objective is None else [objective])
         self._trials[trial.arm][trial.number] = ended
+        self.steps_done, self.seconds_done = self.steps_done + ended.step, self.seconds_done + ended.seconds
         if trial.arm in self._suggestions:
             curve = {last.step: _rank(last)} if last is not None else {}
             self._suggestions[trial.arm].ended(trial.number, objective, curve, reason)
@@ -418,6 +442,7 @@ def _trial(arm: Arm, frozen: FrozenTrial) -> Trial:
         state=_STATES[frozen.state],
         values=asked["values"],
         attempt=asked["attempt"],
+        of=tuple(asked["of"]) if asked["of"] else None,
         started=asked["started"],
         began=asked["began"],
         reason=end.get("reason", ""),

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps import cluster, export, yaml_file
+from mt_sweeps import cluster, export, finalists, yaml_file
 from mt_sweeps import forecast as forecasts
 from mt_sweeps import spec as specs
 from mt_sweeps.cluster import Share
@@ -222,7 +222,7 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
                 from mt_sweeps import driver  # brings Ray
 
                 # MLflow takes seconds to load: it waits until the workers are at work.
-                with Board(spec, ledger.all_trials(), share.concurrent, on_first_report=writer.start) as board:
+                with Board(ledger, share.concurrent, on_first_report=writer.start) as board:
                     enough = driver.run(ledger, directory, share, board)
             best = ledger.best()
             if best is None:
@@ -271,6 +271,7 @@ def summary_text(spec: SweepSpec, ledger: Ledger, home: Home) -> str:
     lines += [f"{arm:10} {error_text(trial.error(metric))}: {_BASELINES[arm]}" for arm, trial in told]
     if told:
         lines.append("           (no claim: one run each, on the images that chose the best)")
+    lines += finalists.lines(ledger)
     lines += [f"pruning    {correlation}" for correlation in ledger.correlations()]
     reasons = sorted({trial.reason for trial in trials if trial.state == "failed"})
     for reason in reasons:
@@ -342,6 +343,7 @@ def _describe(directory: SweepDirectory, spec: SweepSpec, data: Data, share: Sha
         "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
         "platform": platform.platform(),
         "gpus_per_trial": share.gpus,
+        "concurrent": share.concurrent,
         "seeds": {
             "sampler": spec.sampler.seed,
             "trainer": spec.trainer.get("seed", 0),

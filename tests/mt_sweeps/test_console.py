@@ -14,7 +14,7 @@ def ledger(tmp_path):
 
 
 def board(ledger, first=lambda: None):
-    return Board(ledger.spec, [], concurrent=2, on_first_report=first)
+    return Board(ledger, concurrent=2, on_first_report=first)
 
 
 def test_piped_output_is_plain_lines(ledger, capsys):
