@@ -14,10 +14,13 @@ FIRST_SEED = 10_000  # far from those that a search uses
 
 
 def contenders(ledger: Ledger) -> list[Trial]:
-    """The best completed trials of the search, then the best of each baseline."""
+    """The best completed configurations of the search, whatever their seed, then the best of each baseline."""
     spec = ledger.spec
     searched = [trial for trial in ledger.trials("search") if trial.state == "complete"]
-    best = sorted(searched, key=lambda trial: trial.objective(spec.metric))[: spec.finalists.top]
+    distinct: dict[str, Trial] = {}
+    for trial in sorted(searched, key=lambda trial: trial.objective(spec.metric)):
+        distinct.setdefault(str({**trial.values, "seed": None}), trial)
+    best = list(distinct.values())[: spec.finalists.top]
     baselines = [best_of(ledger.trials(arm), spec.metric) for arm in spec.arms() if arm in spec.finalists.baselines]
     return best and best + [trial for trial in baselines if trial is not None]
 

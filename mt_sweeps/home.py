@@ -190,3 +190,5 @@ def is_held(lock: Path) -> bool:
             return False
     except Timeout:
         return True
+    except PermissionError:  # somebody else's sweep, which one may only read
+        return False

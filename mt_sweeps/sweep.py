@@ -178,6 +178,7 @@ def resume(home: Home, name: str | None, more: int = 0) -> None:
         SweepError: it ended without a result.
     """
     directory = home.sweep(name)
+    home.check_writable()
     spec = directory.load_spec()
     if is_held(directory.lock):
         raise InputError(_DRIVEN.format(directory.name))

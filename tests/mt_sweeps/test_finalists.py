@@ -26,6 +26,17 @@ def test_the_best_completed_and_each_baseline_are_trained_again(ledger):
     assert len(finalists.planned(ledger)) == ledger.spec.trials_of("finalists") == 8
 
 
+def test_one_configuration_under_two_seeds_is_one_contender(tmp_path):
+    seeds = "search_space.seed={type: categorical, choices: [0, 1]}"
+    spec = digits("trials=20", "finalists.top=3", "finalists.baselines=[]", "points=[]", "sampler.name=random", seeds)
+    same = {"ema.decay": 0.95, "consistency.loss": "mse", "consistency.weight": 30.0, "labeled_batch_fraction": 0.5}
+    spec = spec.model_copy(update={"points": [{**same, "seed": 0}, {**same, "seed": 1}]})
+    ledger = new_ledger(tmp_path / "ledger.db", spec)
+    for error in (0.1, 0.11, 0.3):
+        ledger.complete(ledger.ask(), report(300, error))
+    assert [trial.number for trial in finalists.contenders(ledger)] == [0, 2]
+
+
 def test_the_first_seed_of_all_comes_before_the_second_of_any(ledger):
     seeds = [trial["values"]["seed"] for trial in finalists.planned(ledger)]
     assert seeds == [finalists.FIRST_SEED] * 4 + [finalists.FIRST_SEED + 1] * 4
