@@ -5,7 +5,7 @@ import secrets
 import signal
 from dataclasses import dataclass
 
-from mt_sweeps.spec import Resources
+from mt_sweeps.sections import Resources
 
 # Ray reads these when it is imported.
 _ENVIRONMENT = {

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mt_sweeps.spec import Value, Values
-from mt_sweeps.study import Ledger, Trial, best_of
+from mt_sweeps.study import Ledger
+from mt_sweeps.trial import Trial, best_of
 from trainers.report import Report
 
 Place = tuple[str, int]  # a trial's arm and number

@@ -18,7 +18,8 @@ from mt_sweeps import budget, finalists, records
 from mt_sweeps.cluster import Share
 from mt_sweeps.errors import SweepError
 from mt_sweeps.home import SweepDirectory
-from mt_sweeps.study import Ledger, Trial
+from mt_sweeps.study import Ledger
+from mt_sweeps.trial import Trial
 from mt_sweeps.worker import DISK_FULL, TrialWorker
 from trainers.report import Report
 

@@ -8,7 +8,8 @@ from statistics import mean, stdev
 from typing import Any
 
 from mt_sweeps.spec import SweepSpec, dotted
-from mt_sweeps.study import Ledger, Trial, best_of
+from mt_sweeps.study import Ledger
+from mt_sweeps.trial import Trial, best_of
 
 FIRST_SEED = 10_000  # far from those that a search uses
 

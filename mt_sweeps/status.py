@@ -7,7 +7,8 @@ from mt_sweeps import budget, export
 from mt_sweeps.console import counted, duration, error_text, values_text
 from mt_sweeps.errors import InputError
 from mt_sweeps.home import Home, SweepDirectory, is_held, typed
-from mt_sweeps.study import Ledger, Trial
+from mt_sweeps.study import Ledger
+from mt_sweeps.trial import Trial
 
 STATES = ("waiting", "running", "complete", "pruned", "failed")
 

@@ -7,8 +7,7 @@ thousandth trial costs what its tenth did.
 import json
 import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,74 +19,12 @@ from mt_sweeps.errors import InputError
 from mt_sweeps.pruning import Correlation, Standings
 from mt_sweeps.sampling import Suggestions
 from mt_sweeps.spec import Arm, SweepSpec, Values, differences
+from mt_sweeps.trial import STATES, Trial, best_of, rank, read
 from trainers.report import Report
 
 FORMAT = 3
 LOSSES = 3  # how often the worker of a trial may be lost before the trial is given up
 _SAVE_TIME_EVERY = 2.0  # seconds
-
-_STATES = {
-    TrialState.WAITING: "waiting",
-    TrialState.RUNNING: "running",
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-}
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One trial, as the ledger has it.
-
-    Attributes:
-        arm: the study it belongs to.
-        number: in its arm, from 0.
-        state: waiting, running, complete, pruned or failed.
-        values: what was searched, under the dotted keys of the search space; of the published baseline, all settings.
-        attempt: which try this is, from 1.
-        started: when its first attempt began, in seconds since 1970.
-        began: when its last attempt began.
-        reason: of a failure, one word; empty otherwise.
-        message: of a failure, a sentence; empty otherwise.
-        step: optimiser steps of its last report, 0 where there is none.
-        last: its last report, once it is finished and had any.
-        of: arm and number of the trial that this one, a finalist, trains again.
-        lost: how many workers it lost.
-        seconds: that workers spent on it, a running attempt not counted, nor one whose driver was lost.
-    """
-
-    arm: Arm
-    number: int
-    state: str
-    values: Values
-    attempt: int
-    started: float
-    began: float
-    reason: str = ""
-    message: str = ""
-    step: int = 0
-    last: Report | None = None
-    of: tuple[str, int] | None = None
-    lost: int = 0
-    seconds: float = 0.0
-
-    @property
-    def finished(self) -> bool:
-        """Whether its state will not change any more."""
-        return self.state in ("complete", "pruned", "failed")
-
-    def error(self, metric: str) -> tuple[float, float] | None:
-        """The error named by `metric` (the student's, where there is no teacher) and its standard error."""
-        if self.last is None:
-            return None
-        name = metric if metric in self.last.metrics else "validation.student_error"
-        return self.last.metrics[name], self.last.metrics[name.replace("_error", "_standard_error")]
-
-    def objective(self, metric: str) -> float:
-        """The error of a completed trial: that of its last evaluation, not of its luckiest."""
-        error = self.error(metric)
-        assert error is not None  # a completed trial has its last report
-        return error[0]
 
 
 class Ledger:
@@ -194,10 +131,10 @@ class Ledger:
         if not self.owns(trial):
             return False
         if report.step > self._trials[trial.arm][trial.number].step:
-            rank = _rank(report)
-            self._storage.set_trial_intermediate_value(self._id(trial), report.step, rank)
+            value = rank(report)
+            self._storage.set_trial_intermediate_value(self._id(trial), report.step, value)
             if trial.arm == "search":
-                self._standings.enter(trial.number, report.step, rank)
+                self._standings.enter(trial.number, report.step, value)
             self._change(trial, step=report.step)
         return trial.arm == "search" and self._standings.is_pruned(trial.number, report.step)
 
@@ -318,7 +255,7 @@ class Ledger:
             self._planned[arm] = attributes["planned"]
         frozen = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
         self._ids[arm] = [trial._trial_id for trial in frozen]
-        self._trials[arm] = [_trial(arm, trial) for trial in frozen]
+        self._trials[arm] = [read(arm, trial) for trial in frozen]
         self.steps_done += sum(trial.step for trial in self._trials[arm] if trial.finished)
         self.seconds_done += sum(trial.seconds for trial in self._trials[arm] if trial.finished)
         self._waiting[arm] = {trial.number for trial in self._trials[arm] if trial.state == "waiting"}
@@ -384,14 +321,14 @@ class Ledger:
             facts["last"] = {"step": last.step, "time": last.time, "metrics": last.metrics}
         self._storage.set_trial_user_attr(self._id(trial), "end", facts)
         ended = replace(
-            now, state=_STATES[state], reason=reason, message=message, seconds=seconds, last=last or now.last
+            now, state=STATES[state], reason=reason, message=message, seconds=seconds, last=last or now.last
         )
         objective = ended.objective(self.spec.metric) if state == TrialState.COMPLETE else None
         self._storage.set_trial_state_values(self._id(trial), state, None if objective is None else [objective])
         self._trials[trial.arm][trial.number] = ended
         self.steps_done, self.seconds_done = self.steps_done + ended.step, self.seconds_done + ended.seconds
         if trial.arm in self._suggestions:
-            curve = {last.step: _rank(last)} if last is not None else {}
+            curve = {last.step: rank(last)} if last is not None else {}
             self._suggestions[trial.arm].ended(trial.number, objective, curve, reason)
         return ended
 
@@ -407,17 +344,6 @@ class Ledger:
         return self._storage.get_study_user_attrs(self._studies[arm])
 
 
-def best_of(trials: Sequence[Trial], metric: str) -> Trial | None:
-    """The completed one with the lowest error; the earliest of several; none: none has completed."""
-    complete = [trial for trial in trials if trial.state == "complete"]
-    return min(complete, key=lambda trial: trial.objective(metric), default=None)
-
-
-def _rank(report: Report) -> float:
-    """What trials are ranked on: the better of the two errors, as a slow teacher is still catching up."""
-    return min(report.metrics["validation.student_error"], report.metrics.get("validation.teacher_error", 1.0))
-
-
 def _storage(path: Path) -> optuna.storages.RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -431,24 +357,3 @@ def _storage(path: Path) -> optuna.storages.RDBStorage:
 
 def _study_name(spec: SweepSpec, arm: Arm) -> str:
     return spec.name if arm == "search" else f"{spec.name}/{arm}"
-
-
-def _trial(arm: Arm, frozen: FrozenTrial) -> Trial:
-    asked, end = frozen.user_attrs["asked"], frozen.user_attrs.get("end", {})
-    lost = frozen.user_attrs.get("lost", {"workers": 0, "seconds": 0.0})
-    return Trial(
-        arm=arm,
-        number=frozen.number,
-        state=_STATES[frozen.state],
-        values=asked["values"],
-        attempt=asked["attempt"],
-        of=tuple(asked["of"]) if asked["of"] else None,
-        started=asked["started"],
-        began=asked["began"],
-        reason=end.get("reason", ""),
-        message=end.get("message", ""),
-        step=max(frozen.intermediate_values, default=0),
-        last=Report(**end["last"]) if "last" in end else None,
-        lost=lost["workers"],
-        seconds=end.get("seconds", lost["seconds"]),
-    )

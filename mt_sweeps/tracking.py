@@ -19,8 +19,9 @@ from filelock import FileLock
 
 from mt_sweeps import records
 from mt_sweeps.home import Home, SweepDirectory
-from mt_sweeps.spec import Tracking
-from mt_sweeps.study import Ledger, Trial
+from mt_sweeps.sections import Tracking
+from mt_sweeps.study import Ledger
+from mt_sweeps.trial import Trial
 from trainers.files import BEST_MODEL
 from trainers.report import Report
 
