@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -229,13 +229,19 @@ def main() -> None:
         cli(standalone_mode=False)
     except (InputError, SweepError) as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_status)
+        _leave(error.exit_status)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
-        sys.stdout.flush()
-        os._exit(130)  # at once: what a library still wants to say or wait for is of no use any more
+        _leave(130)
+
+
+def _leave(status: int) -> NoReturn:
+    """At once: what a library still wants to say or wait for is of no use any more."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _interrupt(*_: object) -> None:

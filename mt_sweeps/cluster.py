@@ -3,9 +3,18 @@
 import os
 import secrets
 import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+from mt_sweeps.errors import Unfinished
 from mt_sweeps.sections import Resources
+
+_INDISPENSABLE = ("raylet", "gcs_server")  # Ray itself waits for minutes, or for ever, for one that died
+_PATIENCE = 15  # seconds that a call into Ray may need to notice an interrupt, before the process is ended around it
 
 # Ray reads these when it is imported.
 _ENVIRONMENT = {
@@ -15,6 +24,7 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the worker hides the GPUs; else Ray warns of its future
+    "RAY_enable_pipe_based_agent_to_parent_health_check": "0",  # else a dead raylet has its log printed before we tell
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt leaves at once; the ledger knows what to do after it
     "TUNE_ONLY_STORE_CHECKPOINT_SCORE_ATTRIBUTE": "1",
@@ -67,8 +77,71 @@ def stop() -> None:
     """End what `start` started, and nothing else."""
     import ray
 
-    ray.shutdown()
+    if lost():
+        _kill()
+    else:
+        ray.shutdown()
     os.environ.pop("RAY_AUTH_TOKEN", None)
+
+
+def lost() -> str:
+    """The name of a process of Ray's own that died and that no trial can run without; empty: all are alive."""
+    node = _node()
+    alive = [name for name, _ in node.live_processes()] if node is not None else _INDISPENSABLE
+    return next((name for name in _INDISPENSABLE if name not in alive), "")
+
+
+@contextmanager
+def watched(resume: str) -> Iterator[None]:
+    """Within it, the death of a process that Ray cannot do without ends the work of the main thread at once.
+
+    Args:
+        resume: what to type to go on.
+
+    Raises:
+        Unfinished: one died.
+    """
+    over, found = threading.Event(), ""
+
+    def death(name: str) -> Unfinished:
+        return Unfinished(
+            f"Ray's {name} has died: something killed it, or the machine ran out of memory; nothing is lost, go on with "
+            f"`{resume}`"
+        )
+
+    def watch() -> None:
+        nonlocal found
+        while not over.wait(0.2):
+            found = lost()
+            if found:
+                _kill()  # what is left of Ray would go on to print its own logs
+                os.kill(os.getpid(), signal.SIGTERM)  # a KeyboardInterrupt in the main thread, whatever it waits for
+                if not over.wait(_PATIENCE):
+                    print(f"error: {death(found)}", file=sys.stderr, flush=True)
+                    os._exit(Unfinished.exit_status)
+                return
+
+    threading.Thread(target=watch, name="ray-watch", daemon=True).start()
+    try:
+        yield
+    except BaseException:
+        name = found or lost()
+        if name:
+            raise death(name) from None
+        raise
+    finally:
+        over.set()
+
+
+def _kill() -> None:
+    """An orderly end would wait for what is not there any more."""
+    _node().kill_all_processes(check_alive=False)
+
+
+def _node() -> Any:
+    from ray._private import worker  # Ray tells of its node only here
+
+    return worker._global_node
 
 
 def share(resources: Resources, found: dict[str, float], device: str) -> Share:

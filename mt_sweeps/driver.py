@@ -14,9 +14,9 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from mt_sweeps import budget, finalists, records
+from mt_sweeps import budget, cluster, finalists, records
 from mt_sweeps.cluster import Share
-from mt_sweeps.errors import SweepError
+from mt_sweeps.errors import SweepError, Unfinished
 from mt_sweeps.home import SweepDirectory
 from mt_sweeps.study import Ledger
 from mt_sweeps.trial import Trial
@@ -53,11 +53,15 @@ def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Liste
         Why no more trials were started, where some were left to start; empty otherwise.
 
     Raises:
-        SweepError: the first three trials failed alike, or the disk is full.
+        SweepError: the first three trials failed alike.
+        Unfinished: the disk is full, or Ray died.
         KeyboardInterrupt: another process asked for the end.
     """
     engine = _Engine(ledger, directory, share, listener)
-    with tempfile.TemporaryDirectory(prefix="mt-sweeps-") as scratch:  # Tune's own files, which nobody reads
+    with (
+        cluster.watched(f"mt-sweep resume {directory.name}"),
+        tempfile.TemporaryDirectory(prefix="mt-sweeps-") as scratch,  # Tune's own files, which nobody reads
+    ):
         tune.Tuner(
             tune.with_resources(TrialWorker, {"cpu": share.cpus, "gpu": share.gpus}),
             tune_config=tune.TuneConfig(
@@ -176,7 +180,7 @@ class _Engine:
         trial = self._running.pop(tune_id)
         report, failure = result["report"], result["failure"]
         if failure is not None and failure.reason == DISK_FULL:
-            raise SweepError(  # no fault of the trial's: it goes on when there is room
+            raise Unfinished(  # no fault of the trial's: it goes on when there is room
                 f"the disk is full ({failure.message}); make room and go on with "
                 f"`mt-sweep resume {self._directory.name}`"
             )
@@ -192,7 +196,9 @@ class _Engine:
         self._account(trial)
 
     def lost(self, tune_id: str, message: str) -> None:
-        """The worker of the trial died."""
+        """The worker of the trial died; where it died with its node, that is no loss to hold against the trial."""
+        if cluster.lost():
+            return
         self._account(self.ledger.lose(self._running.pop(tune_id), message))
 
     def is_over(self) -> bool:

@@ -19,3 +19,7 @@ class SweepError(Exception):
     """The sweep ended without a result. Exit status 1."""
 
     exit_status = 1
+
+
+class Unfinished(SweepError):
+    """The machine failed the sweep (Ray died, the disk is full); `resume` goes on where it was. Exit status 1."""

@@ -22,7 +22,7 @@ from mt_sweeps import forecast as forecasts
 from mt_sweeps import spec as specs
 from mt_sweeps.cluster import Share
 from mt_sweeps.console import Board
-from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.errors import InputError, SweepError, Unfinished
 from mt_sweeps.home import DRIVEN, Home, SweepDirectory, is_held, only_one, typed
 from mt_sweeps.machine import Data, check_data, check_disk, share_of, text
 from mt_sweeps.spec import SweepSpec
@@ -134,6 +134,9 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
         except KeyboardInterrupt:
             status = "KILLED"
             print(f"\ninterrupted; go on with: {typed('resume', spec.name, home)}", flush=True)
+            raise
+        except Unfinished:
+            status = "KILLED"
             raise
         finally:
             summary = summary_text(spec, ledger, home)

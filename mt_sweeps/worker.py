@@ -3,8 +3,10 @@
 Ray reuses the process for one trial after another, so that torch is imported once.
 """
 
+import ctypes
 import errno
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -93,6 +95,7 @@ class TrialWorker(Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any]) -> None:
         """A new process."""
+        _die_with_parent()
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -125,6 +128,12 @@ class TrialWorker(Trainable):  # type: ignore[misc]
                 (directory / "error.txt").write_text(traceback.format_exc())
             return {"report": None, "failure": failure, "done": True}
         return {"report": report, "failure": None, "done": done}
+
+
+def _die_with_parent() -> None:
+    """Ray's own way to end a worker whose node process was killed may hang, and leave it with its memory and GPU."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _reason(error: Exception) -> str:
