@@ -1,6 +1,6 @@
 """What a trial costs beside its training: trials that do nothing, with ledger and window, from the first to the last.
 
-    uv run python benchmarks/overhead.py                                         # 300 trials, and plain Tune beside them
+    uv run python benchmarks/overhead.py                                         # 300 trials; and plain Tune
     uv run python benchmarks/overhead.py --trials 10000 --plain 0                # the ten thousandth
     uv run python benchmarks/overhead.py --sampler tpe --filled 10000 --plain 0  # TPE's, in a ledger that is full
 
@@ -32,7 +32,7 @@ MT_SWEEP = Path(sys.prefix) / "bin" / "mt-sweep"
 FILE = ROOT / "search_spaces" / "digits.yaml"
 SETTINGS = ("trainer.evaluate_every=300", "pruner.name=none", "finalists.baselines=[]", "points=[]")
 NAME = "overhead"
-AROUND = 200  # trials over which the cost at one of them is averaged
+BEFORE = 1000  # trials up to one of them, over which the cost there is averaged
 WARM = 20  # trials before it is steady
 
 
@@ -188,7 +188,8 @@ def main() -> None:
     parser.add_argument("--plain-child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.plain_child:
-        return plain(options.plain_child, options.plain)
+        plain(options.plain_child, options.plain)
+        return
 
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("ray", "optuna", "mlflow"))
     print(
@@ -210,7 +211,7 @@ def main() -> None:
     print(f"| of which the driver's CPU, its window's too | {sweep.busy(WARM, count):.3f} |")
     marks = [m for m in (1_000, 2_000, 5_000, 10_000) if m <= count]
     for mark in marks:
-        sample, near = sweep.at(mark), (mark - AROUND, min(mark + AROUND, count))
+        sample, near = sweep.at(mark), (max(WARM, mark - BEFORE), mark)
         print(f"| seconds a trial, trials {near[0]:,} to {near[1]:,} | {sweep.seconds(*near):.3f} |")
         print(f"| of which the driver's CPU, its window's too | {sweep.busy(*near):.3f} |")
         print(f"| driver's memory after {mark:,} trials, MiB | {sample.memory:.0f} |")
@@ -220,9 +221,8 @@ def main() -> None:
         print("| MLflow at the end | not up to date |")
     for search in ("random", "optuna") if options.plain else ():
         name = "OptunaSearch" if search == "optuna" else "random"
-        print(
-            f"| plain Tune, {name}, {options.plain} trials: seconds a trial | {plain_seconds(search, options.plain):.3f} |"
-        )
+        seconds = plain_seconds(search, options.plain)
+        print(f"| plain Tune, {name}, {options.plain} trials: seconds a trial | {seconds:.3f} |")
 
 
 if __name__ == "__main__":

@@ -232,16 +232,16 @@ def compared(task: str, results: Mapping[str, Sequence[list[Point]]], budget: in
         pairs[arm] = np.stack([ours, base], axis=1)
         got = sum(did for _, did in took[arm])
         spent = statistics.mean(points[-1].steps for points in runs) / steps
-        row = f"{arm} | {got} of {len(runs)} | {ours.mean():.1f} | {np.median(ours):.1f} | {spent:.1f} | {finals[arm].mean():.2f}"
+        row = f"{arm} | {got} of {len(runs)} | {ours.mean():.1f} | {np.median(ours):.1f} | {spent:.1f}"
+        row += f" | {finals[arm].mean():.2f}"
         if arm == BASE:
             rows.append(f"{row} | | |")
             continue
         low, high = interval(pairs[arm], ratio)
         worse = finals[arm] - finals[BASE]
         least, most = interval(worse, np.mean)
-        rows.append(
-            f"{row} | {ratio(pairs[arm]):.2f} ({low:.2f} to {high:.2f}) | {worse.mean():+.2f} ({least:+.2f} to {most:+.2f})"
-        )
+        row += f" | {ratio(pairs[arm]):.2f} ({low:.2f} to {high:.2f})"
+        rows.append(f"{row} | {worse.mean():+.2f} ({least:+.2f} to {most:+.2f})")
     table(
         f"{task}; error {100 * quality:.2f} % | reached | steps to it, mean | median | steps in all | final error, % "
         "| ratio of the means | final error against the base, points",
