@@ -13,6 +13,7 @@ by repetition; intervals are 95 %, by bootstrap over repetitions.
 """
 
 import argparse
+import contextlib
 import heapq
 import importlib.metadata
 import multiprocessing
@@ -21,16 +22,21 @@ import platform
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock, patch
 
 import numpy as np
+import optuna
+from optuna.storages import InMemoryStorage
 from scipy.stats import spearmanr
 
 from mt_sweeps import spec as specs
+from mt_sweeps import study
 from mt_sweeps.pruning import Standings, rungs
 from mt_sweeps.spec import SweepSpec
 from mt_sweeps.study import Ledger, Trial
@@ -39,7 +45,6 @@ from trainers.report import Report
 from trainers.scripted import Curve, Script, ScriptedTrainer, Task
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
-SCRATCH = Path("/dev/shm") if Path("/dev/shm").is_dir() else None  # what a disk's fsync takes is not measured here
 SEEDS = range(3000, 3100)  # of sampler and noise
 BASE = "random + none"
 ARMS = {
@@ -90,6 +95,17 @@ def specification(file: str, sampler: str, pruner: str, seed: int, trials: int, 
     return specs.load(SPACES / file, ("points=[]", "finalists.baselines=[]", *settings, *more))
 
 
+@contextlib.contextmanager
+def new_ledger(spec: SweepSpec) -> Iterator[Ledger]:
+    """A ledger with its rows in memory instead of SQLite: it decides the same and takes a fifth of the time."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    storage = InMemoryStorage()
+    storage.engine = Mock()  # of a database there would be one
+    with tempfile.NamedTemporaryFile() as file, patch.object(study, "_storage", lambda _: storage):
+        yield Ledger.create(Path(file.name), spec, {})
+
+
 def searched(spec: SweepSpec, workers: int, curves: Any, truth: Any, naive: bool | None = None) -> list[Point]:
     """A whole search, on a simulated clock.
 
@@ -101,8 +117,7 @@ def searched(spec: SweepSpec, workers: int, curves: Any, truth: Any, naive: bool
         naive: whether rungs begin at the first evaluation, against the design: True: and go on from there, False: one.
     """
     points, spent = [], 0
-    with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
-        ledger = Ledger.create(Path(folder) / "ledger.db", spec, {})
+    with new_ledger(spec) as ledger:
         if naive is not None:
             ledger._standings = Standings(spec, at=early_rungs(spec) if naive else early_rungs(spec)[:1])
         running: list[tuple[int, int, Trial, Iterator[Report], Report]] = []
@@ -134,7 +149,6 @@ def searched(spec: SweepSpec, workers: int, curves: Any, truth: Any, naive: bool
             if best is not None:
                 points.append(Point(spent, truth(best)))
             start(now)
-        ledger.close()
     return points
 
 
@@ -201,10 +215,8 @@ def correlations(task: str) -> str:
     """How the order of 300 random configurations at a step foretells their order at the end, without noise."""
     setting = TASKS[task]
     spec = specification(setting.file, "random", "asha", 0, 300)
-    with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
-        ledger = Ledger.create(Path(folder) / "ledger.db", spec, {})
+    with new_ledger(spec) as ledger:
         curves = [Curve(setting.task, spec.config(trial.values)) for trial in iter(ledger.ask, None) if trial]
-        ledger.close()
     ends = [curve.teacher(spec.steps) for curve in curves]
     told = []
     for step in (spec.sample_config().evaluation_interval, rungs(spec)[0]):
