@@ -27,6 +27,7 @@ _ENVIRONMENT = {
     "RAY_enable_pipe_based_agent_to_parent_health_check": "0",  # else a dead raylet has its log printed before we tell
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt leaves at once; the ledger knows what to do after it
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # seconds: what Tune knows of an experiment is in the ledger
     "TUNE_ONLY_STORE_CHECKPOINT_SCORE_ATTRIBUTE": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # failures are told by the console
     "TUNE_WARN_THRESHOLD_S": "60",
@@ -105,8 +106,8 @@ def watched(resume: str) -> Iterator[None]:
 
     def death(name: str) -> Unfinished:
         return Unfinished(
-            f"Ray's {name} has died: something killed it, or the machine ran out of memory; nothing is lost, go on with "
-            f"`{resume}`"
+            f"Ray's {name} has died: something killed it, or the machine ran out of memory; nothing is lost, go on "
+            f"with `{resume}`"
         )
 
     def watch() -> None:

@@ -23,6 +23,8 @@ from mt_sweeps.trial import Trial
 from mt_sweeps.worker import DISK_FULL, TrialWorker
 from trainers.report import Report
 
+TRIALS_AT_MOST = 1000  # of one Tune experiment: what it keeps of them is let go of, and new workers cost seconds
+
 
 class Listener(Protocol):
     """Who wants to hear of a sweep as it goes: the console."""
@@ -58,10 +60,30 @@ def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Liste
         KeyboardInterrupt: another process asked for the end.
     """
     engine = _Engine(ledger, directory, share, listener)
-    with (
-        cluster.watched(f"mt-sweep resume {directory.name}"),
-        tempfile.TemporaryDirectory(prefix="mt-sweeps-") as scratch,  # Tune's own files, which nobody reads
-    ):
+    with cluster.watched(f"mt-sweep resume {directory.name}"):
+        while _run_some(engine, share) and not engine.is_over():
+            pass
+    ledger.save_time()
+    if engine.trouble is not None:
+        raise engine.trouble
+    if engine.stopped:
+        raise KeyboardInterrupt
+    if engine.failure is not None:
+        raise SweepError(
+            f"the first three trials all failed with {engine.failure.reason}, so the configuration is at fault: "
+            f"{engine.failure.message}\nsee {directory.trial('search', engine.failure.number)}"
+        )
+    return engine.search_is_over() if any(ledger.remaining(arm) for arm in ledger.spec.arms()) else ""
+
+
+def _run_some(engine: "_Engine", share: Share) -> bool:
+    """One Tune experiment; whether it ended since it was full.
+
+    Tune remembers every trial (about 50 kB each) and looks at all of them again and again: a long sweep is made of
+    several experiments.
+    """
+    engine.started = 0
+    with tempfile.TemporaryDirectory(prefix="mt-sweeps-") as scratch:  # Tune's own files, which nobody reads
         tune.Tuner(
             tune.with_resources(TrialWorker, {"cpu": share.cpus, "gpu": share.gpus}),
             tune_config=tune.TuneConfig(
@@ -81,17 +103,7 @@ def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Liste
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
-    ledger.save_time()
-    if engine.trouble is not None:
-        raise engine.trouble
-    if engine.stopped:
-        raise KeyboardInterrupt
-    if engine.failure is not None:
-        raise SweepError(
-            f"the first three trials all failed with {engine.failure.reason}, so the configuration is at fault: "
-            f"{engine.failure.message}\nsee {directory.trial('search', engine.failure.number)}"
-        )
-    return engine.search_is_over() if any(ledger.remaining(arm) for arm in ledger.spec.arms()) else ""
+    return engine.started >= TRIALS_AT_MOST
 
 
 class _Engine:
@@ -102,6 +114,7 @@ class _Engine:
         self.failure: Trial | None = None
         self.trouble: Exception | None = None
         self.stopped = False
+        self.started = 0  # trials, in this Tune experiment
         self._completed = sum(trial.state == "complete" for trial in ledger.trials("search"))
         self._directory = directory
         self._share = share
@@ -127,6 +140,8 @@ class _Engine:
 
     def next(self, tune_id: str) -> dict[str, Any] | str | None:
         """The configuration of the next trial; none: not now; FINISHED: no more."""
+        if self.started >= TRIALS_AT_MOST:
+            return str(Searcher.FINISHED)
         while True:
             trial = self._ask()
             if trial is None:
@@ -140,6 +155,7 @@ class _Engine:
                 self._account(self.ledger.prune(trial, known[-1]))
                 continue
             self._running[tune_id] = trial
+            self.started += 1
             self._listener.started(trial)
             config = self.ledger.spec.config(trial.values, trial.arm)
             return {
