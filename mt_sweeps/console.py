@@ -137,6 +137,17 @@ class Board:
         left = self.seconds_left()
         return f"  about {duration(left)} left" if left else ""
 
+    def _waiting(self) -> str:
+        """Which trials wait, and what for."""
+        told = []
+        for place in sorted(self._open):
+            trial = self._trials[place]
+            if trial.state == "waiting":
+                told.append(f"{_name(trial)} (for a free place: it lost {counted(trial.lost, 'worker')})")
+            elif self._reports and place not in self._reports:
+                told.append(f"{_name(trial)} (for its first evaluation)")
+        return ", ".join(told)
+
     def _line(self, text: str) -> None:
         if not self._console.is_terminal:
             print(f"{duration(time.monotonic() - self._start):>12}  {text}", flush=True)
@@ -159,6 +170,8 @@ class Board:
             baseline = best_of([trial for trial in trials if trial.arm == arm], metric)
             if baseline is not None:
                 lines.append(Text(f"{arm} baseline  {error_text(baseline.error(metric))}", style="dim"))
+        if waiting := self._waiting():
+            lines.append(Text(f"waiting: {waiting}", style="dim"))
         if self._note:
             lines.append(Text(self._note, style="dim"))
         if not self._reports:
