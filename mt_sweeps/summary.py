@@ -13,8 +13,15 @@ _BASELINES = {
 }
 
 
-def summary_text(spec: SweepSpec, ledger: Ledger, home: Home) -> str:
-    """How a sweep stands or ended: counts, the best, the baseline beside it, and what to type next."""
+def summary_text(spec: SweepSpec, ledger: Ledger, home: Home, images: dict[str, int]) -> str:
+    """How a sweep stands or ended: counts, the best, the baseline beside it, and what to type next.
+
+    Args:
+        spec: of the sweep.
+        ledger: of it.
+        home: where it lives.
+        images: how many serve which purpose.
+    """
     trials = ledger.all_trials()
     searched = [trial for trial in trials if trial.arm == "search"]
     counts = ", ".join(
@@ -26,21 +33,20 @@ def summary_text(spec: SweepSpec, ledger: Ledger, home: Home) -> str:
     lines = [f"{spec.name}: {done}: {counts or 'none asked for'}"]
     metric = spec.metric
     network = "student" if "student" in metric else "teacher"
-    images = spec.sample_config().dataset.validation
     best = ledger.best()
     if best is not None:
         lines += [
             "",
             f"best       trial {best.number}: validation error of the {network} {error_text(best.error(metric))}"
-            f" (standard error, {images} images)",
+            f" (standard error, {images['validation']} images)",
             f"           {values_text(best.values)}",
         ]
     baselines = {arm: best_of([trial for trial in trials if trial.arm == arm], metric) for arm in _BASELINES}
     told = [(arm, trial) for arm, trial in baselines.items() if trial is not None]
     lines += [f"{arm:10} {error_text(trial.error(metric))}: {_BASELINES[arm]}" for arm, trial in told]
-    if told:
+    if told and "finalists" not in spec.arms():
         lines.append("           (no claim: one run each, on the images that chose the best)")
-    lines += finalists.lines(ledger)
+    lines += finalists.lines(ledger, images)
     lines += [f"pruning    {correlation}" for correlation in ledger.correlations()]
     reasons = sorted({trial.reason for trial in trials if trial.state == "failed"})
     for reason in reasons:

@@ -139,7 +139,7 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
             status = "KILLED"
             raise
         finally:
-            summary = summary_text(spec, ledger, home)
+            summary = summary_text(spec, ledger, home, json.loads(directory.environment.read_text())["images"])
             _complete_window(
                 spec.name, writer, lambda: window.finish(status, summary), 5 if status == "KILLED" else WINDOW_SECONDS
             )
@@ -163,6 +163,7 @@ def _describe(directory: SweepDirectory, spec: SweepSpec, data: Data, share: Sha
             "split": spec.sample_config().dataset.split_seed,
         },
         "data_fingerprint": data.fingerprint,
+        "images": data.purposes,
     }
     write_atomically(directory.environment, json.dumps(environment, indent=2) + "\n")
     Ledger.create(directory.ledger, spec, data.published).close()

@@ -63,7 +63,7 @@ def test_a_sweep_is_stopped_from_another_terminal_prolonged_and_removed(tmp_path
 def test_the_finalists_are_trained_again_and_told(tmp_path):
     few = ("--set", "finalists.top=1", "--set", "finalists.seeds=2")
     out = mt_sweep("run", DIGITS, "--trials", 3, *few, folder=tmp_path).stdout
-    assert "mean error on the verdict images" in out
+    assert "trained again on fresh seeds and label draws" in out
     assert out.count("(2 seeds)") == 3
     status = as_json("status", folder=tmp_path)
     assert status["state"] == "finished"

@@ -54,11 +54,13 @@ def test_a_finalist_differs_from_its_trial_in_seed_label_draw_and_what_it_is_sco
         assert seed >= finalists.FIRST_SEED
 
 
-def test_without_images_kept_back_they_are_scored_on_the_validation_images(tmp_path):
+def test_without_images_kept_back_every_seed_redraws_the_split(tmp_path):
     spec = digits("trials=1", "finalists.top=1", "trainer.dataset.verdict=0", "finalists.baselines=[]")
     ledger = new_ledger(tmp_path / "ledger.db", spec)
     ledger.complete(ledger.ask(), report(300, 0.1))
-    assert not any(trial["values"]["verdict"] for trial in finalists.planned(ledger))
+    for trial in finalists.planned(ledger):
+        assert not trial["values"]["verdict"]
+        assert trial["values"]["dataset.split_seed"] == trial["values"]["seed"]
 
 
 def test_nothing_is_replicated_where_no_trial_completed(tmp_path):
@@ -93,7 +95,11 @@ def test_their_mean_errors_on_the_verdict_images_are_told(ledger):
         network = "student" if trial.of[0] == "supervised" else "teacher"
         last.metrics[f"verdict.{network}_error"] = 0.1 if trial.values["seed"] == finalists.FIRST_SEED else 0.2
         ledger.complete(trial, last)
-    told = "\n".join(finalists.lines(ledger))
-    assert "on the verdict images" in told
-    assert "trial 1      15.0 % ± 5.0 (2 seeds)" in told
-    assert "supervised   15.0 % ± 5.0 (2 seeds)" in told
+    images = {"labeled": 50, "unlabeled": 788, "validation": 300, "verdict": 300}
+    told = "\n".join(finalists.lines(ledger, images))
+    assert "on 300 images that chose nothing" in told
+    assert "trial 1      15.0 % [0.0, 78.5] (2 seeds)" in told
+    assert "trial 1 and supervised cannot be told apart: difference 0.0 %" in told
+    redrawn = "\n".join(finalists.lines(ledger, {**images, "verdict": 0}))
+    assert "selection and verdict share images" in redrawn
+    assert "trial 1      15.0 % [0.0, 95.1]" in redrawn, "a wider interval"
