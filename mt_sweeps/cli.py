@@ -62,9 +62,9 @@ def run(file: Path, name: str | None, overrides: tuple[str, ...], trials: int | 
 @click.option("--trials", type=int, help="How many trials to search with. Default: the file's.")
 def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> None:
     """Say what a sweep of FILE would take here: trials, arms, rungs, time, disk. Starts nothing."""
-    from mt_sweeps import sweep
+    from mt_sweeps.plan import plan
 
-    click.echo(sweep.plan(file, overrides, trials))
+    click.echo(plan(file, overrides, trials))
 
 
 @cli.command()
@@ -84,10 +84,10 @@ def resume(name: str | None, more: int, home: Path | None) -> None:
 @_home_option
 def stop(name: str, home: Path | None) -> None:
     """End the driver of SWEEP, from another terminal; `resume` goes on where it was."""
-    from mt_sweeps import sweep
+    from mt_sweeps import manage
     from mt_sweeps.home import Home
 
-    click.echo(sweep.stop(Home(home), name))
+    click.echo(manage.stop(Home(home), name))
 
 
 @cli.command()
@@ -96,13 +96,13 @@ def stop(name: str, home: Path | None) -> None:
 @_home_option
 def rm(name: str, yes: bool, home: Path | None) -> None:
     """Remove SWEEP and all that it kept: ledger, trials, MLflow runs and their models."""
-    from mt_sweeps import sweep
+    from mt_sweeps import manage
     from mt_sweeps.home import Home
 
     directory = Home(home).sweep(name)
     if not yes:
         click.confirm(f"remove {directory.path} and the sweep's MLflow runs for good?", abort=True)
-    click.echo(sweep.remove(Home(home), name))
+    click.echo(manage.remove(Home(home), name))
 
 
 @cli.command()

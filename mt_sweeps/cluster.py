@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mt_sweeps.errors import Unfinished
-from mt_sweeps.spec import Resources
+from mt_sweeps.sections import Resources
 
 _INDISPENSABLE = ("raylet", "gcs_server")  # Ray itself waits for minutes, or for ever, for one that died
 _PATIENCE = 15  # seconds that a call into Ray may need to notice an interrupt, before the process is ended around it
@@ -26,6 +26,7 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the worker hides the GPUs; else Ray warns of its future
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt leaves at once; the ledger knows what to do after it
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # seconds: what Tune knows of an experiment is in the ledger
     "TUNE_ONLY_STORE_CHECKPOINT_SCORE_ATTRIBUTE": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # failures are told by the console
     "TUNE_WARN_THRESHOLD_S": "60",

@@ -10,8 +10,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from mt_sweeps.spec import SweepSpec, Value, Values
-from mt_sweeps.study import Trial, best_of
+from mt_sweeps.spec import Value, Values
+from mt_sweeps.study import Ledger
+from mt_sweeps.trial import Trial, best_of
 from trainers.report import Report
 
 Place = tuple[str, int]  # a trial's arm and number
@@ -24,27 +25,23 @@ class Board:
     """What is known of a sweep while it runs, shown as it changes.
 
     Args:
-        spec: of the sweep.
-        trials: those that the ledger has already.
+        ledger: of the sweep; only read.
         concurrent: trials at once.
         on_first_report: called once, when the first trial has reported.
     """
 
-    def __init__(
-        self, spec: SweepSpec, trials: list[Trial], concurrent: int, on_first_report: Callable[[], None]
-    ) -> None:
-        self._spec = spec
+    def __init__(self, ledger: Ledger, concurrent: int, on_first_report: Callable[[], None]) -> None:
+        self._spec, self._ledger = ledger.spec, ledger
         self._trials: dict[Place, Trial] = {}
         self._reports: dict[Place, Report] = {}
         self._open: set[Place] = set()
         self._steps = self._seconds = 0.0  # of all reports
         self._ended, self._ended_steps = 0, 0
         self._note = ""
-        for trial in trials:
+        for trial in ledger.all_trials():
             self._know(trial)
             if trial.last is not None:
                 self._hear(trial, trial.last)
-        self._total = sum(spec.trials_of(arm) for arm in spec.arms())
         self._on_first_report: Callable[[], None] | None = on_first_report
         self._start = time.monotonic()
         self._concurrent = concurrent
@@ -65,6 +62,9 @@ class Board:
         """A worker was given the trial."""
         self._know(trial)
         again = f" again (attempt {trial.attempt})" if trial.attempt > 1 else ""
+        if trial.of is not None:
+            self._line(f"{_name(trial)} starts{again}: {trial.of[0]} {trial.of[1]} with seed {trial.values['seed']}")
+            return
         searched = {key: value for key, value in trial.values.items() if key in self._spec.search_space}
         self._line(f"{_name(trial)} starts{again}: {values_text(searched) or 'nothing searched'}")
 
@@ -109,6 +109,10 @@ class Board:
         remaining += (self._total - len(self._trials)) * known
         return remaining * self._seconds / self._steps / self._concurrent
 
+    @property
+    def _total(self) -> int:
+        return sum(map(self._ledger.total, self._spec.arms()))
+
     def _know(self, trial: Trial) -> None:
         place = trial.arm, trial.number
         self._trials[place] = trial
@@ -133,6 +137,17 @@ class Board:
         left = self.seconds_left()
         return f"  about {duration(left)} left" if left else ""
 
+    def _waiting(self) -> str:
+        """Which trials wait, and what for."""
+        told = []
+        for place in sorted(self._open):
+            trial = self._trials[place]
+            if trial.state == "waiting":
+                told.append(f"{_name(trial)} (for a free place: it lost {counted(trial.lost, 'worker')})")
+            elif self._reports and place not in self._reports:
+                told.append(f"{_name(trial)} (for its first evaluation)")
+        return ", ".join(told)
+
     def _line(self, text: str) -> None:
         if not self._console.is_terminal:
             print(f"{duration(time.monotonic() - self._start):>12}  {text}", flush=True)
@@ -151,10 +166,12 @@ class Board:
         best = best_of([trial for trial in trials if trial.arm == "search"], metric)
         if best is not None:
             lines.append(Text(f"best so far  {_name(best)}  {error_text(best.error(metric))}", style="green"))
-        for arm in self._spec.arms()[1:]:
+        for arm in self._spec.finalists.baselines:
             baseline = best_of([trial for trial in trials if trial.arm == arm], metric)
             if baseline is not None:
                 lines.append(Text(f"{arm} baseline  {error_text(baseline.error(metric))}", style="dim"))
+        if waiting := self._waiting():
+            lines.append(Text(f"waiting: {waiting}", style="dim"))
         if self._note:
             lines.append(Text(self._note, style="dim"))
         if not self._reports:

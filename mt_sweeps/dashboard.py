@@ -7,7 +7,7 @@ import sys
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.home import Home
-from mt_sweeps.spec import Tracking
+from mt_sweeps.sections import Tracking
 from mt_sweeps.tracking import Client, embedded_uri
 
 HOST = "127.0.0.1"

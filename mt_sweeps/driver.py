@@ -14,13 +14,16 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from mt_sweeps import cluster, disk, records
+from mt_sweeps import budget, cluster, disk, finalists, records
 from mt_sweeps.cluster import Share
 from mt_sweeps.errors import SweepError, Unfinished
 from mt_sweeps.home import SweepDirectory
-from mt_sweeps.study import Ledger, Trial
+from mt_sweeps.study import Ledger
+from mt_sweeps.trial import Trial
 from mt_sweeps.worker import DISK_FULL, TrialWorker
 from trainers.report import Report
+
+TRIALS_AT_MOST = 1000  # of one Tune experiment: what it keeps of them is let go of, and new workers cost seconds
 
 
 class Listener(Protocol):
@@ -57,10 +60,30 @@ def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Liste
         KeyboardInterrupt: another process asked for the end.
     """
     engine = _Engine(ledger, directory, share, listener)
-    with (
-        cluster.watched(f"mt-sweep resume {directory.name}"),
-        tempfile.TemporaryDirectory(prefix="mt-sweeps-") as scratch,  # Tune's own files, which nobody reads
-    ):
+    with cluster.watched(f"mt-sweep resume {directory.name}"):
+        while _run_some(engine, share) and not engine.is_over():
+            pass
+    if engine.trouble is not None:
+        raise engine.trouble
+    ledger.save_time()
+    if engine.stopped:
+        raise KeyboardInterrupt
+    if engine.failure is not None:
+        raise SweepError(
+            f"the first three trials all failed with {engine.failure.reason}, so the configuration is at fault: "
+            f"{engine.failure.message}\nsee {directory.trial('search', engine.failure.number)}"
+        )
+    return engine.search_is_over() if any(ledger.remaining(arm) for arm in ledger.spec.arms()) else ""
+
+
+def _run_some(engine: "_Engine", share: Share) -> bool:
+    """One Tune experiment; whether it ended since it was full.
+
+    Tune remembers every trial (about 50 kB each) and looks at all of them again and again: a long sweep is made of
+    several experiments.
+    """
+    engine.started = 0
+    with tempfile.TemporaryDirectory(prefix="mt-sweeps-") as scratch:  # Tune's own files, which nobody reads
         tune.Tuner(
             tune.with_resources(TrialWorker, {"cpu": share.cpus, "gpu": share.gpus}),
             tune_config=tune.TuneConfig(
@@ -80,17 +103,7 @@ def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Liste
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
-    if engine.trouble is not None:
-        raise engine.trouble
-    ledger.save_time()
-    if engine.stopped:
-        raise KeyboardInterrupt
-    if engine.failure is not None:
-        raise SweepError(
-            f"the first three trials all failed with {engine.failure.reason}, so the configuration is at fault: "
-            f"{engine.failure.message}\nsee {directory.trial('search', engine.failure.number)}"
-        )
-    return engine.enough() if any(ledger.remaining(arm) for arm in ledger.spec.arms()) else ""
+    return engine.started >= TRIALS_AT_MOST
 
 
 class _Engine:
@@ -101,6 +114,7 @@ class _Engine:
         self.failure: Trial | None = None
         self.trouble: Exception | None = None
         self.stopped = False
+        self.started = 0  # trials, in this Tune experiment
         self._completed = sum(trial.state == "complete" for trial in ledger.trials("search"))
         self._directory = directory
         self._share = share
@@ -109,7 +123,6 @@ class _Engine:
         self._pruned: set[str] = set()
         self._asked_to_stop = 0.0  # when it was looked for last
         self._start = time.monotonic() - ledger.active_seconds
-        self._gpu_seconds = sum(trial.seconds for trial in ledger.all_trials()) * share.gpus
 
     def __reduce__(self) -> tuple[Any, ...]:
         return object, ()  # Tune pickles its settings to restore them later; ours are in the ledger
@@ -127,8 +140,10 @@ class _Engine:
 
     def next(self, tune_id: str) -> dict[str, Any] | str | None:
         """The configuration of the next trial; none: not now; FINISHED: no more."""
+        if self.started >= TRIALS_AT_MOST:
+            return str(Searcher.FINISHED)
         while True:
-            trial = None if self.failure or self.enough() else self.ledger.ask()
+            trial = self._ask()
             if trial is None:
                 # A running trial may yet lose its worker and wait again.
                 return None if self._running else Searcher.FINISHED
@@ -145,6 +160,7 @@ class _Engine:
             if known:
                 records.write(attempt, known)
             self._running[tune_id] = trial
+            self.started += 1
             self._listener.started(trial)
             config = self.ledger.spec.config(trial.values, trial.arm)
             return {
@@ -154,6 +170,21 @@ class _Engine:
                 "threads": self._share.cpus,
                 "gpus": self._share.gpus,
             }
+
+    def _ask(self) -> Trial | None:
+        if self.failure or budget.is_spent(self.ledger, *self._spent()):
+            return None
+        trial = None if self.search_is_over() else self.ledger.ask()
+        if trial is not None or "finalists" not in self.ledger.spec.arms():
+            return trial
+        # What is planned already may run beside the last of the search; more is planned when that has ended.
+        trial = self.ledger.ask(finalists=True)
+        if trial is None and not self._running and self.ledger.plan(finalists.planned(self.ledger)):
+            trial = self.ledger.ask(finalists=True)
+            self._listener.noted(
+                f"the best and the baselines are trained again: {self.ledger.total('finalists')} trials"
+            )
+        return trial
 
     def reported(self, tune_id: str, report: Report) -> bool:
         """Whether the trial ends here."""
@@ -196,14 +227,16 @@ class _Engine:
             self.stopped = self.stopped or self._directory.stop.exists()
         return self.stopped or self.failure is not None or self.trouble is not None
 
-    def enough(self) -> str:
-        """Why no more trials are to be started; empty: they are."""
-        return self.ledger.enough(time.monotonic() - self._start, self._gpu_seconds)
+    def search_is_over(self) -> str:
+        """Why no more trials are searched with; empty: they are."""
+        return budget.search_is_over(self.ledger, *self._spent(), self._share.gpus, self._share.concurrent)
+
+    def _spent(self) -> tuple[float, float]:
+        return time.monotonic() - self._start, self.ledger.seconds_done * self._share.gpus
 
     def _account(self, trial: Trial) -> None:
         if trial.finished:
             self._directory.drop_checkpoints(trial.arm, trial.number)
-            self._gpu_seconds += trial.seconds * self._share.gpus
         self.ledger.active_seconds = time.monotonic() - self._start
         self.failure = self.ledger.common_failure()
         self._listener.ended(trial)

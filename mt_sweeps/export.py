@@ -7,9 +7,10 @@ from pydantic import Field, ValidationError
 
 from mt_sweeps import explain, yaml_file
 from mt_sweeps.errors import InputError
+from mt_sweeps.sections import Tracking
 from mt_sweeps.space import Values
-from mt_sweeps.spec import PLAIN_NAME, SweepSpec, Tracking
-from mt_sweeps.study import Trial
+from mt_sweeps.spec import PLAIN_NAME, SweepSpec
+from mt_sweeps.trial import Trial
 from trainers.config import Settings, TrainerConfig
 
 FORMAT: Literal["mt-sweeps-best/1"] = "mt-sweeps-best/1"

@@ -17,6 +17,7 @@ from mt_sweeps.spec import PLAIN_NAME, Arm, SweepSpec
 from trainers.files import CHECKPOINTS
 
 RESERVED = {"artifacts", "mlflow.db", "mlflow.lock", "trained"}
+DRIVEN = "{}: another process is driving this sweep; wait for it or end it with `mt-sweep stop`"
 
 
 class SweepDirectory:
@@ -195,3 +196,5 @@ def is_held(lock: Path) -> bool:
             return False
     except Timeout:
         return True
+    except PermissionError:  # somebody else's sweep, which one may only read
+        return False

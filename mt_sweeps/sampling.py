@@ -13,8 +13,9 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from mt_sweeps.errors import SweepError
+from mt_sweeps.sections import Sampler
 from mt_sweeps.space import Space, Suggester
-from mt_sweeps.spec import Sampler, Values
+from mt_sweeps.spec import Values
 
 # A trial that failed by its own values was as bad as can be; one that was lost or met a bug says nothing of them.
 ITS_OWN_FAULT = {"diverged", "collapsed", "out_of_memory", "no_consistency"}

@@ -12,6 +12,7 @@ from mt_sweeps.branches import Entry, Tied
 from mt_sweeps.errors import InputError
 from mt_sweeps.filters import Expression
 from mt_sweeps.overrides import apply
+from mt_sweeps.sections import Budget, Finalists, Objective, Pruner, Resources, Sampler, Tracking
 from mt_sweeps.space import Space, Value, Values
 from trainers import recipes
 from trainers.combinations import CONSISTENCY_ONLY
@@ -20,86 +21,8 @@ from trainers.data.catalog import KNOWN_DATASETS
 from trainers.recipes.published import published_settings
 
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-Arm = Literal["search", "supervised", "published"]
-
-
-class Sampler(Settings):
-    """How the next values are chosen."""
-
-    name: Literal["tpe", "gp", "random", "grid"] = "tpe"
-    seed: int = Field(0, ge=0)
-
-
-class Pruner(Settings):
-    """Which trials are ended early."""
-
-    name: Literal["asha", "median", "none"] = "asha"
-    reduction_factor: int = Field(3, ge=2, le=10, description="one in so many goes on at a rung")
-
-
-class Objective(Settings):
-    """What is best: the last evaluation of a trial, not its luckiest."""
-
-    metric: Literal["validation.teacher_error", "validation.student_error"] = "validation.teacher_error"
-    direction: Literal["minimize"] = "minimize"
-
-
-class Resources(Settings):
-    """What one trial takes, and how many run at once."""
-
-    gpus_per_trial: float | Literal["auto"] = Field("auto", description="auto: one where there is one, else none")
-    cpus_per_trial: int | Literal["auto"] = Field("auto", description="auto: one core; with GPUs, a fair share")
-    max_concurrent: int | Literal["auto"] = Field("auto", description="auto: as many as the resources hold")
-
-    @model_validator(mode="after")
-    def _are_amounts(self) -> "Resources":
-        gpus = self.gpus_per_trial
-        if gpus != "auto" and not (0 <= gpus <= 1 or gpus == int(gpus) > 0):
-            raise ValueError(f"gpus_per_trial ({gpus}) must be auto, 0, a fraction below 1, or a whole number")
-        for name in ("cpus_per_trial", "max_concurrent"):
-            if getattr(self, name) != "auto" and getattr(self, name) < 1:
-                raise ValueError(f"{name} ({getattr(self, name)}) must be auto or at least 1")
-        return self
-
-
-class Budget(Settings):
-    """When to start no more trials, over all arms."""
-
-    hours: float | None = Field(None, gt=0, description="since the sweep began, pauses left out")
-    gpu_hours: float | None = Field(None, gt=0, description="GPUs a trial times its hours, summed over the trials")
-    patience: int | None = Field(
-        None, ge=1, description="completed trials of the search in which the best has not improved beyond its noise"
-    )
-
-    def is_spent(self, seconds: float, gpu_seconds: float) -> bool:
-        """Whether no more trials are to start after so much work."""
-        limits = ((self.hours, seconds), (self.gpu_hours, gpu_seconds))
-        return any(hours is not None and spent >= 3600 * hours for hours, spent in limits)
-
-
-class Finalists(Settings):
-    """What the best are to be compared with."""
-
-    top: int = Field(3, ge=1)
-    seeds: int = Field(5, ge=2)
-    baselines: list[Literal["supervised", "published"]] = Field(default=["supervised", "published"])
-
-
-class Tracking(Settings):
-    """Where the window is."""
-
-    uri: str | None = Field(None, description="of an MLflow server; none: embedded, in the home directory")
-    experiment: str = Field("mt-sweeps", min_length=1)
-
-    @field_validator("uri")
-    @classmethod
-    def _holds_no_secret(cls, uri: str | None) -> str | None:
-        if uri is not None and "@" in uri.split("://")[-1].split("/")[0]:
-            raise ValueError(
-                "holds credentials; take them out and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD "
-                "in the environment"
-            )
-        return uri
+Arm = Literal["search", "supervised", "published", "finalists"]
+GIVEN: tuple[Arm, ...] = ("published", "finalists")  # arms whose trials have all their settings given, but the images
 
 
 class SweepSpec(Settings):
@@ -166,18 +89,21 @@ class SweepSpec(Settings):
     def arms(self) -> list[Arm]:
         """The studies of this sweep, in the order in which they are run."""
         baselines: tuple[Arm, ...] = ("supervised", "published")
-        return ["search", *(arm for arm in baselines if arm in self.finalists.baselines)]
+        found: list[Arm] = ["search", *(arm for arm in baselines if arm in self.finalists.baselines)]
+        return [*found, "finalists"] if self.finalists.top else found
 
     def space(self, arm: Arm = "search") -> Space:
-        """What an arm searches: the supervised baseline, the keys that concern it; the published one, nothing."""
+        """What an arm searches: the supervised baseline, the keys that concern it; published and finalists, nothing."""
         if arm not in self._spaces:
-            whole = Space({}) if arm == "published" else Space(self.search_space, self.filters, _plain(self.trainer))
+            whole = Space({}) if arm in GIVEN else Space(self.search_space, self.filters, _plain(self.trainer))
             self._spaces[arm] = whole.without(CONSISTENCY_ONLY) if arm == "supervised" else whole
         return self._spaces[arm]
 
     def trials_of(self, arm: Arm) -> int:
         """The same tuning budget for every arm; one trial where there is nothing to tune; of a grid, what it has."""
         space = self.space(arm)
+        if arm == "finalists":
+            return (min(self.finalists.top, self.trials) + len(self.finalists.baselines)) * self.finalists.seeds
         if not space.entries:
             return 1
         return min(self.trials, len(space.grid())) if self.sampler.name == "grid" else self.trials
@@ -193,7 +119,7 @@ class SweepSpec(Settings):
         name = str(point["recipe"])
         # The images are not the recipe's, but it is no whole configuration without a folder for them.
         config = TrainerConfig.model_validate(recipes.settings(name, {"dataset": {"root": "anywhere"}}))
-        recipe = _flat(config.model_dump(exclude_none=True))
+        recipe = dotted(config.model_dump(exclude_none=True))
         space, values = self.space(), {key: value for key, value in point.items() if key != "recipe"}
         for key in space.order:
             branch = space.branch(key, values)
@@ -219,7 +145,7 @@ class SweepSpec(Settings):
         """
         settings = published_settings({**self.trainer, "steps": self.steps}, classes, unlabeled)
         config = TrainerConfig.model_validate(settings)
-        return _flat(config.model_dump(exclude={"dataset"}, exclude_none=True))
+        return dotted(config.model_dump(exclude={"dataset"}, exclude_none=True))
 
     def config(self, values: Values, arm: Arm = "search") -> TrainerConfig:
         """The configuration of a trial with these values.
@@ -231,7 +157,7 @@ class SweepSpec(Settings):
 
     def corners(self) -> list[tuple[Values, Arm]]:
         """Values with which the trials of the arms that search must be legal, and the arm."""
-        arms = [arm for arm in self.arms() if arm != "published"]
+        arms = [arm for arm in self.arms() if arm not in GIVEN]
         return [(values, arm) for arm in arms for values in self.space(arm).corners()]
 
     def sample_config(self) -> TrainerConfig:
@@ -244,7 +170,7 @@ class SweepSpec(Settings):
         return max(self.config(corner).steps for corner in self.space().corners())
 
     def _trainer_with(self, values: Values, arm: Arm) -> dict[str, Any]:
-        fixed = {"dataset": self.trainer["dataset"]} if arm == "published" else self.trainer
+        fixed = {"dataset": self.trainer["dataset"]} if arm in GIVEN else self.trainer
         merged = {key: dict(value) if isinstance(value, dict) else value for key, value in fixed.items()}
         for key, value in values.items():
             *groups, last = key.split(".")
@@ -283,7 +209,7 @@ def differences(began: dict[str, Any], now: dict[str, Any]) -> list[str]:
         began: the specification that the sweep was started with, as JSON has it.
         now: the one it is to go on with.
     """
-    old, new = _flat(began), _flat(now)
+    old, new = dotted(began), dotted(now)
     return [
         f"{key}: the sweep was started with {old.get(key, 'none')}, here is {new.get(key, 'none')}"
         for key in {**old, **new}
@@ -386,16 +312,17 @@ def _published_problems(spec: SweepSpec) -> list[str]:
     return []
 
 
-def _flat(nested: dict[str, Any], prefix: str = "") -> Values:
+def dotted(nested: dict[str, Any], prefix: str = "") -> Values:
+    """Nested settings under dotted keys."""
     flat: Values = {}
     for key, value in nested.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        flat |= dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
 
 
 def _plain(trainer: dict[str, Any]) -> Values:
     """What the file fixes and a filter can name."""
-    return {key: value for key, value in _flat(trainer).items() if isinstance(value, bool | int | float | str)}
+    return {key: value for key, value in dotted(trainer).items() if isinstance(value, bool | int | float | str)}
 
 
 def _dotted(path: explain.KeyPath) -> str:

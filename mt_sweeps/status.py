@@ -3,11 +3,12 @@
 import json
 from typing import Any
 
-from mt_sweeps import export
+from mt_sweeps import budget, export
 from mt_sweeps.console import counted, duration, error_text, values_text
 from mt_sweeps.errors import InputError
 from mt_sweeps.home import Home, SweepDirectory, is_held, typed
-from mt_sweeps.study import Ledger, Trial
+from mt_sweeps.study import Ledger
+from mt_sweeps.trial import Trial
 
 STATES = ("waiting", "running", "complete", "pruned", "failed")
 
@@ -31,18 +32,28 @@ def status(directory: SweepDirectory) -> dict[str, Any]:
         if not driven:  # what a dead driver left running waits for the next one
             counts["waiting"] += counts["running"]
             counts["running"] = 0
-        arms[arm] = {"total": spec.trials_of(arm), **counts}
-    unfinished = sum(counts["waiting"] + counts["running"] for counts in arms.values())
-    gpus = json.loads(directory.environment.read_text())["gpus_per_trial"]
-    enough = ledger.enough(ledger.active_seconds, gpus * sum(trial.seconds for trial in ledger.all_trials()))
+        arms[arm] = {"total": ledger.total(arm), **counts}
     found = ledger.best()
     return {
         "name": directory.name,
-        "state": "running" if driven else "interrupted" if unfinished and not enough else "finished",
+        "state": "running" if driven else "interrupted" if _is_open(directory, ledger) else "finished",
         "arms": arms,
         "best": _best(found, spec.metric) if found else None,
         "seconds": ledger.active_seconds,
     }
+
+
+def _is_open(directory: SweepDirectory, ledger: Ledger) -> bool:
+    """Whether a driver would find something to do."""
+    environment = json.loads(directory.environment.read_text())
+    gpus, concurrent = environment["gpus_per_trial"], environment["concurrent"]
+    spent = ledger.active_seconds, gpus * ledger.seconds_done
+    if any(trial.state == "running" for trial in ledger.all_trials()):
+        return True
+    if budget.is_spent(ledger, *spent):
+        return False
+    over = budget.search_is_over(ledger, *spent, gpus, concurrent)
+    return any(ledger.remaining(arm) for arm in ledger.spec.arms() if arm == "finalists" or not over)
 
 
 def best_of(directory: SweepDirectory) -> export.BestFile:

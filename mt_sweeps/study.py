@@ -7,8 +7,7 @@ thousandth trial costs what its tenth did.
 import json
 import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,72 +19,12 @@ from mt_sweeps.errors import InputError
 from mt_sweeps.pruning import Correlation, Standings
 from mt_sweeps.sampling import Suggestions
 from mt_sweeps.spec import Arm, SweepSpec, Values, differences
+from mt_sweeps.trial import STATES, Trial, best_of, rank, read
 from trainers.report import Report
 
 FORMAT = 3
 LOSSES = 3  # how often the worker of a trial may be lost before the trial is given up
 _SAVE_TIME_EVERY = 2.0  # seconds
-
-_STATES = {
-    TrialState.WAITING: "waiting",
-    TrialState.RUNNING: "running",
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-}
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One trial, as the ledger has it.
-
-    Attributes:
-        arm: the study it belongs to.
-        number: in its arm, from 0.
-        state: waiting, running, complete, pruned or failed.
-        values: what was searched, under the dotted keys of the search space; of the published baseline, all settings.
-        attempt: which try this is, from 1.
-        started: when its first attempt began, in seconds since 1970.
-        began: when its last attempt began.
-        reason: of a failure, one word; empty otherwise.
-        message: of a failure, a sentence; empty otherwise.
-        step: optimiser steps of its last report, 0 where there is none.
-        last: its last report, once it is finished and had any.
-        lost: how many workers it lost.
-        seconds: that workers spent on it, a running attempt not counted, nor one whose driver was lost.
-    """
-
-    arm: Arm
-    number: int
-    state: str
-    values: Values
-    attempt: int
-    started: float
-    began: float
-    reason: str = ""
-    message: str = ""
-    step: int = 0
-    last: Report | None = None
-    lost: int = 0
-    seconds: float = 0.0
-
-    @property
-    def finished(self) -> bool:
-        """Whether its state will not change any more."""
-        return self.state in ("complete", "pruned", "failed")
-
-    def error(self, metric: str) -> tuple[float, float] | None:
-        """The error named by `metric` (the student's, where there is no teacher) and its standard error."""
-        if self.last is None:
-            return None
-        name = metric if metric in self.last.metrics else "validation.student_error"
-        return self.last.metrics[name], self.last.metrics[name.replace("_error", "_standard_error")]
-
-    def objective(self, metric: str) -> float:
-        """The error of a completed trial: that of its last evaluation, not of its luckiest."""
-        error = self.error(metric)
-        assert error is not None  # a completed trial has its last report
-        return error[0]
 
 
 class Ledger:
@@ -94,6 +33,9 @@ class Ledger:
     Args:
         path: of the SQLite file, made by `create`. One process may write.
         spec: of the sweep.
+
+    Attributes:
+        steps_done, seconds_done: optimiser steps of all trials that ended, and what workers spent on them.
 
     Raises:
         InputError: the file is missing, not ours, of another format, or of a sweep with another specification.
@@ -109,8 +51,9 @@ class Ledger:
         self._ids: dict[Arm, list[int]] = {}
         self._studies: dict[Arm, int] = {}
         self._suggestions: dict[Arm, Suggestions] = {}
-        self._planned: dict[Arm, list[Values]] = {}
+        self._planned: dict[Arm, list[dict[str, Any]]] = {}
         self._standings = Standings(spec)
+        self.steps_done, self.seconds_done = 0, 0.0
         try:
             for arm in spec.arms():
                 self._read(path, arm)
@@ -137,7 +80,7 @@ class Ledger:
             )
             study.set_user_attr("spec", spec.model_dump_json())
             if arm == "published":
-                study.set_user_attr("planned", [published])
+                study.set_user_attr("planned", [{"values": published}])
             study.set_user_attr("format", FORMAT)
         storage.engine.dispose()
         return cls(path, spec)
@@ -150,16 +93,34 @@ class Ledger:
         """Those of every arm."""
         return [trial for arm in self._trials for trial in self._trials[arm]]
 
-    def ask(self) -> Trial | None:
+    def ask(self, finalists: bool = False) -> Trial | None:
         """The next trial to run, now RUNNING in the ledger: one that waits, or a new one; none: all have been asked.
 
         The arm that has had the smallest share of its trials is next, so that a baseline runs beside the search.
+
+        Args:
+            finalists: ask for one of those that were planned, and for no other.
         """
-        arms = [arm for arm in self._trials if self.remaining(arm)]
+        arms = [arm for arm in self._trials if (arm == "finalists") == finalists and self.remaining(arm)]
+        if finalists and "finalists" not in self._planned:
+            return None
         if not arms:
             return None
         arm = max(arms, key=lambda arm: self.remaining(arm) / self.total(arm))
         return self._again(arm, min(self._waiting[arm])) if self._waiting[arm] else self._new(arm)
+
+    def plan(self, trials: list[dict[str, Any]]) -> bool:
+        """Have these trials run as finalists; those that are planned already stay. Whether there are new ones.
+
+        Args:
+            trials: `values`, and the arm and number of the trial that they are `of`.
+        """
+        before, trials = self._planned.get("finalists", []), json.loads(json.dumps(trials))  # as it is read again
+        new = [trial for trial in trials if trial not in before]
+        if new or "finalists" not in self._planned:
+            self._planned["finalists"] = before + new
+            self._storage.set_study_user_attr(self._studies["finalists"], "planned", before + new)
+        return bool(new)
 
     def report(self, trial: Trial, report: Report) -> bool:
         """Write down an evaluation of a running trial. What is known already changes nothing.
@@ -171,10 +132,10 @@ class Ledger:
         if not self.owns(trial) or report.step < self._trials[trial.arm][trial.number].step:
             return False
         if report.step > self._trials[trial.arm][trial.number].step:
-            rank = _rank(report)
-            self._storage.set_trial_intermediate_value(self._id(trial), report.step, rank)
+            value = rank(report)
+            self._storage.set_trial_intermediate_value(self._id(trial), report.step, value)
             if trial.arm == "search":
-                self._standings.enter(trial.number, report.step, rank)
+                self._standings.enter(trial.number, report.step, value)
             self._change(trial, step=report.step)
         return trial.arm == "search" and self._standings.is_pruned(trial.number, report.step)
 
@@ -226,20 +187,6 @@ class Ledger:
     def best(self) -> Trial | None:
         """The completed trial of the search arm with the lowest objective; the earliest of several."""
         return best_of(self._trials["search"], self.spec.metric)
-
-    def enough(self, seconds: float, gpu_seconds: float) -> str:
-        """Why no more trials are to be started; empty: they are.
-
-        Args:
-            seconds: that drivers have worked on this sweep.
-            gpu_seconds: that its trials took.
-        """
-        budget = self.spec.budget
-        if budget.is_spent(seconds, gpu_seconds):
-            return "the budget is spent"
-        if budget.patience is not None and self.trials_since_improvement() >= budget.patience:
-            return f"the best has not improved beyond its noise for {budget.patience} completed trials"
-        return ""
 
     def trials_since_improvement(self) -> int:
         """Completed trials of the search since the best improved by more than its own standard error."""
@@ -309,7 +256,9 @@ class Ledger:
             self._planned[arm] = attributes["planned"]
         frozen = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
         self._ids[arm] = [trial._trial_id for trial in frozen]
-        self._trials[arm] = [_trial(arm, trial) for trial in frozen]
+        self._trials[arm] = [read(arm, trial) for trial in frozen]
+        self.steps_done += sum(trial.step for trial in self._trials[arm] if trial.finished)
+        self.seconds_done += sum(trial.seconds for trial in self._trials[arm] if trial.finished)
         self._waiting[arm] = {trial.number for trial in self._trials[arm] if trial.state == "waiting"}
         for trial in frozen if arm == "search" else []:
             for step, value in sorted(trial.intermediate_values.items()):
@@ -319,6 +268,7 @@ class Ledger:
         before = self._trials[arm][number]
         asked = {
             "values": before.values,
+            "of": before.of,
             "attempt": before.attempt + 1,
             "started": before.started,
             "began": time.time(),
@@ -331,17 +281,27 @@ class Ledger:
     def _new(self, arm: Arm) -> Trial:
         number, now = len(self._trials[arm]), time.time()
         values, suggested = self._suggested(arm, number)
-        suggested.set_user_attr("asked", {"values": values, "attempt": 1, "started": now, "began": now})
+        of = self._planned[arm][number].get("of") if arm in self._planned else None
+        suggested.set_user_attr("asked", {"values": values, "of": of, "attempt": 1, "started": now, "began": now})
         # Whole or not at all: a driver that is killed while it asks leaves no trial without values.
         self._ids[arm].append(self._storage.create_new_trial(self._studies[arm], template_trial=suggested))
         self._trials[arm].append(
-            Trial(arm=arm, number=number, state="running", values=values, attempt=1, started=now, began=now)
+            Trial(
+                arm=arm,
+                number=number,
+                state="running",
+                values=values,
+                attempt=1,
+                started=now,
+                began=now,
+                of=of and tuple(of),
+            )
         )
         return self._trials[arm][number]
 
     def _suggested(self, arm: Arm, number: int) -> tuple[Values, FrozenTrial]:
         if arm in self._planned:
-            return self._planned[arm][number], create_trial(state=TrialState.RUNNING)
+            return self._planned[arm][number]["values"], create_trial(state=TrialState.RUNNING)
         space = self.spec.space(arm)
         if arm not in self._suggestions:
             past = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
@@ -362,13 +322,14 @@ class Ledger:
             facts["last"] = {"step": last.step, "time": last.time, "metrics": last.metrics}
         self._storage.set_trial_user_attr(self._id(trial), "end", facts)
         ended = replace(
-            now, state=_STATES[state], reason=reason, message=message, seconds=seconds, last=last or now.last
+            now, state=STATES[state], reason=reason, message=message, seconds=seconds, last=last or now.last
         )
         objective = ended.objective(self.spec.metric) if state == TrialState.COMPLETE else None
         self._storage.set_trial_state_values(self._id(trial), state, None if objective is None else [objective])
         self._trials[trial.arm][trial.number] = ended
+        self.steps_done, self.seconds_done = self.steps_done + ended.step, self.seconds_done + ended.seconds
         if trial.arm in self._suggestions:
-            curve = {last.step: _rank(last)} if last is not None else {}
+            curve = {last.step: rank(last)} if last is not None else {}
             self._suggestions[trial.arm].ended(trial.number, objective, curve, reason)
         return ended
 
@@ -384,17 +345,6 @@ class Ledger:
         return self._storage.get_study_user_attrs(self._studies[arm])
 
 
-def best_of(trials: Sequence[Trial], metric: str) -> Trial | None:
-    """The completed one with the lowest error; the earliest of several; none: none has completed."""
-    complete = [trial for trial in trials if trial.state == "complete"]
-    return min(complete, key=lambda trial: trial.objective(metric), default=None)
-
-
-def _rank(report: Report) -> float:
-    """What trials are ranked on: the better of the two errors, as a slow teacher is still catching up."""
-    return min(report.metrics["validation.student_error"], report.metrics.get("validation.teacher_error", 1.0))
-
-
 def _storage(path: Path) -> optuna.storages.RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -408,23 +358,3 @@ def _storage(path: Path) -> optuna.storages.RDBStorage:
 
 def _study_name(spec: SweepSpec, arm: Arm) -> str:
     return spec.name if arm == "search" else f"{spec.name}/{arm}"
-
-
-def _trial(arm: Arm, frozen: FrozenTrial) -> Trial:
-    asked, end = frozen.user_attrs["asked"], frozen.user_attrs.get("end", {})
-    lost = frozen.user_attrs.get("lost", {"workers": 0, "seconds": 0.0})
-    return Trial(
-        arm=arm,
-        number=frozen.number,
-        state=_STATES[frozen.state],
-        values=asked["values"],
-        attempt=asked["attempt"],
-        started=asked["started"],
-        began=asked["began"],
-        reason=end.get("reason", ""),
-        message=end.get("message", ""),
-        step=max(frozen.intermediate_values, default=0),
-        last=Report(**end["last"]) if "last" in end else None,
-        lost=lost["workers"],
-        seconds=end.get("seconds", lost["seconds"]),
-    )

@@ -19,8 +19,9 @@ from filelock import FileLock
 
 from mt_sweeps import records
 from mt_sweeps.home import Home, SweepDirectory
-from mt_sweeps.spec import Tracking
-from mt_sweeps.study import Ledger, Trial
+from mt_sweeps.sections import Tracking
+from mt_sweeps.study import Ledger
+from mt_sweeps.trial import Trial
 from trainers.files import BEST_MODEL
 from trainers.report import Report
 
@@ -191,6 +192,8 @@ class SweepWindow:
         if place not in self._children:
             name = f"trial-{trial.number:04d}" if trial.arm == "search" else f"{trial.arm}-{trial.number:04d}"
             tags = {"mlflow.parentRunId": self._parent, "mt.arm": trial.arm, "mt.trial": str(trial.number)}
+            if trial.of is not None:
+                tags["mt.of"] = f"{trial.of[0]}-{trial.of[1]:04d}"
             self._children[place] = client.new_run(tags, name, trial.started)
         run, params = self._children[place], trial.values if place not in self._sent else None
         new = [report for report in reports if report.step > self._sent.get(place, 0)]

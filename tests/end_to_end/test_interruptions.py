@@ -5,9 +5,9 @@ import signal
 
 import pytest
 
-from tests.end_to_end.support import DIGITS, as_json, gone, interrupted, mt_sweep
+from tests.end_to_end.support import ALONE, DIGITS, as_json, gone, interrupted, mt_sweep
 
-LONGER = ("--set", "trainer.steps=200", "--set", "trainer.evaluate_every=10", "--set", "trainer.model.width=4")
+LONGER = (*ALONE, "--set", "trainer.steps=200", "--set", "trainer.evaluate_every=10", "--set", "trainer.model.width=4")
 RUN = ("run", DIGITS, "--trials", 3, *LONGER, "--set", "sampler.name=random", "--set", "pruner.name=none")
 
 

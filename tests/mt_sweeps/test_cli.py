@@ -15,7 +15,21 @@ def test_help_names_every_command_and_imports_nothing_heavy():
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"
-    for command in ("run", "validate", "best", "export", "train", "dashboard", "list", "status", "resume", "preview"):
+    for command in (
+        "run",
+        "validate",
+        "best",
+        "export",
+        "train",
+        "dashboard",
+        "list",
+        "status",
+        "resume",
+        "preview",
+        "plan",
+        "stop",
+        "rm",
+    ):
         assert f"\n  {command} " in out
 
 
@@ -37,6 +51,13 @@ def test_validate_takes_several_files_and_tells_of_all_that_are_wrong(tmp_path):
     assert f"{DIGITS}: valid" in done.stdout
     assert all(f"{file}: trials: should be" in done.stderr for file in files)
     assert "Traceback" not in done.stderr
+
+
+def test_trials_are_added_to_a_sweep_by_a_plus():
+    for wrong in ("32", "+", "+0", "-3", "+x"):
+        result = CliRunner().invoke(cli, ["resume", "any", "--trials", wrong])
+        assert result.exit_code == 2
+        assert "write +N" in result.output
 
 
 def test_a_wrong_command_line_is_exit_status_2():

@@ -14,7 +14,7 @@ def ledger(tmp_path):
 
 
 def board(ledger, first=lambda: None):
-    return Board(ledger.spec, [], concurrent=2, on_first_report=first)
+    return Board(ledger, concurrent=2, on_first_report=first)
 
 
 def test_piped_output_is_plain_lines(ledger, capsys):
@@ -73,6 +73,21 @@ def test_the_table_of_a_terminal_shows_what_runs_and_the_best_so_far(ledger):
     assert "best so far  trial 0  12.5 % ± 1.0" in text
     assert "running" in text
     assert "60.0 %" in text
+
+
+def test_the_table_says_what_a_trial_waits_for(ledger):
+    shown = board(ledger)
+    first, second, third = ledger.ask(), ledger.ask(), ledger.ask()
+    for trial in (first, second, third):
+        shown.started(trial)
+    shown.reported(first, report(30, 0.5))
+    shown.ended(ledger.lose(third, "killed"))
+    out = io.StringIO()
+    Console(file=out, width=150, height=30).print(shown._view())
+    told = next(line for line in out.getvalue().splitlines() if line.startswith("waiting: "))
+    assert "published 0 (for a free place: it lost 1 worker)" in told
+    assert "supervised 0 (for its first evaluation)" in told
+    assert "trial 0" not in told
 
 
 def test_each_baseline_is_shown_beside_the_best(ledger, capsys):

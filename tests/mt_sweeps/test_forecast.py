@@ -1,11 +1,14 @@
-from mt_sweeps.forecast import forecast
+from mt_sweeps import pruning
+from mt_sweeps.cluster import Share
+from mt_sweeps.forecast import Speed, forecast, lines, measured
 from tests.mt_sweeps.support import digits
 
 
 def test_all_arms_are_counted():
-    planned = forecast(digits(), concurrent=2)
-    assert planned.trials == {"search": 16, "supervised": 1, "published": 1}
-    assert planned.steps == 18 * 300
+    planned = forecast(digits("finalists.top=2", "finalists.seeds=5"), concurrent=2)
+    assert planned.trials == {"search": 16, "supervised": 1, "published": 1, "finalists": 20}
+    assert planned.steps == 38 * 300
+    assert planned.evaluations == 38 * 10
     assert planned.rungs == [90]
 
 
@@ -13,3 +16,30 @@ def test_larger_networks_and_more_trials_take_more_disk():
     small = forecast(digits(), 2).disk_bytes
     assert forecast(digits("trainer.model.width=512"), 2).disk_bytes > small + 1e9
     assert forecast(digits("trials=4"), 2).disk_bytes < small
+
+
+def test_hours_and_gpu_hours_follow_from_a_measured_step():
+    spec = digits("budget.hours=2.0")
+    planned = forecast(spec, 2)
+    told = "\n".join(lines(spec, planned, Share(0.5, 1, 2), Speed(step=2.0, evaluation=10.0)))
+    assert Speed(2.0, 10.0).seconds(planned) == 18 * (300 * 2 + 10 * 10)
+    assert "time      1 h 45 min at the most" in told
+    assert "GPU-hours 1.75 at the most" in told
+    assert "budget    hours 2" in told
+
+
+def test_a_step_of_this_machine_is_measured():
+    speed = measured(digits().sample_config(), threads=1)
+    assert 0 < speed.step < 5
+    assert 0 < speed.evaluation < 5
+
+
+def test_rungs_that_leave_nothing_to_prune_are_told_with_the_numbers():
+    late = pruning.idle(digits("trainer.consistency.ramp_up_steps=280"))
+    assert "first rung would be at step 280" in late
+    assert "the last may be at 240 of 300" in late
+    assert "no trial before 3 are at a rung, and trials is 2" in pruning.idle(digits("trials=2"))
+    assert pruning.idle(digits()) == ""
+    assert pruning.idle(digits("trials=2", "pruner.name=none")) == ""
+    spec = digits("trials=2")
+    assert "trials is 2" in "\n".join(lines(spec, forecast(spec, 2), Share(0.0, 1, 2), None))

@@ -163,7 +163,7 @@ def test_a_file_that_names_no_baselines_has_both(tmp_path):
     content = DIGITS.read_text()
     file = tmp_path / "space.yaml"
     file.write_text("\n".join(line for line in content.splitlines() if not line.startswith("finalists")))
-    assert specs.load(file).arms() == ["search", "supervised", "published"]
+    assert specs.load(file).arms() == ["search", "supervised", "published", "finalists"]
     assert digits("finalists.baselines=[published]").arms() == ["search", "published"]
 
 

@@ -10,6 +10,7 @@ from mt_sweeps import spec as specs
 from mt_sweeps.cluster import Share
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.home import Home
+from mt_sweeps.machine import check_data
 from mt_sweeps.study import Ledger
 from tests.mt_sweeps.support import REPOSITORY, digits, report, supervised_report
 from tests.trainers.support import write_image
@@ -26,7 +27,7 @@ def _no_ray(monkeypatch):
 def begun(home, spec, share=Share(0.0, 1, 2)):  # noqa: B008 (immutable)
     """A sweep as `run` leaves it before its first trial."""
     directory = home.claim(None, spec.name)
-    sweep._describe(directory, spec, sweep._check_data(REPOSITORY / "search_spaces" / "digits.yaml", spec), share)
+    sweep._describe(directory, spec, check_data(REPOSITORY / "search_spaces" / "digits.yaml", spec), share)
     return directory
 
 
@@ -61,20 +62,20 @@ def test_what_trials_would_stumble_over_is_refused_before_they_start(images):
         ("trainer.dataset.verdict=60", "is more than the 80 training images"),
     ):
         with pytest.raises(InputError, match=told):
-            sweep._check_data(images, of_folder(images, override))
+            check_data(images, of_folder(images, override))
 
 
 def test_a_cache_that_cannot_be_written_is_named(images, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MT_SWEEP_CACHE", str(tmp_path / "file"))
     with pytest.raises(InputError, match="MT_SWEEP_CACHE"):
-        sweep._check_data(images, of_folder(images))
+        check_data(images, of_folder(images))
 
 
 def test_a_dangling_link_among_the_images_is_named(images):
     (images / "train" / "a" / "gone.png").symlink_to(images / "nowhere.png")
     with pytest.raises(InputError, match=r"gone\.png cannot be read"):
-        sweep._check_data(images, of_folder(images))
+        check_data(images, of_folder(images))
 
 
 def test_resuming_a_finished_sweep_completes_mlflow_and_starts_nothing(tmp_path, capsys):
@@ -138,8 +139,8 @@ def test_images_that_cannot_be_read_are_told_before_a_sweep_begins(images, capsy
         (images / "train" / "b" / f"torn-{i}.png").write_bytes(b"")
     file = REPOSITORY / "search_spaces" / "image_folder.yaml"
     with pytest.raises(InputError, match=r"torn-\d\.png cannot be read as an image"):
-        sweep._check_data(file, of_folder(images))
-    data = sweep._check_data(file, of_folder(images, "trainer.dataset.unreadable=skip"))
+        check_data(file, of_folder(images))
+    data = check_data(file, of_folder(images, "trainer.dataset.unreadable=skip"))
     assert sum(data.purposes.values()) == 80
     told = (
         "left out, since they cannot be read: 4 images: train/b/torn-0.png, train/b/torn-1.png, train/b/torn-2.png, ..."

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from mt_sweeps import records
-from mt_sweeps.worker import DISK_FULL, TrialWorker
+from mt_sweeps.worker import DISK_FULL, TrialWorker, _run
 from tests.trainers.support import config, in_fresh_process
 from trainers.files import BEST_MODEL, CHECKPOINT
 from trainers.scripted import VARIABLE, Script
@@ -55,7 +55,7 @@ def assert_same(one, other):
 
 ONE_PROCESS = """
 import sys
-from mt_sweeps.worker import DISK_FULL, TrialWorker
+from mt_sweeps.worker import DISK_FULL, TrialWorker, _run
 worker = TrialWorker.__new__(TrialWorker)
 worker.setup({"config": sys.argv[1], "directory": sys.argv[2], "previous": None, "threads": 1, "gpus": 0})
 while not worker.step()["done"]:
@@ -153,3 +153,13 @@ def test_a_scripted_trial_reports_fails_and_resumes_as_its_script_says(worker, t
     worker.step()
     worker.reset_config(assignment(tmp_path / "0004" / "attempt-2", previous=tmp_path / "0004" / "attempt-1"))
     assert [result["report"].metrics for result in to_its_end(worker)] == whole
+
+
+def test_a_share_of_a_gpu_is_a_cap_on_its_memory(monkeypatch, tmp_path):
+    caps = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", caps.append)
+    monkeypatch.setattr("trainers.mean_teacher.Trainer", lambda *_: None)
+    for gpus in (0.0, 0.25, 1.0, 2.0):
+        _run(config(device="auto"), tmp_path, 1, gpus)
+    assert caps == [0.25]

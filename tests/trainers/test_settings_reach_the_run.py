@@ -119,7 +119,7 @@ def test_every_setting_that_can_change_a_run_was_seen_to():
         for inner in (value if isinstance(value, dict) else [""])
     }
     # These say where images and work are, how fast it goes, and when one looks.
-    others = {"channels_last", "compile", "device", "evaluate_every", "model.name"}
+    others = {"channels_last", "compile", "device", "evaluate_every", "model.name", "verdict"}
     others |= {"dataset.name", "dataset.root", "dataset.image_size", "images"}
     # And these need other images than the digits: they are tested where they are.
     others |= {"dataset.extra", "dataset.label_file", "dataset.unreadable", "model.norm", "model.stem"}

@@ -1,0 +1,229 @@
+"""What a trial costs beside its training: trials that do nothing, with ledger and window, from the first to the last.
+
+    uv run python benchmarks/overhead.py                                         # 300 trials; and plain Tune
+    uv run python benchmarks/overhead.py --trials 10000 --plain 0                # the ten thousandth
+    uv run python benchmarks/overhead.py --sampler tpe --filled 10000 --plain 0  # TPE's, in a ledger that is full
+
+A trial is scripted (`MT_SWEEP_SCRIPT`) and evaluated once. Seconds a trial are those between the ends of trials, as the
+ledger has them, over the number of trials; memory is that of the driver's process. `--filled N` writes N completed
+trials with random values into the ledger before the sweep is resumed for `--trials` more: what a sampler costs there
+does not depend on how they came there.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from mt_sweeps.home import Home
+from mt_sweeps.study import Ledger
+from trainers.scripted import VARIABLE
+
+ROOT = Path(__file__).parents[1]
+MT_SWEEP = Path(sys.prefix) / "bin" / "mt-sweep"
+FILE = ROOT / "search_spaces" / "digits.yaml"
+SETTINGS = ("trainer.evaluate_every=300", "pruner.name=none", "finalists.baselines=[]", "points=[]")
+NAME = "overhead"
+BEFORE = 1000  # trials up to one of them, over which the cost there is averaged
+WARM = 20  # trials before it is steady
+
+
+@dataclass
+class Sample:
+    """The driver and the window at one moment."""
+
+    time: float
+    memory: float  # MiB, resident
+    busy: float  # seconds of CPU so far
+    shown: int  # runs that MLflow has
+
+
+@dataclass
+class Sweep:
+    """One sweep, measured.
+
+    Attributes:
+        ends: when each trial ended, in order.
+        samples: every other second.
+        closed: when the driver had ended, the window completed.
+        told: what it printed last.
+    """
+
+    ends: list[float]
+    samples: list[Sample]
+    closed: float
+    told: str
+
+    def seconds(self, first: int, last: int) -> float:
+        """A trial's, between two of them."""
+        return (self.ends[last - 1] - self.ends[first - 1]) / (last - first)
+
+    def at(self, number: int) -> Sample:
+        """When so many trials had ended."""
+        last = [sample for sample in self.samples if sample.memory]
+        return next((sample for sample in last if sample.time >= self.ends[number - 1]), last[-1])
+
+    def busy(self, first: int, last: int) -> float:
+        """Seconds of the driver's CPU a trial, between two of them."""
+        return (self.at(last).busy - self.at(first).busy) / (last - first)
+
+
+def arguments(sampler: str) -> list[str]:
+    return [word for setting in (*SETTINGS, f"sampler.name={sampler}") for word in ("--set", setting)]
+
+
+def fill(home: Path, sampler: str, trials: int) -> None:
+    """A sweep that has completed so many trials, with random values."""
+    drive(home, "run", str(FILE), "--name", NAME, "--trials", "1", *arguments(sampler))
+    directory = Home(home).sweep(NAME)
+    random = directory.load_spec().model_copy(update={"trials": trials})
+    random = random.model_copy(update={"sampler": random.sampler.model_copy(update={"name": "random"})})
+    ledger = Ledger(directory.ledger, directory.load_spec())
+    report = ledger.trials("search")[0].last
+    assert report is not None
+    ledger.spec = random  # drawn at random; the file keeps its sampler
+    while (trial := ledger.ask()) is not None:
+        ledger.report(trial, report)
+        ledger.complete(trial, report)
+    ledger.close()
+
+
+def drive(home: Path, *words: str) -> Sweep:
+    """Run `mt-sweep` with these words, and watch it."""
+    start, samples = time.time(), []
+    log = home / "log.txt"
+    home.mkdir(exist_ok=True)
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [MT_SWEEP, *words, "--home", str(home)],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, VARIABLE: "{}"},
+        )
+        while process.poll() is None:
+            samples.append(Sample(time.time(), *held(process.pid), shown(home)))
+            time.sleep(2)
+    assert process.wait() == 0, log.read_text()[-2000:]
+    directory = Home(home).sweep(NAME)
+    ledger = Ledger(directory.ledger, directory.load_spec())
+    ends = sorted(trial.started + trial.seconds for trial in ledger.trials("search") if trial.started > start)
+    ledger.close()
+    return Sweep(ends, samples, time.time(), log.read_text()[-2000:])
+
+
+def held(process: int) -> tuple[float, float]:
+    """MiB of memory and seconds of CPU that a process has taken; Linux tells it there."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+        user, system = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+    except (OSError, IndexError):
+        return 0.0, 0.0  # it has just ended
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20, (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def shown(home: Path) -> int:
+    if not (home / "mlflow.db").exists():
+        return 0
+    try:
+        with sqlite3.connect(f"file:{home}/mlflow.db?mode=ro", uri=True, timeout=1) as database:
+            return int(database.execute("select count(*) from runs").fetchone()[0])
+    except sqlite3.Error:
+        return 0
+
+
+def plain(search: str, trials: int) -> None:
+    """Ray Tune as it comes: a class, no reuse of actors. Prints the times at which trials ended."""
+    import ray
+    from ray import tune
+
+    class Nothing(tune.Trainable):  # type: ignore[misc]
+        def step(self) -> dict[str, object]:
+            return {"error": self.config["x"], "ended": time.time(), "done": True}
+
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            """Nothing to keep."""
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    algorithm, space = None, {"x": tune.uniform(0, 1)}
+    if search == "optuna":
+        from ray.tune.search.optuna import OptunaSearch
+
+        algorithm = OptunaSearch(metric="error", mode="min")
+    with tempfile.TemporaryDirectory() as folder:
+        results = tune.Tuner(
+            Nothing,
+            param_space=space,
+            tune_config=tune.TuneConfig(search_alg=algorithm, num_samples=trials, max_concurrent_trials=2),
+            run_config=tune.RunConfig(storage_path=folder, verbose=0),
+        ).fit()
+    print(json.dumps(sorted(result.metrics["ended"] for result in results)))
+
+
+def plain_seconds(search: str, trials: int) -> float:
+    """A trial's, the first four left out."""
+    output = subprocess.run(
+        [sys.executable, __file__, "--plain-child", search, "--plain", str(trials)],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    ends = json.loads(output.strip().splitlines()[-1])
+    return float((ends[-1] - ends[3]) / (len(ends) - 4))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--sampler", default="random", choices=["random", "tpe"])
+    parser.add_argument("--filled", type=int, default=0, metavar="N", help="trials that the ledger has before")
+    parser.add_argument("--plain", type=int, default=24, metavar="N", help="trials of plain Tune; 0: none")
+    parser.add_argument("--plain-child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.plain_child:
+        plain(options.plain_child, options.plain)
+        return
+
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("ray", "optuna", "mlflow"))
+    print(
+        f"{platform.platform()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, {versions}\n"
+        f"load before: {os.getloadavg()[0]:.1f} runnable processes a minute\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        home, many = Path(folder), f"{options.trials:,}"
+        if options.filled:
+            fill(home, options.sampler, options.filled)
+            sweep = drive(home, "resume", NAME, "--trials", f"+{options.trials}")
+        else:
+            words = ("--name", NAME, "--trials", str(options.trials))
+            sweep = drive(home, "run", str(FILE), *words, *arguments(options.sampler))
+    count = len(sweep.ends)
+    before = f", after {options.filled:,}" if options.filled else ""
+    print(f"| {options.sampler}, {many} trials{before} | |\n|---|---|")
+    print(f"| seconds a trial, the first {WARM} left out | {sweep.seconds(WARM, count):.3f} |")
+    print(f"| of which the driver's CPU, its window's too | {sweep.busy(WARM, count):.3f} |")
+    marks = [m for m in (1_000, 2_000, 5_000, 10_000) if m <= count]
+    for mark in marks:
+        sample, near = sweep.at(mark), (max(WARM, mark - BEFORE), mark)
+        print(f"| seconds a trial, trials {near[0]:,} to {near[1]:,} | {sweep.seconds(*near):.3f} |")
+        print(f"| of which the driver's CPU, its window's too | {sweep.busy(*near):.3f} |")
+        print(f"| driver's memory after {mark:,} trials, MiB | {sample.memory:.0f} |")
+        print(f"| trials of which MLflow knew then | {sample.shown:,} |")
+    print(f"| seconds from the last trial's end to the command's | {sweep.closed - sweep.ends[-1]:.1f} |")
+    if "not up to date" in sweep.told:
+        print("| MLflow at the end | not up to date |")
+    for search in ("random", "optuna") if options.plain else ():
+        name = "OptunaSearch" if search == "optuna" else "random"
+        seconds = plain_seconds(search, options.plain)
+        print(f"| plain Tune, {name}, {options.plain} trials: seconds a trial | {seconds:.3f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,329 @@
+"""What the search saves: optimiser steps until a stated quality is reached, against random search without pruning.
+
+    uv run python benchmarks/search.py                  # scripted curves, all samplers and pruners
+    uv run python benchmarks/search.py --digits         # real trainings of the digits: tpe + asha against random
+
+Trials come from the sweeps' own ledger, sampler and pruner; the clock is simulated: four workers (digits: two), each
+taking as long as its steps. After every trial the configuration that the ledger calls best is looked at: its error
+without the noise of the validation images (digits: on the verdict images, which chose nothing).
+
+The stated quality of a task is the median of what random search without pruning ends with when all its trials are
+trained. A search that never gets there counts as one that took every step of all trials. Arms are compared repetition
+by repetition; intervals are 95 %, by bootstrap over repetitions.
+"""
+
+import argparse
+import contextlib
+import heapq
+import importlib.metadata
+import multiprocessing
+import os
+import platform
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock, patch
+
+import numpy as np
+import optuna
+from optuna.storages import InMemoryStorage
+from scipy.stats import spearmanr
+
+from mt_sweeps import spec as specs
+from mt_sweeps import study
+from mt_sweeps.pruning import Standings, rungs
+from mt_sweeps.spec import SweepSpec
+from mt_sweeps.study import Ledger, Trial
+from trainers.config import TrainerConfig
+from trainers.report import Report
+from trainers.scripted import Curve, Script, ScriptedTrainer, Task
+
+SPACES = Path(__file__).parents[1] / "search_spaces"
+SEEDS = range(3000, 3100)  # of sampler and noise
+BASE = "random + none"
+ARMS = {
+    BASE: ("random", "none"),
+    "random + asha": ("random", "asha"),
+    "tpe + none": ("tpe", "none"),
+    "tpe + median": ("tpe", "median"),
+    "tpe + asha": ("tpe", "asha"),
+    "tpe + asha, rungs from the first evaluation": ("tpe", "asha"),
+    "tpe + asha, one rung at the first evaluation": ("tpe", "asha"),
+}
+DIGITS_ARMS = {name: ARMS[name] for name in (BASE, "tpe + asha")}
+NAIVE = {
+    "tpe + asha, rungs from the first evaluation": True,
+    "tpe + asha, one rung at the first evaluation": False,
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A task and the space that is searched for it."""
+
+    file: str
+    task: Task
+
+
+TASKS = {
+    "digits: 300 validation images": Setting("digits.yaml", Task()),
+    "CIFAR-10: 2,000": Setting("cifar10.yaml", Task(floor=0.12, supervised=0.25, weight=50, decay=0.997, width=0.03)),
+    "narrow optimum": Setting("cifar10.yaml", Task(floor=0.06, weight=100, decay=0.99, width=0.1, kl=0.02)),
+    "flat": Setting("cifar10.yaml", Task(floor=0.12, weight=20, decay=0.999, width=0.01)),
+    "what is best at the end is worst early": Setting(
+        "cifar10.yaml", Task(floor=0.1, weight=200, decay=0.9995, width=0.04, burden=0.1)
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """How a search stood when a trial had ended."""
+
+    steps: int
+    error: float  # of the configuration that is then the best, without noise
+
+
+def specification(file: str, sampler: str, pruner: str, seed: int, trials: int, *more: str) -> SweepSpec:
+    settings = (f"sampler.name={sampler}", f"sampler.seed={seed}", f"pruner.name={pruner}", f"trials={trials}")
+    return specs.load(SPACES / file, ("points=[]", "finalists.baselines=[]", *settings, *more))
+
+
+@contextlib.contextmanager
+def new_ledger(spec: SweepSpec) -> Iterator[Ledger]:
+    """A ledger with its rows in memory instead of SQLite: it decides the same and takes a fifth of the time."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    storage = InMemoryStorage()
+    storage.engine = Mock()  # of a database there would be one
+    with tempfile.NamedTemporaryFile() as file, patch.object(study, "_storage", lambda _: storage):
+        yield Ledger.create(Path(file.name), spec, {})
+
+
+def searched(spec: SweepSpec, workers: int, curves: Any, truth: Any, naive: bool | None = None) -> list[Point]:
+    """A whole search, on a simulated clock.
+
+    Args:
+        spec: of the sweep.
+        workers: trials at once.
+        curves: the reports of a configuration's training.
+        truth: the error of a completed trial that counts.
+        naive: whether rungs begin at the first evaluation, against the design: True: and go on from there, False: one.
+    """
+    points, spent = [], 0
+    with new_ledger(spec) as ledger:
+        if naive is not None:
+            ledger._standings = Standings(spec, at=early_rungs(spec) if naive else early_rungs(spec)[:1])
+        running: list[tuple[int, int, Trial, Iterator[Report], Report]] = []
+
+        def start(now: int) -> None:
+            trial = ledger.ask()
+            if trial is not None:
+                reports = iter(curves(spec.config(trial.values)))
+                first = next(reports)
+                heapq.heappush(running, (now + first.step, trial.number, trial, reports, first))
+
+        for _ in range(workers):
+            start(0)
+        before: dict[int, int] = {}
+        while running:
+            now, number, trial, reports, report = heapq.heappop(running)
+            spent += report.step - before.get(number, 0)
+            before[number] = report.step
+            pruned = ledger.report(trial, report)
+            following = None if pruned else next(reports, None)
+            if following is not None:
+                heapq.heappush(running, (now + following.step - report.step, number, trial, reports, following))
+                continue
+            if pruned:
+                ledger.prune(trial, report)
+            else:
+                ledger.complete(trial, report)
+            best = ledger.best()
+            if best is not None:
+                points.append(Point(spent, truth(best)))
+            start(now)
+    return points
+
+
+def early_rungs(spec: SweepSpec) -> list[int]:
+    """What ASHA's own rule would give: from the first evaluation, each `reduction_factor` times later."""
+    found = [spec.sample_config().evaluation_interval]
+    while found[-1] * spec.pruner.reduction_factor < spec.steps:
+        found.append(found[-1] * spec.pruner.reduction_factor)
+    return found
+
+
+def scripted(task: str, arm: str, seed: int, trials: int) -> list[Point]:
+    setting, (sampler, pruner) = TASKS[task], ARMS[arm]
+    spec = specification(setting.file, sampler, pruner, seed, trials, f"trainer.seed={seed}")
+    script = Script(task=setting.task)
+
+    def truth(trial: Trial) -> float:
+        return Curve(setting.task, spec.config(trial.values)).teacher(spec.steps)
+
+    return searched(spec, 4, lambda config: ScriptedTrainer(config, None, script).run(), truth, NAIVE.get(arm))
+
+
+def digits(task: str, arm: str, seed: int, trials: int) -> list[Point]:  # noqa: ARG001
+    """With a split of its own; the random arm trains everything, and that is not shared with the other."""
+    import torch
+
+    from trainers import Trainer
+
+    torch.set_num_threads(1)
+    own = (f"trainer.dataset.split_seed={seed}", f"trainer.seed={seed}", "trainer.verdict=true")
+    spec = specification("digits.yaml", *ARMS[arm], seed, trials, *own)
+
+    def truth(trial: Trial) -> float:
+        assert trial.last is not None
+        return trial.last.metrics["verdict.teacher_error"]
+
+    def curve(config: TrainerConfig) -> Iterator[Report]:
+        return Trainer(config).run()
+
+    return searched(spec, 2, curve, truth)
+
+
+def reached(points: Sequence[Point], quality: float, budget: int) -> tuple[int, bool]:
+    """Steps until the best was as good for the first time; all there could be, where it never was."""
+    steps = next((point.steps for point in points if point.error <= quality), None)
+    return (budget, False) if steps is None else (steps, True)
+
+
+def interval(values: Any, statistic: Any) -> tuple[float, float]:
+    """By bootstrap over the first axis."""
+    rng = np.random.default_rng(0)
+    array = np.asarray(values)
+    drawn = [statistic(array[rng.integers(0, len(array), len(array))]) for _ in range(4000)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def ratio(pairs: Any) -> float:
+    """Of the mean steps of two arms."""
+    return float(pairs[:, 0].mean() / pairs[:, 1].mean())
+
+
+def correlations(task: str) -> str:
+    """How the order of 300 random configurations at a step foretells their order at the end, without noise."""
+    setting = TASKS[task]
+    spec = specification(setting.file, "random", "asha", 0, 300)
+    with new_ledger(spec) as ledger:
+        curves = [Curve(setting.task, spec.config(trial.values)) for trial in iter(ledger.ask, None) if trial]
+    ends = [curve.teacher(spec.steps) for curve in curves]
+    told = []
+    for step in (spec.sample_config().evaluation_interval, rungs(spec)[0]):
+        early = [min(curve.teacher(step), curve.student(step)) for curve in curves]
+        told.append(f"{spearmanr(early, ends).statistic:.2f}")
+    return " | ".join([task, *told])
+
+
+def table(*rows: str) -> None:
+    head, *body = rows
+    print(f"\n| {head} |\n|{'---|' * (head.count(' | ') + 1)}")
+    for row in body:
+        print(f"| {row} |")
+
+
+def compared(task: str, results: Mapping[str, Sequence[list[Point]]], budget: int, steps: int) -> dict[str, Any]:
+    """The table of one task; of each arm, its steps beside the base's, a pair a repetition."""
+    finals = {arm: 100 * np.array([points[-1].error for points in runs]) for arm, runs in results.items()}
+    quality = float(np.median(finals[BASE])) / 100
+    took = {arm: [reached(points, quality, budget) for points in runs] for arm, runs in results.items()}
+    base = np.array([each for each, _ in took[BASE]]) / steps
+    pairs, rows = {}, []
+    for arm, runs in results.items():
+        ours = np.array([each for each, _ in took[arm]]) / steps
+        pairs[arm] = np.stack([ours, base], axis=1)
+        got = sum(did for _, did in took[arm])
+        spent = statistics.mean(points[-1].steps for points in runs) / steps
+        row = f"{arm} | {got} of {len(runs)} | {ours.mean():.1f} | {np.median(ours):.1f} | {spent:.1f}"
+        row += f" | {finals[arm].mean():.2f}"
+        if arm == BASE:
+            rows.append(f"{row} | | |")
+            continue
+        low, high = interval(pairs[arm], ratio)
+        worse = finals[arm] - finals[BASE]
+        least, most = interval(worse, np.mean)
+        row += f" | {ratio(pairs[arm]):.2f} ({low:.2f} to {high:.2f})"
+        rows.append(f"{row} | {worse.mean():+.2f} ({least:+.2f} to {most:+.2f})")
+    table(
+        f"{task}; error {100 * quality:.2f} % | reached | steps to it, mean | median | steps in all | final error, % "
+        "| ratio of the means | final error against the base, points",
+        *rows,
+    )
+    return pairs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--digits", action="store_true", help="real trainings")
+    parser.add_argument("--repetitions", type=int, default=20)
+    parser.add_argument("--trials", type=int, help="of a search; left out: 64, of the digits 16")
+    parser.add_argument("--workers", type=int, default=2, help="processes at a time")
+    parser.add_argument("--arms", nargs="+", help="only these, beside the base")
+    parser.add_argument("--tasks", nargs="+", help="only these")
+    options = parser.parse_args()
+    tasks = ["digits, trained"] if options.digits else options.tasks or list(TASKS)
+    arms = [
+        arm for arm in (DIGITS_ARMS if options.digits else ARMS) if not options.arms or arm in (BASE, *options.arms)
+    ]
+    trials = options.trials or (16 if options.digits else 64)
+    seeds = SEEDS[: options.repetitions]
+
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("optuna", "torch"))
+    print(
+        f"{platform.platform()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, {versions}"
+    )
+    print(f"{trials} trials a search, n = {len(seeds)}; steps are counted in whole trainings", flush=True)
+    begun, results = time.monotonic(), {}
+    with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool:
+        run = digits if options.digits else scripted
+        jobs = {
+            pool.submit(run, task, arm, seed, trials): (task, arm, seed)
+            for task in tasks
+            for seed in seeds
+            for arm in arms
+        }
+        for done in as_completed(jobs):
+            results[jobs[done]] = done.result()
+            if options.digits:
+                task, arm, seed = jobs[done]
+                last = done.result()[-1]
+                print(
+                    f"{time.monotonic() - begun:6.0f} s  {len(results):3} of {len(jobs)}  seed {seed}  {arm}: "
+                    f"{last.steps} steps, verdict error {last.error:.2%}",
+                    flush=True,
+                )
+    together: dict[str, list[Any]] = {arm: [] for arm in arms}
+    for task in tasks:
+        file = "digits.yaml" if options.digits else TASKS[task].file
+        steps = specification(file, "random", "none", 0, trials).steps
+        by_arm = {arm: [results[task, arm, seed] for seed in seeds] for arm in arms}
+        for arm, pairs in compared(task, by_arm, trials * steps, steps).items():
+            together[arm].append(pairs)
+    if not options.digits:
+        rows = []
+        for arm in arms[1:]:
+            all_tasks = np.stack(together[arm], axis=1)  # repetitions, tasks, two
+
+            def mean_ratio(each: Any) -> float:
+                return float(np.exp(np.mean(np.log([ratio(each[:, i]) for i in range(each.shape[1])]))))
+
+            low, high = interval(all_tasks, mean_ratio)
+            rows.append(f"{arm} | {mean_ratio(all_tasks):.2f} | {low:.2f} to {high:.2f}")
+        table("all tasks, against random + none | ratio of steps, geometric mean | 95 % interval", *rows)
+        head = "rank correlation with the end, no noise | of the first evaluation | of our first rung"
+        table(head, *map(correlations, tasks))
+    print(f"\n{time.monotonic() - begun:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""What a sweep needs of the machine: its images, room on the disk, and a share of what Ray has."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mt_sweeps import cluster
+from mt_sweeps.cluster import Share
+from mt_sweeps.console import counted
+from mt_sweeps.errors import InputError
+from mt_sweeps.explain import of_trainer
+from mt_sweeps.forecast import Forecast
+from mt_sweeps.home import Home
+from mt_sweeps.spec import SweepSpec, Values
+from trainers.data.cache import cache_folder, prepare, read_facts
+from trainers.data.sources import check_source
+from trainers.data.splits import split_for
+from trainers.errors import DataError
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the check of the data set found.
+
+    Attributes:
+        fingerprint: of the images and their classes.
+        classes: how many there are.
+        purposes: how many images serve which purpose.
+        published: all settings of the published baseline, as `SweepSpec.published` has them.
+    """
+
+    fingerprint: str
+    classes: int
+    purposes: dict[str, int]
+    published: Values
+
+
+def check_data(file: Path, spec: SweepSpec) -> Data:
+    """Make the data set ready on this machine, and make sure that every trial can be fed from it."""
+    configs = [spec.config(values, arm) for values, arm in spec.corners()]
+    dataset = configs[0].dataset
+    try:
+        check_source(dataset)
+        facts = read_facts(prepare(dataset, _decoding()))
+        for config in configs:
+            split = split_for(config, facts.train_labels, len(facts.classes), facts.shape[0])
+        published: Values = {}
+        if "published" in spec.arms():
+            published = spec.published(len(facts.classes), len(split.unlabeled))
+            split_for(spec.config(published, "published"), facts.train_labels, len(facts.classes), facts.shape[0])
+    except DataError as error:
+        raise InputError(f"{file}: {of_trainer(error)}") from None
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or dataset.name}: {error.strerror}; decoded images go to {cache_folder()}, which "
+            "MT_SWEEP_CACHE can change"
+        ) from None
+    if facts.skipped:
+        names = ", ".join(facts.skipped[:3]) + (", ..." if len(facts.skipped) > 3 else "")
+        print(f"left out, since they cannot be read: {counted(len(facts.skipped), 'image')}: {names}", flush=True)
+    counts = {purpose: len(getattr(split, purpose)) for purpose in ("labeled", "unlabeled", "validation", "verdict")}
+    return Data(facts.fingerprint, len(facts.classes), counts, published)
+
+
+def _decoding() -> Callable[[int, int], None]:
+    told = 0.0
+
+    def progress(done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > 2 or done == total:
+            told = time.monotonic()
+            print(f"decoding images, once for this machine: {done:,} of {total:,}", flush=True)
+
+    return progress
+
+
+def check_disk(home: Home, planned: Forecast) -> None:
+    """Make sure that there is room for what the sweep will keep."""
+    free = shutil.disk_usage(home.path).free
+    if free < planned.disk_bytes:
+        raise InputError(
+            f"{home.path}: the sweep needs about {planned.disk_bytes / 1e6:,.0f} MB of disk and {free / 1e6:,.0f} MB "
+            "are free; make room, choose another disk with --home DIR, or lower trials"
+        )
+
+
+def share_of(file: Path, spec: SweepSpec, found: dict[str, float]) -> Share:
+    """What a trial gets of what Ray found.
+
+    Raises:
+        InputError: the file asks for more.
+    """
+    try:
+        return cluster.share(spec.resources, found, spec.sample_config().device)
+    except ValueError as error:
+        raise InputError(f"{file}: {error}") from None
+
+
+def text(spec: SweepSpec, data: Data | None, rest: list[str]) -> str:
+    """The forecast of a sweep: what is trained on what, and the lines below it."""
+    config = spec.sample_config()
+    head = [f"{spec.name}: {config.dataset.name}, {config.model.name}"]
+    if data is not None:
+        purposes = ", ".join(f"{count:,} {purpose}" for purpose, count in data.purposes.items() if count)
+        head = [
+            f"{spec.name}: {config.dataset.name}, {data.classes} classes, {config.model.name}",
+            f"  images    {purposes}",
+        ]
+    return "\n".join([*head, *rest])

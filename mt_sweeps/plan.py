@@ -1,0 +1,37 @@
+"""What a sweep would take, before it is started."""
+
+from pathlib import Path
+
+from mt_sweeps import cluster
+from mt_sweeps import forecast as forecasts
+from mt_sweeps import spec as specs
+from mt_sweeps.errors import InputError
+from mt_sweeps.machine import check_data, share_of, text
+from trainers.errors import DataError, TrainingError
+
+
+def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> str:
+    """What a sweep of this file would take here; nothing is started or written but the decoded images.
+
+    Args:
+        file: the search-space file.
+        overrides: `key=value` into the file.
+        trials: overrides the file's number of trials.
+
+    Returns:
+        The forecast, in words. Where the machine cannot train, the part that does not depend on it.
+
+    Raises:
+        InputError: the file is wrong, or asks for what this machine does not have.
+    """
+    spec = specs.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
+    share = share_of(file, spec, cluster.found_here())
+    planned = forecasts.forecast(spec, share.concurrent)
+    data, speed, notes = None, None, []
+    try:
+        data = check_data(file, spec)
+        print("measuring a few steps", flush=True)
+        speed = forecasts.measured(spec.sample_config(), share.cpus)
+    except (InputError, DataError, TrainingError) as error:
+        notes.append(f"  note      no time: {error}")
+    return text(spec, data, [*forecasts.lines(spec, planned, share, speed), *notes])

@@ -1,0 +1,62 @@
+"""How a sweep stands or ended, in words."""
+
+from mt_sweeps import finalists
+from mt_sweeps.console import counted, duration, error_text, values_text
+from mt_sweeps.home import Home, typed
+from mt_sweeps.spec import SweepSpec
+from mt_sweeps.study import Ledger
+from mt_sweeps.trial import best_of
+
+_BASELINES = {
+    "supervised": "the same network and steps without the unlabeled images",
+    "published": "the authors' values, as many steps, nothing searched",
+}
+
+
+def summary_text(spec: SweepSpec, ledger: Ledger, home: Home, images: dict[str, int]) -> str:
+    """How a sweep stands or ended: counts, the best, the baseline beside it, and what to type next.
+
+    Args:
+        spec: of the sweep.
+        ledger: of it.
+        home: where it lives.
+        images: how many serve which purpose.
+    """
+    trials = ledger.all_trials()
+    searched = [trial for trial in trials if trial.arm == "search"]
+    counts = ", ".join(
+        f"{sum(trial.state == state for trial in searched)} {state}"
+        for state in ("complete", "pruned", "failed", "running", "waiting")
+        if any(trial.state == state for trial in searched)
+    )
+    done = f"{counted(len(searched), 'trial')} in {duration(ledger.active_seconds)}"
+    lines = [f"{spec.name}: {done}: {counts or 'none asked for'}"]
+    metric = spec.metric
+    network = "student" if "student" in metric else "teacher"
+    best = ledger.best()
+    if best is not None:
+        lines += [
+            "",
+            f"best       trial {best.number}: validation error of the {network} {error_text(best.error(metric))}"
+            f" (standard error, {images['validation']} images)",
+            f"           {values_text(best.values)}",
+        ]
+    baselines = {arm: best_of([trial for trial in trials if trial.arm == arm], metric) for arm in _BASELINES}
+    told = [(arm, trial) for arm, trial in baselines.items() if trial is not None]
+    lines += [f"{arm:10} {error_text(trial.error(metric))}: {_BASELINES[arm]}" for arm, trial in told]
+    if told and "finalists" not in spec.arms():
+        lines.append("           (no claim: one run each, on the images that chose the best)")
+    lines += finalists.lines(ledger, images)
+    lines += [f"pruning    {correlation}" for correlation in ledger.correlations()]
+    reasons = sorted({trial.reason for trial in trials if trial.state == "failed"})
+    for reason in reasons:
+        failed = [trial for trial in trials if trial.reason == reason]
+        lines.append(f"failed     {len(failed)} with {reason}: {failed[0].message.splitlines()[0]}")
+    if best is not None:
+        lines += [
+            "",
+            f"dashboard  {spec.tracking.uri or typed('dashboard', '', home)}",
+            f"next       {typed('export', f'{spec.name} -o best.yaml', home)}",
+            f"           {typed('train', 'best.yaml', home)}",
+        ]
+    return "\n".join(lines)

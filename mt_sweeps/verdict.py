@@ -1,0 +1,160 @@
+"""What the finalists prove: paired differences over seeds, their intervals, and when they are larger than luck.
+
+A seed draws the labeled images, the weights and the batches, the same for every contender: so differences are paired.
+They are tested by Student's t. Where every seed also redraws the images that are scored on (there are none to spare for
+a verdict), its variance is that of Nadeau & Bengio (2003, "Inference for the generalization error"): trainings that
+share images are not independent, and the plain test would find differences where there are none.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+ALPHA = 0.05  # the chance of a false "beats" among all comparisons together
+MOST_SEEDS = 1000  # more than that nobody runs
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its 95 % confidence interval, as fractions."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The first contender beside another.
+
+    Attributes:
+        a: name of the first.
+        b: name of the other.
+        difference: error of a less that of b: below 0, a is better.
+        p: two-sided, corrected by Holm for the comparisons made.
+        seeds: that both completed.
+        more_seeds: how many beyond these would decide, if the difference stayed as it is; none: more than one runs.
+    """
+
+    a: str
+    b: str
+    difference: Interval
+    p: float
+    seeds: int
+    more_seeds: int | None = None
+
+    @property
+    def winner(self) -> str:
+        """The one that is better by more than luck; empty: they cannot be told apart."""
+        if self.p >= ALPHA:
+            return ""
+        return self.a if self.difference.mean < 0 else self.b
+
+    def __str__(self) -> str:
+        told = self.difference if self.winner != self.b else _mirrored(self.difference)
+        if self.winner:
+            loser = self.b if self.winner == self.a else self.a
+            return f"{self.winner} beats {loser}: by {_mirrored(told)}, p = {self.p:.2g}"
+        more = (
+            "no number of seeds would tell" if self.more_seeds is None else f"{self.more_seeds} more seeds would tell"
+        )
+        return f"{self.a} and {self.b} cannot be told apart: difference {told}; if it is real, {more}"
+
+
+def interval(errors: Sequence[float], overlap: float = 0.0) -> Interval:
+    """The mean error over seeds.
+
+    Args:
+        errors: one a seed, at least two.
+        overlap: see `compare`.
+    """
+    found = _interval(np.asarray(errors, dtype=float), overlap, 0.0)
+    return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
+
+
+def compare(
+    errors: Mapping[str, Mapping[int, float]], first: str, overlap: float = 0.0, images: int = 0
+) -> list[Comparison]:
+    """Compare one contender with every other.
+
+    The one is chosen before its finalists are seen (the best of the search), so that there are as many comparisons as
+    others, and not as pairs.
+
+    Args:
+        errors: by contender, by seed.
+        first: the one.
+        overlap: images scored on over images trained on, where every seed redraws both; 0: where the images that are
+            scored on are the same for all and nothing was trained on them.
+        images: that an error is a share of; differences are no finer than that. 0: not known.
+
+    Returns:
+        A comparison for every other contender that has two seeds in common with the first, in the order of `errors`.
+    """
+    floor = 0.5 / images if images else 0.0
+    found, differences = [], []
+    for other in errors:
+        seeds = sorted(errors[first].keys() & errors[other].keys())
+        if other == first or len(seeds) < 2:
+            continue
+        paired = np.array([errors[first][seed] - errors[other][seed] for seed in seeds])
+        differences.append(paired)
+        p = _p_value(paired, overlap, floor)
+        found.append(Comparison(first, other, _interval(paired, overlap, floor), p, len(seeds)))
+    corrected, levels = _holm([comparison.p for comparison in found])
+    return [
+        replace(
+            comparison,
+            p=p,
+            more_seeds=None if p < ALPHA else _more_seeds(paired, overlap, floor, level),
+        )
+        for comparison, paired, p, level in zip(found, differences, corrected, levels, strict=True)
+    ]
+
+
+def _standard_error(paired: np.ndarray, overlap: float, floor: float, seeds: int | None = None) -> float:
+    """Of the mean of so many differences like these (Nadeau & Bengio 2003, section 3.2)."""
+    spread = max(float(paired.std(ddof=1)), floor)
+    return spread * float(np.sqrt(1 / (seeds or len(paired)) + overlap))
+
+
+def _p_value(paired: np.ndarray, overlap: float, floor: float) -> float:
+    from scipy.stats import t  # takes its time to load
+
+    error = _standard_error(paired, overlap, floor)
+    if error == 0:
+        return 1.0 if paired.mean() == 0 else 0.0
+    return float(2 * t.sf(abs(paired.mean()) / error, len(paired) - 1))
+
+
+def _interval(values: np.ndarray, overlap: float, floor: float) -> Interval:
+    from scipy.stats import t
+
+    half = float(t.ppf(1 - ALPHA / 2, len(values) - 1)) * _standard_error(values, overlap, floor)
+    return Interval(float(values.mean()), float(values.mean()) - half, float(values.mean()) + half)
+
+
+def _holm(p_values: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Corrected p-values, and the level that each plain one was held to (Holm 1979)."""
+    corrected, levels, largest = [0.0] * len(p_values), [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        left = len(p_values) - rank
+        largest = max(largest, min(1.0, left * p_values[i]))
+        corrected[i], levels[i] = largest, ALPHA / left
+    return corrected, levels
+
+
+def _more_seeds(paired: np.ndarray, overlap: float, floor: float, level: float) -> int | None:
+    from scipy.stats import t
+
+    seeds = np.arange(len(paired) + 1, MOST_SEEDS)
+    errors = np.array([_standard_error(paired, overlap, floor, int(n)) for n in seeds])
+    decided = abs(paired.mean()) >= t.ppf(1 - level / 2, seeds - 1) * errors
+    return int(seeds[decided][0]) - len(paired) if decided.any() and paired.mean() else None
+
+
+def _mirrored(of: Interval) -> Interval:
+    return Interval(-of.mean, -of.high, -of.low)
