@@ -24,7 +24,6 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the worker hides the GPUs; else Ray warns of its future
-    "RAY_enable_pipe_based_agent_to_parent_health_check": "0",  # else a dead raylet has its log printed before we tell
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt leaves at once; the ledger knows what to do after it
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # seconds: what Tune knows of an experiment is in the ledger
@@ -54,15 +53,18 @@ def start() -> dict[str, float]:
     import ray
 
     terminate = signal.getsignal(signal.SIGTERM)
-    ray.init(
-        address="local",
-        num_cpus=len(os.sched_getaffinity(0)),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        object_store_memory=100 * 2**20,  # reports are small; nothing else travels through it
-    )
-    signal.signal(signal.SIGTERM, terminate)  # Ray puts one of its own there, which aborts the process
+    try:
+        ray.init(
+            address="local",
+            num_cpus=len(os.sched_getaffinity(0)),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            object_store_memory=100 * 2**20,  # reports are small; nothing else travels through it
+        )
+    except SystemExit:  # a SIGTERM meanwhile
+        raise KeyboardInterrupt from None
+    signal.signal(signal.SIGTERM, terminate)  # Ray puts one of its own there, which ends the process
     found: dict[str, float] = ray.cluster_resources()
     return found
 
@@ -115,7 +117,6 @@ def watched(resume: str) -> Iterator[None]:
         while not over.wait(0.2):
             found = lost()
             if found:
-                _kill()  # what is left of Ray would go on to print its own logs
                 os.kill(os.getpid(), signal.SIGTERM)  # a KeyboardInterrupt in the main thread, whatever it waits for
                 if not over.wait(_PATIENCE):
                     print(f"error: {death(found)}", file=sys.stderr, flush=True)
@@ -128,6 +129,7 @@ def watched(resume: str) -> Iterator[None]:
     except BaseException:
         name = found or lost()
         if name:
+            _kill()  # at once: what is left of Ray would go on to print its own logs
             raise death(name) from None
         raise
     finally:

@@ -14,7 +14,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from mt_sweeps import budget, cluster, finalists, records
+from mt_sweeps import budget, cluster, disk, finalists, records
 from mt_sweeps.cluster import Share
 from mt_sweeps.errors import SweepError, Unfinished
 from mt_sweeps.home import SweepDirectory
@@ -63,9 +63,9 @@ def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Liste
     with cluster.watched(f"mt-sweep resume {directory.name}"):
         while _run_some(engine, share) and not engine.is_over():
             pass
-    ledger.save_time()
     if engine.trouble is not None:
         raise engine.trouble
+    ledger.save_time()
     if engine.stopped:
         raise KeyboardInterrupt
     if engine.failure is not None:
@@ -136,7 +136,7 @@ class _Engine:
         try:
             yield
         except Exception as error:
-            self.trouble = self.trouble or error
+            self.trouble = error
 
     def next(self, tune_id: str) -> dict[str, Any] | str | None:
         """The configuration of the next trial; none: not now; FINISHED: no more."""
@@ -148,19 +148,24 @@ class _Engine:
                 # A running trial may yet lose its worker and wait again.
                 return None if self._running else Searcher.FINISHED
             previous = self._directory.last_checkpoint(trial.arm, trial.number, trial.attempt)
-            known = records.read(previous) if previous else []
+            # Also those that are newer than the last checkpoint that is left: what was told once is not told otherwise.
+            recorded = self._directory.newest(trial.arm, trial.number, records.FILE)
+            known = records.read(recorded) if recorded else []
             # What a crash kept from the ledger; and it may have come between a report and its decision.
             decisions = [self.ledger.report(trial, report) for report in known]
             if decisions and decisions[-1]:
                 self._account(self.ledger.prune(trial, known[-1]))
                 continue
+            attempt = self._directory.attempt(trial.arm, trial.number, trial.attempt)
+            if known:
+                records.write(attempt, known)
             self._running[tune_id] = trial
             self.started += 1
             self._listener.started(trial)
             config = self.ledger.spec.config(trial.values, trial.arm)
             return {
                 "config": config.model_dump_json(),
-                "directory": str(self._directory.attempt(trial.arm, trial.number, trial.attempt)),
+                "directory": str(attempt),
                 "previous": str(previous) if previous else None,
                 "threads": self._share.cpus,
                 "gpus": self._share.gpus,
@@ -196,10 +201,8 @@ class _Engine:
         trial = self._running.pop(tune_id)
         report, failure = result["report"], result["failure"]
         if failure is not None and failure.reason == DISK_FULL:
-            raise Unfinished(  # no fault of the trial's: it goes on when there is room
-                f"the disk is full ({failure.message}); make room and go on with "
-                f"`mt-sweep resume {self._directory.name}`"
-            )
+            # No fault of the trial's: it goes on when there is room.
+            raise Unfinished(disk.told(failure.message, self._directory.name))
         if failure is not None:
             trial = self.ledger.fail(trial, failure.reason, failure.message, None)
         elif tune_id in self._pruned:
@@ -252,8 +255,9 @@ class _Asker(Searcher):  # type: ignore[misc]
         self._engine = engine
 
     def suggest(self, trial_id: str) -> Any:
-        with self._engine.watched():
-            return self._engine.next(trial_id)
+        if self._engine.trouble is None:
+            with self._engine.watched():
+                return self._engine.next(trial_id)
         return self.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
@@ -267,25 +271,31 @@ class _Asker(Searcher):  # type: ignore[misc]
 
 
 class _Teller(FIFOScheduler):  # type: ignore[misc]
-    """Tune tells it what came of a trial, and hears whether the trial goes on."""
+    """Tune tells it what came of a trial, and hears whether the trial goes on.
+
+    Once something went wrong the ledger hears no more: a report after one that it could not write would leave a gap.
+    """
 
     def __init__(self, engine: _Engine) -> None:
         super().__init__()
         self._engine = engine
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ARG002
-        with self._engine.watched():
-            return str(self.STOP if self._engine.reported(trial.trial_id, result["report"]) else self.CONTINUE)
+        if self._engine.trouble is None:
+            with self._engine.watched():
+                return str(self.STOP if self._engine.reported(trial.trial_id, result["report"]) else self.CONTINUE)
         return str(self.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:  # noqa: ARG002
-        with self._engine.watched():
-            self._engine.ended(trial.trial_id, result)
+        if self._engine.trouble is None:
+            with self._engine.watched():
+                self._engine.ended(trial.trial_id, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
         # Whatever a trial raises is a result (see TrialWorker.step), so this is a lost process.
-        with self._engine.watched():
-            self._engine.lost(trial.trial_id, str(trial.get_error() or "its process died").strip().splitlines()[-1])
+        if self._engine.trouble is None:
+            with self._engine.watched():
+                self._engine.lost(trial.trial_id, str(trial.get_error() or "its process died").strip().splitlines()[-1])
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """A trial that never started is still WAITING or RUNNING in the ledger, and is taken up again from there."""

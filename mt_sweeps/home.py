@@ -48,6 +48,11 @@ class SweepDirectory:
                 return self.attempt(arm, number, attempt)
         return None
 
+    def newest(self, arm: Arm, number: int, file: str) -> Path | None:
+        """The directory of the latest attempt that has such a file, if any has: the last may not have come so far."""
+        found = self.trial(arm, number).glob(f"attempt-*/{file}")
+        return max((path.parent for path in found), key=lambda path: int(path.name.partition("-")[2]), default=None)
+
     def drop_checkpoints(self, arm: Arm, number: int) -> None:
         """The full training state is kept only while a trial is unfinished."""
         for name in CHECKPOINTS:

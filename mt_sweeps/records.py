@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
+from trainers.files import write_atomically
 from trainers.report import Report
 
 FILE = "records.jsonl"
@@ -27,20 +28,27 @@ class Run(Protocol):
 def recorded(trainer: Run, directory: Path) -> Iterator[Report]:
     """Train to the end, each report durably recorded before it is yielded.
 
-    A crash may fall between a checkpoint and its record, so a resumed run tells its last report again.
+    A crash may fall between a checkpoint and its record, so a resumed run tells its last report again. What was
+    recorded once stays as it was, also where a lost checkpoint has it computed once more.
     """
-    last = max((report.step for report in read(directory)), default=0)
+    known = {report.step: report for report in read(directory)}
     for reports in (trainer.history[-1:], trainer.run()):
         for report in reports:
-            if report.step > last:
+            if report.step not in known:
                 append(directory, report)
-            yield report
+            yield known.get(report.step, report)
+
+
+def write(directory: Path, reports: list[Report]) -> None:
+    """The records that a new attempt begins with, whole lines only; its directory is made where there is none."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomically(directory / FILE, "".join(map(_line, reports)))
 
 
 def append(directory: Path, report: Report) -> None:
     """Add one record; it is on the disk when this returns."""
     with (directory / FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(report)) + "\n")
+        file.write(_line(report))
         file.flush()
         os.fsync(file.fileno())
 
@@ -52,3 +60,7 @@ def read(directory: Path) -> list[Report]:
         return []
     lines = file.read_text(encoding="utf-8").split("\n")[:-1]  # what follows the last newline is not whole
     return [Report(**json.loads(line)) for line in lines if line.strip()]
+
+
+def _line(report: Report) -> str:
+    return json.dumps(asdict(report)) + "\n"

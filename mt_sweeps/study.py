@@ -126,9 +126,10 @@ class Ledger:
         """Write down an evaluation of a running trial. What is known already changes nothing.
 
         Returns:
-            Whether the trial is to end here: the same answer whenever the same values are in the ledger.
+            Whether the trial is to end here: the same answer whenever the same values are in the ledger. It went on
+            from what it reported before its last.
         """
-        if not self.owns(trial):
+        if not self.owns(trial) or report.step < self._trials[trial.arm][trial.number].step:
             return False
         if report.step > self._trials[trial.arm][trial.number].step:
             value = rank(report)

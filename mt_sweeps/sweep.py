@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps import cluster, export, yaml_file
+from mt_sweeps import cluster, disk, export, yaml_file
 from mt_sweeps import forecast as forecasts
 from mt_sweeps import spec as specs
 from mt_sweeps.cluster import Share
@@ -112,13 +112,13 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
     with only_one(directory.lock, DRIVEN.format(directory.name)):
         directory.stop.unlink(missing_ok=True)  # said to a driver before this one
         ledger = Ledger(directory.ledger, spec)
-        for trial in ledger.all_trials():
-            if trial.state == "running":
-                ledger.requeue(trial)
         window = SweepWindow(home, directory, ledger)
         writer = BackgroundWriter(window.catch_up)
         status = "FAILED"
         try:
+            for trial in ledger.all_trials():
+                if trial.state == "running":
+                    ledger.requeue(trial)
             if share is not None:
                 from mt_sweeps import driver  # brings Ray
 
@@ -138,6 +138,11 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
         except Unfinished:
             status = "KILLED"
             raise
+        except Exception as error:
+            if not disk.is_full(error):
+                raise
+            status = "KILLED"
+            raise Unfinished(disk.told(str(error).splitlines()[0], spec.name)) from None
         finally:
             summary = summary_text(spec, ledger, home, json.loads(directory.environment.read_text())["images"])
             _complete_window(

@@ -187,8 +187,8 @@ class SweepWindow:
         place = (trial.arm, trial.number)
         if place in self._closed:
             return
-        directory = self._directory.attempt(trial.arm, trial.number, trial.attempt)
-        reports = records.read(directory)
+        recorded = self._directory.newest(trial.arm, trial.number, records.FILE)
+        reports = records.read(recorded) if recorded else []
         if place not in self._children:
             name = f"trial-{trial.number:04d}" if trial.arm == "search" else f"{trial.arm}-{trial.number:04d}"
             tags = {"mlflow.parentRunId": self._parent, "mt.arm": trial.arm, "mt.trial": str(trial.number)}
@@ -206,8 +206,9 @@ class SweepWindow:
         if trial.finished:
             has_teacher = any("validation.teacher_error" in report.metrics for report in reports)
             network = "teacher" if has_teacher else "student"
-            if (directory / BEST_MODEL).exists():
-                client.send_file(run, directory / BEST_MODEL, network)
+            best = self._directory.newest(trial.arm, trial.number, BEST_MODEL)
+            if best is not None:
+                client.send_file(run, best / BEST_MODEL, network)
             client.end(run, _STATUS[trial.state], trial.last.time if trial.last else None)
             for file in self._directory.trial(trial.arm, trial.number).glob(f"attempt-*/{BEST_MODEL}"):
                 file.unlink()  # kept once: in the window

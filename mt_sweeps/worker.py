@@ -4,7 +4,6 @@ Ray reuses the process for one trial after another, so that torch is imported on
 """
 
 import ctypes
-import errno
 import os
 import signal
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 
 from ray.tune import Trainable
 
-from mt_sweeps import records
+from mt_sweeps import disk, records
 from trainers import scripted
 from trainers.config import TrainerConfig
 from trainers.errors import DataError, TrainingError, UnreadableCheckpoint
@@ -40,7 +39,7 @@ class Attempt:
 
     Args:
         config: of the training run.
-        directory: for checkpoints, records and the best model.
+        directory: for checkpoints, records and the best model; it has the records of earlier tries already.
         previous: the directory of an earlier try, whose checkpoint this one goes on from.
         threads: that torch may use.
         gpus: that Ray gave.
@@ -50,7 +49,8 @@ class Attempt:
         self, config: TrainerConfig, directory: Path, previous: Path | None, threads: int, gpus: float
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        for name in (records.FILE, BEST_MODEL, *CHECKPOINTS):  # the last checkpoint last: with it the others are there
+        # The last checkpoint before the one before it: a try that is killed in between may not go back behind the last.
+        for name in (BEST_MODEL, *reversed(CHECKPOINTS)):
             if previous is not None and (previous / name).exists():
                 write_atomically(directory / name, (previous / name).read_bytes())
         self._steps = config.steps
@@ -139,7 +139,7 @@ def _die_with_parent() -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, TrainingError):
         return error.reason
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if disk.is_full(error):
         return DISK_FULL
     torch = sys.modules.get("torch")  # a scripted trial does without
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):

@@ -52,6 +52,7 @@ class Script(Settings):
     fails: dict[str, str] = Field(default={}, description="diverged, collapsed, out_of_memory, error, or lost_worker")
     fails_all: str = Field("", description="the same, for every trial")
     hangs: list[str] = Field(default=[], description="trials that never report")
+    log: str = Field("", description="a file that gets a line, `0003 120`, for each evaluation that is computed")
 
 
 @dataclass(frozen=True)
@@ -121,14 +122,17 @@ class ScriptedTrainer:
         while step < self.config.steps:
             step = min((step // interval + 1) * interval, self.config.steps)
             time.sleep(self._script.seconds)
-            self._act()
+            self._act(step)
             self.history.append(Report(step, time.time(), self._metrics(step)))
             if self._directory is not None:
                 _save(self._directory, self.config, self.history)
             yield self.history[-1]
 
-    def _act(self) -> None:
+    def _act(self, step: int) -> None:
         name = self._directory.parent.name if self._directory is not None else ""
+        if self._script.log:
+            with Path(self._script.log).open("a") as file:
+                file.write(f"{name} {step}\n")
         if name in self._script.hangs:
             time.sleep(1e6)
         reason = self._script.fails.get(name, self._script.fails_all)

@@ -14,6 +14,8 @@ from trainers.scripted import VARIABLE, Script
 
 
 def assignment(directory, previous=None, **changes):
+    if previous is not None:  # as the driver does
+        records.write(directory, records.read(previous))
     return {
         "config": config(**changes).model_dump_json(),
         "directory": str(directory),
