@@ -69,9 +69,8 @@ class Suggestions:
             if fixed:
                 study.enqueue_trial(fixed)
             trial = study.ask()
-            if (
-                self._settings.name == "gp"
-            ):  # it models only what every trial has; what has no effect it learns to ignore
+            # It models only what every trial has, and learns to ignore what has no effect.
+            if self._settings.name == "gp":
                 self._space.suggest_all(cast(Suggester, trial))
             values = self._space.suggest(cast(Suggester, trial))
             if self._space.allows(values):
