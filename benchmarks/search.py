@@ -90,7 +90,7 @@ class Point:
 
 def specification(file: str, sampler: str, pruner: str, seed: int, trials: int, *more: str) -> SweepSpec:
     settings = (f"sampler.name={sampler}", f"sampler.seed={seed}", f"pruner.name={pruner}", f"trials={MORE * trials}")
-    return specs.load(SPACES / file, ("points=[]", "finalists.baselines=[]", *settings, *more))
+    return specs.load(SPACES / file, ("points=[]", "finalists.baselines=[]", "finalists.top=0", *settings, *more))
 
 
 @contextlib.contextmanager

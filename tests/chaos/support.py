@@ -41,7 +41,13 @@ class Sweep:
         self.trials = trials
         self.seconds = seconds
         self._log = folder / "computed.txt"
-        same = ("sampler.name=random", f"pruner.name={pruner}", "finalists.baselines=[]", "trainer.model.width=4")
+        same = (
+            "sampler.name=random",
+            f"pruner.name={pruner}",
+            "finalists.baselines=[]",
+            "finalists.top=0",
+            "trainer.model.width=4",
+        )
         sets = [word for one in (*same, f"trainer.evaluate_every={INTERVAL}") for word in ("--set", one)]
         self._run = ("run", str(DIGITS), "--trials", str(trials), *sets)
 
