@@ -7,9 +7,10 @@ Trials come from the sweeps' own ledger, sampler and pruner; the clock is simula
 taking as long as its steps. After every trial the configuration that the ledger calls best is looked at: its error
 without the noise of the validation images (digits: on the verdict images, which chose nothing).
 
-The stated quality of a task is the median of what random search without pruning ends with when all its trials are
-trained. A search that never gets there counts as one that took every step of all trials. Arms are compared repetition
-by repetition; intervals are 95 %, by bootstrap over repetitions.
+Every search has the steps that training all trials to their end takes; one that prunes has more trials for them. The
+stated quality of a task is the median of what random search without pruning ends with. A search that never gets there
+counts as if it had with its last step. Arms are compared repetition by repetition; intervals are 95 %, by bootstrap
+over repetitions.
 """
 
 import argparse
@@ -47,20 +48,17 @@ from trainers.scripted import Curve, Script, ScriptedTrainer, Task
 SPACES = Path(__file__).parents[1] / "search_spaces"
 SEEDS = range(3000, 3100)  # of sampler and noise
 BASE = "random + none"
+NAIVE = "tpe + asha, rungs from the first evaluation"
+MORE = 5  # times the trials that a search may have, if they are so short
 ARMS = {
     BASE: ("random", "none"),
     "random + asha": ("random", "asha"),
     "tpe + none": ("tpe", "none"),
     "tpe + median": ("tpe", "median"),
     "tpe + asha": ("tpe", "asha"),
-    "tpe + asha, rungs from the first evaluation": ("tpe", "asha"),
-    "tpe + asha, one rung at the first evaluation": ("tpe", "asha"),
+    NAIVE: ("tpe", "asha"),
 }
 DIGITS_ARMS = {name: ARMS[name] for name in (BASE, "tpe + asha")}
-NAIVE = {
-    "tpe + asha, rungs from the first evaluation": True,
-    "tpe + asha, one rung at the first evaluation": False,
-}
 
 
 @dataclass(frozen=True)
@@ -91,8 +89,8 @@ class Point:
 
 
 def specification(file: str, sampler: str, pruner: str, seed: int, trials: int, *more: str) -> SweepSpec:
-    settings = (f"sampler.name={sampler}", f"sampler.seed={seed}", f"pruner.name={pruner}", f"trials={trials}")
-    return specs.load(SPACES / file, ("points=[]", "finalists.baselines=[]", *settings, *more))
+    settings = (f"sampler.name={sampler}", f"sampler.seed={seed}", f"pruner.name={pruner}", f"trials={MORE * trials}")
+    return specs.load(SPACES / file, ("points=[]", "finalists.baselines=[]", "finalists.top=0", *settings, *more))
 
 
 @contextlib.contextmanager
@@ -106,24 +104,25 @@ def new_ledger(spec: SweepSpec) -> Iterator[Ledger]:
         yield Ledger.create(Path(file.name), spec, {})
 
 
-def searched(spec: SweepSpec, workers: int, curves: Any, truth: Any, naive: bool | None = None) -> list[Point]:
-    """A whole search, on a simulated clock.
+def searched(spec: SweepSpec, budget: int, workers: int, curves: Any, truth: Any, naive: bool = False) -> list[Point]:
+    """A whole search, on a simulated clock: how it stood after each trial.
 
     Args:
         spec: of the sweep.
+        budget: steps, after which no trial is started.
         workers: trials at once.
         curves: the reports of a configuration's training.
         truth: the error of a completed trial that counts.
-        naive: whether rungs begin at the first evaluation, against the design: True: and go on from there, False: one.
+        naive: whether rungs begin at the first evaluation, against the design.
     """
     points, spent = [], 0
     with new_ledger(spec) as ledger:
-        if naive is not None:
-            ledger._standings = Standings(spec, at=early_rungs(spec) if naive else early_rungs(spec)[:1])
+        if naive:
+            ledger._standings = Standings(spec, at=early_rungs(spec))
         running: list[tuple[int, int, Trial, Iterator[Report], Report]] = []
 
         def start(now: int) -> None:
-            trial = ledger.ask()
+            trial = ledger.ask() if spent < budget else None
             if trial is not None:
                 reports = iter(curves(spec.config(trial.values)))
                 first = next(reports)
@@ -146,8 +145,7 @@ def searched(spec: SweepSpec, workers: int, curves: Any, truth: Any, naive: bool
             else:
                 ledger.complete(trial, report)
             best = ledger.best()
-            if best is not None:
-                points.append(Point(spent, truth(best)))
+            points.append(Point(spent, truth(best) if best is not None else 1.0))
             start(now)
     return points
 
@@ -168,11 +166,14 @@ def scripted(task: str, arm: str, seed: int, trials: int) -> list[Point]:
     def truth(trial: Trial) -> float:
         return Curve(setting.task, spec.config(trial.values)).teacher(spec.steps)
 
-    return searched(spec, 4, lambda config: ScriptedTrainer(config, None, script).run(), truth, NAIVE.get(arm))
+    def curves(config: TrainerConfig) -> Iterator[Report]:
+        return ScriptedTrainer(config, None, script).run()
+
+    return searched(spec, trials * spec.steps, 4, curves, truth, arm == NAIVE)
 
 
 def digits(task: str, arm: str, seed: int, trials: int) -> list[Point]:  # noqa: ARG001
-    """With a split of its own; the random arm trains everything, and that is not shared with the other."""
+    """Each repetition draws its own labels, validation and verdict images."""
     import torch
 
     from trainers import Trainer
@@ -188,12 +189,12 @@ def digits(task: str, arm: str, seed: int, trials: int) -> list[Point]:  # noqa:
     def curve(config: TrainerConfig) -> Iterator[Report]:
         return Trainer(config).run()
 
-    return searched(spec, 2, curve, truth)
+    return searched(spec, trials * spec.steps, 2, curve, truth)
 
 
 def reached(points: Sequence[Point], quality: float, budget: int) -> tuple[int, bool]:
-    """Steps until the best was as good for the first time; all there could be, where it never was."""
-    steps = next((point.steps for point in points if point.error <= quality), None)
+    """Steps until the best was as good for the first time; all there were, where it never was."""
+    steps = next((point.steps for point in points if point.error <= quality and point.steps <= budget), None)
     return (budget, False) if steps is None else (steps, True)
 
 
@@ -232,10 +233,14 @@ def table(*rows: str) -> None:
         print(f"| {row} |")
 
 
-def compared(task: str, results: Mapping[str, Sequence[list[Point]]], budget: int, steps: int) -> dict[str, Any]:
+def compared(task: str, results: Mapping[str, Sequence[list[Point]]], trials: int, steps: int) -> dict[str, Any]:
     """The table of one task; of each arm, its steps beside the base's, a pair a repetition."""
-    finals = {arm: 100 * np.array([points[-1].error for points in runs]) for arm, runs in results.items()}
-    quality = float(np.median(finals[BASE])) / 100
+    budget = trials * steps
+    same_trials = {arm: 100 * np.array([points[trials - 1].error for points in runs]) for arm, runs in results.items()}
+    same_steps = {
+        arm: 100 * np.array([last_within(points, budget) for points in runs]) for arm, runs in results.items()
+    }
+    quality = float(np.median(same_trials[BASE])) / 100
     took = {arm: [reached(points, quality, budget) for points in runs] for arm, runs in results.items()}
     base = np.array([each for each, _ in took[BASE]]) / steps
     pairs, rows = {}, []
@@ -243,23 +248,34 @@ def compared(task: str, results: Mapping[str, Sequence[list[Point]]], budget: in
         ours = np.array([each for each, _ in took[arm]]) / steps
         pairs[arm] = np.stack([ours, base], axis=1)
         got = sum(did for _, did in took[arm])
-        spent = statistics.mean(points[-1].steps for points in runs) / steps
-        row = f"{arm} | {got} of {len(runs)} | {ours.mean():.1f} | {np.median(ours):.1f} | {spent:.1f}"
-        row += f" | {finals[arm].mean():.2f}"
-        if arm == BASE:
-            rows.append(f"{row} | | |")
-            continue
+        spent = statistics.mean(points[trials - 1].steps for points in runs) / steps
         low, high = interval(pairs[arm], ratio)
-        worse = finals[arm] - finals[BASE]
-        least, most = interval(worse, np.mean)
-        row += f" | {ratio(pairs[arm]):.2f} ({low:.2f} to {high:.2f})"
-        rows.append(f"{row} | {worse.mean():+.2f} ({least:+.2f} to {most:+.2f})")
+        compared_to = [
+            f"{errors[arm].mean():.2f}, {told_difference(errors[arm] - same_trials[BASE])}"
+            for errors in (same_trials, same_steps)
+        ]
+        if arm == BASE:
+            cells = ["", *[f"{same_trials[BASE].mean():.2f}"] * 2]
+        else:
+            cells = [f"{ratio(pairs[arm]):.2f} ({low:.2f} to {high:.2f})", *compared_to]
+        rows.append(
+            " | ".join([arm, f"{got} of {len(runs)}", f"{ours.mean():.1f}", cells[0], f"{spent:.1f}", *cells[1:]])
+        )
     table(
-        f"{task}; error {100 * quality:.2f} % | reached | steps to it, mean | median | steps in all | final error, % "
-        "| ratio of the means | final error against the base, points",
+        f"{task}; quality {100 * quality:.2f} % | reached | steps to it | ratio | steps of {trials} trials "
+        f"| error after {trials} trials, % | error after the same steps, %",
         *rows,
     )
     return pairs
+
+
+def last_within(points: Sequence[Point], budget: int) -> float:
+    return [point.error for point in points if point.steps <= budget][-1]
+
+
+def told_difference(worse: Any) -> str:
+    low, high = interval(worse, np.mean)
+    return f"{worse.mean():+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def main() -> None:
@@ -307,7 +323,7 @@ def main() -> None:
         file = "digits.yaml" if options.digits else TASKS[task].file
         steps = specification(file, "random", "none", 0, trials).steps
         by_arm = {arm: [results[task, arm, seed] for seed in seeds] for arm in arms}
-        for arm, pairs in compared(task, by_arm, trials * steps, steps).items():
+        for arm, pairs in compared(task, by_arm, trials, steps).items():
             together[arm].append(pairs)
     if not options.digits:
         rows = []

@@ -4,6 +4,7 @@ Tune decides when and where a trial runs. What runs, what is pruned and what is 
 Tune neither keeps checkpoints nor retries, and may die at any moment.
 """
 
+import gc
 import tempfile
 import time
 from collections.abc import Iterator
@@ -103,6 +104,7 @@ def _run_some(engine: "_Engine", share: Share) -> bool:
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
+    gc.collect()  # what Tune leaves refers to itself in circles, which Python would look for when there are many more
     return engine.started >= TRIALS_AT_MOST
 
 

@@ -44,9 +44,9 @@ class Sweep:
         same = (
             "sampler.name=random",
             f"pruner.name={pruner}",
-            "trainer.model.width=4",
-            "finalists.top=0",
             "finalists.baselines=[]",
+            "finalists.top=0",
+            "trainer.model.width=4",
         )
         sets = [word for one in (*same, f"trainer.evaluate_every={INTERVAL}") for word in ("--set", one)]
         self._run = ("run", str(DIGITS), "--trials", str(trials), *sets)

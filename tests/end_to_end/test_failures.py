@@ -79,7 +79,7 @@ def test_a_folder_without_a_test_set_is_trained_and_says_so(tmp_path):
             noise = rng.integers(-30, 30, (8, 8, 3))
             write_image(tmp_path / "images" / "train" / name / f"{i}.png", (level + noise).astype(np.uint8))
     small = sets("trainer.dataset.labels=10", "trainer.dataset.validation=20", "trainer.dataset.verdict=0")
-    small += sets("trainer.batch_size=16", "finalists.baselines=[]", "trainer.model.width=4")
+    small += sets("trainer.batch_size=16", "finalists.baselines=[]", "finalists.top=0", "trainer.model.width=4")
     mt_sweep("run", IMAGES, "--trials", 1, *small, "--set", "trainer.steps=20", folder=tmp_path)
     mt_sweep("export", "my-images", "-o", "best.yaml", folder=tmp_path)
     out = mt_sweep("train", "best.yaml", folder=tmp_path).stdout

@@ -22,7 +22,18 @@ def test_a_sweep_over_a_folder_of_real_images_learns(tmp_path):
                 (target / file.name).symlink_to(file)
     settings = ("labels=500", "validation=300", "verdict=0", f"root={images}")
     sets = [argument for setting in settings for argument in ("--set", f"trainer.dataset.{setting}")]
-    sets += ["--set", "trainer.steps=60", "--set", "trainer.model.width=8", "--set", "trainer.batch_size=50"]
+    sets += [
+        "--set",
+        "finalists.top=1",
+        "--set",
+        "finalists.seeds=2",
+        "--set",
+        "trainer.steps=60",
+        "--set",
+        "trainer.model.width=8",
+        "--set",
+        "trainer.batch_size=50",
+    ]
     mt_sweep("run", DIGITS.parent / "image_folder.yaml", "--trials", 4, *sets, folder=tmp_path)
     status = as_json("status", folder=tmp_path)
     assert status["arms"]["search"]["failed"] == 0

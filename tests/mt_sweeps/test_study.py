@@ -5,8 +5,8 @@ import time
 import optuna
 import pytest
 
+from mt_sweeps import sampling, yaml_file
 from mt_sweeps import spec as specs
-from mt_sweeps import yaml_file
 from mt_sweeps.errors import InputError
 from mt_sweeps.study import LOSSES, Ledger
 from tests.mt_sweeps.support import DIGITS, digits, new_ledger, report, supervised_report, written
@@ -342,6 +342,22 @@ def test_a_grid_is_run_whole_in_its_order_and_outlasts_a_reopening(tmp_path):
     assert [trial.values for trial in (*first, *rest)] == spec.space().grid()
     assert len(spec.space().grid()) == spec.trials == 12
     assert [trial.values["seed"] for trial in (*first, *rest)] == [0] * 6 + [1] * 6
+
+
+def test_a_sampler_looks_at_the_newest_and_the_best_trials_and_a_reopened_ledger_at_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(sampling, "NEWEST", 12)
+    monkeypatch.setattr(sampling, "_BEST", 2)
+    spec = digits("trials=50", "points=[]", "finalists.baselines=[]")
+    ledger = new_ledger(tmp_path / "ledger.db", spec)
+    for number in range(40):
+        trial = ledger.ask()
+        ledger.report(trial, report(300, 0.1 + 0.01 * number))
+        ledger.complete(trial, report(300, 0.1 + 0.01 * number))
+    known = ledger._suggestions["search"]._place
+    assert sorted(known) == [0, 1, *range(24, 40)], "24 to 39 are the newest, 0 and 1 the best of before"
+    again = Ledger(tmp_path / "ledger.db", spec)
+    expected = [ledger._suggested("search", 40 + i)[0] for i in range(3)]
+    assert [again._suggested("search", 40 + i)[0] for i in range(3)] == expected
 
 
 def test_no_trial_breaks_a_filter_whatever_the_sampler(tmp_path):
