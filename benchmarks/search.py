@@ -89,7 +89,12 @@ class Point:
 
 
 def specification(file: str, sampler: str, pruner: str, seed: int, trials: int, *more: str) -> SweepSpec:
-    settings = (f"sampler.name={sampler}", f"sampler.seed={seed}", f"pruner.name={pruner}", f"trials={MORE * trials}")
+    settings = (
+        f"sampler.name={sampler}",
+        f"sampler.seed={seed}",
+        f"pruner.name={pruner}",
+        f"trials={trials if pruner == 'none' else MORE * trials}",
+    )
     return specs.load(SPACES / file, ("points=[]", "finalists.baselines=[]", *settings, *more))
 
 
