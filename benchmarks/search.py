@@ -89,8 +89,18 @@ class Point:
 
 
 def specification(file: str, sampler: str, pruner: str, seed: int, trials: int, *more: str) -> SweepSpec:
+<<<<<<< HEAD
     settings = (f"sampler.name={sampler}", f"sampler.seed={seed}", f"pruner.name={pruner}", f"trials={MORE * trials}")
     return specs.load(SPACES / file, ("points=[]", "finalists.baselines=[]", "finalists.top=0", *settings, *more))
+=======
+    settings = (
+        f"sampler.name={sampler}",
+        f"sampler.seed={seed}",
+        f"pruner.name={pruner}",
+        f"trials={trials if pruner == 'none' else MORE * trials}",
+    )
+    return specs.load(SPACES / file, ("points=[]", "finalists.baselines=[]", *settings, *more))
+>>>>>>> bench
 
 
 @contextlib.contextmanager
