@@ -59,6 +59,12 @@ class Client:
             home.path.mkdir(parents=True, exist_ok=True)
         # Processes that first touch one SQLite file race in its migration.
         with FileLock(home.path / "mlflow.lock") if embedded else threading.Lock():
+            if embedded and not home.mlflow_db.exists():
+                # Made in many steps, and killed in between it could never be opened again: it gets its name last.
+                unfinished = home.path / ".mlflow.db.unfinished"
+                unfinished.unlink(missing_ok=True)
+                mlflow.MlflowClient(f"sqlite:///{unfinished}").search_experiments(max_results=1)
+                unfinished.replace(home.mlflow_db)
             self._mlflow = mlflow.MlflowClient(embedded_uri(home) if embedded else tracking.uri)
             experiment = self._mlflow.get_experiment_by_name(tracking.experiment)
             if experiment is not None:

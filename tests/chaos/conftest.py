@@ -8,7 +8,7 @@ from tests.chaos.support import KILLS, Driver, Sweep
 @pytest.fixture(scope="package")
 def undisturbed(tmp_path_factory):
     """A sweep that nothing disturbs, of as many trials as any of the others."""
-    made = Sweep(tmp_path_factory.mktemp("undisturbed"), trials=max(12, 3 * KILLS // 2), seconds=0.0)
+    made = Sweep(tmp_path_factory.mktemp("undisturbed"), trials=max(12, 2 * KILLS), seconds=0.0)
     made.finish()
     return made
 

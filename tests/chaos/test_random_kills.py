@@ -17,6 +17,7 @@ from tests.chaos.support import KILLS, Sweep, check
 SEED = int(os.environ.get("MT_SWEEPS_SEED", "0"))
 SHARES = {("driver", "SIGKILL"): 3, ("worker", "SIGKILL"): 3, ("raylet", "SIGKILL"): 1, ("gcs_server", "SIGKILL"): 1}
 SHARES |= {("driver", "SIGTERM"): 1, ("driver", "SIGINT"): 1}
+AFTER = {"the first report": " step ", "the first trial's start": " starts", "the command": ""}  # what it prints then
 EXPECTED = {"raylet": (1, "Ray's raylet has died"), "gcs_server": (1, "Ray's gcs_server has died")}
 
 
@@ -27,25 +28,26 @@ def test_a_sweep_that_is_killed_at_random_moments_comes_to_what_an_undisturbed_o
     kinds = [kind for kind, share in SHARES.items() for _ in range(share)]
     kinds = [kinds[i % len(kinds)] for i in range(KILLS)]
     rng.shuffle(kinds)
-    sweep = Sweep(tmp_path, undisturbed.trials, seconds=0.2)  # work enough that the last kill still finds some
+    sweep = Sweep(tmp_path, undisturbed.trials, seconds=0.3)  # work enough that the last kill still finds some
     began, starts, done, slowest = time.monotonic(), 0, Counter(), 0.0
     driver, drivers = None, []
     while kinds:
         if driver is None or driver.ended:
             driver, starts = sweep.drive(), starts + 1
         what, how = kinds[-1]
-        if rng.random() < 0.8 and not driver.until(" starts"):  # most moments are while trials run, some before
+        since = rng.choices(["the first report", "the first trial's start", "the command"], [6, 2, 2])[0]
+        if not driver.until(AFTER[since]):
             break  # the sweep is finished
-        wait = rng.uniform(0.0, 4.0)
+        wait = rng.uniform(0.0, 3.0)
         time.sleep(wait)
         if what == "worker" and most_lost(sweep) >= LOSSES - 1:
-            what = kinds[-1] = ("driver", "SIGKILL")
+            kinds.insert(0, kinds.pop())  # later: a third loss would fail the trial, as it should
             continue
         if not driver.kill(what, signal.Signals[how], rng.random()):
             continue  # it has not begun, or has ended
         kinds.pop()
         done[f"{how} of the {what}"] += 1
-        print(f"{how} of the {what}, {wait:.1f} s after the first trial started or the driver did", flush=True)
+        print(f"{how} of the {what}, {wait:.1f} s after {since}", flush=True)
         if what == "worker":
             continue  # the driver goes on
         at = time.monotonic()
@@ -70,6 +72,7 @@ def test_a_sweep_that_is_killed_at_random_moments_comes_to_what_an_undisturbed_o
         f"\n{KILLS} kills of one sweep of {sweep.trials} trials, seed {SEED}\n"
         + "\n".join(f"  {count:3} {kind}" for kind, count in sorted(done.items()))
         + f"\n  {starts:3} starts of a driver before the last\n"
+        f"  {sum(len(sweep.attempts(number)) > 1 for number in range(sweep.trials)):3} trials of several attempts\n"
         f"  {again:3} evaluation intervals computed again\n"
         f"  {slowest:3.0f} s at most from a kill to the end of the driver\n"
         f"  {time.monotonic() - began:3.0f} s in all",

@@ -1,11 +1,14 @@
 import json
+import subprocess
+import sys
 
 import mlflow
 import pytest
 
 from mt_sweeps import records, yaml_file
 from mt_sweeps.home import Home
-from mt_sweeps.tracking import BackgroundWriter, SweepWindow, embedded_uri
+from mt_sweeps.spec import Tracking
+from mt_sweeps.tracking import BackgroundWriter, Client, SweepWindow, embedded_uri
 from tests.mt_sweeps.support import digits, new_ledger, report, supervised_report
 from trainers.files import BEST_MODEL
 
@@ -142,3 +145,20 @@ def test_a_window_that_fails_stops_nobody_and_tells_why():
 
 def test_a_writer_that_was_never_started_can_be_stopped():
     assert BackgroundWriter(lambda: None).stop(0.1)
+
+
+DIES = """
+import os, sys
+from pathlib import Path
+from alembic.runtime.migration import HeadMaintainer
+from mt_sweeps.home import Home
+from mt_sweeps.spec import Tracking
+from mt_sweeps.tracking import Client
+HeadMaintainer.update_to_step = lambda *_: os._exit(9)  # a change is made, and not yet written down
+Client(Home(Path(sys.argv[1])), Tracking())
+"""
+
+
+def test_a_process_that_is_killed_as_it_makes_the_embedded_store_leaves_none_that_cannot_be_opened(tmp_path):
+    assert subprocess.run([sys.executable, "-c", DIES, tmp_path], check=False).returncode == 9
+    assert Client(Home(tmp_path), Tracking()).new_run({}, "a run", 1_700_000_000.0)
