@@ -40,7 +40,8 @@ from mt_sweeps import spec as specs
 from mt_sweeps import study
 from mt_sweeps.pruning import Standings, rungs
 from mt_sweeps.spec import SweepSpec
-from mt_sweeps.study import Ledger, Trial
+from mt_sweeps.study import Ledger
+from mt_sweeps.trial import Trial
 from trainers.config import TrainerConfig
 from trainers.report import Report
 from trainers.scripted import Curve, Script, ScriptedTrainer, Task
@@ -89,7 +90,12 @@ class Point:
 
 
 def specification(file: str, sampler: str, pruner: str, seed: int, trials: int, *more: str) -> SweepSpec:
-    settings = (f"sampler.name={sampler}", f"sampler.seed={seed}", f"pruner.name={pruner}", f"trials={MORE * trials}")
+    settings = (
+        f"sampler.name={sampler}",
+        f"sampler.seed={seed}",
+        f"pruner.name={pruner}",
+        f"trials={trials if pruner == 'none' else MORE * trials}",
+    )
     return specs.load(SPACES / file, ("points=[]", "finalists.baselines=[]", "finalists.top=0", *settings, *more))
 
 

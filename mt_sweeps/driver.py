@@ -80,8 +80,7 @@ def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Liste
 def _run_some(engine: "_Engine", share: Share) -> bool:
     """One Tune experiment; whether it ended since it was full.
 
-    Tune remembers every trial (about 50 kB each) and looks at all of them again and again: a long sweep is made of
-    several experiments.
+    Tune remembers every trial (30 to 60 kB each were seen): a long sweep is made of several experiments.
     """
     engine.started = 0
     with tempfile.TemporaryDirectory(prefix="mt-sweeps-") as scratch:  # Tune's own files, which nobody reads

@@ -21,8 +21,8 @@ from mt_sweeps.spec import Values
 ITS_OWN_FAULT = {"diverged", "collapsed", "out_of_memory", "no_consistency"}
 _WORST = 1.0
 _SAMPLED, _DRAWN = 20, 10_000  # tries of the sampler, then at random, to meet the filters
-# TPE's cost grows with the trials that it looks at (0.3 s an ask at 10,000), and what it finds hardly: it models where
-# the best 25 are, beside where the others are. So it looks at the newest one to two thousand, and the best before them.
+# TPE's cost grows with the trials that it looks at (0.3 s of CPU an ask at 10,000), though it models where the best 25
+# are, beside where the others are. So it looks at the newest one to two thousand, and the best before them.
 NEWEST, _BEST = 1_000, 100
 
 

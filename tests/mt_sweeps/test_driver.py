@@ -31,10 +31,8 @@ def test_a_tune_experiment_that_is_full_starts_no_more_trials_and_the_next_one_g
     engine.lost("a", "its worker was lost")
     for tune_id in "bc":
         engine.ended(tune_id, {"report": report(300, 0.1), "failure": None})
-    assert engine.goes_on()
-
     engine.started = 0
     assert [isinstance(engine.next(tune_id), dict) for tune_id in "ef"] == [True, True], "the lost one, and the last"
     for tune_id in "ef":
         engine.ended(tune_id, {"report": report(300, 0.1), "failure": None})
-    assert not engine.goes_on()
+    assert engine.next("g") == Searcher.FINISHED, "nothing is left"
