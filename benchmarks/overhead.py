@@ -94,6 +94,7 @@ def fill(home: Path, sampler: str, trials: int) -> None:
         ledger.report(trial, report)
         ledger.complete(trial, report)
     ledger.close()
+    directory.spec.write_text(directory.spec.read_text().replace("trials: 1\n", f"trials: {trials}\n"))
 
 
 def drive(home: Path, *words: str) -> Sweep:

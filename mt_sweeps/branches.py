@@ -37,11 +37,12 @@ class _Branch(Settings):
 class _Range(_Branch):
     low: float
     high: float
+    scale: Literal["linear", "log", "one_minus_log"] = "linear"
     levels: int | None = Field(None, ge=2, description="how many values a grid has of it, the ends included")
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Any:
-        low, high, scale = self.low, self.high, getattr(self, "scale", "linear")
+        low, high, scale = self.low, self.high, self.scale
         if low >= high:
             raise ValueError(f"low ({low}) must be below high ({high})")
         if scale == "log" and low <= 0:
@@ -50,9 +51,13 @@ class _Range(_Branch):
             raise ValueError(f"high ({high}) must be below 1 on the scale one_minus_log, which searches log(1 - x)")
         return self
 
-    def at(self, share: float) -> Value:
+    def at(self, share: float) -> float:
         """The value at a share (0 to 1) of the range, measured on its scale."""
-        raise NotImplementedError
+        if share in (0, 1):
+            return self.high if share else self.low
+        if self.scale == "one_minus_log":
+            return _one_minus(_between(_one_minus(self.low), _one_minus(self.high), share, log=True))
+        return _between(self.low, self.high, share, log=self.scale == "log")
 
     def internal(self, name: str, value: Value) -> Values:
         """The entry of the ledger that stands for `value`."""
@@ -87,7 +92,6 @@ class FloatRange(_Range):
     """A real number from low to high, both included."""
 
     type: Literal["float"]
-    scale: Literal["linear", "log", "one_minus_log"] = "linear"
 
     def suggest(self, trial: Suggester, name: str) -> float:
         """Ask for a value under the internal name of this branch."""
@@ -95,13 +99,6 @@ class FloatRange(_Range):
             return trial.suggest_float(name, self.low, self.high, log=self.scale == "log")
         distance = trial.suggest_float(f"1 - {name}", _one_minus(self.high), _one_minus(self.low), log=True)
         return _one_minus(distance)
-
-    def at(self, share: float) -> float:
-        if share in (0, 1):
-            return self.high if share else self.low
-        if self.scale == "one_minus_log":
-            return _one_minus(_between(_one_minus(self.low), _one_minus(self.high), share, log=True))
-        return _between(self.low, self.high, share, log=self.scale == "log")
 
     def internal(self, name: str, value: Value) -> Values:
         return {f"1 - {name}": _one_minus(float(value))} if self.scale == "one_minus_log" else {name: float(value)}
@@ -120,7 +117,7 @@ class IntRange(_Range):
         return trial.suggest_int(name, self.low, self.high, log=self.scale == "log")
 
     def at(self, share: float) -> int:
-        return round(_between(self.low, self.high, share, log=self.scale == "log"))
+        return round(super().at(share))
 
     def refusal(self, value: Value) -> str | None:
         return super().refusal(value) if isinstance(value, int) else f"{value!r} is not a whole number"

@@ -63,7 +63,7 @@ class Board:
         self._know(trial)
         again = f" again (attempt {trial.attempt})" if trial.attempt > 1 else ""
         if trial.of is not None:
-            self._line(f"{_name(trial)} starts{again}: {trial.of[0]} {trial.of[1]} with seed {trial.values['seed']}")
+            self._line(f"{_name(trial)} starts{again}: {_place_text(trial.of)} with seed {trial.values['seed']}")
             return
         searched = {key: value for key, value in trial.values.items() if key in self._spec.search_space}
         self._line(f"{_name(trial)} starts{again}: {values_text(searched) or 'nothing searched'}")
@@ -288,4 +288,9 @@ def _short(key: str, keys: list[str]) -> str:
 
 
 def _name(trial: Trial) -> str:
-    return f"trial {trial.number}" if trial.arm == "search" else f"{trial.arm} {trial.number}"
+    return _place_text((trial.arm, trial.number))
+
+
+def _place_text(place: Place) -> str:
+    arm, number = place
+    return f"{ {'search': 'trial', 'finalists': 'finalist'}.get(arm, arm) } {number}"

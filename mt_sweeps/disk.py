@@ -15,6 +15,6 @@ def is_full(error: BaseException | None) -> bool:
     return False
 
 
-def told(cause: str, sweep: str) -> str:
+def told(cause: str, resume: str) -> str:
     """What to say when it ended a sweep."""
-    return f"the disk is full ({cause}); make room and go on with `mt-sweep resume {sweep}`"
+    return f"the disk is full ({cause}); make room and go on with `{resume}`"

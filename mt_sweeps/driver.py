@@ -61,7 +61,7 @@ def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Liste
         KeyboardInterrupt: another process asked for the end.
     """
     engine = _Engine(ledger, directory, share, listener)
-    with cluster.watched(f"mt-sweep resume {directory.name}"):
+    with cluster.watched(directory.resume):
         while _run_some(engine, share) and not engine.is_over():
             pass
     if engine.trouble is not None:
@@ -203,7 +203,7 @@ class _Engine:
         report, failure = result["report"], result["failure"]
         if failure is not None and failure.reason == DISK_FULL:
             # No fault of the trial's: it goes on when there is room.
-            raise Unfinished(disk.told(failure.message, self._directory.name))
+            raise Unfinished(disk.told(failure.message, self._directory.resume))
         if failure is not None:
             trial = self.ledger.fail(trial, failure.reason, failure.message, None)
         elif tune_id in self._pruned:

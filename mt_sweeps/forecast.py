@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from mt_sweeps import pruning
 from mt_sweeps.cluster import Share
-from mt_sweeps.console import duration
+from mt_sweeps.console import counted, duration
+from mt_sweeps.machine import Data
 from mt_sweeps.spec import Arm, SweepSpec
 from trainers.config import TrainerConfig
 
@@ -89,19 +90,25 @@ def measured(config: TrainerConfig, threads: int) -> Speed:
     return Speed(between("time.step_seconds") / steps, between("time.evaluation_seconds"))
 
 
-def lines(spec: SweepSpec, planned: Forecast, share: Share, speed: Speed | None) -> list[str]:
+def text(spec: SweepSpec, planned: Forecast, share: Share, data: Data | None, speed: Speed | None) -> str:
     """For people, a line a quantity.
 
     Args:
         spec: of the sweep.
         planned: what it will take.
         share: what a trial gets, and how many run at once.
+        data: what there is of the images; none: not known.
         speed: as measured; none: it is told later.
     """
+    config = spec.sample_config()
+    classes = "" if data is None else f" {data.classes} classes,"
     arms = ", ".join(f"{count} {arm}" for arm, count in planned.trials.items())
-    device = f"{share.gpus:g} GPU" if share.gpus else f"{share.cpus} core" + "s" * (share.cpus > 1)
+    device = f"{share.gpus:g} GPU" if share.gpus else counted(share.cpus, "core")
     rungs = f"at step {', '.join(map(str, planned.rungs))}" if planned.rungs else "nowhere"
-    told = [
+    told = [f"{spec.name}: {config.dataset.name},{classes} {config.model.name}"]
+    if data is not None:
+        told.append(f"  images    {', '.join(f'{count:,} {use}' for use, count in data.purposes.items() if count)}")
+    told += [
         f"  trials    {arms}; {share.concurrent} at once, {device} each",
         f"  steps     {planned.steps:,} at the most; trials are ranked and ended {rungs}",
         f"  disk      about {planned.disk_bytes / 1e6:,.0f} MB",
@@ -121,4 +128,4 @@ def lines(spec: SweepSpec, planned: Forecast, share: Share, speed: Speed | None)
         told.append(f"  budget    {', '.join(limits)}")
     if pruning.idle(spec):
         told.append(f"  note      {pruning.idle(spec)}")
-    return told
+    return "\n".join(told)

@@ -17,7 +17,7 @@ from mt_sweeps.spec import PLAIN_NAME, Arm, SweepSpec
 from trainers.files import CHECKPOINTS
 
 RESERVED = {"artifacts", "mlflow.db", "mlflow.lock", "trained"}
-DRIVEN = "{}: another process is driving this sweep; wait for it or end it with `mt-sweep stop`"
+DRIVEN = "{0}: another process is driving this sweep; wait for it, or end it with `mt-sweep stop {0}`"
 
 
 class SweepDirectory:
@@ -32,6 +32,11 @@ class SweepDirectory:
         self.lock = path / "driver.lock"
         self.stop = path / "stop"
         self.best = path / "best.yaml"
+
+    @property
+    def resume(self) -> str:
+        """What to type to go on with it."""
+        return typed("resume", self.name, Home(self.path.parent))
 
     def trial(self, arm: Arm, number: int) -> Path:
         """The directory of a trial; those of the search arm are plain numbers."""

@@ -11,7 +11,6 @@ from mt_sweeps.cluster import Share
 from mt_sweeps.console import counted
 from mt_sweeps.errors import InputError
 from mt_sweeps.explain import of_trainer
-from mt_sweeps.forecast import Forecast
 from mt_sweeps.home import Home
 from mt_sweeps.spec import SweepSpec, Values
 from trainers.data.cache import cache_folder, prepare, read_facts
@@ -76,12 +75,12 @@ def _decoding() -> Callable[[int, int], None]:
     return progress
 
 
-def check_disk(home: Home, planned: Forecast) -> None:
-    """Make sure that there is room for what the sweep will keep."""
+def check_disk(home: Home, needed: int) -> None:
+    """Make sure that there is room for so many bytes."""
     free = shutil.disk_usage(home.path).free
-    if free < planned.disk_bytes:
+    if free < needed:
         raise InputError(
-            f"{home.path}: the sweep needs about {planned.disk_bytes / 1e6:,.0f} MB of disk and {free / 1e6:,.0f} MB "
+            f"{home.path}: the sweep needs about {needed / 1e6:,.0f} MB of disk and {free / 1e6:,.0f} MB "
             "are free; make room, choose another disk with --home DIR, or lower trials"
         )
 
@@ -96,16 +95,3 @@ def share_of(file: Path, spec: SweepSpec, found: dict[str, float]) -> Share:
         return cluster.share(spec.resources, found, spec.sample_config().device)
     except ValueError as error:
         raise InputError(f"{file}: {error}") from None
-
-
-def text(spec: SweepSpec, data: Data | None, rest: list[str]) -> str:
-    """The forecast of a sweep: what is trained on what, and the lines below it."""
-    config = spec.sample_config()
-    head = [f"{spec.name}: {config.dataset.name}, {config.model.name}"]
-    if data is not None:
-        purposes = ", ".join(f"{count:,} {purpose}" for purpose, count in data.purposes.items() if count)
-        head = [
-            f"{spec.name}: {config.dataset.name}, {data.classes} classes, {config.model.name}",
-            f"  images    {purposes}",
-        ]
-    return "\n".join([*head, *rest])

@@ -5,7 +5,7 @@ import time
 
 from mt_sweeps.console import counted
 from mt_sweeps.errors import InputError, SweepError
-from mt_sweeps.home import DRIVEN, Home, is_held, only_one, typed
+from mt_sweeps.home import DRIVEN, Home, is_held, only_one
 from mt_sweeps.tracking import remove_runs
 
 STOP_SECONDS = 120  # that a driver may take to end after it was asked to
@@ -31,7 +31,7 @@ def stop(home: Home, name: str) -> str:
             raise SweepError(f"{name}: its driver has not ended within {STOP_SECONDS} s; it will as soon as it can")
         time.sleep(0.2)
     directory.stop.unlink(missing_ok=True)
-    return f"{name} is stopped; go on with: {typed('resume', name, home)}"
+    return f"{name} is stopped; go on with: {directory.resume}"
 
 
 def remove(home: Home, name: str) -> str:

@@ -6,7 +6,7 @@ from mt_sweeps import cluster
 from mt_sweeps import forecast as forecasts
 from mt_sweeps import spec as specs
 from mt_sweeps.errors import InputError
-from mt_sweeps.machine import check_data, share_of, text
+from mt_sweeps.machine import check_data, share_of
 from trainers.errors import DataError, TrainingError
 
 
@@ -27,11 +27,11 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> str:
     spec = specs.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
     share = share_of(file, spec, cluster.found_here())
     planned = forecasts.forecast(spec, share.concurrent)
-    data, speed, notes = None, None, []
+    data, speed, trouble = None, None, ""
     try:
         data = check_data(file, spec)
         print("measuring a few steps", flush=True)
         speed = forecasts.measured(spec.sample_config(), share.cpus)
     except (InputError, DataError, TrainingError) as error:
-        notes.append(f"  note      no time: {error}")
-    return text(spec, data, [*forecasts.lines(spec, planned, share, speed), *notes])
+        trouble = f"\n  note      not measured: {error}"
+    return forecasts.text(spec, planned, share, data, speed) + trouble

@@ -102,9 +102,7 @@ class Ledger:
             finalists: ask for one of those that were planned, and for no other.
         """
         arms = [arm for arm in self._trials if (arm == "finalists") == finalists and self.remaining(arm)]
-        if finalists and "finalists" not in self._planned:
-            return None
-        if not arms:
+        if not arms or (finalists and "finalists" not in self._planned):
             return None
         arm = max(arms, key=lambda arm: self.remaining(arm) / self.total(arm))
         return self._again(arm, min(self._waiting[arm])) if self._waiting[arm] else self._new(arm)
@@ -178,7 +176,8 @@ class Ledger:
 
     def total(self, arm: Arm) -> int:
         """How many trials an arm has when all is done."""
-        return len(self._planned[arm]) if arm in self._planned else self.spec.trials_of(arm)
+        asked_for = len(self._planned[arm]) if arm in self._planned else self.spec.trials_of(arm)
+        return max(asked_for, len(self._trials[arm]))  # `trials` may have been lowered since
 
     def remaining(self, arm: Arm) -> int:
         """How many trials of an arm are yet to start: those that wait, and those not yet asked for."""

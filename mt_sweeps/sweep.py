@@ -23,8 +23,8 @@ from mt_sweeps import spec as specs
 from mt_sweeps.cluster import Share
 from mt_sweeps.console import Board
 from mt_sweeps.errors import InputError, SweepError, Unfinished
-from mt_sweeps.home import DRIVEN, Home, SweepDirectory, is_held, only_one, typed
-from mt_sweeps.machine import Data, check_data, check_disk, share_of, text
+from mt_sweeps.home import DRIVEN, Home, SweepDirectory, is_held, only_one
+from mt_sweeps.machine import Data, check_data, check_disk, share_of
 from mt_sweeps.spec import SweepSpec
 from mt_sweeps.study import Ledger
 from mt_sweeps.summary import summary_text
@@ -57,11 +57,12 @@ def run(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], tr
     home.check_writable()
     with _ray(file, spec) as share:
         planned = forecasts.forecast(spec, share.concurrent)
-        check_disk(home, planned)
+        check_disk(home, planned.disk_bytes)
         directory = home.claim(name, spec.name)
         spec = spec.model_copy(update={"name": directory.name})
         _describe(directory, spec, data, share)
-        print(text(spec, data, forecasts.lines(spec, planned, share, None)), flush=True)
+        print(forecasts.text(spec, planned, share, data, None), flush=True)
+        print(f"  files     {directory.path}", flush=True)
         _carry_on(home, directory, spec, share)
 
 
@@ -133,7 +134,7 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
             status = "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"
-            print(f"\ninterrupted; go on with: {typed('resume', spec.name, home)}", flush=True)
+            print(f"\ninterrupted; go on with: {directory.resume}", flush=True)
             raise
         except Unfinished:
             status = "KILLED"
@@ -142,11 +143,14 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
             if not disk.is_full(error):
                 raise
             status = "KILLED"
-            raise Unfinished(disk.told(str(error).splitlines()[0], spec.name)) from None
+            raise Unfinished(disk.told(str(error).splitlines()[0], directory.resume)) from None
         finally:
             summary = summary_text(spec, ledger, home, json.loads(directory.environment.read_text())["images"])
             _complete_window(
-                spec.name, writer, lambda: window.finish(status, summary), 5 if status == "KILLED" else WINDOW_SECONDS
+                directory.resume,
+                writer,
+                lambda: window.finish(status, summary),
+                5 if status == "KILLED" else WINDOW_SECONDS,
             )
     if enough:
         print(f"\n{enough}: no more trials were started")
@@ -176,14 +180,14 @@ def _describe(directory: SweepDirectory, spec: SweepSpec, data: Data, share: Sha
     write_atomically(directory.spec, yaml_file.dump(spec.model_dump(exclude_none=True)))
 
 
-def _complete_window(name: str, writer: BackgroundWriter, finish: Callable[[], None], seconds: float) -> None:
+def _complete_window(resume: str, writer: BackgroundWriter, finish: Callable[[], None], seconds: float) -> None:
     last = BackgroundWriter(finish, every=1.0)
     if writer.stop(seconds):
         last.start()
         last.stop(seconds)
     if writer.trouble or last.trouble:
         told = writer.trouble if writer.running else last.trouble
-        print(f"\nMLflow is not up to date ({told}); `mt-sweep resume {name}` completes it", flush=True)
+        print(f"\nMLflow is not up to date ({told}); `{resume}` completes it", flush=True)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from mt_sweeps import spec as specs
 from mt_sweeps import yaml_file
 from mt_sweeps.spec import SweepSpec
 from mt_sweeps.study import Ledger
+from mt_sweeps.trial import Trial
 from trainers.report import Report
 
 REPOSITORY = Path(__file__).parents[2]
@@ -45,3 +46,27 @@ def report(step: int, teacher: float, student: float | None = None) -> Report:
 def supervised_report(step: int, student: float) -> Report:
     full = report(step, student)
     return Report(step, full.time, {name: v for name, v in full.metrics.items() if "teacher" not in name})
+
+
+def url(folder: Path) -> str:
+    """Of the ledger in a folder, as Optuna takes it."""
+    return f"sqlite:///{folder / 'ledger.db'}"
+
+
+def reopened(ledger: Ledger, folder: Path) -> Ledger:
+    ledger.close()
+    return Ledger(folder / "ledger.db", ledger.spec)
+
+
+def finish(ledger: Ledger, trial: Trial, error: float = 0.1) -> Trial:
+    last = supervised_report(300, error) if trial.arm == "supervised" else report(300, error)
+    ledger.report(trial, last)
+    return ledger.complete(trial, last)
+
+
+def run_all(ledger: Ledger) -> list[Trial]:
+    asked = []
+    while trial := ledger.ask():
+        asked.append(trial)
+        finish(ledger, trial)
+    return asked

@@ -1,6 +1,6 @@
 from mt_sweeps import pruning
 from mt_sweeps.cluster import Share
-from mt_sweeps.forecast import Speed, forecast, lines, measured
+from mt_sweeps.forecast import Speed, forecast, measured, text
 from tests.mt_sweeps.support import digits
 
 
@@ -21,7 +21,7 @@ def test_larger_networks_and_more_trials_take_more_disk():
 def test_hours_and_gpu_hours_follow_from_a_measured_step():
     spec = digits("budget.hours=2.0")
     planned = forecast(spec, 2)
-    told = "\n".join(lines(spec, planned, Share(0.5, 1, 2), Speed(step=2.0, evaluation=10.0)))
+    told = text(spec, planned, Share(0.5, 1, 2), None, Speed(step=2.0, evaluation=10.0))
     assert Speed(2.0, 10.0).seconds(planned) == 18 * (300 * 2 + 10 * 10)
     assert "time      1 h 45 min at the most" in told
     assert "GPU-hours 1.75 at the most" in told
@@ -42,4 +42,4 @@ def test_rungs_that_leave_nothing_to_prune_are_told_with_the_numbers():
     assert pruning.idle(digits()) == ""
     assert pruning.idle(digits("trials=2", "pruner.name=none")) == ""
     spec = digits("trials=2")
-    assert "trials is 2" in "\n".join(lines(spec, forecast(spec, 2), Share(0.0, 1, 2), None))
+    assert "trials is 2" in text(spec, forecast(spec, 2), Share(0.0, 1, 2), None, None)
