@@ -17,6 +17,7 @@ from trainers.report import Report
 
 Place = tuple[str, int]  # a trial's arm and number
 
+_SOON = 20  # seconds in which a trial has usually reported
 _COLOURS = {"running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red", "waiting": "magenta"}
 _ORDER = ("running", "complete", "pruned", "failed", "waiting")
 
@@ -144,7 +145,7 @@ class Board:
             trial = self._trials[place]
             if trial.state == "waiting":
                 told.append(f"{_name(trial)} (for a free place: it lost {counted(trial.lost, 'worker')})")
-            elif self._reports and place not in self._reports:
+            elif place not in self._reports and time.time() - trial.began > _SOON:
                 told.append(f"{_name(trial)} (for its first evaluation)")
         return ", ".join(told)
 

@@ -60,9 +60,9 @@ class Comparison:
             loser = self.b if self.winner == self.a else self.a
             return f"{self.winner} beats {loser}: by {_mirrored(told)}, p = {self.p:.2g}"
         more = (
-            "no number of seeds would tell" if self.more_seeds is None else f"{self.more_seeds} more seeds would tell"
+            "no number of seeds would tell" if self.more_seeds is None else f"{self.more_seeds} more seeds might tell"
         )
-        return f"{self.a} and {self.b} cannot be told apart: difference {told}; if it is real, {more}"
+        return f"{self.a} and {self.b} cannot be told apart: difference {told}; {more}"
 
 
 def interval(errors: Sequence[float], overlap: float = 0.0) -> Interval:
