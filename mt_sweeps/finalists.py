@@ -4,12 +4,13 @@ The best of many trials owes a part of its error to luck. What a configuration i
 and is scored on images that chose nothing; where none are kept back for that, on splits drawn anew.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from mt_sweeps.spec import SweepSpec, dotted
 from mt_sweeps.study import Ledger
 from mt_sweeps.trial import Trial, best_of
-from mt_sweeps.verdict import compare, interval
+from mt_sweeps.verdict import Comparison, Interval, compare, interval
 
 FIRST_SEED = 10_000  # far from those that a search uses
 
@@ -50,8 +51,25 @@ def errors(ledger: Ledger) -> dict[str, dict[int, float]]:
     return found
 
 
-def lines(ledger: Ledger, images: dict[str, int]) -> list[str]:
-    """What the finalists prove, for people: mean errors with their intervals, and what beats what.
+@dataclass(frozen=True)
+class Verdict:
+    """What the finalists prove.
+
+    Attributes:
+        means: by contender, the best of the search first: mean error with its interval, and the seeds behind it.
+        comparisons: of the best of the search with every other.
+        images: how many were scored on.
+        kept_back: whether these chose nothing. Else they were redrawn for every seed from those that chose the best.
+    """
+
+    means: dict[str, tuple[Interval, int]]
+    comparisons: list[Comparison]
+    images: int
+    kept_back: bool
+
+
+def verdict(ledger: Ledger, images: dict[str, int]) -> Verdict | None:
+    """Mean errors with their intervals, and what beats what; none: no contender has two seeds yet.
 
     Args:
         ledger: of the sweep.
@@ -59,20 +77,32 @@ def lines(ledger: Ledger, images: dict[str, int]) -> list[str]:
     """
     of = {name: by_seed for name, by_seed in errors(ledger).items() if len(by_seed) > 1}
     if not of:
-        return []
+        return None
     kept_back = images.get("verdict", 0)
     # Where none are kept back, every seed redraws the images that are scored on from those that are trained on.
     overlap = 0.0 if kept_back else images["validation"] / (images["labeled"] + images["unlabeled"])
-    where = (
-        f"{kept_back} images that chose nothing"
-        if kept_back
-        else f"{images['validation']} images, redrawn for every seed: selection and verdict share images"
+    scored_on = kept_back or images["validation"]
+    return Verdict(
+        {name: (interval(list(by_seed.values()), overlap), len(by_seed)) for name, by_seed in of.items()},
+        compare(of, next(iter(of)), overlap, scored_on),
+        scored_on,
+        bool(kept_back),
     )
-    found = [f"verdict    trained again on fresh seeds and label draws, mean error [95 %] on {where}:"]
-    for name, by_seed in of.items():
-        found.append(f"           {name:12} {interval(list(by_seed.values()), overlap)} ({len(by_seed)} seeds)")
-    comparisons = compare(of, next(iter(of)), overlap, kept_back or images["validation"])
-    return [*found, *(f"           {comparison}" for comparison in comparisons)]
+
+
+def lines(ledger: Ledger, images: dict[str, int]) -> list[str]:
+    """The verdict, for people."""
+    found = verdict(ledger, images)
+    if found is None:
+        return []
+    where = f"{found.images} images that chose nothing"
+    if not found.kept_back:
+        where = f"{found.images} images, redrawn for every seed: selection and verdict share images"
+    return [
+        f"verdict    trained again on fresh seeds and label draws, mean error [95 %] on {where}:",
+        *(f"           {name:12} {mean} ({seeds} seeds)" for name, (mean, seeds) in found.means.items()),
+        *(f"           {comparison}" for comparison in found.comparisons),
+    ]
 
 
 def _error(spec: SweepSpec, trial: Trial) -> float:
