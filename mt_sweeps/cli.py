@@ -92,6 +92,17 @@ def stop(name: str, home: Path | None) -> None:
 
 @cli.command()
 @click.argument("name", metavar="SWEEP")
+@_home_option
+def sync(name: str, home: Path | None) -> None:
+    """Complete the MLflow runs of SWEEP, or make them again, from what is on disk."""
+    from mt_sweeps import manage
+    from mt_sweeps.home import Home
+
+    click.echo(manage.sync(Home(home), name))
+
+
+@cli.command()
+@click.argument("name", metavar="SWEEP")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_home_option
 def rm(name: str, yes: bool, home: Path | None) -> None:

@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Iterable, Sequence
+from typing import Self, TypeVar
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,6 +15,7 @@ from mt_sweeps.study import Ledger
 from mt_sweeps.trial import Trial, best_of
 from trainers.report import Report
 
+T = TypeVar("T")
 Place = tuple[str, int]  # a trial's arm and number
 
 _SOON = 20  # seconds in which a trial has usually reported
@@ -236,6 +237,13 @@ class TrainingProgress:
         self._bar.update(self._task, completed=report.step, description=errors_text(report))
         if self._bar.disable:
             print(f"step {report.step}/{self._steps}: {errors_text(report)}", flush=True)
+
+
+def progress(of: Sequence[T], what: str) -> Iterable[T]:
+    """Go through something long: a bar on a terminal, nothing elsewhere."""
+    from rich.progress import track
+
+    return track(of, what, disable=not sys.stdout.isatty(), transient=True)
 
 
 def percent(share: float | None) -> str:

@@ -32,6 +32,7 @@ class SweepDirectory:
         self.lock = path / "driver.lock"
         self.stop = path / "stop"
         self.best = path / "best.yaml"
+        self.report = path / "report.html"
 
     @property
     def resume(self) -> str:

@@ -1,12 +1,17 @@
-"""What is done to a sweep from outside: it is stopped, it is removed."""
+"""What is done to a sweep from outside: it is stopped, shown again in MLflow, removed."""
 
+import json
 import shutil
 import time
 
-from mt_sweeps.console import counted
+from mt_sweeps.console import counted, progress
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.home import DRIVEN, Home, is_held, only_one
-from mt_sweeps.tracking import remove_runs
+from mt_sweeps.status import status
+from mt_sweeps.study import Ledger
+from mt_sweeps.summary import summary_text
+from mt_sweeps.tracking import check, remove_runs, told
+from mt_sweeps.window import SweepWindow
 
 STOP_SECONDS = 120  # that a driver may take to end after it was asked to
 
@@ -32,6 +37,35 @@ def stop(home: Home, name: str) -> str:
         time.sleep(0.2)
     directory.stop.unlink(missing_ok=True)
     return f"{name} is stopped; go on with: {directory.resume}"
+
+
+def sync(home: Home, name: str) -> str:
+    """Complete a sweep's runs in MLflow, or make them again, from its ledger and the directories of its trials.
+
+    Returns:
+        What is there now, in words.
+
+    Raises:
+        InputError: there is no such sweep, it is being driven, or MLflow refuses the credentials.
+        SweepError: MLflow does not answer; it can be asked again.
+    """
+    directory = home.sweep(name)
+    spec = directory.load_spec()
+    state = status(directory)["state"]
+    with only_one(directory.lock, f"{name}: another process is driving this sweep, and keeps MLflow up to date"):
+        trouble = check(home, spec.tracking)
+        if trouble:
+            raise SweepError(f"MLflow at {spec.tracking.uri or home.path} does not answer: {trouble}")
+        ledger = Ledger(directory.ledger, spec)
+        images = json.loads(directory.environment.read_text())["images"]
+        ended = "KILLED" if state == "interrupted" else "FINISHED" if ledger.best() else "FAILED"
+        try:
+            runs = SweepWindow(home, directory, ledger).finish(
+                ended, summary_text(spec, ledger, home, images), lambda trials: progress(trials, "trials")
+            )
+        except Exception as error:  # of MLflow's client, its store or the network
+            raise SweepError(f"{name}: MLflow is not complete: {told(error)}; the same command goes on") from None
+    return f"{name} is complete in MLflow: {counted(runs, 'run')}"
 
 
 def remove(home: Home, name: str) -> str:

@@ -1,6 +1,7 @@
 """The groups of settings of a search-space file."""
 
-from typing import Literal
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -74,13 +75,17 @@ class Tracking(Settings):
 
     uri: str | None = Field(None, description="of an MLflow server; none: embedded, in the home directory")
     experiment: str = Field("mt-sweeps", min_length=1)
+    models: Annotated[int, Field(ge=1)] | Literal["all", "none"] = Field(
+        "all", description="whose best weights are kept: those of all completed trials, of so many best of the search"
+    )
 
     @field_validator("uri")
     @classmethod
     def _holds_no_secret(cls, uri: str | None) -> str | None:
-        if uri is not None and "@" in uri.split("://")[-1].split("/")[0]:
+        parts = urlsplit(uri or "")
+        if parts.password is not None or (parts.username is not None and parts.scheme in ("http", "https")):
             raise ValueError(
-                "holds credentials; take them out and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD "
-                "in the environment"
+                "holds credentials; take them out and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (of a "
+                "PostgreSQL database: PGPASSWORD) in the environment"
             )
         return uri

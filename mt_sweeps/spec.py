@@ -186,7 +186,7 @@ class SweepSpec(Settings):
         return merged
 
 
-MAY_CHANGE = {"trials", "budget", "resources"}  # while a sweep is interrupted
+MAY_CHANGE = {"trials", "budget", "resources", "tracking"}  # while a sweep is interrupted
 
 
 def with_trials(spec: SweepSpec, trials: int) -> SweepSpec:

@@ -248,8 +248,8 @@ class Ledger:
         if changed:
             raise InputError(
                 *(f"{path.parent / 'spec.yaml'}: {change}" for change in changed),
-                "a sweep goes on only with what it was started with (trials, budget and resources may change): change "
-                "it back, or start a new sweep",
+                "a sweep goes on only with what it was started with (trials, budget, resources and tracking may "
+                "change): change it back, or start a new sweep",
             )
         if "planned" in attributes:
             self._planned[arm] = attributes["planned"]

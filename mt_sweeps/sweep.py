@@ -17,18 +17,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps import cluster, disk, export, yaml_file
+from mt_sweeps import cluster, disk, export, tracking, yaml_file
 from mt_sweeps import forecast as forecasts
 from mt_sweeps import spec as specs
 from mt_sweeps.cluster import Share
 from mt_sweeps.console import Board
 from mt_sweeps.errors import InputError, SweepError, Unfinished
-from mt_sweeps.home import DRIVEN, Home, SweepDirectory, is_held, only_one
+from mt_sweeps.home import DRIVEN, Home, SweepDirectory, is_held, only_one, typed
 from mt_sweeps.machine import Data, check_data, check_disk, share_of
 from mt_sweeps.spec import SweepSpec
 from mt_sweeps.study import Ledger
 from mt_sweeps.summary import summary_text
-from mt_sweeps.tracking import BackgroundWriter, SweepWindow
+from mt_sweeps.tracking import BackgroundWriter
+from mt_sweeps.window import SweepWindow
 from trainers.files import write_atomically
 from trainers.scripted import VARIABLE
 
@@ -55,6 +56,7 @@ def run(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], tr
     home.new_sweep(name, spec.name)  # refuses a name that is taken, before the work
     data = check_data(file, spec)
     home.check_writable()
+    _check_window(home, spec)
     with _ray(file, spec) as share:
         planned = forecasts.forecast(spec, share.concurrent)
         check_disk(home, planned.disk_bytes)
@@ -98,6 +100,7 @@ def resume(home: Home, name: str | None, more: int = 0) -> None:
             f"{directory.name}: the images are not those that the sweep began with; bring them back, or start a new "
             "sweep"
         )
+    _check_window(home, spec)
     with _ray(directory.spec, spec) as share:
         if environment["gpus_per_trial"] and not share.gpus:
             raise InputError(
@@ -125,6 +128,7 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
 
                 # MLflow takes seconds to load: it waits until the workers are at work.
                 with Board(ledger, share.concurrent, on_first_report=writer.start) as board:
+                    writer.heard = board.noted
                     enough = driver.run(ledger, directory, share, board)
             best = ledger.best()
             if best is None:
@@ -147,7 +151,7 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
         finally:
             summary = summary_text(spec, ledger, home, json.loads(directory.environment.read_text())["images"])
             _complete_window(
-                directory.resume,
+                typed("sync", directory.name, home),
                 writer,
                 lambda: window.finish(status, summary),
                 5 if status == "KILLED" else WINDOW_SECONDS,
@@ -180,14 +184,24 @@ def _describe(directory: SweepDirectory, spec: SweepSpec, data: Data, share: Sha
     write_atomically(directory.spec, yaml_file.dump(spec.model_dump(exclude_none=True)))
 
 
-def _complete_window(resume: str, writer: BackgroundWriter, finish: Callable[[], None], seconds: float) -> None:
+def _check_window(home: Home, spec: SweepSpec) -> None:
+    """A server may be away for a while, but not for good; the embedded store is made when there is something in it."""
+    if spec.tracking.uri is not None:
+        trouble = tracking.check(home, spec.tracking)
+        if trouble:
+            print(
+                f"MLflow at {spec.tracking.uri} does not answer ({trouble}): it is completed when it does", flush=True
+            )
+
+
+def _complete_window(sync: str, writer: BackgroundWriter, finish: Callable[[], object], seconds: float) -> None:
     last = BackgroundWriter(finish, every=1.0)
     if writer.stop(seconds):
         last.start()
         last.stop(seconds)
     if writer.trouble or last.trouble:
         told = writer.trouble if writer.running else last.trouble
-        print(f"\nMLflow is not up to date ({told}); `{resume}` completes it", flush=True)
+        print(f"\nMLflow is not up to date ({told}); `{sync}` completes it", flush=True)
 
 
 @contextmanager

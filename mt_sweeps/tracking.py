@@ -1,8 +1,4 @@
-"""The window: MLflow shows what the ledger and the records say. A projection: it can be made again at any time.
-
-A background thread brings it up to date, so that it cannot stop, slow or lose a sweep. Everything is sent with the
-records' own time stamps, so that sending twice changes nothing.
-"""
+"""The few calls to MLflow that we make, and the thread that makes them: no outage stops, slows or loses a sweep."""
 
 import json
 import logging
@@ -17,18 +13,17 @@ from urllib.request import url2pathname
 
 from filelock import FileLock
 
-from mt_sweeps import records
+from mt_sweeps.errors import InputError
 from mt_sweeps.home import Home, SweepDirectory
 from mt_sweeps.sections import Tracking
-from mt_sweeps.study import Ledger
-from mt_sweeps.trial import Trial
-from trainers.files import BEST_MODEL
 from trainers.report import Report
 
-# Set before MLflow is imported: an absent server must not hold a call for minutes, and nobody is told that we run.
+CHECK_SECONDS = 10  # that the start of a sweep waits for MLflow
+# Set before MLflow is imported.
 _ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    # We try again ourselves: a library that repeats what was lost on its way back makes two runs of one.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "45",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -66,20 +61,33 @@ class Client:
                 mlflow.MlflowClient(f"sqlite:///{unfinished}").search_experiments(max_results=1)
                 unfinished.replace(home.mlflow_db)
             self._mlflow = mlflow.MlflowClient(embedded_uri(home) if embedded else tracking.uri)
-            experiment = self._mlflow.get_experiment_by_name(tracking.experiment)
-            if experiment is not None:
-                self.experiment = experiment.experiment_id
-            else:
-                self.experiment = self._mlflow.create_experiment(
-                    tracking.experiment,
-                    artifact_location=home.artifacts.as_uri() if embedded else None,
-                )
+            self.experiment = self._experiment(tracking, home.artifacts.as_uri() if embedded else None)
+
+    def _experiment(self, tracking: Tracking, artifacts: str | None) -> str:
+        found = self._mlflow.get_experiment_by_name(tracking.experiment)
+        if found is None:
+            return str(self._mlflow.create_experiment(tracking.experiment, artifact_location=artifacts))
+        if found.lifecycle_stage == "deleted":
+            raise InputError(
+                f"tracking.experiment: {tracking.experiment!r} was deleted in MLflow; restore it there, or name another"
+            )
+        return str(found.experiment_id)
 
     def run(self, tags: dict[str, str], name: str, start: float) -> str:
         """The id of the run with these tags, made if there is none."""
-        for run, _ in self.runs(tags):
-            return run
-        return self.new_run(tags, name, start)
+        found = list(self.runs(tags))
+        return self.only(found) if found else self.new_run(tags, name, start)
+
+    def only(self, runs: list[tuple[str, dict[str, str]]]) -> str:
+        """The one of several runs that is in use; the others are removed.
+
+        A run that was asked for, and whose answer was lost, is there beside the one that was made in its place.
+        """
+        kept = next((run for run, tags in runs if "mt.state" in tags), runs[0][0])
+        for run, _ in runs:
+            if run != kept:
+                self.remove(run)
+        return kept
 
     def new_run(self, tags: dict[str, str], name: str, start: float) -> str:
         """The id of a run made now."""
@@ -116,9 +124,17 @@ class Client:
             self._mlflow.log_batch(run, metrics[start : start + 800], of_params, of_tags)
             of_params, of_tags = [], []
 
+    def params(self, run: str) -> dict[str, str]:
+        """The parameters that a run has."""
+        return dict(self._mlflow.get_run(run).data.params)
+
     def send_file(self, run: str, file: Path, folder: str | None = None) -> None:
         """Store a file with the run."""
         self._mlflow.log_artifact(run, str(file), folder)
+
+    def send_text(self, run: str, text: str, file: str) -> None:
+        """Store a text with the run, as a file of that name."""
+        self._mlflow.log_text(run, text, file)
 
     def remove(self, run: str) -> None:
         """Delete a run; in the embedded store its artifacts, too. A server's own garbage collection takes the rest."""
@@ -135,104 +151,49 @@ class Client:
             self._mlflow.set_terminated(run, status, int(when * 1000) if when else None)
 
 
-class SweepWindow:
-    """One sweep in MLflow: a parent run, and a child run a trial.
+def check(home: Home, tracking: Tracking) -> str:
+    """Whether the window opens, asked before anything starts.
 
-    Args:
-        home: holds the embedded store.
-        directory: of the sweep.
-        ledger: of the sweep; only read.
+    Returns:
+        Why it does not now, but may later: the server does not answer. Empty: it does.
+
+    Raises:
+        InputError: it never will: credentials are refused, or there is no such store.
     """
+    outcome: list[Exception | None] = []
 
-    def __init__(self, home: Home, directory: SweepDirectory, ledger: Ledger) -> None:
-        self._home = home
-        self._directory = directory
-        self._ledger = ledger
-        self._spec = ledger.spec
-        self._client: Client | None = None
-        self._parent = ""
-        self._children: dict[tuple[str, int], str] = {}
-        self._sent: dict[tuple[str, int], int] = {}
-        self._closed: set[tuple[str, int]] = set()
-        self._best: tuple[int, int] | None = None
+    def connect() -> None:
+        try:
+            Client(home, tracking)
+            outcome.append(None)
+        except Exception as error:
+            outcome.append(error)
 
-    def catch_up(self) -> None:
-        """Send what is new since the last time; after a failure, simply call it again."""
-        if self._client is None:
-            client = Client(self._home, self._spec.tracking)
-            environment = json.loads(self._directory.environment.read_text())
-            self._parent = client.run(
-                {"mt.sweep": environment["id"], "mt.arm": "sweep"}, self._directory.name, environment["started"]
-            )
-            client.end(self._parent, "RUNNING")
-            for file in (self._directory.spec, self._directory.environment):
-                client.send_file(self._parent, file)
-            # Asked for once: to look for each run before it is made would cost more the more there are.
-            for run, tags in client.runs({"mlflow.parentRunId": self._parent}):
-                self._children[tags["mt.arm"], int(tags["mt.trial"])] = run
-            self._client = client
-        for trial in self._ledger.all_trials():
-            self._show(self._client, trial)
-        self._show_best(self._client)
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(CHECK_SECONDS)
+    error = outcome[0] if outcome else TimeoutError(f"no answer within {CHECK_SECONDS} seconds")
+    if error is None:
+        return ""
+    status = getattr(error, "get_http_status_code", lambda: 503)()
+    if isinstance(error, InputError):
+        raise error
+    if status in (401, 403):
+        raise InputError(
+            f"tracking.uri: {tracking.uri} refuses the credentials ({status}); set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, in the environment"
+        )
+    if status < 500 or isinstance(error, ImportError):
+        raise InputError(f"tracking.uri: {tracking.uri} is no MLflow store that can be used: {told(error)}")
+    return told(error)
 
-    def finish(self, status: str, summary: str) -> None:
-        """The sweep has ended: its description, its winning parameters, its status."""
-        self.catch_up()
-        assert self._client is not None
-        best = self._ledger.best()
-        tags = {"mt.state": status, "mlflow.note.content": f"```\n{summary}\n```"}
-        if best is not None and status == "FINISHED":
-            self._client.send(self._parent, params=best.values, tags={**tags, "mt.best": str(best.number)})
-            if self._directory.best.exists():
-                self._client.send_file(self._parent, self._directory.best)
-        else:
-            self._client.send(self._parent, tags=tags)
-        self._client.end(self._parent, status)
 
-    def _show(self, client: Client, trial: Trial) -> None:
-        place = (trial.arm, trial.number)
-        if place in self._closed:
-            return
-        recorded = self._directory.newest(trial.arm, trial.number, records.FILE)
-        reports = records.read(recorded) if recorded else []
-        if place not in self._children:
-            name = f"trial-{trial.number:04d}" if trial.arm == "search" else f"{trial.arm}-{trial.number:04d}"
-            tags = {"mlflow.parentRunId": self._parent, "mt.arm": trial.arm, "mt.trial": str(trial.number)}
-            if trial.of is not None:
-                tags["mt.of"] = f"{trial.of[0]}-{trial.of[1]:04d}"
-            self._children[place] = client.new_run(tags, name, trial.started)
-        run, params = self._children[place], trial.values if place not in self._sent else None
-        new = [report for report in reports if report.step > self._sent.get(place, 0)]
-        state = {"mt.state": trial.state, "mt.attempt": str(trial.attempt)}
-        if trial.reason:
-            state |= {"mt.reason": trial.reason, "mt.message": trial.message}
-        if params or new or trial.finished:
-            client.send(run, new, params, state)
-            self._sent[place] = max([report.step for report in new], default=self._sent.get(place, 0))
-        if trial.finished:
-            has_teacher = any("validation.teacher_error" in report.metrics for report in reports)
-            network = "teacher" if has_teacher else "student"
-            best = self._directory.newest(trial.arm, trial.number, BEST_MODEL)
-            if best is not None:
-                client.send_file(run, best / BEST_MODEL, network)
-            client.end(run, _STATUS[trial.state], trial.last.time if trial.last else None)
-            for file in self._directory.trial(trial.arm, trial.number).glob(f"attempt-*/{BEST_MODEL}"):
-                file.unlink()  # kept once: in the window
-            self._closed.add(place)
-
-    def _show_best(self, client: Client) -> None:
-        """The best so far on the parent, as a curve over completed trials: the runs table shows only parents."""
-        complete = [
-            trial for trial in self._ledger.trials("search") if trial.state == "complete" and trial.last is not None
-        ]
-        best = self._ledger.best()
-        if best is None or best.last is None or self._best == (len(complete), best.number):
-            return
-        metric: str = self._spec.metric
-        newest = max(trial.last.time for trial in complete if trial.last)
-        shown = {metric: (best.error(metric) or (1.0, 0.0))[0]}
-        client.send(self._parent, [Report(len(complete), newest, shown)], tags={"mt.best": str(best.number)})
-        self._best = (len(complete), best.number)
+def told(error: Exception) -> str:
+    """The first line of an error, without what surrounds its cause in the libraries."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return f"{type(cause).__name__}: {cause}".splitlines()[0][:300]
 
 
 def remove_runs(home: Home, directory: SweepDirectory) -> int:
@@ -255,10 +216,15 @@ class BackgroundWriter:
     Args:
         catch_up: brings the window up to date.
         every: seconds between calls.
+
+    Attributes:
+        trouble: why the last call failed; empty: it did not.
+        heard: told once when calls begin to fail, and once when they succeed again.
     """
 
-    def __init__(self, catch_up: Callable[[], None], every: float = 3.0) -> None:
+    def __init__(self, catch_up: Callable[[], object], every: float = 3.0) -> None:
         self.trouble = ""
+        self.heard: Callable[[str], None] = lambda _: None
         self._catch_up = catch_up
         self._every = every
         self._ending = threading.Event()
@@ -284,11 +250,18 @@ class BackgroundWriter:
 
     def _work(self) -> None:
         while True:  # once at least, also where it is stopped as soon as it starts
+            before = self.trouble
             try:
                 self._catch_up()
                 self.trouble = ""
             except Exception as error:  # the window may not stop the sweep
-                self.trouble = f"{type(error).__name__}: {error}".splitlines()[0]
+                self.trouble = told(error)
+            if bool(before) != bool(self.trouble):
+                self.heard(
+                    f"MLflow is behind, and catches up later: {self.trouble}"
+                    if self.trouble
+                    else "MLflow is up to date again"
+                )
             if self._ending.wait(self._every):
                 return
 

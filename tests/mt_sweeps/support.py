@@ -1,13 +1,17 @@
 """What several of these tests start from."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+from mt_sweeps import records, yaml_file
 from mt_sweeps import spec as specs
-from mt_sweeps import yaml_file
+from mt_sweeps.home import Home
 from mt_sweeps.spec import SweepSpec
 from mt_sweeps.study import Ledger
+from mt_sweeps.tracking import embedded_uri
 from mt_sweeps.trial import Trial
+from trainers.files import BEST_MODEL
 from trainers.report import Report
 
 REPOSITORY = Path(__file__).parents[2]
@@ -70,3 +74,35 @@ def run_all(ledger: Ledger) -> list[Trial]:
         asked.append(trial)
         finish(ledger, trial)
     return asked
+
+
+class Sweep:
+    """A sweep whose trials are told by hand."""
+
+    def __init__(self, folder: Path, *overrides: str) -> None:
+        self.home = Home(folder)
+        self.directory = self.home.new_sweep(None, "digits")
+        self.directory.path.mkdir(parents=True)
+        self.spec = digits("trials=3", *overrides)
+        self.directory.spec.write_text(yaml_file.dump(self.spec.model_dump(exclude_none=True)))
+        self.directory.environment.write_text(json.dumps({"id": "abc", "started": 1_700_000_000.0}))
+        self.ledger = new_ledger(self.directory.ledger, self.spec)
+
+    def train(self, trial: Trial, *errors: float) -> Report:
+        folder = self.directory.attempt(trial.arm, trial.number, trial.attempt)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / BEST_MODEL).write_bytes(b"weights")
+        for i, error in enumerate(errors):
+            told = supervised_report if trial.arm == "supervised" else report
+            one = told(30 * (i + 1), error)
+            records.append(folder, one)
+            self.ledger.report(trial, one)
+        return one
+
+    def runs(self) -> tuple[Any, dict[str, Any], int]:
+        import mlflow
+
+        client = mlflow.MlflowClient(self.spec.tracking.uri or embedded_uri(self.home))
+        experiment = client.get_experiment_by_name("mt-sweeps")
+        found = client.search_runs([experiment.experiment_id])
+        return client, {run.info.run_name: run for run in found}, len(found)

@@ -1,0 +1,190 @@
+"""The window: MLflow shows what the ledger and the records say. A projection: it can be made again at any time.
+
+Everything is sent with the records' own time stamps, so that sending twice changes nothing.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import cast
+
+from mt_sweeps import records
+from mt_sweeps.home import Home, SweepDirectory
+from mt_sweeps.pruning import rungs
+from mt_sweeps.spec import Arm
+from mt_sweeps.study import Ledger
+from mt_sweeps.tracking import Client
+from mt_sweeps.trial import Trial
+from trainers.files import BEST_MODEL
+from trainers.report import Report
+
+_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+Place = tuple[Arm, int]  # a trial's arm and number
+
+
+class SweepWindow:
+    """One sweep in MLflow: a parent run, and a child run a trial.
+
+    Args:
+        home: holds the embedded store.
+        directory: of the sweep.
+        ledger: of the sweep; only read.
+    """
+
+    def __init__(self, home: Home, directory: SweepDirectory, ledger: Ledger) -> None:
+        self._home = home
+        self._directory = directory
+        self._ledger = ledger
+        self._spec = ledger.spec
+        self._rungs = rungs(ledger.spec)
+        self._client: Client | None = None
+        self._parent = ""
+        self._children: dict[Place, str] = {}
+        self._sent: dict[Place, int] = {}  # the last step of what is there
+        self._closed: set[Place] = set()
+        self._models: dict[Place, Path] = {}  # of finished trials, not yet sent or removed
+        self._best: tuple[int, int] | None = None
+
+    def catch_up(self, among: Callable[[list[Trial]], Iterable[Trial]] = iter) -> int:
+        """Send what is new since the last time; after a failure, simply call it again.
+
+        Args:
+            among: goes through the trials, and may show how far it is.
+
+        Returns:
+            How many runs there are.
+        """
+        client = self._client or self._connected()
+        try:
+            for trial in among(self._ledger.all_trials()):
+                self._show(client, trial)
+            self._show_best(client)
+            self._settle_models(client)
+        except Exception:
+            self._client = None  # what was asked for last may have been done or not: looked up anew
+            raise
+        return 1 + len(self._children)
+
+    def finish(self, status: str, summary: str, among: Callable[[list[Trial]], Iterable[Trial]] = iter) -> int:
+        """The sweep has ended: its description, its winning parameters, its status.
+
+        Args:
+            status: FINISHED, KILLED (it can go on) or FAILED.
+            summary: of the sweep.
+            among: as in `catch_up`.
+
+        Returns:
+            How many runs there are.
+        """
+        self._client = None  # looked up once more: what was late is there by now
+        runs = self.catch_up(among)
+        client = self._client or self._connected()
+        best = self._ledger.best()
+        if status != "KILLED":
+            self._settle_models(client, ended=True)
+        params, tags = None, {"mt.state": status, "mlflow.note.content": f"```\n{summary}\n```"}
+        if best is not None and status == "FINISHED":
+            told = client.params(self._parent)
+            params = None if told else best.values
+            if told and told != {
+                key: str(value) for key, value in best.values.items()
+            }:  # which MLflow lets nobody change
+                tags["mt.params"] = "of an earlier best: more trials found a better one, see the description"
+        client.send(self._parent, params=params, tags=tags)
+        for file in (self._directory.best, self._directory.report):
+            if file.exists():
+                client.send_file(self._parent, file)
+        client.end(self._parent, status)
+        return runs
+
+    def _connected(self) -> Client:
+        client = Client(self._home, self._spec.tracking)
+        environment = json.loads(self._directory.environment.read_text())
+        self._parent = client.run(
+            {"mt.sweep": environment["id"], "mt.arm": "sweep"}, self._directory.name, environment["started"]
+        )
+        client.send(self._parent, tags={"mt.state": "RUNNING"})
+        client.end(self._parent, "RUNNING")
+        for file in (self._directory.spec, self._directory.environment):
+            client.send_file(self._parent, file)
+        # Asked for once: to look for each run before it is made would cost more the more there are.
+        found: dict[Place, list[tuple[str, dict[str, str]]]] = {}
+        for run, tags in client.runs({"mlflow.parentRunId": self._parent}):
+            found.setdefault((cast(Arm, tags["mt.arm"]), int(tags["mt.trial"])), []).append((run, tags))
+        self._children = {place: client.only(runs) for place, runs in found.items()}
+        self._closed &= self._children.keys()  # the others were removed by somebody, and are made again
+        self._sent = {place: step for place, step in self._sent.items() if place in self._children}
+        self._client = client
+        return client
+
+    def _show(self, client: Client, trial: Trial) -> None:
+        place = (trial.arm, trial.number)
+        if place in self._closed:
+            return
+        recorded = self._directory.newest(trial.arm, trial.number, records.FILE)
+        reports = records.read(recorded) if recorded else []
+        if place not in self._children:
+            name = f"trial-{trial.number:04d}" if trial.arm == "search" else f"{trial.arm}-{trial.number:04d}"
+            tags = {"mlflow.parentRunId": self._parent, "mt.arm": trial.arm, "mt.trial": str(trial.number)}
+            if trial.of is not None:
+                tags["mt.of"] = f"{trial.of[0]}-{trial.of[1]:04d}"
+            self._children[place] = client.new_run(tags, name, trial.started)
+            config = self._spec.config(trial.values, trial.arm)
+            client.send_text(self._children[place], config.model_dump_json(indent=2), "config.json")
+        run, params = self._children[place], trial.values if place not in self._sent else None
+        new = [report for report in reports if report.step > self._sent.get(place, 0)]
+        if params or new or trial.finished:
+            client.send(run, new, params, self._tags(trial))
+            self._sent[place] = max([report.step for report in new], default=self._sent.get(place, 0))
+        if trial.finished:
+            client.end(run, _STATUS[trial.state], trial.last.time if trial.last else None)
+            model = self._directory.newest(trial.arm, trial.number, BEST_MODEL)
+            if model is not None:
+                self._models[place] = model / BEST_MODEL
+            self._closed.add(place)
+
+    def _tags(self, trial: Trial) -> dict[str, str]:
+        seed = trial.values.get("seed", self._spec.trainer.get("seed", 0))
+        passed = sum(rung <= trial.step for rung in self._rungs) if trial.arm == "search" else 0
+        tags = {"mt.state": trial.state, "mt.attempt": str(trial.attempt), "mt.seed": str(seed), "mt.rung": str(passed)}
+        return tags | ({"mt.reason": trial.reason, "mt.message": trial.message} if trial.reason else {})
+
+    def _settle_models(self, client: Client, ended: bool = False) -> None:
+        """The best weights of finished trials go into the window, or away: nowhere are they kept twice.
+
+        Args:
+            client: to send them by.
+            ended: whether no trial follows that may yet be among the best.
+        """
+        if not self._models:
+            return
+        models = self._spec.tracking.models
+        complete = [trial for trial in self._ledger.all_trials() if trial.state == "complete"]
+        if isinstance(models, int):
+            searched = [trial for trial in complete if trial.arm == "search"]
+            complete = sorted(searched, key=lambda trial: trial.objective(self._spec.metric))[:models]
+        wanted = {} if models == "none" else {(trial.arm, trial.number): trial for trial in complete}
+        for place, model in list(self._models.items()):
+            if place in wanted:
+                if isinstance(models, int) and not ended:
+                    continue
+                last = wanted[place].last
+                has_teacher = last is not None and "validation.teacher_error" in last.metrics
+                client.send_file(self._children[place], model, "teacher" if has_teacher else "student")
+            for file in self._directory.trial(*place).glob(f"attempt-*/{BEST_MODEL}"):
+                file.unlink()
+            del self._models[place]
+
+    def _show_best(self, client: Client) -> None:
+        """The best so far on the parent, as a curve over completed trials: the runs table shows only parents."""
+        complete = [
+            trial for trial in self._ledger.trials("search") if trial.state == "complete" and trial.last is not None
+        ]
+        best = self._ledger.best()
+        if best is None or best.last is None or self._best == (len(complete), best.number):
+            return
+        metric: str = self._spec.metric
+        newest = max(trial.last.time for trial in complete if trial.last)
+        shown = {metric: (best.error(metric) or (1.0, 0.0))[0]}
+        client.send(self._parent, [Report(len(complete), newest, shown)], tags={"mt.best": str(best.number)})
+        self._best = (len(complete), best.number)
