@@ -10,7 +10,7 @@ from mt_sweeps.home import DRIVEN, Home, is_held, only_one
 from mt_sweeps.status import status
 from mt_sweeps.study import Ledger
 from mt_sweeps.summary import summary_text
-from mt_sweeps.tracking import check, remove_runs, told
+from mt_sweeps.tracking import raise_if_for_good, remove_runs, told
 from mt_sweeps.window import SweepWindow
 
 STOP_SECONDS = 120  # that a driver may take to end after it was asked to
@@ -53,9 +53,6 @@ def sync(home: Home, name: str) -> str:
     spec = directory.load_spec()
     state = status(directory)["state"]
     with only_one(directory.lock, f"{name}: another process is driving this sweep, and keeps MLflow up to date"):
-        trouble = check(home, spec.tracking)
-        if trouble:
-            raise SweepError(f"MLflow at {spec.tracking.uri or home.path} does not answer: {trouble}")
         ledger = Ledger(directory.ledger, spec)
         images = json.loads(directory.environment.read_text())["images"]
         ended = "KILLED" if state == "interrupted" else "FINISHED" if ledger.best() else "FAILED"
@@ -64,7 +61,8 @@ def sync(home: Home, name: str) -> str:
                 ended, summary_text(spec, ledger, home, images), lambda trials: progress(trials, "trials")
             )
         except Exception as error:  # of MLflow's client, its store or the network
-            raise SweepError(f"{name}: MLflow is not complete: {told(error)}; the same command goes on") from None
+            raise_if_for_good(error, spec.tracking)
+            raise SweepError(f"{name}: MLflow is not complete ({told(error)}); the same command goes on") from None
     return f"{name} is complete in MLflow: {counted(runs, 'run')}"
 
 

@@ -56,7 +56,7 @@ def run(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], tr
     home.new_sweep(name, spec.name)  # refuses a name that is taken, before the work
     data = check_data(file, spec)
     home.check_writable()
-    _check_window(home, spec)
+    trouble = _check_window(home, spec)
     with _ray(file, spec) as share:
         planned = forecasts.forecast(spec, share.concurrent)
         check_disk(home, planned.disk_bytes)
@@ -65,7 +65,7 @@ def run(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], tr
         _describe(directory, spec, data, share)
         print(forecasts.text(spec, planned, share, data, None), flush=True)
         print(f"  files     {directory.path}", flush=True)
-        _carry_on(home, directory, spec, share)
+        _carry_on(home, directory, spec, share, trouble)
 
 
 def resume(home: Home, name: str | None, more: int = 0) -> None:
@@ -100,24 +100,33 @@ def resume(home: Home, name: str | None, more: int = 0) -> None:
             f"{directory.name}: the images are not those that the sweep began with; bring them back, or start a new "
             "sweep"
         )
-    _check_window(home, spec)
+    trouble = _check_window(home, spec)
     with _ray(directory.spec, spec) as share:
         if environment["gpus_per_trial"] and not share.gpus:
             raise InputError(
                 f"{directory.name}: its trials ran on GPUs and there are none now; resume it where some are"
             )
         print(f"{spec.name} goes on where it was", flush=True)
-        _carry_on(home, directory, spec, share)
+        _carry_on(home, directory, spec, share, trouble)
 
 
-def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Share | None) -> None:
-    """Steps 5 to 8, for a new sweep and for a resumed one; without a share, of a sweep with no trial left to run."""
+def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Share | None, trouble: str = "") -> None:
+    """Steps 5 to 8, for a new sweep and for a resumed one.
+
+    Args:
+        home: where it lives.
+        directory: of the sweep.
+        spec: of it.
+        share: what a trial gets; none: no trial is left to run.
+        trouble: that was told of MLflow already.
+    """
     enough = ""
     with only_one(directory.lock, DRIVEN.format(directory.name)):
         directory.stop.unlink(missing_ok=True)  # said to a driver before this one
         ledger = Ledger(directory.ledger, spec)
         window = SweepWindow(home, directory, ledger)
         writer = BackgroundWriter(window.catch_up)
+        writer.trouble = trouble
         status = "FAILED"
         try:
             for trial in ledger.all_trials():
@@ -184,14 +193,12 @@ def _describe(directory: SweepDirectory, spec: SweepSpec, data: Data, share: Sha
     write_atomically(directory.spec, yaml_file.dump(spec.model_dump(exclude_none=True)))
 
 
-def _check_window(home: Home, spec: SweepSpec) -> None:
+def _check_window(home: Home, spec: SweepSpec) -> str:
     """A server may be away for a while, but not for good; the embedded store is made when there is something in it."""
-    if spec.tracking.uri is not None:
-        trouble = tracking.check(home, spec.tracking)
-        if trouble:
-            print(
-                f"MLflow at {spec.tracking.uri} does not answer ({trouble}): it is completed when it does", flush=True
-            )
+    trouble = "" if spec.tracking.uri is None else tracking.check(home, spec.tracking)
+    if trouble:
+        print(f"MLflow at {spec.tracking.uri} does not answer ({trouble}): it is completed when it does", flush=True)
+    return trouble
 
 
 def _complete_window(sync: str, writer: BackgroundWriter, finish: Callable[[], object], seconds: float) -> None:

@@ -41,13 +41,7 @@ class Client:
     """
 
     def __init__(self, home: Home, tracking: Tracking) -> None:
-        for name, value in _ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-        import mlflow
-
-        for noisy in ("alembic", "mlflow"):
-            logging.getLogger(noisy).setLevel(logging.ERROR)
-
+        mlflow = _imported()
         self._entities = mlflow.entities
         self._embedded = embedded = tracking.uri is None
         if embedded:
@@ -160,6 +154,7 @@ def check(home: Home, tracking: Tracking) -> str:
     Raises:
         InputError: it never will: credentials are refused, or there is no such store.
     """
+    _imported()  # takes seconds, which say nothing of the server
     outcome: list[Exception | None] = []
 
     def connect() -> None:
@@ -175,9 +170,19 @@ def check(home: Home, tracking: Tracking) -> str:
     error = outcome[0] if outcome else TimeoutError(f"no answer within {CHECK_SECONDS} seconds")
     if error is None:
         return ""
-    status = getattr(error, "get_http_status_code", lambda: 503)()
+    raise_if_for_good(error, tracking)
+    return told(error)
+
+
+def raise_if_for_good(error: Exception, tracking: Tracking) -> None:
+    """Nothing happens where the error may go away by itself.
+
+    Raises:
+        InputError: credentials are refused, or there is no such store.
+    """
     if isinstance(error, InputError):
         raise error
+    status = getattr(error, "get_http_status_code", lambda: 503)()
     if status in (401, 403):
         raise InputError(
             f"tracking.uri: {tracking.uri} refuses the credentials ({status}); set MLFLOW_TRACKING_USERNAME and "
@@ -185,7 +190,6 @@ def check(home: Home, tracking: Tracking) -> str:
         )
     if status < 500 or isinstance(error, ImportError):
         raise InputError(f"tracking.uri: {tracking.uri} is no MLflow store that can be used: {told(error)}")
-    return told(error)
 
 
 def told(error: Exception) -> str:
@@ -269,3 +273,13 @@ class BackgroundWriter:
 def embedded_uri(home: Home) -> str:
     """The address of the home directory's own MLflow store."""
     return f"sqlite:///{home.mlflow_db}"
+
+
+def _imported() -> Any:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    for noisy in ("alembic", "mlflow"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    return mlflow

@@ -73,7 +73,7 @@ class Proxy:
 
     def __init__(self, port: int, seconds: float = 1.0) -> None:
         self._target = port
-        self._seconds = seconds
+        self.seconds = seconds
         self.port = free_port()
         self.uri = f"http://{LOOPBACK}:{self.port}"
         self.hits = 0  # connections since the mode was set
@@ -120,7 +120,7 @@ class Proxy:
                 client.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 4\r\nConnection: close\r\n\r\nsad\n".encode())
                 return
             if mode == "stall":
-                time.sleep(self._seconds)
+                time.sleep(self.seconds)
             server.connect((LOOPBACK, self._target))
             self._open.add(server)
             makes_a_run = threading.Event()

@@ -1,13 +1,17 @@
 """What is done to a sweep from outside: planned, stopped, prolonged, removed. Its trials are scripted."""
 
+import shutil
 import subprocess
 import time
 
+import mlflow
 import pytest
 
 from tests.end_to_end.support import ALONE, DIGITS, MT_SWEEP, as_json, gone, mt_sweep
+from tests.servers import free_port
 from trainers.scripted import VARIABLE, Script
 
+METRIC = "validation.student_error"
 BARE = ("--set", "finalists.baselines=[]", "--set", "pruner.name=none")
 
 
@@ -111,3 +115,45 @@ def test_a_trial_that_hangs_does_not_keep_the_sweep_from_being_stopped(tmp_path,
     monkeypatch.setenv(VARIABLE, Script().model_dump_json())
     mt_sweep("resume", "digits", folder=tmp_path)
     assert as_json("status", folder=tmp_path)["arms"]["search"]["complete"] == 2
+
+
+def runs(folder):
+    client = mlflow.MlflowClient(f"sqlite:///{folder / 'sweeps' / 'mlflow.db'}")
+    found = client.search_runs([client.get_experiment_by_name("mt-sweeps").experiment_id])
+    keys = ("mt.arm", "mt.trial", "mt.state", "mt.seed", "mlflow.note.content")
+    return sorted(
+        (
+            [run.info.run_name, run.info.status, *(run.data.tags.get(key) for key in keys)],
+            run.data.params,
+            [(p.step, p.value, p.timestamp) for p in client.get_metric_history(run.info.run_id, METRIC)],
+        )
+        for run in found
+    )
+
+
+def test_mlflow_is_made_again_from_what_is_on_disk(tmp_path):
+    mt_sweep("run", DIGITS, "--trials", 3, *ALONE, folder=tmp_path)
+    before = runs(tmp_path)
+    assert "digits is complete in MLflow: 6 runs" in mt_sweep("sync", "digits", folder=tmp_path).stdout
+    assert runs(tmp_path) == before, "nothing was missing, nothing is there twice"
+    (tmp_path / "sweeps" / "mlflow.db").unlink()
+    shutil.rmtree(tmp_path / "sweeps" / "artifacts")
+    mt_sweep("sync", "digits", folder=tmp_path)
+    assert runs(tmp_path) == before
+    assert "did you mean 'digits'" in mt_sweep("sync", "digit", folder=tmp_path, status=2).stderr
+
+
+def test_an_mlflow_that_is_away_for_all_of_a_sweep_is_completed_later(tmp_path):
+    port = free_port()
+    nowhere = f"tracking.uri=http://127.0.0.1:{port}"
+    out = mt_sweep("run", DIGITS, "--trials", 3, *ALONE, "--set", nowhere, folder=tmp_path).stdout
+    assert out.count(f"MLflow at http://127.0.0.1:{port} does not answer") == 1
+    assert "it is completed when it does" in out
+    assert "MLflow is not up to date" in out
+    assert "mt-sweep sync digits" in out
+    assert as_json("status", folder=tmp_path)["state"] == "finished"
+    assert "MLflow is not complete (" in mt_sweep("sync", "digits", folder=tmp_path, status=1).stderr
+    spec = tmp_path / "sweeps" / "digits" / "spec.yaml"
+    spec.write_text(spec.read_text().replace(f"  uri: http://127.0.0.1:{port}\n", ""))
+    assert "6 runs" in mt_sweep("sync", "digits", folder=tmp_path).stdout
+    assert len(runs(tmp_path)) == 6

@@ -1,9 +1,15 @@
 import subprocess
 import sys
 
+import pytest
+from pydantic import ValidationError
+
+from mt_sweeps import tracking
+from mt_sweeps.errors import InputError
 from mt_sweeps.home import Home
 from mt_sweeps.spec import Tracking
-from mt_sweeps.tracking import BackgroundWriter, Client
+from mt_sweeps.tracking import BackgroundWriter, Client, check
+from tests.servers import Proxy, free_port
 
 
 def test_a_window_that_fails_stops_nobody_and_tells_why():
@@ -40,3 +46,58 @@ Client(Home(Path(sys.argv[1])), Tracking())
 def test_a_process_that_is_killed_as_it_makes_the_embedded_store_leaves_none_that_cannot_be_opened(tmp_path):
     assert subprocess.run([sys.executable, "-c", DIES, tmp_path], check=False).returncode == 9
     assert Client(Home(tmp_path), Tracking()).new_run({}, "a run", 1_700_000_000.0)
+
+
+@pytest.fixture
+def proxy():
+    made = Proxy(free_port())  # nobody is behind it
+    yield made
+    made.close()
+
+
+def checked(folder, **settings):
+    return check(Home(folder), Tracking(**settings))
+
+
+def test_a_server_that_does_not_answer_now_may_do_so_later(tmp_path, proxy, monkeypatch):
+    for mode in ("error", "refuse"):
+        proxy.mode = mode
+        assert checked(tmp_path, uri=proxy.uri), mode
+    monkeypatch.setattr(tracking, "CHECK_SECONDS", 1)
+    proxy.mode = "stall"
+    proxy.seconds = 60
+    assert checked(tmp_path, uri=proxy.uri) == "TimeoutError: no answer within 1 seconds"
+
+
+def test_credentials_that_are_refused_are_an_error_at_once_and_never_printed(tmp_path, proxy, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "somebody")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter2")
+    proxy.mode = "unauthorized"
+    with pytest.raises(InputError, match=r"refuses the credentials.*MLFLOW_TRACKING_PASSWORD") as error:
+        checked(tmp_path, uri=proxy.uri)
+    assert "hunter2" not in str(error.value)
+
+
+def test_an_address_that_is_no_store_is_an_error_at_once(tmp_path):
+    with pytest.raises(InputError, match=r"tracking.uri: ftp://here is no MLflow store that can be used: "):
+        checked(tmp_path, uri="ftp://here")
+
+
+def test_a_deleted_experiment_is_an_error_at_once(tmp_path):
+    client = Client(Home(tmp_path), Tracking(experiment="gone"))
+    client._mlflow.delete_experiment(client.experiment)
+    with pytest.raises(InputError, match="'gone' was deleted in MLflow; restore it there, or name another"):
+        checked(tmp_path, experiment="gone")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["http://user:secret@host", "https://token@host/mlflow", "postgresql://user:secret@host/mlflow"],
+)
+def test_an_address_with_a_secret_in_it_is_refused(uri):
+    with pytest.raises(ValidationError, match="holds credentials"):
+        Tracking(uri=uri)
+
+
+def test_a_database_user_is_no_secret():
+    assert Tracking(uri="postgresql://user@host/mlflow").uri
