@@ -5,8 +5,8 @@ The ledger and MLflow can both be rebuilt from them.
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -25,8 +25,15 @@ class Run(Protocol):
         """Train to the end."""
 
 
-def recorded(trainer: Run, directory: Path) -> Iterator[Report]:
+def recorded(
+    trainer: Run, directory: Path, beside: Callable[[], dict[str, float]] = dict[str, float]
+) -> Iterator[Report]:
     """Train to the end, each report durably recorded before it is yielded.
+
+    Args:
+        trainer: that trains.
+        directory: for the records.
+        beside: metrics of something else than the trainer, recorded with its own.
 
     A crash may fall between a checkpoint and its record, so a resumed run tells its last report again. What was
     recorded once stays as it was, also where a lost checkpoint has it computed once more.
@@ -35,8 +42,9 @@ def recorded(trainer: Run, directory: Path) -> Iterator[Report]:
     for reports in (trainer.history[-1:], trainer.run()):
         for report in reports:
             if report.step not in known:
-                append(directory, report)
-            yield known.get(report.step, report)
+                known[report.step] = replace(report, metrics=report.metrics | beside())
+                append(directory, known[report.step])
+            yield known[report.step]
 
 
 def write(directory: Path, reports: list[Report]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ray.tune import Trainable
 
-from mt_sweeps import disk, records
+from mt_sweeps import disk, records, system
 from trainers import scripted
 from trainers.config import TrainerConfig
 from trainers.errors import DataError, TrainingError, UnreadableCheckpoint
@@ -62,7 +62,8 @@ class Attempt:
                     (directory / name).replace(directory / f"{name}.unreadable")
             warnings.warn(f"{error}; the trial begins anew", stacklevel=2)
             run = _run(config, directory, threads, gpus)
-        self._reports = records.recorded(run, directory)
+        self._gpu = system.GpuSampler() if gpus else None
+        self._reports = records.recorded(run, directory, self._gpu.means if self._gpu else dict)
 
     def advance(self) -> tuple[Report, bool]:
         """Train to the next evaluation.
@@ -72,6 +73,11 @@ class Attempt:
         """
         report = next(self._reports)
         return report, report.step == self._steps
+
+    def close(self) -> None:
+        """Nothing of it goes on in this process."""
+        if self._gpu is not None:
+            self._gpu.close()
 
 
 def _run(config: TrainerConfig, directory: Path, threads: int, gpus: float) -> records.Run:
@@ -96,12 +102,13 @@ class TrialWorker(Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any]) -> None:
         """A new process."""
         _die_with_parent()
+        self._attempt: Attempt | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """The next trial in the same process."""
         self._assigned = new_config
-        self._attempt: Attempt | None = None
+        self._end()
         return True
 
     def step(self) -> dict[str, Any]:
@@ -121,13 +128,18 @@ class TrialWorker(Trainable):  # type: ignore[misc]
                 )
             report, done = self._attempt.advance()
         except Exception as error:
-            self._attempt = None
+            self._end()
             failure = Failure(_reason(error), f"{type(error).__name__}: {error}")
             with suppress(OSError):  # the disk may be full
                 directory.mkdir(parents=True, exist_ok=True)
                 (directory / "error.txt").write_text(traceback.format_exc())
             return {"report": None, "failure": failure, "done": True}
         return {"report": report, "failure": None, "done": done}
+
+    def _end(self) -> None:
+        if self._attempt is not None:
+            self._attempt.close()
+        self._attempt = None
 
 
 def _die_with_parent() -> None:
