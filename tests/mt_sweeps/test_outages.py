@@ -7,7 +7,7 @@ import pytest
 from mt_sweeps.tracking import BackgroundWriter
 from mt_sweeps.window import SweepWindow
 from tests.mt_sweeps.support import Sweep
-from tests.servers import MLflowServer, Proxy
+from tests.servers import MLflowServer, Postgres, Proxy
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +103,17 @@ def test_after_a_server_was_killed_and_started_again_everything_is_there_once(tm
     driven.goes_on(1)
     assert driven.shown() == driven.recorded()
     assert driven.told[-1] == "MLflow is up to date again"
+
+
+@pytest.mark.skipif(Postgres.binaries() is None, reason="needs Debian's postgresql")
+def test_a_server_on_postgresql_keeps_everything_once_too_also_when_the_database_restarts(tmp_path):
+    with Postgres() as database, MLflowServer(tmp_path, database.uri) as server:
+        driven = Driven(tmp_path, server, server)
+        driven.goes_on(2)
+        database.stop()
+        driven.goes_on(2)
+        while not driven.told:
+            time.sleep(0.05)
+        database.start()
+        driven.goes_on(1)
+        assert driven.shown() == driven.recorded()
