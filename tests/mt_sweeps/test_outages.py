@@ -117,3 +117,10 @@ def test_a_server_on_postgresql_keeps_everything_once_too_also_when_the_database
         database.start()
         driven.goes_on(1)
         assert driven.shown() == driven.recorded()
+
+
+def test_nothing_is_printed_over_the_live_view(tmp_path, server, proxy, capfd):
+    driven = Driven(tmp_path, server, proxy)
+    driven.goes_on(1)
+    driven.shown()
+    assert capfd.readouterr() == ("", "")
