@@ -223,14 +223,15 @@ def train(file: Path, home: Path | None) -> None:
 
 
 @cli.command()
+@click.argument("name", required=False, metavar="[SWEEP]")
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
 @_home_option
-def dashboard(port: int, home: Path | None) -> None:
-    """Serve the home directory's MLflow on this machine alone, until interrupted."""
+def dashboard(name: str | None, port: int, home: Path | None) -> None:
+    """Show SWEEP (default: the newest) in MLflow: its address, and a server on this machine alone where none runs."""
     from mt_sweeps import dashboard as server
     from mt_sweeps.home import Home
 
-    server.serve(Home(home), port)
+    server.serve(Home(home), name, port)
 
 
 def main() -> None:

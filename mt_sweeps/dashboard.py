@@ -1,40 +1,52 @@
-"""MLflow's own server on the home directory's store, for this machine alone."""
+"""Where a sweep is to be seen: MLflow's own server, on loopback alone where we have to start it."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 
-from mt_sweeps.errors import InputError
-from mt_sweeps.home import Home
-from mt_sweeps.sections import Tracking
-from mt_sweeps.tracking import Client, embedded_uri
+from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.home import Home, SweepDirectory
+from mt_sweeps.tracking import Client, embedded_uri, raise_if_for_good, told
 
 HOST = "127.0.0.1"
 
 
-def serve(home: Home, port: int) -> None:
-    """Serve until interrupted.
+def serve(home: Home, name: str | None, port: int) -> None:
+    """Print the address of a sweep's page; where its store has no server of its own, serve it until interrupted.
+
+    Args:
+        home: holds the embedded store.
+        name: of the sweep; none: the newest.
+        port: of the server that is started.
 
     Raises:
         InputError: there is nothing to show, or the port is taken.
+        SweepError: the sweep's own server does not answer.
     """
-    if not home.mlflow_db.exists():
-        raise InputError(f"{home.path}: has no MLflow store yet; start a sweep first, or name --home DIR")
+    directory = home.sweep(name)
+    tracking = directory.load_spec().tracking
+    if tracking.uri is None and not home.mlflow_db.exists():
+        raise InputError(f"{directory.name}: MLflow has nothing of it yet; its first trial has to report")
+    if tracking.uri is not None and tracking.uri.startswith("http"):
+        print(f"{tracking.uri.rstrip('/')}/#/{_page(home, directory)}")
+        return
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except OSError:
             raise InputError(f"--port {port}: is taken; choose another, for example --port {port + 1}") from None
-    sweeps = home.sweeps()
-    newest = sweeps[-1].load_spec().tracking if sweeps else Tracking()
-    experiment = Client(home, newest.model_copy(update={"uri": None})).experiment
-    page = f"experiments/{experiment}/runs?workflowType=machine_learning"  # else its pages for agents open
-    print(f"MLflow starts at http://{HOST}:{port}/#/{page} (Ctrl+C ends it)", flush=True)
+    print(f"MLflow starts at http://{HOST}:{port}/#/{_page(home, directory)} (Ctrl+C ends it)", flush=True)
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--uvicorn-opts", "--log-level warning"]
-    command += ["--backend-store-uri", embedded_uri(home), "--default-artifact-root", home.artifacts.as_uri()]
+    command += [
+        "--backend-store-uri",
+        tracking.uri or embedded_uri(home),
+        "--default-artifact-root",
+        home.artifacts.as_uri(),
+    ]
     # One worker and no job runner start in half the time and a quarter of the memory of the defaults.
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
     server = subprocess.Popen(command, env={**os.environ, **quiet})  # noqa: S603
@@ -45,3 +57,16 @@ def serve(home: Home, port: int) -> None:
         server.wait()
     if status:
         raise InputError(f"MLflow's server ended with status {status}; its own message stands above")
+
+
+def _page(home: Home, directory: SweepDirectory) -> str:
+    """The sweep's own page, or that of all runs where it has none yet."""
+    tracking = directory.load_spec().tracking
+    try:
+        client = Client(home, tracking)
+        sweep = json.loads(directory.environment.read_text())["id"]
+        runs = [run for run, _ in client.runs({"mt.sweep": sweep, "mt.arm": "sweep"})]
+    except Exception as error:  # of MLflow's client, its store or the network
+        raise_if_for_good(error, tracking)
+        raise SweepError(f"{tracking.uri or home.mlflow_db}: MLflow does not answer ({told(error)})") from None
+    return f"experiments/{client.experiment}/runs" + (f"/{runs[0]}" if runs else "")

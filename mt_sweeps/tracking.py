@@ -61,7 +61,8 @@ class Client:
     def _experiment(self, tracking: Tracking, artifacts: str | None) -> str:
         found = self._mlflow.get_experiment_by_name(tracking.experiment)
         if found is None:
-            return str(self._mlflow.create_experiment(tracking.experiment, artifact_location=artifacts))
+            kind = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow opens its pages for agents
+            return str(self._mlflow.create_experiment(tracking.experiment, artifacts, kind))
         if found.lifecycle_stage == "deleted":
             raise InputError(
                 f"tracking.experiment: {tracking.experiment!r} was deleted in MLflow; restore it there, or name another"

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from mt_sweeps import dashboard
 from mt_sweeps.tracking import BackgroundWriter
 from mt_sweeps.window import SweepWindow
 from tests.mt_sweeps.support import Sweep
@@ -124,3 +125,12 @@ def test_nothing_is_printed_over_the_live_view(tmp_path, server, proxy, capfd):
     driven.goes_on(1)
     driven.shown()
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_address_of_a_sweeps_page_is_told_where_a_server_has_it(tmp_path, server, proxy, capsys):
+    driven = Driven(tmp_path, server, proxy)
+    driven.goes_on(1)
+    driven.shown()
+    dashboard.serve(driven.sweep.home, "digits", port=5000)
+    parent = driven.sweep.runs()[1]["digits"].info
+    assert capsys.readouterr().out == f"{proxy.uri}/#/experiments/{parent.experiment_id}/runs/{parent.run_id}\n"
