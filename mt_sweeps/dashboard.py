@@ -69,4 +69,5 @@ def _page(home: Home, directory: SweepDirectory) -> str:
     except Exception as error:  # of MLflow's client, its store or the network
         raise_if_for_good(error, tracking)
         raise SweepError(f"{tracking.uri or home.mlflow_db}: MLflow does not answer ({told(error)})") from None
-    return f"experiments/{client.experiment}/runs" + (f"/{runs[0]}" if runs else "")
+    page = f"experiments/{client.experiment}/runs" + (f"/{runs[0]}" if runs else "")
+    return f"{page}?workflowType=machine_learning"  # else its side bar is that for agents

@@ -103,7 +103,7 @@ def test_the_sweeps_page_shows_summary_best_error_and_winning_parameters(page, a
 
 
 def test_the_runs_table_shows_every_trial_under_its_sweep(page, address, picture):
-    opened(page, address.rpartition("/")[0])
+    opened(page, address.rpartition("/")[0] + "?workflowType=machine_learning")
     sweep = page.get_by_role("row").filter(has=page.get_by_role("link", name="digits", exact=True))
     sweep.get_by_role("button").first.click()
     for shown in ("finalists-0014", "finalists-0013"):

@@ -133,4 +133,5 @@ def test_the_address_of_a_sweeps_page_is_told_where_a_server_has_it(tmp_path, se
     driven.shown()
     dashboard.serve(driven.sweep.home, "digits", port=5000)
     parent = driven.sweep.runs()[1]["digits"].info
-    assert capsys.readouterr().out == f"{proxy.uri}/#/experiments/{parent.experiment_id}/runs/{parent.run_id}\n"
+    page = f"{proxy.uri}/#/experiments/{parent.experiment_id}/runs/{parent.run_id}"
+    assert capsys.readouterr().out == f"{page}?workflowType=machine_learning\n"
