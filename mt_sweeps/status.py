@@ -10,6 +10,7 @@ from mt_sweeps.home import Home, SweepDirectory, is_held, typed
 from mt_sweeps.study import Ledger
 from mt_sweeps.trial import Trial
 
+FORMAT = "mt-sweeps-status/1"  # of `--json`, as in docs/json.md
 STATES = ("waiting", "running", "complete", "pruned", "failed")
 
 
@@ -17,7 +18,7 @@ def status(directory: SweepDirectory) -> dict[str, Any]:
     """The sweep as `status --json` shows it.
 
     Returns:
-        `name`; `state`: running, finished (a spent budget included), or interrupted: no process drives it and trials
+        `format`; `name`; `state`: running, finished (a spent budget included), or interrupted: no process drives it and trials
         are left; `arms`: trials by state; `best`: trial, error, standard error and values, or null; `seconds` that
         drivers worked.
     """
@@ -35,6 +36,7 @@ def status(directory: SweepDirectory) -> dict[str, Any]:
         arms[arm] = {"total": ledger.total(arm), **counts}
     found = ledger.best()
     return {
+        "format": FORMAT,
         "name": directory.name,
         "state": "running" if driven else "interrupted" if _is_open(directory, ledger) else "finished",
         "arms": arms,
