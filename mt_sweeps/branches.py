@@ -3,6 +3,7 @@
 EMA-like parameters are searched on the logarithm of 1 - x, under the name `1 - x` that the sampler really sees.
 """
 
+import math
 import random
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Protocol
@@ -58,6 +59,16 @@ class _Range(_Branch):
         if self.scale == "one_minus_log":
             return _one_minus(_between(_one_minus(self.low), _one_minus(self.high), share, log=True))
         return _between(self.low, self.high, share, log=self.scale == "log")
+
+    def share(self, value: float) -> float:
+        """Where a value is in the range, measured on its scale: 0 at its low end, 1 at its high one."""
+        low, at, high = map(self._scaled, (self.low, value, self.high))
+        return (at - low) / (high - low)
+
+    def _scaled(self, value: float) -> float:
+        if self.scale == "one_minus_log":
+            return -math.log(_one_minus(value))
+        return math.log(value) if self.scale == "log" else value
 
     def internal(self, name: str, value: Value) -> Values:
         """The entry of the ledger that stands for `value`."""

@@ -4,13 +4,14 @@ The best of many trials owes a part of its error to luck. What a configuration i
 and is scored on images that chose nothing; where none are kept back for that, on splits drawn anew.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any
 
 from mt_sweeps.spec import SweepSpec, dotted
 from mt_sweeps.study import Ledger
 from mt_sweeps.trial import Trial, best_of
-from mt_sweeps.verdict import Comparison, Interval, compare, interval
+from mt_sweeps.verdict import Comparison, Gain, Interval, compare, gain, interval
 
 FIRST_SEED = 10_000  # far from those that a search uses
 
@@ -41,14 +42,16 @@ def planned(ledger: Ledger) -> list[dict[str, Any]]:
 
 
 def errors(ledger: Ledger) -> dict[str, dict[int, float]]:
-    """The errors of the completed finalists, by contender, the best of the search first, and by seed."""
-    found: dict[str, dict[int, float]] = {}
-    for trial in ledger.trials("finalists") if "finalists" in ledger.spec.arms() else []:
+    """The errors of the completed finalists, by contender and by seed: the best of the search, and so on.
+
+    That order is the one in which they were chosen, so that it owes nothing to how they do. Those that were among the
+    best before there were more trials come last.
+    """
+    found: dict[str, dict[int, float]] = {_name(trial.arm, trial.number): {} for trial in contenders(ledger)}
+    for trial in _again(ledger):
         if trial.of is not None and trial.state == "complete":
-            arm, number = trial.of
-            name = f"trial {number}" if arm == "search" else arm
-            found.setdefault(name, {})[int(trial.values["seed"])] = _error(ledger.spec, trial)
-    return found
+            found.setdefault(_name(*trial.of), {})[int(trial.values["seed"])] = _error(ledger.spec, trial)
+    return {name: by_seed for name, by_seed in found.items() if by_seed}
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,16 @@ class Verdict:
         comparisons: of the best of the search with every other.
         images: how many were scored on.
         kept_back: whether these chose nothing. Else they were redrawn for every seed from those that chose the best.
+        gain: of the best of the search over the supervised baseline; none: one of them has not two seeds.
+        failed: by contender, how many of its trainings failed: means and comparisons leave them out.
     """
 
     means: dict[str, tuple[Interval, int]]
     comparisons: list[Comparison]
     images: int
     kept_back: bool
+    gain: Gain | None = None
+    failed: dict[str, int] = field(default_factory=dict)
 
 
 def verdict(ledger: Ledger, images: dict[str, int]) -> Verdict | None:
@@ -82,11 +89,14 @@ def verdict(ledger: Ledger, images: dict[str, int]) -> Verdict | None:
     # Where none are kept back, every seed redraws the images that are scored on from those that are trained on.
     overlap = 0.0 if kept_back else images["validation"] / (images["labeled"] + images["unlabeled"])
     scored_on = kept_back or images["validation"]
+    first = next(iter(of))
     return Verdict(
         {name: (interval(list(by_seed.values()), overlap), len(by_seed)) for name, by_seed in of.items()},
-        compare(of, next(iter(of)), overlap, scored_on),
+        compare(of, first, overlap, scored_on),
         scored_on,
         bool(kept_back),
+        gain(of[first], of.get("supervised", {}), overlap, scored_on) if first != "supervised" else None,
+        dict(Counter(_name(*trial.of) for trial in _again(ledger) if trial.of and trial.state == "failed")),
     )
 
 
@@ -95,14 +105,32 @@ def lines(ledger: Ledger, images: dict[str, int]) -> list[str]:
     found = verdict(ledger, images)
     if found is None:
         return []
-    where = f"{found.images} images that chose nothing"
+    where, test = f"{found.images} images that chose nothing", "paired t-test"
     if not found.kept_back:
         where = f"{found.images} images, redrawn for every seed: selection and verdict share images"
-    return [
-        f"verdict    trained again on fresh seeds and label draws, mean error [95 %] on {where}:",
-        *(f"           {name:12} {mean} ({seeds} seeds)" for name, (mean, seeds) in found.means.items()),
-        *(f"           {comparison}" for comparison in found.comparisons),
-    ]
+        test = "corrected resampled t-test (Nadeau & Bengio 2003)"
+    told = [f"verdict    trained again on fresh seeds and label draws, mean error [95 %] on {where}:"]
+    for name, (mean, seeds) in found.means.items():
+        failed = f"; {found.failed[name]} more failed and are left out" if name in found.failed else ""
+        told.append(f"           {name:12} {mean} ({seeds} seeds{failed})")
+    unknown = [name for name in found.failed if name not in found.means]
+    told += [f"           {name:12} {found.failed[name]} failed: too few are left for a mean" for name in unknown]
+    told += [f"           {comparison}" for comparison in found.comparisons]
+    if found.comparisons:
+        many = f", corrected by Holm for {len(found.comparisons)} comparisons" if len(found.comparisons) > 1 else ""
+        told.append(f"           (p: {test} over the seeds{many}; each interval for itself)")
+    if found.gain is not None:
+        told.append(f"gain       over the supervised baseline {found.gain}")
+    return told
+
+
+def _again(ledger: Ledger) -> list[Trial]:
+    """The finalists so far."""
+    return ledger.trials("finalists") if "finalists" in ledger.spec.arms() else []
+
+
+def _name(arm: str, number: int) -> str:
+    return f"trial {number}" if arm == "search" else arm
 
 
 def _error(spec: SweepSpec, trial: Trial) -> float:

@@ -1,6 +1,7 @@
 """How a sweep stands or ended, in words."""
 
 from mt_sweeps import finalists
+from mt_sweeps.cautions import cautions
 from mt_sweeps.console import counted, duration, error_text, values_text
 from mt_sweeps.home import Home, typed
 from mt_sweeps.spec import SweepSpec
@@ -48,6 +49,7 @@ def summary_text(spec: SweepSpec, ledger: Ledger, home: Home, images: dict[str, 
         lines.append("           (no claim: one run each, on the images that chose the best)")
     lines += finalists.lines(ledger, images)
     lines += [f"pruning    {correlation}" for correlation in ledger.correlations()]
+    lines += [f"caution    {caution}" for caution in cautions(ledger, images)]
     reasons = sorted({trial.reason for trial in trials if trial.state == "failed"})
     for reason in reasons:
         failed = [trial for trial in trials if trial.reason == reason]

@@ -3,11 +3,13 @@
 A seed draws the labeled images, the weights and the batches, the same for every contender: so differences are paired.
 They are tested by Student's t. Where every seed also redraws the images that are scored on (there are none to spare for
 a verdict), its variance is that of Nadeau & Bengio (2003, "Inference for the generalization error"): trainings that
-share images are not independent, and the plain test would find differences where there are none.
+share images are not independent, and the plain test would find differences where there are none. How often each is
+wrong, and what differences it finds: docs/verdict.md.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -24,7 +26,11 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
-        return f"{100 * self.mean:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+        return self.told("%")
+
+    def told(self, unit: str) -> str:
+        """In hundredths: `points` of what is a difference of two errors, `%` of what is a share."""
+        return f"{100 * self.mean:.1f} {unit} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
 
 @dataclass(frozen=True)
@@ -55,14 +61,36 @@ class Comparison:
         return self.a if self.difference.mean < 0 else self.b
 
     def __str__(self) -> str:
-        told = self.difference if self.winner != self.b else _mirrored(self.difference)
         if self.winner:
-            loser = self.b if self.winner == self.a else self.a
-            return f"{self.winner} beats {loser}: by {_mirrored(told)}, p = {self.p:.2g}"
-        more = (
-            "no number of seeds would tell" if self.more_seeds is None else f"{self.more_seeds} more seeds might tell"
-        )
-        return f"{self.a} and {self.b} cannot be told apart: difference {told}; {more}"
+            loser, by = (self.b, _mirrored(self.difference)) if self.winner == self.a else (self.a, self.difference)
+            return f"{self.winner} beats {loser} by {by.told('points')}, p = {self.p:.2g}"
+        more = "no number of seeds would tell"
+        if self.more_seeds is not None:
+            more = f"{self.more_seeds} more seed{'s' * (self.more_seeds > 1)} might tell"
+        difference = self.difference.told("points")
+        return f"{self.a} and {self.b} cannot be told apart: difference {difference}, p = {self.p:.2g}; {more}"
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How much lower the error of the best is than that of the supervised baseline.
+
+    Attributes:
+        absolute: difference of the mean errors: above 0, the best is better.
+        relative: the share of the baseline's errors that the best does not make; none: the baseline's error is too
+            uncertain for its interval to have ends.
+        seeds: that both completed.
+    """
+
+    absolute: Interval
+    relative: Interval | None
+    seeds: int
+
+    def __str__(self) -> str:
+        told = self.absolute.told("points")
+        if self.relative is not None:
+            told += f", {self.relative} fewer errors"
+        return told if self.absolute.low > 0 else f"not shown: {told}"
 
 
 def interval(errors: Sequence[float], overlap: float = 0.0) -> Interval:
@@ -115,10 +143,42 @@ def compare(
     ]
 
 
-def _standard_error(paired: np.ndarray, overlap: float, floor: float, seeds: int | None = None) -> float:
-    """Of the mean of so many differences like these (Nadeau & Bengio 2003, section 3.2)."""
+def gain(
+    errors: Mapping[int, float], baseline: Mapping[int, float], overlap: float = 0.0, images: int = 0
+) -> Gain | None:
+    """How much lower the error of one contender is than that of a baseline; none: fewer than two seeds in common.
+
+    The interval of the relative gain has the ratios of the two means that the paired t-test does not rule out (Fieller
+    1954, "Some problems in interval estimation"): it leaves out 0 where that of the difference does.
+
+    Args:
+        errors: by seed.
+        baseline: its errors, by seed.
+        overlap: as in `compare`.
+        images: as in `compare`.
+    """
+    seeds = sorted(errors.keys() & baseline.keys())
+    if len(seeds) < 2:
+        return None
+    a, b = (np.array([by_seed[seed] for seed in seeds]) for by_seed in (errors, baseline))
+    floor = 0.5 / images if images else 0.0
+    width = _quantile(len(seeds), ALPHA) ** 2 * (1 / len(seeds) + overlap)
+    (a_spread, both), (_, b_spread) = np.cov(a, b)
+    square = b.mean() ** 2 - width * max(b_spread, floor**2)
+    middle = a.mean() * b.mean() - width * both
+    rest = a.mean() ** 2 - width * max(a_spread, floor**2)
+    relative = None
+    if square > 0:
+        half = float(np.sqrt(max(0.0, middle**2 - square * rest)))
+        ends = [max(0.0, float(end) / float(square)) for end in (middle - half, middle + half)]
+        relative = Interval(1 - float(a.mean() / b.mean()), 1 - ends[1], 1 - ends[0])
+    return Gain(_interval(b - a, overlap, floor), relative, len(seeds))
+
+
+def _standard_error(paired: np.ndarray, overlap: float, floor: float) -> float:
+    """Of the mean of these differences (Nadeau & Bengio 2003, section 3.2)."""
     spread = max(float(paired.std(ddof=1)), floor)
-    return spread * float(np.sqrt(1 / (seeds or len(paired)) + overlap))
+    return spread * float(np.sqrt(1 / len(paired) + overlap))
 
 
 def _p_value(paired: np.ndarray, overlap: float, floor: float) -> float:
@@ -130,10 +190,16 @@ def _p_value(paired: np.ndarray, overlap: float, floor: float) -> float:
     return float(2 * t.sf(abs(paired.mean()) / error, len(paired) - 1))
 
 
-def _interval(values: np.ndarray, overlap: float, floor: float) -> Interval:
+@lru_cache
+def _quantile(seeds: int, level: float) -> float:
+    """How many standard errors the mean over so many seeds must be away from 0."""
     from scipy.stats import t
 
-    half = float(t.ppf(1 - ALPHA / 2, len(values) - 1)) * _standard_error(values, overlap, floor)
+    return float(t.ppf(1 - level / 2, seeds - 1))
+
+
+def _interval(values: np.ndarray, overlap: float, floor: float) -> Interval:
+    half = _quantile(len(values), ALPHA) * _standard_error(values, overlap, floor)
     return Interval(float(values.mean()), float(values.mean()) - half, float(values.mean()) + half)
 
 
@@ -148,12 +214,20 @@ def _holm(p_values: Sequence[float]) -> tuple[list[float], list[float]]:
 
 
 def _more_seeds(paired: np.ndarray, overlap: float, floor: float, level: float) -> int | None:
+    spread = max(float(paired.std(ddof=1)), floor)
+    needed = _needed(level, overlap)[len(paired) - 1 :]
+    decided = abs(paired.mean()) >= needed * spread
+    return int(decided.argmax()) + 1 if decided.any() and paired.mean() else None
+
+
+@lru_cache
+def _needed(level: float, overlap: float) -> np.ndarray:
+    """The differences, in their own s.d., that 2, 3, ... seeds just tell from none."""
     from scipy.stats import t
 
-    seeds = np.arange(len(paired) + 1, MOST_SEEDS)
-    errors = np.array([_standard_error(paired, overlap, floor, int(n)) for n in seeds])
-    decided = abs(paired.mean()) >= t.ppf(1 - level / 2, seeds - 1) * errors
-    return int(seeds[decided][0]) - len(paired) if decided.any() and paired.mean() else None
+    seeds = np.arange(2, MOST_SEEDS)
+    found: np.ndarray = t.ppf(1 - level / 2, seeds - 1) * np.sqrt(1 / seeds + overlap)
+    return found
 
 
 def _mirrored(of: Interval) -> Interval:
