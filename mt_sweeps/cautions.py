@@ -54,7 +54,7 @@ def _within_noise(ledger: Ledger, images: dict[str, int], complete: Sequence[Tri
         ]
     many = f"about {_rounded(needed)}" if needed else "more than there are"
     return [
-        f"{told}; it would take {many} to tell the best from number {kept + 1}. Have more of them trained again: "
+        f"{told}; it would take {many} to tell the best from number {kept + 1}. In another sweep have more of them trained again: "
         f"finalists.top (now {ledger.spec.finalists.top})"
     ]
 
@@ -65,8 +65,8 @@ def _large_validation(images: dict[str, int]) -> list[str]:
     if validation <= labeled:
         return []
     return [
-        f"{validation} images with labels select and only {labeled} train: whoever has {labeled} cannot select as well; "
-        f"lower trainer.dataset.validation to {labeled} or fewer, or raise trainer.dataset.labels"
+        f"{validation} images with labels select and only {labeled} train: whoever has {labeled} cannot select as "
+        f"well; lower trainer.dataset.validation to {labeled} or fewer, or raise trainer.dataset.labels"
     ]
 
 
@@ -74,9 +74,9 @@ def _edges(ledger: Ledger, complete: Sequence[Trial]) -> list[str]:
     """Searched ranges that may end too early.
 
     By chance alone the best of a search is in the outer twentieths of one range in ten. So the better half of the
-    completed trials must lean there too: the middle one of them in the outer third. Of a key that does nothing it is at
-    a half of the range, of one whose error falls all the way to the edge at a quarter or nearer. A range that ends where
-    its setting does is not told of.
+    completed trials must lean there too: the middle one of them in the outer third. Of a key that does nothing it is
+    at a half of the range, of one whose error falls all the way to the edge at a quarter or nearer. A range that ends
+    where its setting does is not told of.
     """
     best, told = complete[0], []
     for key in best.values.keys() - {"seed"}:

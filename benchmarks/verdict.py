@@ -1,0 +1,222 @@
+"""Is the verdict calibrated, and what can it find? Simulated finalists, judged by `mt_sweeps.verdict` itself.
+
+    uv run python benchmarks/verdict.py               # exit status 1 if "A beats B" is said too often of equals
+    uv run python benchmarks/verdict.py --estimate    # trains the digits: how real finalists spread and correlate
+
+A repetition is a whole sweep of equals: a search of 16 trials on validation images, whose best is the first contender;
+the next best and the baselines beside it; each trained again on n seeds. A seed does something to all (its labels) and
+something to each, and errors are counted on finitely many images. Counted are the sweeps in which anything is said to
+beat anything.
+"""
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy
+
+from mt_sweeps.verdict import ALPHA, compare
+
+LIMIT = 0.065  # 5 %, and three standard errors of 2,000 repetitions
+NAMES = ("trial", "trial 2", "trial 3", "supervised", "published")
+FAMILIES = {
+    1: ("supervised",),
+    2: NAMES[3:],
+    3: (NAMES[1], *NAMES[3:]),
+    4: NAMES[1:],
+}  # what the first is compared with
+
+# What `--estimate` found on the digits: benchmarks/results/verdict.md
+CORRELATION, CORRELATION_AT_MOST = 0.011, 0.06
+DIGITS_POOL, DIGITS_SCORED = 1438, 300
+OVERLAP = DIGITS_SCORED / (DIGITS_POOL - DIGITS_SCORED)
+ASSUMED = DIGITS_SCORED / DIGITS_POOL  # the correlation for which the corrected test is made
+
+
+@dataclass(frozen=True)
+class Equals:
+    """Contenders none of which is better than another.
+
+    Attributes:
+        name: of the case.
+        seeds: how many each is trained again with.
+        others: contenders beside the first, 1 to 4.
+        error: of all, as a fraction.
+        images: that errors are counted on.
+        shared: s.d. of what a seed does to all contenders.
+        own: s.d. of what it does to one.
+        bad: share of trainings that go wrong, and then err by `worse` more.
+        redrawn: the correlation of the paired differences of two splits; none: the images are kept back.
+        differing: how differently two contenders err on the images that are kept back, though alike on others: variance
+            of that, in variances of a paired difference.
+        corrected: whether the verdict knows that splits are redrawn.
+    """
+
+    name: str
+    seeds: int
+    others: int
+    error: float = 0.08
+    images: int = 300
+    shared: float = 0.02
+    own: float = 0.01
+    bad: float = 0.0
+    worse: float = 0.2
+    redrawn: float | None = None
+    differing: float = 0.0
+    corrected: bool = True
+
+    def drawn(self, rng: np.random.Generator, trials: int = 16) -> tuple[dict[str, dict[int, float]], str]:
+        """The errors of the finalists of one sweep, by contender and seed, and who is the first."""
+        spread = self.own**2 + self.error * (1 - self.error) / self.images
+        rho = self.redrawn or 0.0
+        # What a contender has of the images that all splits are drawn from; the search sees it through fewer of them.
+        in_pool = rng.normal(0, np.sqrt(spread * rho / (1 - rho)), trials + 1)
+        seen = in_pool + rng.normal(
+            0, np.sqrt(spread * rho / (1 - rho) * (DIGITS_POOL / DIGITS_SCORED - 1)), trials + 1
+        )
+        order = np.argsort(self._counted(rng, seen[:trials] + rng.normal(0, self.own, trials)), kind="stable")
+        of = dict(zip(NAMES, [*order[:3], trials, trials], strict=True))
+        # The supervised baseline is searched too, and the published one is not.
+        of["supervised"] = int(rng.integers(trials))
+        constant = in_pool + rng.normal(0, np.sqrt(spread * self.differing), trials + 1)
+        labels = rng.normal(0, self.shared, self.seeds)
+        errors = {}
+        for name in (NAMES[0], *FAMILIES[self.others]):
+            mean = constant[of[name]] + labels + rng.normal(0, self.own, self.seeds)
+            mean = mean + self.worse * (rng.random(self.seeds) < self.bad)
+            errors[name] = dict(enumerate(self._counted(rng, mean).tolist()))
+        return errors, NAMES[0]
+
+    def _counted(self, rng: np.random.Generator, above: np.ndarray) -> np.ndarray:
+        return rng.binomial(self.images, np.clip(self.error + above, 0, 1)) / self.images
+
+    def said(self, repetitions: int, seed: int = 0) -> float:
+        """The share of sweeps in which anything beats anything."""
+        rng, count = np.random.default_rng([seed, self.seeds, self.others]), 0
+        overlap = OVERLAP if self.redrawn is not None and self.corrected else 0.0
+        for _ in range(repetitions):
+            errors, first = self.drawn(rng)
+            count += any(found.winner for found in compare(errors, first, overlap, self.images))
+        return count / repetitions
+
+
+def claimed() -> dict[str, dict[str, float]]:
+    """The cases in which the verdict must keep what it promises."""
+    return {
+        "kept back": {},
+        "one training in twenty goes wrong": {"bad": 0.05},
+        "no spread but that of 300 images": {"own": 0.0, "shared": 0.0},
+        "100 images, 2 % error: many ties": {"own": 0.0, "shared": 0.005, "images": 100, "error": 0.02},
+        f"redrawn, correlation {CORRELATION}": {"redrawn": CORRELATION},
+        f"redrawn, {CORRELATION_AT_MOST}": {"redrawn": CORRELATION_AT_MOST},
+        f"redrawn, {ASSUMED:.2f}": {"redrawn": ASSUMED},
+        f"redrawn, {CORRELATION_AT_MOST}, one in twenty goes wrong": {"redrawn": CORRELATION_AT_MOST, "bad": 0.05},
+    }
+
+
+def power(size: float, seeds: int, level: float, overlap: float = 0.0) -> float:
+    """The chance to find a difference.
+
+    Args:
+        size: of the difference, in standard deviations of the paired differences.
+        seeds: how many.
+        level: that its p-value is held to.
+        overlap: as `compare` takes it; what correlates is then taken to be as much as that says.
+    """
+    error = np.sqrt(1 / seeds + overlap)
+    spreads = np.sqrt(scipy.stats.chi2.ppf((np.arange(4000) + 0.5) / 4000, seeds - 1) / (seeds - 1))
+    bar = scipy.stats.t.ppf(1 - level / 2, seeds - 1) * spreads
+    return float((scipy.stats.norm.sf(bar - size / error) + scipy.stats.norm.cdf(-bar - size / error)).mean())
+
+
+def seeds_for(size: float, level: float, overlap: float = 0.0, wished: float = 0.8) -> int | None:
+    """The fewest seeds that find such a difference in four of five sweeps; none: more than 200."""
+    return next((seeds for seeds in range(2, 201) if power(size, seeds, level, overlap) >= wished), None)
+
+
+def found(size: float, seeds: int, others: int, repetitions: int) -> float:
+    """The share of sweeps in which the first is said to beat the one that is worse; the rest are its equals."""
+    rng, count = np.random.default_rng([1, seeds, others, int(100 * size)]), 0
+    for _ in range(repetitions):
+        labels = rng.normal(0, 0.02, seeds)
+        names = (NAMES[0], *FAMILIES[others])
+        errors = {name: dict(enumerate(0.3 + labels + rng.normal(0, 0.01, seeds))) for name in names}
+        worse = errors["supervised"]
+        errors["supervised"] = {seed: error + size * 0.01 * 2**0.5 for seed, error in worse.items()}
+        count += any(each.b == "supervised" and each.winner == each.a for each in compare(errors, NAMES[0]))
+    return count / repetitions
+
+
+def table(head: str, rows: Iterator[str] | list[str]) -> None:
+    print(f"\n| {head} |\n|{'---|' * (head.count(' | ') + 1)}")
+    for row in rows:
+        print(f"| {row} |", flush=True)
+
+
+def simulate(repetitions: int) -> bool:
+    """Print the tables; whether the verdict keeps its promise."""
+    most = 0.0
+    counts = (2, 3, 5, 8, 10)
+    rows = []
+    for name, case in claimed().items():
+        for others in FAMILIES:
+            said = [Equals(name, seeds, others, **case).said(repetitions) for seeds in counts]
+            most = max(most, *said)
+            rows.append(f"{name} | {others} | " + " | ".join(f"{share:.1%}" for share in said))
+    table(
+        f"sweeps of equals in which something beats something | others | {' | '.join(f'n = {n}' for n in counts)}", rows
+    )
+    print(f"\nAt most {most:.2%} of {repetitions:,}; allowed are {LIMIT:.1%}.")
+
+    rows = []
+    for name, case in {
+        f"redrawn, {CORRELATION}, plain t-test": {"redrawn": CORRELATION, "corrected": False},
+        f"redrawn, {ASSUMED:.2f}, plain t-test": {"redrawn": ASSUMED, "corrected": False},
+        "redrawn, 0.30": {"redrawn": 0.3},
+        "other images: contenders err as differently as two trials": {"differing": 0.016},
+        "other images: as differently as Mean Teacher and supervised": {"differing": 0.046},
+    }.items():
+        said = [Equals(name, seeds, 1, **case).said(repetitions) for seeds in counts]
+        rows.append(f"{name} | 1 | " + " | ".join(f"{share:.1%}" for share in said))
+    table(f"what is not promised | others | {' | '.join(f'n = {n}' for n in counts)}", rows)
+
+    sizes, counts = (0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0), (2, 3, 4, 5, 6, 8, 10, 15)
+    for others in (1, 2, 4):
+        rows = []
+        for size in sizes:
+            shares = " | ".join(f"{found(size, seeds, others, repetitions):.0%}" for seeds in counts)
+            needed = seeds_for(size, ALPHA / others)
+            rows.append(f"{size} | {shares} | {needed or 'over 200'}")
+        head = f"difference in s.d., one true of {others}"
+        table(f"{head} | {' | '.join(f'n = {n}' for n in counts)} | n for 80 %", rows)
+    rows = [
+        f"{size} | " + " | ".join(f"{seeds_for(size, ALPHA / others, OVERLAP) or 'over 200'}" for others in (1, 2, 4))
+        for size in sizes
+    ]
+    table("redrawn: difference in s.d. | n for 80 %, alone | one of two | one of four", rows)
+    return most <= LIMIT
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=2000, help="sweeps a number of the tables is a share of")
+    parser.add_argument("--estimate", action="store_true", help="train the digits instead: half an hour on one core")
+    parser.add_argument("--outcomes", type=Path, metavar="DIR", help="keeps what --estimate trained, to go on from")
+    options = parser.parse_args()
+    cores, python = len(os.sched_getaffinity(0)), platform.python_version()
+    print(f"{platform.platform()}, {cores} cores, Python {python}, numpy {np.__version__}, scipy {scipy.__version__}")
+    if options.estimate:
+        import spreads  # beside this file; brings torch
+
+        spreads.estimate(options.outcomes)
+        return 0
+    return 0 if simulate(options.repetitions) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
