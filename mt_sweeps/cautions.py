@@ -47,15 +47,15 @@ def _within_noise(ledger: Ledger, images: dict[str, int], complete: Sequence[Tri
         f"them is best, {validation} validation images cannot tell"
     )
     difference = complete[kept].objective(metric) - best
-    needed = math.ceil(validation * (noise / difference) ** 2) if difference > 0 else 0
+    needed = math.ceil(round(validation * (noise / difference) ** 2, 6)) if difference > 0 else 0
     if validation < needed <= images["labeled"]:
         return [
             f"{told}; about {_rounded(needed)} would tell the best from number {kept + 1}: trainer.dataset.validation"
         ]
     many = f"about {_rounded(needed)}" if needed else "more than there are"
     return [
-        f"{told}; it would take {many} to tell the best from number {kept + 1}. In another sweep have more of them trained again: "
-        f"finalists.top (now {ledger.spec.finalists.top})"
+        f"{told}; it would take {many} to tell the best from number {kept + 1}. In another sweep have more of them "
+        f"trained again: finalists.top (now {ledger.spec.finalists.top})"
     ]
 
 
