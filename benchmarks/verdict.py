@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy
@@ -24,15 +25,12 @@ from mt_sweeps.verdict import ALPHA, compare
 
 LIMIT = 0.065  # 5 %, and three standard errors of 2,000 repetitions
 NAMES = ("trial", "trial 2", "trial 3", "supervised", "published")
-FAMILIES = {
-    1: ("supervised",),
-    2: NAMES[3:],
-    3: (NAMES[1], *NAMES[3:]),
-    4: NAMES[1:],
-}  # what the first is compared with
+# What the first is compared with, by how many those are.
+FAMILIES = {1: ("supervised",), 2: NAMES[3:], 3: (NAMES[1], *NAMES[3:]), 4: NAMES[1:]}
 
 # What `--estimate` found on the digits: benchmarks/results/verdict.md
-CORRELATION, CORRELATION_AT_MOST = 0.011, 0.06
+CORRELATION, CORRELATION_AT_MOST = 0.007, 0.05
+DIFFERING = 0.03  # Mean Teacher and supervised
 DIGITS_POOL, DIGITS_SCORED = 1438, 300
 OVERLAP = DIGITS_SCORED / (DIGITS_POOL - DIGITS_SCORED)
 ASSUMED = DIGITS_SCORED / DIGITS_POOL  # the correlation for which the corrected test is made
@@ -105,7 +103,7 @@ class Equals:
         return count / repetitions
 
 
-def claimed() -> dict[str, dict[str, float]]:
+def claimed() -> dict[str, dict[str, Any]]:
     """The cases in which the verdict must keep what it promises."""
     return {
         "kept back": {},
@@ -114,8 +112,21 @@ def claimed() -> dict[str, dict[str, float]]:
         "100 images, 2 % error: many ties": {"own": 0.0, "shared": 0.005, "images": 100, "error": 0.02},
         f"redrawn, correlation {CORRELATION}": {"redrawn": CORRELATION},
         f"redrawn, {CORRELATION_AT_MOST}": {"redrawn": CORRELATION_AT_MOST},
-        f"redrawn, {ASSUMED:.2f}": {"redrawn": ASSUMED},
+        f"redrawn, {2 * CORRELATION_AT_MOST}": {"redrawn": 2 * CORRELATION_AT_MOST},
         f"redrawn, {CORRELATION_AT_MOST}, one in twenty goes wrong": {"redrawn": CORRELATION_AT_MOST, "bad": 0.05},
+    }
+
+
+def beyond() -> dict[str, dict[str, Any]]:
+    """Cases of which it promises nothing."""
+    return {
+        f"redrawn, {ASSUMED:.2f}": {"redrawn": ASSUMED},
+        "redrawn, 0.30": {"redrawn": 0.3},
+        f"redrawn, {CORRELATION}, without the correction": {"redrawn": CORRELATION, "corrected": False},
+        f"redrawn, {CORRELATION_AT_MOST}, without the correction": {"redrawn": CORRELATION_AT_MOST, "corrected": False},
+        f"redrawn, {ASSUMED:.2f}, without the correction": {"redrawn": ASSUMED, "corrected": False},
+        f"kept back, of all other images; differing {DIFFERING}": {"differing": DIFFERING},
+        f"kept back, of all other images; differing {3 * DIFFERING:.2f}": {"differing": 3 * DIFFERING},
     }
 
 
@@ -174,15 +185,9 @@ def simulate(repetitions: int) -> bool:
     print(f"\nAt most {most:.2%} of {repetitions:,}; allowed are {LIMIT:.1%}.")
 
     rows = []
-    for name, case in {
-        f"redrawn, {CORRELATION}, plain t-test": {"redrawn": CORRELATION, "corrected": False},
-        f"redrawn, {ASSUMED:.2f}, plain t-test": {"redrawn": ASSUMED, "corrected": False},
-        "redrawn, 0.30": {"redrawn": 0.3},
-        "other images: contenders err as differently as two trials": {"differing": 0.016},
-        "other images: as differently as Mean Teacher and supervised": {"differing": 0.046},
-    }.items():
-        said = [Equals(name, seeds, 1, **case).said(repetitions) for seeds in counts]
-        rows.append(f"{name} | 1 | " + " | ".join(f"{share:.1%}" for share in said))
+    for name, case in beyond().items():
+        said = [Equals(name, seeds, 2, **case).said(repetitions) for seeds in counts]
+        rows.append(f"{name} | 2 | " + " | ".join(f"{share:.1%}" for share in said))
     table(f"what is not promised | others | {' | '.join(f'n = {n}' for n in counts)}", rows)
 
     sizes, counts = (0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0), (2, 3, 4, 5, 6, 8, 10, 15)

@@ -111,7 +111,7 @@ def lines(ledger: Ledger, images: dict[str, int]) -> list[str]:
         test = "corrected resampled t-test (Nadeau & Bengio 2003)"
     told = [f"verdict    trained again on fresh seeds and label draws, mean error [95 %] on {where}:"]
     for name, (mean, seeds) in found.means.items():
-        failed = f"; {found.failed[name]} more failed and are left out" if name in found.failed else ""
+        failed = f"; {found.failed[name]} that failed not counted" if name in found.failed else ""
         told.append(f"           {name:12} {mean} ({seeds} seeds{failed})")
     unknown = [name for name in found.failed if name not in found.means]
     told += [f"           {name:12} {found.failed[name]} failed: too few are left for a mean" for name in unknown]

@@ -88,18 +88,68 @@ def test_more_trials_that_change_the_best_add_the_new_ones(ledger, tmp_path):
     assert more.total("finalists") == 10, "two seeds of the new one; what was planned stays"
 
 
-def test_their_mean_errors_on_the_verdict_images_are_told(ledger):
+IMAGES = {"labeled": 50, "unlabeled": 788, "validation": 300, "verdict": 300}
+
+
+def run_finalists(ledger, errors, fails=()):
+    """Train them: `errors` by contender, one a seed; `fails` has contenders, and numbers of their seeds."""
     ledger.plan(finalists.planned(ledger))
     for trial in iter(lambda: ledger.ask(finalists=True), None):
-        last = supervised_report(300, 0.9) if trial.of[0] == "supervised" else report(300, 0.9)
-        network = "student" if trial.of[0] == "supervised" else "teacher"
-        last.metrics[f"verdict.{network}_error"] = 0.1 if trial.values["seed"] == finalists.FIRST_SEED else 0.2
+        arm, number = trial.of
+        name, seed = f"trial {number}" if arm == "search" else arm, trial.values["seed"] - finalists.FIRST_SEED
+        if (name, seed) in fails:
+            ledger.fail(trial, "diverged", "a loss", None)
+            continue
+        last = supervised_report(300, 0.9) if arm == "supervised" else report(300, 0.9)
+        last.metrics[f"verdict.{'student' if arm == 'supervised' else 'teacher'}_error"] = errors[name][seed]
         ledger.complete(trial, last)
-    images = {"labeled": 50, "unlabeled": 788, "validation": 300, "verdict": 300}
-    told = "\n".join(finalists.lines(ledger, images))
+
+
+def test_their_mean_errors_on_the_verdict_images_are_told(ledger):
+    run_finalists(ledger, dict.fromkeys(("trial 1", "trial 2", "supervised", "published"), (0.1, 0.2)))
+    told = "\n".join(finalists.lines(ledger, IMAGES))
     assert "on 300 images that chose nothing" in told
     assert "trial 1      15.0 % [0.0, 78.5] (2 seeds)" in told
-    assert "trial 1 and supervised cannot be told apart: difference 0.0 %" in told
-    redrawn = "\n".join(finalists.lines(ledger, {**images, "verdict": 0}))
+    assert "trial 1 and supervised cannot be told apart: difference 0.0 points" in told
+    assert "(p: paired t-test over the seeds, corrected by Holm for 3 comparisons; each interval for itself)" in told
+    redrawn = "\n".join(finalists.lines(ledger, {**IMAGES, "verdict": 0}))
     assert "selection and verdict share images" in redrawn
+    assert "corrected resampled t-test (Nadeau & Bengio 2003)" in redrawn
     assert "trial 1      15.0 % [0.0, 98.2]" in redrawn, "a wider interval"
+
+
+def test_the_gain_over_supervised_is_a_line_of_its_own(ledger):
+    errors = {"trial 1": (0.05, 0.06), "trial 2": (0.05, 0.05), "supervised": (0.10, 0.11), "published": (0.1, 0.1)}
+    run_finalists(ledger, errors)
+    found = finalists.verdict(ledger, IMAGES)
+    assert found.gain.absolute.mean == pytest.approx(0.05)
+    assert found.gain.relative.mean == pytest.approx(1 - 0.055 / 0.105)
+    (told,) = [line for line in finalists.lines(ledger, IMAGES) if line.startswith("gain ")]
+    assert told.startswith("gain       over the supervised baseline 5.0 points [3.5, 6.5], 47.6 % ")
+    assert told.endswith(" fewer errors")
+
+
+def test_the_best_of_the_search_is_compared_though_its_first_seed_failed(ledger):
+    errors = {"trial 1": (0.1, 0.1), "trial 2": (0.2, 0.2), "supervised": (0.3, 0.3), "published": (0.3, 0.3)}
+    ledger = ledger_with_seeds(ledger, 3)
+    run_finalists(ledger, {name: (*pair, pair[0] + 0.01) for name, pair in errors.items()}, fails={("trial 1", 0)})
+    found = finalists.verdict(ledger, IMAGES)
+    assert list(found.means) == ["trial 1", "trial 2", "supervised", "published"]
+    assert {comparison.a for comparison in found.comparisons} == {"trial 1"}
+    assert found.failed == {"trial 1": 1}
+    assert "(2 seeds; 1 that failed not counted)" in "\n".join(finalists.lines(ledger, IMAGES))
+
+
+def ledger_with_seeds(ledger, seeds):
+    """The same trials; this many seeds of each are planned."""
+    ledger.spec = ledger.spec.model_copy(
+        update={"finalists": ledger.spec.finalists.model_copy(update={"seeds": seeds})}
+    )
+    return ledger
+
+
+def test_a_contender_that_fails_too_often_for_a_mean_is_told(ledger):
+    pair = dict.fromkeys(("trial 1", "trial 2", "supervised", "published"), (0.1, 0.2))
+    run_finalists(ledger, pair, fails={("trial 2", 1)})
+    told = "\n".join(finalists.lines(ledger, IMAGES))
+    assert "trial 2      1 failed: too few are left for a mean" in told
