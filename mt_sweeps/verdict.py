@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
+from scipy.special import stdtr, stdtrit  # Student's t, without the second that scipy.stats takes to load
 
 ALPHA = 0.05  # the chance of a false "beats" among all comparisons together
 MOST_SEEDS = 1000  # more than that nobody runs
@@ -182,20 +183,16 @@ def _standard_error(paired: np.ndarray, overlap: float, floor: float) -> float:
 
 
 def _p_value(paired: np.ndarray, overlap: float, floor: float) -> float:
-    from scipy.stats import t  # takes its time to load
-
     error = _standard_error(paired, overlap, floor)
     if error == 0:
         return 1.0 if paired.mean() == 0 else 0.0
-    return float(2 * t.sf(abs(paired.mean()) / error, len(paired) - 1))
+    return float(2 * stdtr(len(paired) - 1, -abs(paired.mean()) / error))
 
 
 @lru_cache
 def _quantile(seeds: int, level: float) -> float:
     """How many standard errors the mean over so many seeds must be away from 0."""
-    from scipy.stats import t
-
-    return float(t.ppf(1 - level / 2, seeds - 1))
+    return float(stdtrit(seeds - 1, 1 - level / 2))
 
 
 def _interval(values: np.ndarray, overlap: float, floor: float) -> Interval:
@@ -223,10 +220,8 @@ def _more_seeds(paired: np.ndarray, overlap: float, floor: float, level: float) 
 @lru_cache
 def _needed(level: float, overlap: float) -> np.ndarray:
     """The differences, in their own s.d., that 2, 3, ... seeds just tell from none."""
-    from scipy.stats import t
-
     seeds = np.arange(2, MOST_SEEDS)
-    found: np.ndarray = t.ppf(1 - level / 2, seeds - 1) * np.sqrt(1 / seeds + overlap)
+    found: np.ndarray = stdtrit(seeds - 1, 1 - level / 2) * np.sqrt(1 / seeds + overlap)
     return found
 
 
