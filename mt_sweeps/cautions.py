@@ -34,19 +34,24 @@ def cautions(ledger: Ledger, images: dict[str, int]) -> list[str]:
 
 
 def _within_noise(ledger: Ledger, images: dict[str, int], complete: Sequence[Trial]) -> list[str]:
-    """More trials than are trained again are within one standard error of the best (Breiman et al. 1984)."""
+    """More trials than are trained again are no further from the best than one standard error of the difference.
+
+    That is binomial, of two trials that each have images of their own. They have the same ones, which makes it less,
+    and seeds of their own, which makes it more.
+    """
     metric, validation = ledger.spec.metric, images["validation"]
     kept = max(1, ledger.spec.finalists.top)
-    best, noise = complete[0].error(metric) or (0.0, 0.0)
-    noise = max(noise, 1 / validation)  # errors are no finer than that
-    within = sum(trial.objective(metric) - best < noise for trial in complete)
+    (best, own), *others = [trial.error(metric) or (0.0, 0.0) for trial in complete]
+    finest = 1 / validation  # errors are no finer than that
+    apart = [(error - best, max(math.hypot(own, its), finest)) for error, its in others]
+    within = 1 + sum(difference < noise for difference, noise in apart)
     if within <= kept:
         return []
     told = (
         f"{within} of {counted(len(complete), 'completed trial')} are within one standard error of the best: which of "
         f"them is best, {validation} validation images cannot tell"
     )
-    difference = complete[kept].objective(metric) - best
+    difference, noise = apart[kept - 1]
     needed = math.ceil(round(validation * (noise / difference) ** 2, 6)) if difference > 0 else 0
     if validation < needed <= images["labeled"]:
         return [

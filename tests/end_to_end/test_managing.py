@@ -64,16 +64,6 @@ def test_a_sweep_is_stopped_from_another_terminal_prolonged_and_removed(tmp_path
     assert [row["name"] for row in as_json("list", folder=tmp_path)] == ["digits"]
 
 
-def test_the_finalists_are_trained_again_and_told(tmp_path):
-    few = ("--set", "finalists.top=1", "--set", "finalists.seeds=2")
-    out = mt_sweep("run", DIGITS, "--trials", 3, *few, folder=tmp_path).stdout
-    assert "trained again on fresh seeds and label draws" in out
-    assert out.count("(2 seeds)") == 3
-    status = as_json("status", folder=tmp_path)
-    assert status["state"] == "finished"
-    assert status["arms"]["finalists"]["complete"] == status["arms"]["finalists"]["total"] == 6
-
-
 def test_a_search_that_is_over_before_its_trials_still_has_its_finalists(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, Script(seconds=0.05).model_dump_json())
     few = ("--set", "finalists.top=1", "--set", "finalists.seeds=2", "--set", "budget.patience=3")

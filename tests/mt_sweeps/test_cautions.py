@@ -37,15 +37,15 @@ def test_more_trials_within_noise_of_the_best_than_are_trained_again_are_counted
     near = at("ema.decay", [0.95, 0.9, 0.99, 0.85, 0.995], [0.1, 0.105, 0.108, 0.12, 0.2])
     (only,) = told(tmp_path, *near, settings=["finalists.top=2"])
     assert "3 of 5 completed trials are within one standard error of the best" in only
-    # One standard error is 0.01 with 200 images, and 0.008 with 200 * (0.01 / 0.008) ** 2.
-    assert "about 320 to tell the best from number 3" in only
+    # That of the difference is 0.0141 with 200 images, and 0.008 with 200 * (0.0141 / 0.008) ** 2.
+    assert "about 630 to tell the best from number 3" in only
     assert "finalists.top (now 2)" in only
 
 
 def test_images_that_would_separate_them_are_asked_for_where_labels_allow_it(tmp_path):
     near = at("ema.decay", [0.95, 0.9], [0.1, 0.105])
-    (only,) = told(tmp_path, *near, images={**IMAGES, "labeled": 800})
-    assert only.endswith("about 800 would tell the best from number 2: trainer.dataset.validation")
+    (only,) = told(tmp_path, *near, images={**IMAGES, "labeled": 2000})
+    assert only.endswith("about 1,600 would tell the best from number 2: trainer.dataset.validation")
 
 
 def test_equal_errors_cannot_be_separated_by_any_number_of_images(tmp_path):
