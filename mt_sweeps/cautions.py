@@ -93,7 +93,7 @@ def _edges(ledger: Ledger, complete: Sequence[Trial]) -> list[str]:
         upper = shares[0] > 0.5
         away = [1 - share if upper else share for share in shares]
         better = sorted(away[: len(away) // 2])
-        if away[0] > _EDGE or len(away) < _FEW or better[(len(better) - 1) // 2] > _LEANING:
+        if away[0] > _EDGE or len(away) < _FEW or better[len(better) // 2] > _LEANING:
             continue
         if _may_go_on(ledger, best, key, branch, upper):
             low, high = value_text(branch.low), value_text(branch.high)

@@ -66,7 +66,11 @@ class Finalists(Settings):
     """What the best are to be compared with."""
 
     top: int = Field(3, ge=0, description="so many of the best are trained again, beside the baselines; 0: none")
-    seeds: int = Field(5, ge=2, description="and label draws, that each of them is trained again with")
+    seeds: int = Field(
+        6,
+        ge=2,
+        description="and label draws, that each of them is trained again with: docs/verdict.md says why so many",
+    )
     baselines: list[Literal["supervised", "published"]] = Field(default=["supervised", "published"])
 
 
