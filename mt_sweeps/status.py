@@ -64,11 +64,11 @@ def best_of(directory: SweepDirectory) -> export.BestFile:
     Raises:
         InputError: no trial has completed.
     """
-    spec = directory.load_spec()
-    found = Ledger(directory.ledger, spec).best()
+    ledger = Ledger(directory.ledger, directory.load_spec())
+    found = ledger.best()
     if found is None:
         raise InputError(f"{directory.name}: no trial has completed yet; see `mt-sweep status {directory.name}`")
-    return export.best_file(spec, found, json.loads(directory.environment.read_text()))
+    return export.best_file(ledger, found, json.loads(directory.environment.read_text()))
 
 
 def status_text(row: dict[str, Any], home: Home) -> str:
