@@ -125,7 +125,7 @@ class Asked:
 
     Attributes:
         best: the file, with the changes asked for.
-        changed: dotted keys into `trainer` that are no longer as exported.
+        changed: dotted keys into `trainer` that are no longer as exported, but for the seed.
     """
 
     best: BestFile
@@ -161,8 +161,8 @@ def read(path: Path, overrides: tuple[str, ...] = ()) -> Asked:
             *(f"{path}: {'.'.join(map(str, where))}: {what}" for where, what in explain.problems(error, BestFile, data))
         ) from None
     after = dotted({"trainer": data["trainer"]})
-    changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    return Asked(best, [key.removeprefix("trainer.") for key in changed])
+    changed = [key.removeprefix("trainer.") for key in {**before, **after} if before.get(key) != after.get(key)]
+    return Asked(best, [key for key in changed if key != "seed"])
 
 
 def _check_version(path: Path, data: dict[str, Any]) -> None:

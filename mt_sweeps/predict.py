@@ -84,7 +84,7 @@ def predict(file: Path, folder: Path, output: Path | None) -> None:
             write([("path", "class", "probability")])
             left_out = _classify(model, files, write, progress)
             if left_out == len(files):  # within: what was there before stays
-                raise SweepError(f"{folder}: none of its {counted(len(files), 'image')} can be read")
+                raise SweepError(f"{folder}: not one of its images can be read")
     except BrokenPipeError:  # whoever read has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
