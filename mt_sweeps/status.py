@@ -18,9 +18,9 @@ def status(directory: SweepDirectory) -> dict[str, Any]:
     """The sweep as `status --json` shows it.
 
     Returns:
-        `format`; `name`; `state`: running, finished (a spent budget included), or interrupted: no process drives it and trials
-        are left; `arms`: trials by state; `best`: trial, error, standard error and values, or null; `seconds` that
-        drivers worked.
+        `format`; `name`; `state`: running, finished (a spent budget included), or interrupted: no process drives it and
+        trials are left; `arms`: trials by state; `best`: trial, error, standard error and values, or null; `seconds`
+        that drivers worked.
     """
     spec = directory.load_spec()
     ledger = Ledger(directory.ledger, spec)

@@ -15,6 +15,7 @@ from mt_sweeps.home import Home
 from mt_sweeps.tracking import embedded_uri
 from mt_sweeps.verdict import interval
 from tests.mt_sweeps.support import ENVIRONMENT, digits, new_ledger, report
+from tests.servers import MLflowServer
 from tests.trainers.support import in_fresh_process
 from trainers import Trainer
 from trainers.checkpoint import load_model
@@ -174,19 +175,33 @@ def test_the_registered_model_gives_the_probabilities_of_the_network_without_pic
     assert json.loads(signature["inputs"])[0]["tensor-spec"] == {"dtype": "uint8", "shape": [-1, 8, 8, 1]}
 
 
-def test_an_mlflow_that_does_not_answer_is_told_later(tmp_path, home, capsys):
+def test_a_server_that_does_not_answer_is_told_later(tmp_path, home, capsys):
     file, _ = exported(tmp_path)
-    final.train(file, home, ("tracking.uri=http://127.0.0.1:1",))
+    server = MLflowServer(tmp_path)
+    override = (f"tracking.uri={server.uri}",)
+    final.train(file, home, override)
     out = capsys.readouterr().out
-    assert "MLflow at http://127.0.0.1:1 does not answer" in out
+    assert f"MLflow at {server.uri} does not answer" in out
     assert re.search(r"MLflow has not been told \(.*\); the same command tells it again", out)
     assert (next(home.trained.iterdir()) / "model.safetensors").exists()
-    final.train(file, home)
-    assert "registered in MLflow: models:/digits/1" in capsys.readouterr().out
-    (run,) = client_of(home).search_runs(["1"])
-    assert (run.info.status, len(versions_of(home))) == ("FINISHED", 1)
-    history = client_of(home).get_metric_history(run.info.run_id, "validation.teacher_error")
-    assert [metric.step for metric in history] == [2, 4, 6]
+    with server:
+        for _ in range(2):
+            final.train(file, home, override)
+            assert "registered in MLflow: models:/digits/1" in capsys.readouterr().out
+        client = mlflow.MlflowClient(server.uri)
+        (run,) = client.search_runs(["1"])
+        (version,) = client.search_model_versions("name = 'digits'")
+        assert (run.info.status, version.run_id) == ("FINISHED", run.info.run_id)
+        history = client.get_metric_history(run.info.run_id, "validation.teacher_error")
+        assert [metric.step for metric in history] == [2, 4, 6]
+        said = in_fresh_process(
+            "import sys, mlflow, numpy\n"
+            "mlflow.set_tracking_uri(sys.argv[1])\n"
+            "model = mlflow.pyfunc.load_model('models:/digits/1')\n"
+            "print(model.predict(numpy.zeros((3, 8, 8, 1), numpy.uint8)).shape)",
+            server.uri,
+        )
+        assert said.splitlines()[-1] == "(3, 10)"
 
 
 def test_a_registration_that_broke_off_anywhere_is_completed_and_never_doubled(tmp_path, home, monkeypatch):
