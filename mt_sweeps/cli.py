@@ -213,13 +213,29 @@ def export_best(name: str, output: Path | None, home: Path | None) -> None:
 
 @cli.command()
 @click.argument("file", type=File)
+@click.option("--seeds", type=click.IntRange(1), default=1, help="How many, one after the other. Default: 1.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the file: trainer.steps=100.")
+@click.option("--with-validation", is_flag=True, help="Train on the validation and verdict images and labels too.")
 @_home_option
-def train(file: Path, home: Path | None) -> None:
+def train(file: Path, seeds: int, overrides: tuple[str, ...], with_validation: bool, home: Path | None) -> None:
     """Train the final model with the values of FILE (from `export`) and read the test set once."""
     from mt_sweeps import final
     from mt_sweeps.home import Home
 
-    final.train(file, Home(home))
+    final.train(file, Home(home), overrides, with_validation, seeds)
+
+
+@cli.command()
+@click.argument("model")
+@click.argument("folder", type=File)
+@click.option("-o", "--output", type=File, help="Where to. Default: the terminal.")
+@_home_option
+def predict(model: str, folder: Path, output: Path | None, home: Path | None) -> None:
+    """Classify the images in FOLDER with MODEL (from `train`): CSV lines of path, class and probability."""
+    from mt_sweeps import predict
+    from mt_sweeps.home import Home
+
+    predict.predict(predict.find(model, Home(home)), folder, output)
 
 
 @cli.command()

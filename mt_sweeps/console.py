@@ -234,9 +234,10 @@ class TrainingProgress:
 
     def reported(self, report: Report) -> None:
         """The run was evaluated."""
-        self._bar.update(self._task, completed=report.step, description=errors_text(report))
+        shown = errors_text(report) or f"loss {report.metrics['train.loss']:.4g}"
+        self._bar.update(self._task, completed=report.step, description=shown)
         if self._bar.disable:
-            print(f"step {report.step}/{self._steps}: {errors_text(report)}", flush=True)
+            print(f"step {report.step}/{self._steps}: {shown}", flush=True)
 
 
 def progress(of: Sequence[T], what: str) -> Iterable[T]:

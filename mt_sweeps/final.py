@@ -1,112 +1,194 @@
-"""The final training: the exported values, trained once, and the test set read once."""
+"""The final training: the exported values, trained with one seed or several, and the test set read once by each."""
 
 import hashlib
-import json
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from mt_sweeps import export, records
-from mt_sweeps.console import TrainingProgress, error_text
-from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps import disk, export, records, tracking, trained
+from mt_sweeps.console import TrainingProgress, counted, error_text
+from mt_sweeps.errors import InputError, SweepError, Unfinished
 from mt_sweeps.explain import of_trainer
+from mt_sweeps.export import Asked
+from mt_sweeps.final_window import TrainingWindow
 from mt_sweeps.home import Home, only_one
-from mt_sweeps.tracking import BackgroundWriter, Client
+from mt_sweeps.tracking import BackgroundWriter
+from mt_sweeps.trained import MODEL, RESULT, Scored, Trained
+from mt_sweeps.verdict import interval
+from mt_sweeps.versions import versions
 from trainers.errors import CheckpointError, DataError, TrainingError
 from trainers.files import BEST_MODEL, CHECKPOINTS, write_atomically
-from trainers.report import Report
 
-RESULT = "result.json"
-MODEL = "model.safetensors"
+WINDOW_SECONDS = 600  # that the end of a training waits for MLflow to take the model
+GO_ON = "the same command goes on"
 
 
-def train(file: Path, home: Home) -> None:
-    """Train with exactly the values of a best-hyper-parameters file.
+def train(
+    file: Path, home: Home, overrides: tuple[str, ...] = (), with_validation: bool = False, seeds: int = 1
+) -> None:
+    """Train with the values of a best-hyper-parameters file.
 
     A run that was interrupted goes on from its checkpoint; one that has ended is not repeated, its test result stands.
 
     Args:
         file: written by `mt-sweep export`.
-        home: the run's directory is `trained/<sweep>-<hash of the configuration>` in it.
+        home: a run's directory is `trained/<sweep>-<hash of the configuration>-seed-<seed>` in it.
+        overrides: `key=value` into the file; what is changed is no longer the exported configuration, and says so.
+        with_validation: train on the validation and verdict images too, with their labels.
+        seeds: how many, one after the other: that of the file, and those that follow it.
 
     Raises:
         InputError: the file cannot be trained here.
         SweepError: the training failed.
     """
-    best = export.read(file)
+    if with_validation:
+        overrides = (*overrides, "trainer.dataset.with_validation=true")
+    asked = export.read(file, overrides)
+    best = asked.best
     home.check_writable()
-    fingerprint = hashlib.sha256(best.trainer.model_dump_json().encode()).hexdigest()[:8]
-    directory = home.trained / f"{best.sweep}-{fingerprint}"
-    print(f"training the best of {best.sweep} (trial {best.trial}): {best.trainer.steps:,} steps, in {directory}")
+    if best.tracking.uri is not None and (trouble := tracking.check(home, best.tracking)):
+        print(f"MLflow at {best.tracking.uri} does not answer ({trouble}): it is told at the end, if it does then")
+    if asked.changed:
+        print(f"note: not as exported, which result.json and MLflow say, too: {', '.join(asked.changed)}")
+    here = versions()
+    others = [f"{name} {was} (here {here[name]})" for name, was in best.versions.items() if here.get(name, was) != was]
+    if others:
+        print(f"note: the sweep ran with other versions: {', '.join(others)}")
+    done = []
+    try:
+        for seed in range(best.trainer.seed, best.trainer.seed + seeds):
+            seeded = best.model_copy(update={"trainer": best.trainer.model_copy(update={"seed": seed})})
+            done.append(_trained(replace(asked, best=seeded), file, home))
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; {GO_ON} from the last checkpoint", flush=True)
+        raise
+    if seeds > 1:
+        print(_over_seeds(done))
+
+
+def _trained(asked: Asked, file: Path, home: Home) -> Trained:
+    """One seed: trained now, or before, and told to MLflow."""
+    best = asked.best
+    directory = home.trained / f"{best.sweep}-{_hash(best)}-seed-{best.trainer.seed}"
+    what = f"the best of {best.sweep} (trial {best.trial}), seed {best.trainer.seed}"
+    print(f"training {what}: {best.trainer.steps:,} steps, in {directory}", flush=True)
     directory.mkdir(parents=True, exist_ok=True)
     with only_one(directory / "train.lock", f"{file}: another process is training this configuration"):
-        if (directory / RESULT).exists():
+        window = TrainingWindow(home, asked, file, directory)
+        writer = BackgroundWriter(window.catch_up)
+        result = trained.read(directory)
+        if result is not None:
             print("this configuration has been trained; the test set is read once, so this is its result:")
-            result = json.loads((directory / RESULT).read_text())
         else:
-            try:
-                result = _train(best, file, directory)
-            except KeyboardInterrupt:
-                print("\ninterrupted; the same command goes on from the last checkpoint", flush=True)
-                raise
-        writer = BackgroundWriter(lambda: _show(home, best, file, directory))
-        writer.start()
-        writer.stop(60)
-    if writer.trouble:
-        print(f"MLflow has not been told ({writer.trouble}); the same command tells it again")
-    print(_result_text(result, directory))
+            result = _train(asked, file, directory, window, writer)
+        version: list[int] = []
+        trouble = _told(writer, lambda: version.append(window.finish(result)), WINDOW_SECONDS)
+    print("\n".join(_result_lines(result)))
+    if trouble:
+        print(f"MLflow has not been told ({trouble}); the same command tells it again")
+    else:
+        print(f"registered in MLflow: models:/{best.sweep}/{version[0]}")
+    print(f"model: {directory / MODEL}", flush=True)
+    return result
 
 
-def _train(best: export.BestFile, file: Path, directory: Path) -> dict[str, Any]:
+def _train(asked: Asked, file: Path, directory: Path, window: TrainingWindow, writer: BackgroundWriter) -> Trained:
+    import torch
+
     from trainers import Trainer
 
+    best, status = asked.best, "FAILED"
     try:
         trainer = Trainer(best.trainer, directory)
+        split = trainer.split
         if trainer.data_fingerprint != best.data_fingerprint:
             print("note: these are not the images of the sweep (the data fingerprint differs)")
+        elif split.fingerprint != best.split_fingerprint and not any(
+            key.startswith("dataset.") for key in asked.changed
+        ):
+            print("note: the images serve other purposes than in the sweep (the split fingerprint differs)")
+        labels, others = len(split.labeled), len(split.unlabeled)
+        print(f"trained on {counted(labels, 'image')} with labels and {others:,} without", flush=True)
         with TrainingProgress(best.trainer.steps) as progress:
-            for report in records.recorded(trainer, directory):
+            for i, report in enumerate(records.recorded(trainer, directory)):
                 progress.reported(report)
+                if i == 0:
+                    writer.start()  # MLflow takes seconds to load: by now the file is known to be good
+        trainer.save_model(directory / MODEL)
         errors = trainer.test() if trainer.has_test_images else {}
+        purposes = ("labeled", "unlabeled", "validation", "verdict")
+        result = Trained(
+            sweep=best.sweep,
+            sweep_id=best.sweep_id,
+            trial=best.trial,
+            changed=asked.changed,
+            trainer=best.trainer,
+            network="teacher" if best.trainer.method == "mean_teacher" else "student",
+            test={
+                name: Scored(error=error.rate, standard_error=error.standard_error, images=error.n)
+                for name, error in errors.items()
+            },
+            images={purpose: len(getattr(split, purpose)) for purpose in purposes},
+            data_fingerprint=trainer.data_fingerprint,
+            split_fingerprint=split.fingerprint,
+            versions=versions(),
+            time=time.time(),
+        )
+        write_atomically(directory / RESULT, result.model_dump_json(indent=2) + "\n")
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
     except (DataError, CheckpointError) as error:
         raise InputError(f"{file}: {of_trainer(error)}") from None
     except TrainingError as error:
         raise SweepError(f"the training failed ({error.reason}): {error}") from None
-    trainer.save_model(directory / MODEL)
-    test = {
-        name: {"error": error.rate, "standard_error": error.standard_error, "images": error.n}
-        for name, error in errors.items()
-    }
-    result = {"test": test, "time": time.time()}
-    write_atomically(directory / RESULT, json.dumps(result, indent=2) + "\n")
+    except torch.OutOfMemoryError as error:
+        cause = str(error).split(". ")[0]
+        raise SweepError(
+            f"the training failed (out_of_memory): {cause}; lower batch_size, or use precision: bf16"
+        ) from None
+    except OSError as error:
+        if not disk.is_full(error):
+            raise
+        status = "KILLED"
+        raise Unfinished(f"the disk is full ({error}); make room: {GO_ON}") from None
+    finally:
+        if status != "FINISHED":
+            _told(writer, lambda: window.interrupted(status), 5)
     for name in (*CHECKPOINTS, BEST_MODEL):  # the training is over: only its model is kept
         (directory / name).unlink(missing_ok=True)
     return result
 
 
-def _show(home: Home, best: export.BestFile, file: Path, directory: Path) -> None:
-    client = Client(home, best.tracking)
-    reports = records.read(directory)
-    tags = {"mt.sweep": best.sweep_id, "mt.arm": "train", "mt.trained": directory.name}
-    run = client.run(tags, directory.name, reports[0].time - reports[0].seconds)
-    result = json.loads((directory / RESULT).read_text())
-    test = {f"test.{name}_{key}": error[key] for name, error in result["test"].items() for key in _SHOWN}
-    reports.append(Report(best.trainer.steps, result["time"], test))
-    client.send(run, reports, params=best.searched, tags={"mt.state": "complete"})
-    client.send_file(run, file)
-    client.send_file(run, directory / MODEL, "model")
-    client.end(run, "FINISHED", result["time"])
+def _told(writer: BackgroundWriter, last: Callable[[], object], seconds: float) -> str:
+    """Why MLflow could not be told; empty: it was."""
+    if not writer.stop(seconds):
+        return writer.trouble
+    closing = BackgroundWriter(last, every=1.0)
+    closing.start()
+    closing.stop(seconds)
+    return closing.trouble
 
 
-_SHOWN = ("error", "standard_error")
+def _hash(best: export.BestFile) -> str:
+    """Of all that decides a training but its seed."""
+    settings = best.trainer.model_dump_json(exclude={"seed"}) + best.data_fingerprint
+    return hashlib.sha256(settings.encode()).hexdigest()[:8]
 
 
-def _result_text(result: dict[str, Any], directory: Path) -> str:
-    lines = [
-        f"test error of the {name}: {error_text((error['error'], error['standard_error']))}"
-        f" (standard error, {error['images']:,} images)"
-        for name, error in sorted(result["test"].items(), reverse=True)
-    ]
-    if not lines:
-        lines = ["the data set has no test images, so there is no test error"]
-    return "\n".join([*lines, f"model: {directory / MODEL}"])
+def _result_lines(result: Trained) -> list[str]:
+    return [
+        f"test error of the {name}: {error_text((error.error, error.standard_error))}"
+        f" (standard error, {error.images:,} images)"
+        for name, error in sorted(result.test.items(), reverse=True)
+    ] or ["the data set has no test images, so there is no test error"]
+
+
+def _over_seeds(done: list[Trained]) -> str:
+    """The mean over seeds, with the interval that they give: of other trainings with the same images."""
+    lines = [f"over {len(done)} seeds, mean test error [95 %]; labels and test images are the same for each:"]
+    names = sorted(done[0].test, reverse=True)
+    lines += [f"  {name} {interval([one.test[name].error for one in done])}" for name in names]
+    return "\n".join(lines) if len(lines) > 1 else "no test images, so nothing is told of the seeds"

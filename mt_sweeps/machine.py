@@ -25,12 +25,14 @@ class Data:
 
     Attributes:
         fingerprint: of the images and their classes.
+        split_fingerprint: of which image serves which purpose.
         classes: how many there are.
         purposes: how many images serve which purpose.
         published: all settings of the published baseline, as `SweepSpec.published` has them.
     """
 
     fingerprint: str
+    split_fingerprint: str
     classes: int
     purposes: dict[str, int]
     published: Values
@@ -60,7 +62,7 @@ def check_data(file: Path, spec: SweepSpec) -> Data:
         names = ", ".join(facts.skipped[:3]) + (", ..." if len(facts.skipped) > 3 else "")
         print(f"left out, since they cannot be read: {counted(len(facts.skipped), 'image')}: {names}", flush=True)
     counts = {purpose: len(getattr(split, purpose)) for purpose in ("labeled", "unlabeled", "validation", "verdict")}
-    return Data(facts.fingerprint, len(facts.classes), counts, published)
+    return Data(facts.fingerprint, split.fingerprint, len(facts.classes), counts, published)
 
 
 def _decoding() -> Callable[[int, int], None]:

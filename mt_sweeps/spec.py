@@ -257,6 +257,11 @@ def _problems(spec: SweepSpec) -> list[str]:
         for key in spec.search_space
         if key.startswith(("dataset.", "device", "method", "verdict"))
     ]
+    if spec.trainer.get("dataset", {}).get("with_validation"):
+        refused.append(
+            "trainer.dataset.with_validation: a search needs images that it is not trained on; take it out, and train "
+            "the best of the search by `mt-sweep train FILE --with-validation`"
+        )
     if refused:
         return refused
     try:

@@ -18,8 +18,9 @@ def status(directory: SweepDirectory) -> dict[str, Any]:
     """The sweep as `status --json` shows it.
 
     Returns:
-        As docs/json.md has it: `state` is running, finished (a spent budget included), or interrupted: no process drives
-        it and trials are left.
+        `format`; `name`; `state`: running, finished (a spent budget included), or interrupted: no process drives it and
+        trials are left; `arms`: trials by state; `best`: trial, error, standard error and values, or null; `seconds`
+        that drivers worked.
     """
     spec = directory.load_spec()
     ledger = Ledger(directory.ledger, spec)
@@ -63,11 +64,11 @@ def best_of(directory: SweepDirectory) -> export.BestFile:
     Raises:
         InputError: no trial has completed.
     """
-    spec = directory.load_spec()
-    found = Ledger(directory.ledger, spec).best()
+    ledger = Ledger(directory.ledger, directory.load_spec())
+    found = ledger.best()
     if found is None:
         raise InputError(f"{directory.name}: no trial has completed yet; see `mt-sweep status {directory.name}`")
-    return export.best_file(spec, found, json.loads(directory.environment.read_text()))
+    return export.best_file(ledger, found, json.loads(directory.environment.read_text()))
 
 
 def status_text(row: dict[str, Any], home: Home) -> str:

@@ -6,7 +6,6 @@ what a dead driver left running waits again. 6. The driver runs all arms. 7. The
 configuration is written and the summary printed.
 """
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -29,6 +28,7 @@ from mt_sweeps.spec import SweepSpec
 from mt_sweeps.study import Ledger
 from mt_sweeps.summary import summary_text
 from mt_sweeps.tracking import BackgroundWriter
+from mt_sweeps.versions import versions
 from mt_sweeps.window import SweepWindow
 from trainers.files import write_atomically
 from trainers.scripted import VARIABLE
@@ -143,7 +143,7 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
             if best is None:
                 raise SweepError(f"no trial completed; see {directory.path / 'trials'}")
             environment = json.loads(directory.environment.read_text())
-            write_atomically(directory.best, export.text(export.best_file(spec, best, environment)))
+            write_atomically(directory.best, export.text(export.best_file(ledger, best, environment)))
             status = "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"
@@ -171,11 +171,10 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
 
 
 def _describe(directory: SweepDirectory, spec: SweepSpec, data: Data, share: Share) -> None:
-    packages = ("mt-sweeps", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "pydantic", "scikit-learn")
     environment: dict[str, Any] = {
         "id": uuid.uuid4().hex,
         "started": time.time(),
-        "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
+        "versions": versions(),
         "platform": platform.platform(),
         "gpus_per_trial": share.gpus,
         "concurrent": share.concurrent,
@@ -185,6 +184,7 @@ def _describe(directory: SweepDirectory, spec: SweepSpec, data: Data, share: Sha
             "split": spec.sample_config().dataset.split_seed,
         },
         "data_fingerprint": data.fingerprint,
+        "split_fingerprint": data.split_fingerprint,
         "images": data.purposes,
     }
     write_atomically(directory.environment, json.dumps(environment, indent=2) + "\n")

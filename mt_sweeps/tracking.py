@@ -13,6 +13,7 @@ from urllib.request import url2pathname
 
 from filelock import FileLock
 
+from mt_sweeps import registry
 from mt_sweeps.errors import InputError
 from mt_sweeps.home import Home, SweepDirectory
 from mt_sweeps.sections import Tracking
@@ -29,6 +30,7 @@ _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_UV_AUTO_DETECT": "false",  # else whatever project one stands in is copied into a model
 }
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 
@@ -132,6 +134,10 @@ class Client:
         """Store a text with the run, as a file of that name."""
         self._mlflow.log_text(run, text, file)
 
+    def register(self, run: str, name: str, model: Path, tags: dict[str, str]) -> int:
+        """Have a model file that a run trained as a version of a registered model; see `registry.register`."""
+        return registry.register(self._mlflow, self.experiment, run, name, model, tags)
+
     def remove(self, run: str) -> None:
         """Delete a run; in the embedded store its artifacts, too. A server's own garbage collection takes the rest."""
         artifacts = self._mlflow.get_run(run).info.artifact_uri
@@ -209,7 +215,7 @@ def remove_runs(home: Home, directory: SweepDirectory) -> int:
         return 0
     client = Client(home, spec.tracking)
     sweep = json.loads(directory.environment.read_text())["id"]
-    parents = [run for run, _ in client.runs({"mt.sweep": sweep})]
+    parents = [run for run, _ in client.runs({"mt.sweep": sweep, "mt.arm": "sweep"})]  # final trainings stay
     children = [run for parent in parents for run, _ in client.runs({"mlflow.parentRunId": parent})]
     for run in (*children, *parents):  # the parents last: without them the children would not be found again
         client.remove(run)

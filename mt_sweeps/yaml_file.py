@@ -66,6 +66,7 @@ def dump(value: Any) -> str:
     out = io.StringIO()
     writer = YAML(typ="safe", pure=True)
     writer.default_flow_style = False
+    writer.width = 160  # a fingerprint stays beside its key
     writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     writer.dump(value, out)
     return out.getvalue()

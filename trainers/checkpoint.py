@@ -24,7 +24,7 @@ from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.models import build
 
 CHECKPOINT_FORMAT = "mt-sweeps-checkpoint/2"
-MODEL_FORMAT = "mt-sweeps-model/2"
+MODEL_FORMAT = "mt-sweeps-model/3"
 _ORIGIN = {"config", "data", "device"}
 
 
@@ -107,19 +107,24 @@ class Model:
         network: in eval mode, from normalised float [b, channels, height, width] to logits [b, classes].
         normalization: turns uint8 [b, height, width, channels] into the network's input.
         classes: names, in the order of the logits.
+        image_size: pixels a side of the images that it was trained on, before any crop.
+        channels: of them: 1 is grey, 3 is colour.
         config: of the run that trained it.
     """
 
     network: nn.Module
     normalization: Normalization
     classes: list[str]
+    image_size: int
+    channels: int
     config: TrainerConfig
 
+    @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
         """What the network says of images: of their centre, if it was trained on crops.
 
         Args:
-            images: uint8 [n, height, width, channels], of the size that the run had them in.
+            images: uint8 [n, image_size, image_size, channels], on the device of the network.
 
         Returns:
             float [n, classes].
@@ -130,15 +135,21 @@ class Model:
 
 
 def save_model(
-    path: Path, network: nn.Module, normalization: Normalization, classes: list[str], config: TrainerConfig
+    path: Path,
+    network: nn.Module,
+    normalization: Normalization,
+    classes: list[str],
+    image_size: int,
+    config: TrainerConfig,
 ) -> None:
-    """Write one network as safetensors, its configuration in the header, atomically."""
+    """Write one network as safetensors, its configuration and what else `Model` has in the header, atomically."""
     tensors: dict[str, Tensor] = {f"network.{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"normalization.{name}": value for name, value in normalization.tensors().items()}
     channels = next(layer.in_channels for layer in network.modules() if isinstance(layer, nn.Conv2d))
     facts = {
         "format": MODEL_FORMAT,
         "channels": str(channels),
+        "image_size": str(image_size),
         "classes": json.dumps(classes),
         "config": config.model_dump_json(),
     }
@@ -149,7 +160,7 @@ def load_model(path: Path, device: str = "cpu") -> Model:
     """Read what `save_model` wrote.
 
     Raises:
-        CheckpointError: the file is torn, or not a model of ours.
+        CheckpointError: the file is torn, or not a model of ours, or its weights are not those of its configuration.
     """
     try:
         with safe_open(path, framework="pt", device=device) as file:
@@ -158,7 +169,7 @@ def load_model(path: Path, device: str = "cpu") -> Model:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as a model: {error}") from None
     if facts.get("format") != MODEL_FORMAT:
-        raise CheckpointError(f"{path} is not a model of format {MODEL_FORMAT}")
+        raise CheckpointError(f"{path} is not a model of format {MODEL_FORMAT}{_named(facts.get('format'))}")
     try:
         config = TrainerConfig.model_validate_json(facts["config"])
         classes = json.loads(facts["classes"])
@@ -167,8 +178,16 @@ def load_model(path: Path, device: str = "cpu") -> Model:
             part = next(part for part in parts if name.startswith(part))
             parts[part][name.removeprefix(part)] = value
         normalization = restored(config.normalization, parts["normalization."])
-        network = build(config.model, int(facts["channels"]), len(classes), config.heads).to(device)
+        size, channels = int(facts["image_size"]), int(facts["channels"])
+        network = build(config.model, channels, len(classes), config.heads).to(device)
         network.load_state_dict(parts["network."])
+        model = Model(network.eval(), normalization, classes, size, channels, config)
+        model.logits(torch.zeros(1, size, size, channels, dtype=torch.uint8, device=device))  # what else does not fit
     except (KeyError, TypeError, StopIteration, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: its weights and its configuration do not fit: {error}") from None
-    return Model(network.eval(), normalization, classes, config)
+        cause = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: its weights and its configuration do not fit: {cause[:300]}") from None
+    return model
+
+
+def _named(found: str | None) -> str:
+    return f", but of {found}; use the version that wrote it" if (found or "").startswith("mt-sweeps-") else ""

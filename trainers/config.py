@@ -70,6 +70,10 @@ class TrainerConfig(Settings):
         check_combinations(self)
         if self.verdict and not self.dataset.verdict:
             raise ValueError("verdict: asks for errors on the verdict images and dataset.verdict is 0; raise it")
+        if self.verdict and self.dataset.with_validation:
+            raise ValueError(
+                "verdict and dataset.with_validation clash: the verdict images are trained on; take out one of them"
+            )
         known = KNOWN_DATASETS.get(self.dataset.name)
         if known is not None:
             others = known.extra if getattr(self.dataset, "extra", False) else 0

@@ -47,6 +47,8 @@ class Trainer:
 
     Attributes:
         history: all reports so far, those before a resume included.
+        classes: names, in the order of their indices.
+        split: which images serve which purpose.
 
     Raises:
         DataError: the images are missing, unreadable or too few.
@@ -69,7 +71,7 @@ class Trainer:
 
         self._data = data = prepared.load(self.config.dataset)
         self.classes = data.classes
-        purposes = split_for(config, data.train_labels.numpy(), len(data.classes), data.train.shape[1])
+        self.split = purposes = split_for(config, data.train_labels.numpy(), len(data.classes), data.train.shape[1])
         self._labels = data.train_labels.to(self._device)
         if not len(purposes.labeled) or (data.train_labels[purposes.labeled] < 0).any():
             raise NoLabels("an image without a label was to be trained on with its label")
@@ -174,7 +176,7 @@ class Trainer:
     def save_model(self, path: Path) -> None:
         """Write the teacher as it is now (the student, where there is no teacher) as a model file."""
         network = self._student if self._method.teacher is None else self._method.teacher
-        save_model(path, network, self._normalization, self.classes, self.config)
+        save_model(path, network, self._normalization, self.classes, self._data.train.shape[1], self.config)
 
     def _train(self, to: int) -> dict[str, float]:
         """Steps up to `to`; returns the means of what was measured on the way."""
@@ -266,7 +268,8 @@ class Trainer:
         check_weights(self._student, self._step)
         metrics = {"validation.images": float(len(self._validation))}
         labels = self._data.train_labels[self._validation]
-        for name, error in self._errors(self._loader.take, self._validation, labels).items():
+        errors = self._errors(self._loader.take, self._validation, labels) if len(labels) else {}
+        for name, error in errors.items():
             metrics[f"validation.{name}_error"] = error.rate
             metrics[f"validation.{name}_standard_error"] = error.standard_error
         if self._verdict is not None and self._step == self.config.steps:
@@ -306,8 +309,8 @@ class Trainer:
         return Supervised()
 
     def _write(self, directory: Path, metrics: dict[str, float]) -> None:
-        error = metrics.get("validation.teacher_error", metrics["validation.student_error"])
-        if error < self._best_error:
+        error = metrics.get("validation.teacher_error", metrics.get("validation.student_error"))
+        if error is not None and error < self._best_error:
             self._best_error = error
             self.save_model(directory / BEST_MODEL)
         save_checkpoint(directory, self.config, self.data_fingerprint, self._device, self._state())

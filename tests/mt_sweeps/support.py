@@ -16,6 +16,13 @@ from trainers.report import Report
 
 REPOSITORY = Path(__file__).parents[2]
 DIGITS = REPOSITORY / "search_spaces" / "digits.yaml"
+ENVIRONMENT = {  # what a sweep writes down when it starts
+    "id": "abc",
+    "data_fingerprint": "def",
+    "split_fingerprint": "012",
+    "versions": {"torch": "2.15.0", "mt-sweeps": "0.0.9"},
+    "images": {"labeled": 50, "unlabeled": 788, "validation": 300, "verdict": 300},
+}
 
 
 def digits(*overrides: str) -> SweepSpec:

@@ -1,50 +1,124 @@
 import pytest
+from scipy.stats import binomtest
 
-from mt_sweeps import export
+from mt_sweeps import export, finalists, yaml_file
 from mt_sweeps.errors import InputError
-from tests.mt_sweeps.support import digits, new_ledger, report
-
-ENVIRONMENT = {"id": "abc", "data_fingerprint": "def", "versions": {"torch": "2.15.0"}}
+from tests.mt_sweeps.support import ENVIRONMENT, digits, finish, new_ledger, report
 
 
 @pytest.fixture
 def text(tmp_path):
     ledger = new_ledger(tmp_path / "ledger.db", digits())
     best = ledger.complete(ledger.ask(), report(300, 0.1))
-    return export.text(export.best_file(ledger.spec, best, ENVIRONMENT))
+    return export.text(export.best_file(ledger, best, ENVIRONMENT))
+
+
+def written(folder, text):
+    file = folder / "best.yaml"
+    file.write_text(text)
+    return file
 
 
 def test_the_file_holds_exactly_the_configuration_of_the_trial(text, tmp_path):
-    file = tmp_path / "best.yaml"
-    file.write_text(text)
-    best = export.read(file)
-    assert best.trainer == digits().config(digits().points[0])
-    assert best.searched == digits().points[0]
-    assert (best.validation.error, best.validation.standard_error, best.validation.images) == (0.1, 0.01, 300)
+    asked = export.read(written(tmp_path, text))
+    assert asked.best.trainer == digits().config(digits().points[0])
+    assert asked.best.searched == digits().points[0]
+    assert asked.changed == []
+
+
+def test_the_file_says_how_sure_one_can_be_and_what_everything_followed_from(text, tmp_path):
+    best = export.read(written(tmp_path, text)).best
+    shown = best.validation
+    assert (shown.error, shown.standard_error, shown.images, shown.step) == (0.1, 0.01, 300, 300)
+    by_scipy = binomtest(30, 300).proportion_ci(0.95, method="wilson")
+    assert (shown.low, shown.high) == (by_scipy.low, by_scipy.high)
+    assert 0.07 < shown.low < 0.1 < shown.high < 0.14
+    assert best.seeds.model_dump() == {"sampler": 0, "trainer": 0, "split": 0}
+    told = (best.sweep_id, best.data_fingerprint, best.split_fingerprint, best.versions)
+    assert told == ("abc", "def", "012", {"torch": "2.15.0", "mt-sweeps": "0.0.9"})
+    assert best.finalists is None, "the sweep has none"
+
+
+def test_the_file_tells_what_the_finalists_showed_of_this_configuration(tmp_path):
+    spec = digits("trials=1", "finalists.top=1", "finalists.seeds=3")
+    ledger = new_ledger(tmp_path / "ledger.db", spec)
+    while trial := ledger.ask():
+        finish(ledger, trial)
+    ledger.plan(finalists.planned(ledger))
+    assert export.best_file(ledger, ledger.best(), ENVIRONMENT).finalists is None, "none of them is done"
+    while trial := ledger.ask(finalists=True):
+        finish(ledger, trial, 0.2 + 0.01 * (trial.number // 3))
+    file = written(tmp_path, export.text(export.best_file(ledger, ledger.best(), ENVIRONMENT)))
+    shown = export.read(file).best.finalists
+    assert shown.error == pytest.approx(0.21)
+    assert shown.low < 0.2 < 0.22 < shown.high
+    assert (shown.seeds, shown.images, shown.kept_back) == (3, 300, True)
+    assert shown.others == pytest.approx({"supervised": 0.21, "published": 0.21})
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
         (("steps: 300", "steps: 0"), "trainer.steps: should be greater than or equal to 1"),
-        (("decay: 0.95", "decay: 1.95"), "trainer.ema.decay: should be less than 1"),
-        (("mt-sweeps-best/1", "mt-sweeps-best/9"), "format: 'mt-sweeps-best/9' is not allowed; use 'mt-sweeps-best/1'"),
+        (("decay: 0.95\n    ramp", "decay: 1.95\n    ramp"), "trainer.ema.decay: should be less than 1"),
+        (("mt-sweeps-best/2", "best"), "format: 'best' is not allowed; use 'mt-sweeps-best/2'"),
         (("batch_size", "bach_size"), "trainer.bach_size: unknown key; did you mean 'batch_size'?"),
         (("labels: 50", "labels: 5"), "fewer than the 10 classes"),
         (("sweep: digits", "sweep: ../../out"), "sweep: '../../out' is no plain name"),
+        (("trial: 0", "trial: none"), "trial: should be a valid integer, not 'none'"),
     ],
 )
 def test_a_file_edited_into_nonsense_is_refused_with_its_key(text, change, told, tmp_path):
-    file = tmp_path / "best.yaml"
-    file.write_text(text.replace(*change))
+    assert text.count(change[0]) >= 1
+    file = written(tmp_path, text.replace(*change))
     with pytest.raises(InputError) as error:
         export.read(file)
     assert told in str(error.value)
     assert str(file) in str(error.value)
 
 
-def test_another_yaml_file_is_refused_with_the_way_to_write_one(tmp_path):
-    file = tmp_path / "space.yaml"
-    file.write_text("name: digits\n")
-    with pytest.raises(InputError, match="mt-sweep export SWEEP"):
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (9, r"of format 9, written by a newer version \(mt-sweeps 0\.0\.9; this is .*format 2\); update it"),
+        (1, r"of format 1, written by an older version \(mt-sweeps 0\.0\.9; .*`mt-sweep export digits -o FILE`"),
+    ],
+)
+def test_a_file_of_another_version_is_told_with_the_version_that_wrote_it(text, number, told, tmp_path):
+    file = written(tmp_path, text.replace("mt-sweeps-best/2", f"mt-sweeps-best/{number}"))
+    with pytest.raises(InputError, match=told):
         export.read(file)
+
+
+def test_another_yaml_file_is_refused_with_the_way_to_write_one(tmp_path):
+    with pytest.raises(InputError, match="mt-sweep export SWEEP"):
+        export.read(written(tmp_path, "name: digits\n"))
+
+
+def test_what_is_overridden_is_named_and_the_rest_stays(text, tmp_path):
+    file = written(tmp_path, text)
+    asked = export.read(file, ("trainer.steps=600", "trainer.ema.decay=0.95", "trainer.seed=3", "tracking.uri=null"))
+    assert asked.changed == ["steps"], "the decay is as exported, and a seed is no configuration"
+    assert (asked.best.trainer.steps, asked.best.trainer.seed) == (600, 3)
+    whole = export.read(file, ("trainer.optimizer={name: adam, learning_rate: 0.001}",))
+    assert {"optimizer.name", "optimizer.learning_rate", "optimizer.momentum"} <= set(whole.changed)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("trainer.stepz=3", r"trainer\.stepz: unknown key; did you mean 'steps'\?"),
+        ("trainer.ema.decai=0.5", r"trainer\.ema\.decai: unknown key; did you mean 'decay'\?"),
+        ("trainer.steps=many", r"trainer\.steps: should be a valid integer, not 'many'"),
+        ("steps=3", r"--set steps=3: begin the key with trainer"),
+        ("sweep_id=other", r"--set sweep_id=other: begin the key with trainer"),
+    ],
+)
+def test_an_override_that_leads_nowhere_is_told(text, override, told, tmp_path):
+    with pytest.raises(InputError, match=told):
+        export.read(written(tmp_path, text), (override,))
+
+
+def test_no_line_of_the_file_is_broken(text):
+    assert yaml_file.parse(text, "")["format"] == "mt-sweeps-best/2"
+    assert all(": " in line or line.endswith(":") or line.startswith("#") for line in text.splitlines())

@@ -1,31 +1,69 @@
 import json
+import re
+import shutil
+from dataclasses import replace
 
 import mlflow
+import numpy as np
 import pytest
+import torch
 
 import trainers.mean_teacher
-from mt_sweeps import export, final, records
-from mt_sweeps.errors import SweepError
+from mt_sweeps import export, final, records, trained
+from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.home import Home
 from mt_sweeps.tracking import embedded_uri
-from tests.mt_sweeps.support import digits, new_ledger, report
+from mt_sweeps.verdict import interval
+from tests.mt_sweeps.support import ENVIRONMENT, digits, new_ledger, report
+from tests.servers import MLflowServer
+from tests.trainers.support import in_fresh_process
 from trainers import Trainer
+from trainers.checkpoint import load_model
+from trainers.data import prepared
+from trainers.data.splits import split
 
 TINY = ("trainer.steps=6", "trainer.evaluate_every=2", "trainer.model.width=4")
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory):
+    """An embedded store with nothing in it: to make one takes seconds."""
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{file}").search_experiments(max_results=1)
+    return file
+
+
+@pytest.fixture
+def home(tmp_path, empty_store):
+    home = Home(tmp_path / "home")
+    home.path.mkdir()
+    shutil.copy(empty_store, home.mlflow_db)
+    return home
 
 
 def exported(folder, *overrides):
     ledger = new_ledger(folder / "ledger.db", digits(*TINY, *overrides))
     best = ledger.complete(ledger.ask(), report(6, 0.1))
-    environment = {"id": "abc", "data_fingerprint": "other", "versions": {}}
     file = folder / "best.yaml"
-    file.write_text(export.text(export.best_file(ledger.spec, best, environment)))
-    return file, export.read(file).trainer
+    file.write_text(export.text(export.best_file(ledger, best, ENVIRONMENT)))
+    return file, export.read(file).best.trainer
 
 
-def test_a_training_goes_on_from_its_checkpoint_and_is_never_repeated(tmp_path, capsys, monkeypatch):
+def client_of(home):
+    return mlflow.MlflowClient(embedded_uri(home))
+
+
+def versions_of(home):
+    return sorted(client_of(home).search_model_versions("name = 'digits'"), key=lambda version: int(version.version))
+
+
+def interrupted_after(first):
+    yield first
+    raise KeyboardInterrupt
+
+
+def test_a_training_goes_on_from_its_checkpoint_and_is_never_repeated(tmp_path, home, capsys, monkeypatch):
     file, config = exported(tmp_path)
-    home = Home(tmp_path / "home")
     with pytest.MonkeyPatch.context() as patch:  # interrupted after its first evaluation
         patch.setattr(records, "recorded", lambda trainer, _: interrupted_after(next(trainer.run())))
         with pytest.raises(KeyboardInterrupt):
@@ -35,28 +73,180 @@ def test_a_training_goes_on_from_its_checkpoint_and_is_never_repeated(tmp_path, 
     final.train(file, home)
     out = capsys.readouterr().out
     assert "these are not the images of the sweep" in out
+    assert "trained on 50 images with labels and 788 without" in out
+    assert "registered in MLflow: models:/digits/1" in out
     (directory,) = home.trained.iterdir()
     assert [one.step for one in records.read(directory)] == [2, 4, 6]
-    result = json.loads((directory / final.RESULT).read_text())["test"]
+    result = trained.read(directory)
     whole = Trainer(config)
     list(whole.run())
-    assert {name: error["error"] for name, error in result.items()} == {n: e.rate for n, e in whole.test().items()}
+    assert {name: error.error for name, error in result.test.items()} == {n: e.rate for n, e in whole.test().items()}
+    assert (result.network, result.changed, result.split_fingerprint) == ("teacher", [], whole.split.fingerprint)
     left = {file.name for file in directory.iterdir()}
     assert left == {"model.safetensors", "records.jsonl", "result.json", "train.lock"}
 
     monkeypatch.setattr(trainers.mean_teacher, "Trainer", None)  # whoever trains again fails
     final.train(file, home)
-    assert "the test set is read once" in capsys.readouterr().out
-    runs = mlflow.MlflowClient(embedded_uri(home)).search_runs(["1"])
-    assert [run.info.status for run in runs] == ["FINISHED"]
+    out = capsys.readouterr().out
+    assert "the test set is read once" in out
+    assert "registered in MLflow: models:/digits/1" in out
+    assert [run.info.status for run in client_of(home).search_runs(["1"])] == ["FINISHED"]
+    assert len(versions_of(home)) == 1
 
 
-def interrupted_after(first):
-    yield first
-    raise KeyboardInterrupt
+def test_several_seeds_are_trained_one_after_the_other_and_only_those_that_are_not_done(tmp_path, home, capsys):
+    file, config = exported(tmp_path)
+    final.train(file, home)
+    assert "over" not in capsys.readouterr().out, "one seed has no interval"
+    final.train(file, home, seeds=3)
+    out = capsys.readouterr().out
+    assert out.count("has been trained") == 1
+    results = [trained.read(directory) for directory in sorted(home.trained.iterdir())]
+    assert [result.trainer for result in results] == [config.model_copy(update={"seed": seed}) for seed in range(3)]
+    errors = [result.test["teacher"].error for result in results]
+    assert len(set(errors)) > 1
+    assert f"teacher {interval(errors)}" in out.split("over 3 seeds, mean test error [95 %]")[1]
+    versions = versions_of(home)
+    assert [version.tags["mt.seed"] for version in versions] == ["0", "1", "2"]
+    assert [version.tags["mt.test_error"] for version in versions] == [f"{error:.4f}" for error in errors]
+    assert {(version.tags["mt.sweep"], version.tags["mt.trial"]) for version in versions} == {("abc", "0")}
 
 
-def test_a_training_that_diverges_is_told_with_its_reason(tmp_path):
+def test_a_changed_configuration_has_a_directory_of_its_own_and_says_that_it_is_changed(tmp_path, home, capsys):
+    file, _ = exported(tmp_path)
+    final.train(file, home)
+    capsys.readouterr()
+    final.train(file, home, ("trainer.ema.decay=0.9", "trainer.evaluate_every=3"))
+    out = capsys.readouterr().out
+    assert "note: not as exported, which result.json and MLflow say, too: " in out
+    changed = {"ema.decay", "evaluate_every"}
+    first, second = sorted((trained.read(one) for one in home.trained.iterdir()), key=lambda one: one.time)
+    assert (first.changed, set(second.changed), second.trainer.ema.decay) == ([], changed, 0.9)
+    versions = versions_of(home)
+    assert "mt.changed" not in versions[0].tags
+    assert set(versions[1].tags["mt.changed"].split(", ")) == changed
+    run = client_of(home).get_run(versions[1].run_id)
+    assert set(run.data.tags["mt.changed"].split(", ")) == changed
+    assert run.data.params["ema.decay"] == "0.9", "what was trained, not what was exported"
+
+
+def test_with_validation_its_images_and_those_of_the_verdict_are_trained_on(tmp_path, home, capsys):
+    file, config = exported(tmp_path)
+    final.train(file, home, with_validation=True)
+    out = capsys.readouterr().out
+    assert "trained on 650 images with labels and 788 without" in out
+    assert "step 6/6: loss " in out, "nothing is left to validate on"
+    (directory,) = home.trained.iterdir()
+    result = trained.read(directory)
+    assert result.images == {"labeled": 650, "unlabeled": 788, "validation": 0, "verdict": 0}
+    assert result.changed == ["dataset.with_validation"]
+    assert result.test["teacher"].images == 359
+    data = prepared.load(config.dataset)
+    assert not any("validation.teacher_error" in one.metrics for one in records.read(directory))
+    labels = split(data.train_labels.numpy(), 10, result.trainer.dataset).labeled
+    assert len(labels) == 650
+
+
+def test_the_registered_model_gives_the_probabilities_of_the_network_without_pickle_in_a_fresh_process(tmp_path, home):
+    file, config = exported(tmp_path)
+    final.train(file, home)
+    (version,) = versions_of(home)
+    images = prepared.load(config.dataset).test
+    np.save(tmp_path / "images.npy", images.numpy())
+    said = in_fresh_process(
+        "import json, sys, mlflow, numpy\n"
+        "mlflow.set_tracking_uri(sys.argv[1])\n"
+        "model = mlflow.pyfunc.load_model('models:/digits/1')\n"
+        "example = model.predict(model.input_example)\n"
+        "print(json.dumps([model.predict(numpy.load(sys.argv[2])).tolist(), example.shape, model.metadata.metadata]))",
+        embedded_uri(home),
+        tmp_path / "images.npy",
+    )
+    probabilities, of_example, metadata = json.loads(said.splitlines()[-1])
+    (directory,) = home.trained.iterdir()
+    expected = load_model(directory / "model.safetensors").logits(images).softmax(1)
+    torch.testing.assert_close(torch.tensor(probabilities), expected)
+    assert of_example == [1, 10]
+    assert metadata == {"classes": list("0123456789")}
+    stored = home.artifacts / "models" / version.source.split("/")[-2] / "artifacts"
+    assert (stored / "data" / "model.safetensors").read_bytes() == (directory / "model.safetensors").read_bytes()
+    assert not [file for file in stored.rglob("*") if file.suffix in (".pkl", ".pickle", ".pt", ".pth")]
+    signature = mlflow.models.Model.load(str(stored)).signature.to_dict()
+    assert json.loads(signature["inputs"])[0]["tensor-spec"] == {"dtype": "uint8", "shape": [-1, 8, 8, 1]}
+
+
+def test_a_server_that_does_not_answer_is_told_later(tmp_path, home, capsys):
+    file, _ = exported(tmp_path)
+    server = MLflowServer(tmp_path)
+    override = (f"tracking.uri={server.uri}",)
+    final.train(file, home, override)
+    out = capsys.readouterr().out
+    assert f"MLflow at {server.uri} does not answer" in out
+    assert re.search(r"MLflow has not been told \(.*\); the same command tells it again", out)
+    assert (next(home.trained.iterdir()) / "model.safetensors").exists()
+    with server:
+        for _ in range(2):
+            final.train(file, home, override)
+            assert "registered in MLflow: models:/digits/1" in capsys.readouterr().out
+        client = mlflow.MlflowClient(server.uri)
+        (run,) = client.search_runs(["1"])
+        (version,) = client.search_model_versions("name = 'digits'")
+        assert (run.info.status, version.run_id) == ("FINISHED", run.info.run_id)
+        history = client.get_metric_history(run.info.run_id, "validation.teacher_error")
+        assert [metric.step for metric in history] == [2, 4, 6]
+        said = in_fresh_process(
+            "import sys, mlflow, numpy\n"
+            "mlflow.set_tracking_uri(sys.argv[1])\n"
+            "model = mlflow.pyfunc.load_model('models:/digits/1')\n"
+            "print(model.predict(numpy.zeros((3, 8, 8, 1), numpy.uint8)).shape)",
+            server.uri,
+        )
+        assert said.splitlines()[-1] == "(3, 10)"
+
+
+def test_a_registration_that_broke_off_anywhere_is_completed_and_never_doubled(tmp_path, home, monkeypatch):
+    file, _ = exported(tmp_path)
+    calls = ("create_logged_model", "log_model_artifacts", "finalize_logged_model", "create_registered_model")
+    for name in (*calls, "create_model_version"):
+        whole = getattr(mlflow.MlflowClient, name)
+
+        def lost(*arguments, whole=whole, **more):
+            whole(*arguments, **more)
+            raise ConnectionError("the answer is lost")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(mlflow.MlflowClient, name, lost)
+            final.train(file, home)
+    final.train(file, home)
+    assert len(versions_of(home)) == 1
+    client = client_of(home)
+    assert len(client.search_runs(["1"])) == 1
+    assert [str(model.status) for model in client.search_logged_models(["1"])] == ["READY"]
+
+
+def test_a_training_that_diverges_is_told_with_its_reason(tmp_path, home):
     file, _ = exported(tmp_path, "trainer.optimizer.learning_rate=1.0e+30")
     with pytest.raises(SweepError, match="diverged"):
-        final.train(file, Home(tmp_path / "home"))
+        final.train(file, home)
+
+
+def test_a_checkpoint_of_other_images_is_refused(tmp_path, home, monkeypatch):
+    file, _ = exported(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "recorded", lambda trainer, _: interrupted_after(next(trainer.run())))
+        with pytest.raises(KeyboardInterrupt):
+            final.train(file, home)
+    whole = prepared.load
+    monkeypatch.setattr(prepared, "load", lambda config: replace(whole(config), fingerprint="another"))
+    with pytest.raises(InputError, match="other images"):
+        final.train(file, home)
+
+
+def test_a_result_of_another_version_is_not_taken_for_one_of_this(tmp_path, home):
+    file, _ = exported(tmp_path)
+    final.train(file, home)
+    (directory,) = home.trained.iterdir()
+    result = directory / trained.RESULT
+    result.write_text(result.read_text().replace("mt-sweeps-trained/1", "mt-sweeps-trained/2"))
+    with pytest.raises(InputError, match="result of this version"):
+        final.train(file, home)

@@ -107,6 +107,10 @@ def problems(*overrides):
             "trainer.dataset.name=cifar11",
             "trainer.dataset.name: 'cifar11' is not allowed; use one of 'digits', 'cifar10'",
         ),
+        (
+            "trainer.dataset.with_validation=true",
+            "trainer.dataset.with_validation: a search needs images that it is not",
+        ),
         ("trainer.model.name=conv_large", "trainer.model.width: unknown key; Known here: dropout, name"),
         ("name=a/b", "name: 'a/b' is no plain name"),
         ("name=..", "name: '..' is no plain name"),

@@ -221,6 +221,10 @@ FOLDER = {"name": "image_folder", "root": "/images", "labels": 10, "validation":
             r"at least 12x12 pixels, these have 11x11",
         ),
         ({"optimizer.momentum": 0.0}, r"nesterov: true needs a momentum above 0"),
+        (
+            {"dataset.verdict": 100, "verdict": True, "dataset.with_validation": True},
+            r"verdict and dataset\.with_validation clash",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused_with_what_to_do(changes, message):

@@ -245,6 +245,18 @@ def test_reported_validation_errors_are_those_of_the_validation_images(tmp_path)
     assert metrics["validation.teacher_standard_error"] == pytest.approx((rate * (1 - rate) / 60) ** 0.5)
 
 
+def test_a_run_that_trains_on_its_validation_images_reports_no_validation_errors_and_is_resumed_exactly(tmp_path):
+    dataset = {"name": "digits", "labels": 20, "validation": 60, "with_validation": True}
+    whole = finished(config(dataset=dataset))
+    assert len(whole.split.labeled) == 80
+    reported = whole.history[-1].metrics
+    assert reported["validation.images"] == 0
+    assert not [name for name in reported if name.startswith("validation.") and name.endswith("_error")]
+    for _ in zip(range(2), Trainer(config(dataset=dataset), tmp_path).run(), strict=False):
+        pass
+    assert results(finished(config(dataset=dataset), tmp_path)) == results(whole)
+
+
 def test_images_too_small_for_the_translation_are_refused_once_they_are_known(tmp_path):
     for i in range(20):
         write_image(tmp_path / f"train/{'ab'[i % 2]}/{i}.png", np.full((8, 8, 3), i, np.uint8))

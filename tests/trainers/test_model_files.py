@@ -1,5 +1,6 @@
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from tests.trainers.support import config
@@ -32,7 +33,7 @@ CLASSES = [*"012345678", "nine, 'quoted' \u00e9"]
 
 
 def test_a_model_file_predicts_what_the_network_predicted(tmp_path, network, settings):
-    save_model(tmp_path / "model", network, NORMALIZATION, CLASSES, settings)
+    save_model(tmp_path / "model", network, NORMALIZATION, CLASSES, 8, settings)
     model = load_model(tmp_path / "model")
     images = torch.randint(0, 256, (50, 8, 8, 1), dtype=torch.uint8)
     network.eval()
@@ -41,13 +42,13 @@ def test_a_model_file_predicts_what_the_network_predicted(tmp_path, network, set
         assert torch.equal(model.logits(images), expected)
     assert expected.std() > 0
     assert not model.network.training
-    assert model.classes == CLASSES
+    assert (model.classes, model.image_size, model.channels) == (CLASSES, 8, 1)
     assert model.config == settings
 
 
 def test_a_model_that_was_trained_on_crops_looks_at_the_centre(tmp_path, network, settings):
     cropped = settings.model_copy(update={"augmentation": Augmentation(crop=6)})
-    save_model(tmp_path / "model", network, NORMALIZATION, CLASSES, cropped)
+    save_model(tmp_path / "model", network, NORMALIZATION, CLASSES, 8, cropped)
     images = torch.randint(0, 256, (5, 8, 8, 1), dtype=torch.uint8)
     network.eval()
     with torch.no_grad():
@@ -56,7 +57,7 @@ def test_a_model_that_was_trained_on_crops_looks_at_the_centre(tmp_path, network
 
 
 def test_a_model_file_holds_every_tensor_of_the_network(tmp_path, network, settings):
-    save_model(tmp_path / "model", network, NORMALIZATION, CLASSES, settings)
+    save_model(tmp_path / "model", network, NORMALIZATION, CLASSES, 8, settings)
     loaded = load_model(tmp_path / "model").network.state_dict()
     assert loaded.keys() == network.state_dict().keys()
     assert all(torch.equal(value, loaded[name]) for name, value in network.state_dict().items())
@@ -64,7 +65,7 @@ def test_a_model_file_holds_every_tensor_of_the_network(tmp_path, network, setti
 
 def test_a_model_torn_anywhere_is_refused_by_name(tmp_path, network, settings):
     path = tmp_path / "model"
-    save_model(path, network, NORMALIZATION, CLASSES, settings)
+    save_model(path, network, NORMALIZATION, CLASSES, 8, settings)
     content = path.read_bytes()
     for length in range(0, len(content), max(1, len(content) // 50)):
         path.write_bytes(content[:length])
@@ -76,17 +77,44 @@ def test_safetensors_of_another_make_are_refused_by_name(tmp_path):
     path = tmp_path / "model"
     for facts in (None, {"format": "pt"}, {"format": "mt-sweeps-model/1"}):
         save_file({"weight": torch.zeros(2)}, path, facts)
-        with pytest.raises(CheckpointError, match=rf"{path} is not a model of format mt-sweeps-model/2"):
+        with pytest.raises(CheckpointError, match=rf"{path} is not a model of format mt-sweeps-model/3"):
             load_model(path)
 
 
 def test_a_model_with_settings_of_a_later_version_is_refused_by_name(tmp_path, network, settings):
     path = tmp_path / "model"
-    save_model(path, network, NORMALIZATION, CLASSES, settings)
+    save_model(path, network, NORMALIZATION, CLASSES, 8, settings)
     later = settings.model_dump_json()[:-1] + ', "colour": 1}'
-    save_file(load_file(path), path, {"format": "mt-sweeps-model/2", "classes": "[]", "config": later})
+    save_file(
+        load_file(path),
+        path,
+        {"format": "mt-sweeps-model/3", "classes": "[]", "image_size": "8", "channels": "1", "config": later},
+    )
     with pytest.raises(CheckpointError, match=str(path)):
         load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"format": "mt-sweeps-model/2"}, "but of mt-sweeps-model/2; use the version that wrote it"),
+        ({"config": config(model={"name": "small_cnn", "width": 5}).model_dump_json()}, "do not fit"),
+        ({"channels": "3"}, "do not fit"),
+        ({"image_size": "2"}, "do not fit"),
+        ({"classes": '["one", "two"]'}, "do not fit"),
+        ({"config": "{}"}, "do not fit"),
+    ],
+)
+def test_a_model_whose_header_is_not_that_of_its_weights_is_refused_by_name(tmp_path, facts, told):
+    path = tmp_path / "model"
+    settings = HEADS[1]
+    save_model(path, build(settings.model, 1, 10, 1), NORMALIZATION, CLASSES, 8, settings)
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    save_file(load_file(path), path, header | facts)
+    with pytest.raises(CheckpointError, match=str(path)) as error:
+        load_model(path)
+    assert told in str(error.value)
 
 
 def test_a_missing_file_is_named(tmp_path):

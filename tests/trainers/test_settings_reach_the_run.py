@@ -20,6 +20,7 @@ REACHING = [  # (what it is changed from, the change): each changes the losses
     ({}, {"dataset": {"verdict": 1000}}),
     ({}, {"dataset": {"split_seed": 1}}),
     ({}, {"dataset": {"label_seed": 0}}),
+    ({}, {"dataset": {"with_validation": True}}),
     ({"dataset": {"labels": 90}}, {"dataset": {"draw": "random"}}),
     ({}, {"dataset": {"unlabeled": 100}}),
     ({}, {"normalization": "per_image"}),

@@ -63,14 +63,32 @@ def decode_files(
 def _read_or_skip(path: str, config: ImageFolder | Imagenet) -> np.ndarray | None:
     try:
         return _read(path, config.image_size)
-    except _Unreadable:
+    except Unreadable:
         if config.unreadable == "skip":
             return None
         raise
 
 
-class _Unreadable(DataError):
+class Unreadable(DataError):
     """The file is no image, or a torn one."""
+
+
+def read_image(path: str, size: int, channels: int) -> np.ndarray:
+    """One image, as training has it.
+
+    Args:
+        path: of the file.
+        size: pixels a side, after resizing and centre crop.
+        channels: 3, or 1: in grey.
+
+    Returns:
+        uint8 [size, size, channels].
+
+    Raises:
+        Unreadable: the file is no image, or a torn one.
+    """
+    image = _read(path, size)
+    return image if channels == 3 else np.asarray(Image.fromarray(image).convert("L"))[..., None]
 
 
 def _read(path: str, size: int | None) -> np.ndarray:
@@ -88,7 +106,7 @@ def _read(path: str, size: int | None) -> np.ndarray:
                 )
             return np.asarray(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise _Unreadable(
+        raise Unreadable(
             f"{path} cannot be read as an image: {error}; repair or remove it, or set dataset.unreadable: skip"
         ) from None
 

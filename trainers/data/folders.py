@@ -55,10 +55,10 @@ class Folder:
         empty = [name for name, count in zip(self.classes, counts, strict=True) if count == 0]
         if empty:
             raise DataError(f"dataset.root: no images in {train / empty[0]}; add some or remove it")
-        self.unlabeled = _images_below(self.root / "unlabeled")
+        self.unlabeled = images_below(self.root / "unlabeled")
         if config.label_file is not None:
             labeled = {file for file, _ in self.train}
-            self.unlabeled += [file for file in _images_below(train) if file not in labeled]
+            self.unlabeled += [file for file in images_below(train) if file not in labeled]
         if (self.root / test).is_dir():
             unknown = sorted(set(_folders_in(self.root / test)) - set(self.classes))
             if unknown:
@@ -67,7 +67,7 @@ class Folder:
 
     def _labeled(self, part: str) -> list[tuple[str, int]]:
         return [
-            (file, label) for label, name in enumerate(self.classes) for file in _images_below(self.root / part / name)
+            (file, label) for label, name in enumerate(self.classes) for file in images_below(self.root / part / name)
         ]
 
     def files(self) -> list[str]:
@@ -122,7 +122,8 @@ def _folders_in(folder: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
 
 
-def _images_below(folder: Path) -> list[str]:
+def images_below(folder: Path) -> list[str]:
+    """All files in a folder and its folders whose names end as those of images do, in the order of their names."""
     found = [
         os.path.join(where, name)  # noqa: PTH118 (a million paths as objects take their time)
         for where, _, names in os.walk(folder)

@@ -1,5 +1,6 @@
 """Which image serves which purpose. Each serves one, so that no result is measured on what it was tuned with."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ class Split:
     """Indices into the training images, int64, disjoint, each sorted.
 
     Attributes:
-        labeled: trained on with their labels; class-balanced.
+        labeled: trained on with their labels; class-balanced, but for those that join from validation and verdict.
         unlabeled: trained on without labels.
         validation: select among trials.
         verdict: compare the finalists.
@@ -25,13 +26,22 @@ class Split:
     validation: np.ndarray
     verdict: np.ndarray
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over which image serves which purpose."""
+        digest = hashlib.sha256()
+        for indices in (self.labeled, self.unlabeled, self.validation, self.verdict):
+            digest.update(f"{len(indices)}\n".encode() + indices.astype("<i8").tobytes())
+        return digest.hexdigest()
+
 
 def split(labels: np.ndarray, classes: int, config: DatasetConfig) -> Split:
     """Draw the split of `config` from its seed.
 
     Labeled images are drawn first, the same number of every class (a remainder goes to classes drawn at random) or
     without regard to classes, so that they stay the same when the other sizes change. Validation and verdict follow
-    the class frequencies. A `label_seed` then draws others to be labeled, from all but those two.
+    the class frequencies. A `label_seed` then draws others to be labeled, from all but those two. Last, with
+    `with_validation`, both join the labeled ones, and none is left to measure on.
 
     Args:
         labels: int64 [n]; -1 where an image has no class. Those are always unlabeled.
@@ -82,6 +92,9 @@ def split(labels: np.ndarray, classes: int, config: DatasetConfig) -> Split:
                 f"dataset.unlabeled: {config.unlabeled} is more than the {len(unlabeled)} that are left over"
             )
         unlabeled = rng.permutation(unlabeled)[: config.unlabeled]
+    if config.with_validation:
+        labeled = [*labeled, validation, verdict]
+        validation = verdict = rest[:0]
     return Split(
         labeled=np.sort(np.concatenate(labeled)),
         unlabeled=np.sort(unlabeled),

@@ -23,6 +23,11 @@ class _Dataset(Settings):
     validation: int = Field(ge=1, description="images that select among trials")
     verdict: int = Field(0, ge=0, description="images kept back to compare the finalists")
     split_seed: int = Field(0, ge=0, description="which images serve which purpose")
+    with_validation: bool = Field(
+        False,
+        description="the validation and verdict images are trained on with their labels, and nothing is validated; for "
+        "a final training",
+    )
     label_seed: int | None = Field(
         None, ge=0, description="draws the labeled ones anew; validation and verdict stay; none: those of split_seed"
     )

@@ -97,6 +97,21 @@ def test_a_label_seed_draws_other_labels_and_leaves_validation_and_verdict_alone
     np.testing.assert_array_equal(drawn_anew[0].labeled, drawn(label_seed=0).labeled)
 
 
+@pytest.mark.parametrize("settings", [{}, {"labels": "all"}, {"label_seed": 1}, {"unlabeled": 40}])
+def test_with_validation_the_images_that_chose_are_trained_on_with_their_labels(settings):
+    without, joined = drawn(**settings), drawn(**settings, with_validation=True)
+    labeled = np.concatenate([without.labeled, without.validation, without.verdict])
+    np.testing.assert_array_equal(joined.labeled, np.sort(labeled))
+    np.testing.assert_array_equal(joined.unlabeled, without.unlabeled)
+    assert len(joined.validation) == len(joined.verdict) == 0
+
+
+def test_a_split_is_known_by_its_fingerprint():
+    assert drawn().fingerprint == drawn().fingerprint
+    others = [drawn(split_seed=1), drawn(label_seed=1), drawn(validation=199), drawn(with_validation=True)]
+    assert len({drawn().fingerprint, *(other.fingerprint for other in others)}) == 5
+
+
 def test_the_split_does_not_depend_on_numpys_global_state():
     np.random.seed(0)
     first = drawn()

@@ -1,0 +1,163 @@
+"""What a trained model says of a folder of images."""
+
+import csv
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import Progress
+
+from mt_sweeps.console import counted
+from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.explain import nearest
+from mt_sweeps.home import Home
+from mt_sweeps.trained import MODEL
+from trainers.data.decoding import Unreadable, read_image
+from trainers.data.folders import IMAGE_SUFFIXES, images_below
+from trainers.errors import CheckpointError
+from trainers.files import BEST_MODEL, CHECKPOINT, atomic_file
+
+if TYPE_CHECKING:
+    from trainers.checkpoint import Model
+
+_Row = tuple[str, str, str]
+
+
+def find(name: str, home: Home) -> Path:
+    """The file of a model.
+
+    Args:
+        name: of it, or of a directory that holds it, here or in the home directory's `trained`.
+        home: where to look for it.
+
+    Raises:
+        InputError: there is none.
+    """
+    for path in (Path(name).expanduser(), home.trained / name):
+        if path.is_file():
+            return path
+        for file in (MODEL, BEST_MODEL):
+            if (path / file).is_file() and not (path / CHECKPOINT).exists():
+                return path / file
+        if (path / CHECKPOINT).exists():
+            raise InputError(f"{path}: its training has not ended; go on with the `mt-sweep train` that began it")
+        if path.is_dir():
+            raise InputError(f"{path}: holds no {MODEL}; name a directory that `mt-sweep train` made, or a file")
+    known = sorted(path.parent.name for path in home.trained.glob(f"*/{MODEL}"))
+    known_text = nearest(name, known) if known else "train one with `mt-sweep train FILE`"
+    raise InputError(f"{name}: no such model, here or in {home.trained}; {known_text}")
+
+
+def predict(file: Path, folder: Path, output: Path | None) -> None:
+    """Write a line an image as CSV: its path, its class, and the probability that the model gives to it.
+
+    Args:
+        file: of the model.
+        folder: of the images, those in its folders too.
+        output: where to; none: to the terminal.
+
+    Raises:
+        InputError: the model or the folder cannot be read, or the output not written.
+        SweepError: not one of the images can be read.
+    """
+    import torch
+
+    from trainers.checkpoint import load_model
+
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is no folder; name one that holds images")
+    files = images_below(folder)
+    if not files:
+        raise InputError(f"{folder}: holds no images; known by their names: {', '.join(IMAGE_SUFFIXES)}")
+    try:
+        model = load_model(file, "cuda" if torch.cuda.is_available() else "cpu")
+    except CheckpointError as error:
+        raise InputError(f"{error}; name a {MODEL} that `mt-sweep train` wrote, or train again") from None
+    try:
+        with _rows_to(output) as write, _progress() as progress:
+            write([("path", "class", "probability")])
+            left_out = _classify(model, files, write, progress)
+            if left_out == len(files):  # within: what was there before stays
+                raise SweepError(f"{folder}: not one of its images can be read")
+    except BrokenPipeError:  # whoever read has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    except OSError as error:
+        raise InputError(f"{output or 'the output'}: cannot be written: {error.strerror}") from None
+    told = f", {left_out:,} left out" if left_out else ""
+    where = f", in {output}" if output else ""
+    print(f"{counted(len(files) - left_out, 'image')} classified{told}{where}", file=sys.stderr)
+
+
+def _classify(model: "Model", files: list[str], write: Callable[[Iterable[_Row]], None], progress: Progress) -> int:
+    """How many files could not be read. No more than a batch of images is in memory."""
+    import numpy as np
+    import torch
+
+    from trainers.evaluation import PIXELS_AT_ONCE
+
+    def decoded(path: str) -> np.ndarray | None:
+        try:
+            return read_image(path, model.image_size, model.channels)
+        except Unreadable:
+            return None
+
+    device = next(model.network.parameters()).device
+    batch, left_out = max(1, PIXELS_AT_ONCE // model.image_size**2), 0
+    task = progress.add_task("images", total=len(files))
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:  # decoding releases the GIL
+        for first in range(0, len(files), batch):
+            part = files[first : first + batch]
+            images = list(threads.map(decoded, part))
+            for path, image in zip(part, images, strict=True):
+                if image is None:
+                    left_out += 1
+                    _tell(progress, f"left out, since it cannot be read as an image: {path}")
+            known = [(path, image) for path, image in zip(part, images, strict=True) if image is not None]
+            if known:
+                pixels = torch.from_numpy(np.stack([image for _, image in known])).to(device)
+                shares, classes = model.logits(pixels).softmax(1).max(1)
+                write(
+                    (path, model.classes[number], f"{share:.6f}")
+                    for (path, _), number, share in zip(known, classes.tolist(), shares.tolist(), strict=True)
+                )
+            progress.update(task, completed=first + len(part))
+    return left_out
+
+
+def _progress() -> Progress:
+    """A bar where a terminal shows what is not the result."""
+    return Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+
+
+def _tell(progress: Progress, text: str) -> None:
+    progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _rows_to(output: Path | None) -> Iterator[Callable[[Iterable[_Row]], None]]:
+    """What writes rows to a file, which is there once all are written, or to the terminal."""
+
+    def rows(file: IO[bytes]) -> tuple[TextIOWrapper, Callable[[Iterable[_Row]], None]]:
+        # A file's name may be of any bytes: they are written as they are.
+        text = TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="", write_through=True)
+        return text, csv.writer(text, lineterminator="\n").writerows
+
+    if output is None:
+        sys.stdout.flush()
+        text, write = rows(sys.stdout.buffer)
+        try:
+            yield write
+        finally:
+            text.detach()
+        return
+    with atomic_file(output) as file:
+        text, write = rows(file)
+        yield write
+        text.detach()

@@ -1,0 +1,83 @@
+"""A final model in MLflow: its weights, the code that reads them, and a version of it in the registry.
+
+Nothing is pickled: the weights are safetensors, the code is a copy of `trainers` and of `served_model.py`. MLflow's own
+`log_model` and `register_model` go by an address that a whole process has in common; here, all is said to one client.
+"""
+
+import importlib.metadata
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import trainers
+
+_LOADER = Path(__file__).with_name("served_model.py")
+_NEEDED = ("filelock", "numpy", "pillow", "pydantic", "safetensors", "torch", "torchvision")  # by `trainers`
+
+
+def register(client: Any, experiment: str, run: str, name: str, model: Path, tags: dict[str, str]) -> int:
+    """Make a model file a version of a registered model; what was done before is not done again.
+
+    Args:
+        client: an `MlflowClient`.
+        experiment: the id of the run's experiment.
+        run: the id of the run that trained it.
+        name: of the registered model, made if there is none.
+        model: a file that `trainers.checkpoint.save_model` wrote.
+        tags: of the version; `mt.sweep` and `mt.trained` tell it from others.
+
+    Returns:
+        The number of the version.
+    """
+    from mlflow.entities import LoggedModelOutput
+
+    own = " and ".join(f"tags.`{key}` = '{tags[key]}'" for key in ("mt.sweep", "mt.trained"))
+    for version in client.search_model_versions(f"name = '{name}' and {own}", max_results=1):
+        return int(version.version)
+    found = client.search_logged_models([experiment], own, max_results=1)
+    logged = found[0] if found else client.create_logged_model(experiment, name, source_run_id=run, tags=tags)
+    if not found or str(logged.status) != "READY":  # else its files are there, and only the version is not
+        with tempfile.TemporaryDirectory() as folder:
+            package(Path(folder) / "model", model, logged, run)
+            client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
+        client.log_outputs(run, [LoggedModelOutput(logged.model_id, 0)])
+        client.finalize_logged_model(logged.model_id, "READY")
+    if not client.search_registered_models(f"name = '{name}'", max_results=1):
+        client.create_registered_model(name, {"mt.sweep": tags["mt.sweep"]}, f"Final models of the sweep {name}.")
+    version = client.create_model_version(name, logged.artifact_location, run, tags, model_id=logged.model_id)
+    return int(version.version)
+
+
+def package(folder: Path, file: Path, logged: Any, run: str) -> None:
+    """Write a model as MLflow lays models out, with signature and input example.
+
+    Args:
+        folder: where to; it must not be there.
+        file: of the weights.
+        logged: the `LoggedModel` that it is for.
+        run: the id of the run that trained it.
+    """
+    from mlflow import pyfunc
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    from trainers.checkpoint import load_model
+
+    model = load_model(file)
+    shape = (model.image_size, model.image_size, model.channels)
+    pyfunc.save_model(
+        str(folder),
+        loader_module=_LOADER.stem,
+        data_path=str(file),
+        code_paths=[str(Path(trainers.__file__).parent), str(_LOADER)],
+        mlflow_model=Model(logged.artifact_location, run, model_uuid=logged.model_id, model_id=logged.model_id),
+        signature=ModelSignature(
+            Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
+            Schema([TensorSpec(np.dtype(np.float32), (-1, len(model.classes)))]),
+        ),
+        input_example=np.random.default_rng(0).integers(0, 256, (1, *shape), np.uint8),
+        pip_requirements=[f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in _NEEDED],
+        metadata={"classes": model.classes},
+    )

@@ -1,0 +1,56 @@
+"""What a final training leaves in its directory: the model, and what the test showed."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from mt_sweeps.errors import InputError
+from trainers.config import Settings, TrainerConfig
+
+RESULT = "result.json"
+MODEL = "model.safetensors"
+
+
+class Scored(Settings):
+    """The error of one network on the test images."""
+
+    error: float
+    standard_error: float
+    images: int
+
+
+class Trained(Settings):
+    """The content of `result.json`: with it, the training has ended, and the test set has been read."""
+
+    format: Literal["mt-sweeps-trained/1"] = "mt-sweeps-trained/1"
+    sweep: str
+    sweep_id: str
+    trial: int
+    changed: list[str]
+    trainer: TrainerConfig
+    network: Literal["teacher", "student"]
+    test: dict[str, Scored]
+    images: dict[str, int]
+    data_fingerprint: str
+    split_fingerprint: str
+    versions: dict[str, str]
+    time: float
+
+
+def read(directory: Path) -> Trained | None:
+    """The result of the training in a directory; none: it has not ended.
+
+    Raises:
+        InputError: another version wrote it.
+    """
+    file = directory / RESULT
+    if not file.exists():
+        return None
+    try:
+        return Trained.model_validate_json(file.read_text(encoding="utf-8"))
+    except ValidationError:
+        raise InputError(
+            f"{file}: is no result of this version; use the version that wrote it, or move {directory} away to train "
+            "and to read the test set again"
+        ) from None

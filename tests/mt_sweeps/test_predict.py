@@ -1,0 +1,177 @@
+import csv
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from mt_sweeps import predict
+from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.home import Home
+from tests.trainers.support import config, finished, write_image
+from trainers.checkpoint import load_model
+from trainers.data import prepared
+from trainers.evaluation import PIXELS_AT_ONCE
+
+CONFIG = config(steps=30, batch_size=40, model={"name": "small_cnn", "width": 8})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    home = Home(tmp_path_factory.mktemp("home"))
+    directory = home.trained / "digits-0123abcd-seed-0"
+    directory.mkdir(parents=True)
+    trainer = finished(CONFIG)
+    trainer.save_model(directory / "model.safetensors")
+    return home, directory / "model.safetensors", trainer
+
+
+def rows(text):
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_what_is_predicted_of_the_test_images_is_wrong_as_often_as_the_test_said(trained, tmp_path):
+    _, file, trainer = trained
+    data = prepared.load(CONFIG.dataset)
+    for i, (image, label) in enumerate(zip(data.test.numpy(), data.test_labels.tolist(), strict=True)):
+        write_image(tmp_path / f"{label}/{i}.png", image[..., 0])
+    predict.predict(file, tmp_path, tmp_path / "out.csv")
+    found = rows((tmp_path / "out.csv").read_text())
+    assert list(found[0]) == ["path", "class", "probability"]
+    wrong = sum(row["class"] != row["path"].split("/")[-2] for row in found)
+    error = trainer.test()["teacher"]
+    assert (len(found), wrong) == (error.n, round(error.rate * error.n))
+    first = data.test[int(found[0]["path"].rpartition("/")[2].removesuffix(".png"))]
+    share = load_model(file).logits(first[None]).softmax(1).max().item()
+    assert float(found[0]["probability"]) == pytest.approx(share, abs=1e-6)
+
+
+def test_images_come_to_the_size_that_training_had_them_in(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        write_image(tmp_path / f"train/{'ab'[i % 2]}/{i}.jpg", rng.integers(0, 256, (40, 30 + i, 3), np.uint8))
+    dataset = {"name": "image_folder", "root": str(tmp_path), "labels": 6, "validation": 6, "image_size": 12}
+    settings = config(dataset=dataset, batch_size=4, augmentation={"translate": 1})
+    finished(settings).save_model(tmp_path / "model.safetensors")
+    predict.predict(tmp_path / "model.safetensors", tmp_path / "train", tmp_path / "out.csv")
+    model, data = load_model(tmp_path / "model.safetensors"), prepared.load(settings.dataset)
+    expected = model.logits(data.train).softmax(1).max(1)
+    found = rows((tmp_path / "out.csv").read_text())  # in the order of the names, as training has them
+    assert [row["class"] for row in found] == [model.classes[number] for number in expected.indices]
+    torch.testing.assert_close(torch.tensor([float(row["probability"]) for row in found]), expected.values)
+
+
+def test_any_name_can_be_read_from_the_csv_and_any_kind_of_image_is_classified(trained, tmp_path, capfdbinary):
+    folder = tmp_path / "images"
+    grey = prepared.load(CONFIG.dataset).test[0, :, :, 0].numpy()
+    names = [
+        "a,b.png",
+        'quo"te.bmp',
+        "new\nline.webp",
+        "deep/er/c.tif",
+        "UPPER.PNG",
+        b"\xff.png".decode(errors="surrogateescape"),
+    ]
+    for name in names:
+        write_image(folder / name, grey)
+    Image.fromarray(np.stack([grey] * 3, -1)).save(folder / "colour.png")
+    Image.fromarray(grey).convert("RGBA").resize((31, 17)).save(folder / "large.png")
+    (folder / "notes.txt").write_text("no image")
+    predict.predict(trained[1], folder, tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        found = {row["path"]: (row["class"], row["probability"]) for row in csv.DictReader(file)}
+    assert found.keys() == {f"{folder}/{name}" for name in [*names, "colour.png", "large.png"]}
+    same = [found[f"{folder}/{name}"] for name in (*names[:2], "deep/er/c.tif", "UPPER.PNG", names[-1], "colour.png")]
+    assert len(set(same)) == 1
+    predict.predict(trained[1], folder, None)
+    out, err = capfdbinary.readouterr()
+    assert out == (tmp_path / "out.csv").read_bytes()
+    assert b"8 images classified" in err
+
+
+def test_an_unreadable_image_is_named_and_left_out(trained, tmp_path, capfd):
+    write_image(tmp_path / "good.png", np.zeros((8, 8), np.uint8))
+    (tmp_path / "torn.png").write_bytes((tmp_path / "good.png").read_bytes()[:40])
+    (tmp_path / "text.jpg").write_text("no image")
+    predict.predict(trained[1], tmp_path, None)
+    out, err = capfd.readouterr()
+    assert [row["path"] for row in rows(out)] == [f"{tmp_path}/good.png"]
+    for name in ("torn.png", "text.jpg"):
+        assert f"left out, since it cannot be read as an image: {tmp_path}/{name}" in err
+    assert "1 image classified, 2 left out" in err
+
+
+def test_without_one_readable_image_nothing_is_written(trained, tmp_path):
+    (tmp_path / "text.jpg").write_text("no image")
+    (tmp_path / "out.csv").write_text("of yesterday")
+    with pytest.raises(SweepError, match="not one of its images can be read"):
+        predict.predict(trained[1], tmp_path, tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == "of yesterday"
+
+
+def test_no_more_than_a_batch_of_images_is_held_at_once(trained, tmp_path, monkeypatch):
+    for i in range(40):
+        write_image(tmp_path / f"{i}.png", np.full((8, 8), i, np.uint8))
+    monkeypatch.setattr("trainers.evaluation.PIXELS_AT_ONCE", 16 * 64)
+    assert PIXELS_AT_ONCE > 16 * 64
+    seen = []
+    whole = predict.read_image
+    model = load_model(trained[1]).__class__
+    monkeypatch.setattr(predict, "read_image", lambda *arguments: seen.append("read") or whole(*arguments))
+    logits = model.logits
+    monkeypatch.setattr(model, "logits", lambda self, images: seen.append(len(images)) or logits(self, images))
+    predict.predict(trained[1], tmp_path, tmp_path / "out.csv")
+    assert [one for one in seen if one != "read"] == [1, 16, 16, 8]  # the first is the check of the file
+    assert seen[1:18] == ["read"] * 16 + [16]
+    assert len(rows((tmp_path / "out.csv").read_text())) == 40
+
+
+@pytest.mark.parametrize("how", ["file", "directory", "name"])
+def test_a_model_is_named_by_its_file_its_directory_or_its_name_at_home(trained, how):
+    home, file, _ = trained
+    assert predict.find({"file": str(file), "directory": str(file.parent), "name": file.parent.name}[how], home) == file
+
+
+def test_a_model_that_is_not_there_is_told_with_the_nearest(trained, tmp_path):
+    home, _, _ = trained
+    with pytest.raises(InputError, match=r"did you mean 'digits-0123abcd-seed-0'\?"):
+        predict.find("digits-0123abce-seed-0", home)
+    with pytest.raises(InputError, match=r"train one with `mt-sweep train FILE`"):
+        predict.find("digits", Home(tmp_path))
+    with pytest.raises(InputError, match=r"holds no model\.safetensors"):
+        predict.find(str(tmp_path), home)
+    (tmp_path / "checkpoint.pt").touch()
+    with pytest.raises(InputError, match="has not ended"):
+        predict.find(str(tmp_path), home)
+
+
+def test_what_is_no_model_or_no_longer_one_is_refused_with_what_to_do(trained, tmp_path):
+    write_image(tmp_path / "images/a.png", np.zeros((8, 8), np.uint8))
+    file, other = tmp_path / "model.safetensors", config(model={"name": "small_cnn", "width": 5})
+    with safe_open(trained[1], framework="pt") as model:
+        header = model.metadata()
+    tensors = load_file(trained[1])
+    for facts, told in [
+        (header | {"config": other.model_dump_json()}, "its weights and its configuration do not fit"),
+        ({key: value for key, value in header.items() if key != "config"}, "do not fit: 'config'"),
+        ({}, "is not a model of format"),
+    ]:
+        save_file(tensors, file, facts)
+        with pytest.raises(InputError, match=rf"{file}.*{told}.*that `mt-sweep train` wrote"):
+            predict.predict(file, tmp_path / "images", None)
+    file.write_text("no safetensors")
+    with pytest.raises(InputError, match=rf"{file} cannot be read as a model.*`mt-sweep train` wrote"):
+        predict.predict(file, tmp_path / "images", None)
+
+
+def test_a_folder_without_images_and_an_output_that_cannot_be_are_told(trained, tmp_path):
+    with pytest.raises(InputError, match=r"holds no images; known by their names: \.bmp"):
+        predict.predict(trained[1], tmp_path, None)
+    with pytest.raises(InputError, match=r"nowhere: is no folder"):
+        predict.predict(trained[1], tmp_path / "nowhere", None)
+    write_image(tmp_path / "a.png", np.zeros((8, 8), np.uint8))
+    with pytest.raises(InputError, match=r"no/such: cannot be written"):
+        predict.predict(trained[1], tmp_path, tmp_path / "no/such")
