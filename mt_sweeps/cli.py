@@ -211,6 +211,19 @@ def export_best(name: str, output: Path | None, home: Path | None) -> None:
     click.echo(f"written to {output}; train the final model with: mt-sweep train {output}")
 
 
+@cli.command("report")
+@click.argument("name", metavar="SWEEP")
+@_home_option
+@_json_option
+def write_report(name: str, home: Path | None, as_json: bool) -> None:
+    """Write the report of SWEEP, a web page that is read offline, and print its path."""
+    from mt_sweeps import report
+    from mt_sweeps.home import Home
+
+    directory = Home(home).sweep(name)
+    click.echo(json.dumps(report.build(directory), indent=2) if as_json else report.write(directory))
+
+
 @cli.command()
 @click.argument("file", type=File)
 @click.option("--seeds", type=click.IntRange(1), default=1, help="How many, one after the other. Default: 1.")

@@ -18,9 +18,8 @@ def status(directory: SweepDirectory) -> dict[str, Any]:
     """The sweep as `status --json` shows it.
 
     Returns:
-        `format`; `name`; `state`: running, finished (a spent budget included), or interrupted: no process drives it and
-        trials are left; `arms`: trials by state; `best`: trial, error, standard error and values, or null; `seconds`
-        that drivers worked.
+        `format`; `name`; `state`, as the function of that name; `arms`: trials by state; `best`: trial, error, standard
+        error and values, or null; `seconds` that drivers worked.
     """
     spec = directory.load_spec()
     ledger = Ledger(directory.ledger, spec)
@@ -38,11 +37,16 @@ def status(directory: SweepDirectory) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "name": directory.name,
-        "state": "running" if driven else "interrupted" if _is_open(directory, ledger) else "finished",
+        "state": state(directory, ledger, driven),
         "arms": arms,
         "best": _best(found, spec.metric) if found else None,
         "seconds": ledger.active_seconds,
     }
+
+
+def state(directory: SweepDirectory, ledger: Ledger, driven: bool) -> str:
+    """running, finished (a spent budget included), or interrupted: no process drives it and trials are left."""
+    return "running" if driven else "interrupted" if _is_open(directory, ledger) else "finished"
 
 
 def _is_open(directory: SweepDirectory, ledger: Ledger) -> bool:

@@ -3,7 +3,7 @@
 from mt_sweeps import finalists
 from mt_sweeps.cautions import cautions
 from mt_sweeps.console import counted, duration, error_text, values_text
-from mt_sweeps.home import Home, typed
+from mt_sweeps.home import Home, SweepDirectory, typed
 from mt_sweeps.spec import SweepSpec
 from mt_sweeps.study import Ledger
 from mt_sweeps.trial import best_of
@@ -54,9 +54,11 @@ def summary_text(spec: SweepSpec, ledger: Ledger, home: Home, images: dict[str, 
     for reason in reasons:
         failed = [trial for trial in trials if trial.reason == reason]
         lines.append(f"failed     {len(failed)} with {reason}: {failed[0].message.splitlines()[0]}")
+    report = SweepDirectory(home.path / spec.name).report
     if best is not None:
         lines += [
             "",
+            *([f"report     {report}"] if report.exists() else []),
             f"dashboard  {spec.tracking.uri or typed('dashboard', '', home)}",
             f"next       {typed('export', f'{spec.name} -o best.yaml', home)}",
             f"           {typed('train', 'best.yaml', home)}",

@@ -3,7 +3,7 @@
 1. The file is validated whole (`spec.load`). 2. The machine is checked: name, data, disk, Ray and its GPUs. 3. The
 forecast is printed. 4. The sweep's directory gets the resolved file and the environment. 5. The ledger is opened and
 what a dead driver left running waits again. 6. The driver runs all arms. 7. The window is completed. 8. The best
-configuration is written and the summary printed.
+configuration and the report are written and the summary printed.
 """
 
 import json
@@ -158,6 +158,8 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
             status = "KILLED"
             raise Unfinished(disk.told(str(error).splitlines()[0], directory.resume)) from None
         finally:
+            if status != "KILLED":
+                _report(directory, ledger)
             summary = summary_text(spec, ledger, home, json.loads(directory.environment.read_text())["images"])
             _complete_window(
                 typed("sync", directory.name, home),
@@ -168,6 +170,18 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
     if enough:
         print(f"\n{enough}: no more trials were started")
     print(f"\n{summary}", flush=True)
+
+
+def _report(directory: SweepDirectory, ledger: Ledger) -> None:
+    """Step 8's page; what goes wrong with it is told, and costs the sweep nothing."""
+    try:
+        from mt_sweeps import report  # brings plotly
+
+        report.write(directory, ledger, driven=False)
+    except Exception as error:
+        again = typed("report", directory.name, Home(directory.path.parent))
+        told = str(error).partition("\n")[0]
+        print(f"\nthe report was not written ({type(error).__name__}: {told}); try again: {again}", flush=True)
 
 
 def _describe(directory: SweepDirectory, spec: SweepSpec, data: Data, share: Share) -> None:

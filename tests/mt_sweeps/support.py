@@ -4,15 +4,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps import records, yaml_file
+from mt_sweeps import finalists, records, sweep, yaml_file
 from mt_sweeps import spec as specs
-from mt_sweeps.home import Home
+from mt_sweeps.cluster import Share
+from mt_sweeps.home import Home, SweepDirectory
+from mt_sweeps.machine import check_data
 from mt_sweeps.spec import SweepSpec
 from mt_sweeps.study import Ledger
 from mt_sweeps.tracking import embedded_uri
 from mt_sweeps.trial import Trial
+from trainers.errors import Collapsed, Diverged
 from trainers.files import BEST_MODEL
 from trainers.report import Report
+from trainers.scripted import Script, ScriptedTrainer
 
 REPOSITORY = Path(__file__).parents[2]
 DIGITS = REPOSITORY / "search_spaces" / "digits.yaml"
@@ -113,3 +117,43 @@ class Sweep:
         experiment = client.get_experiment_by_name("mt-sweeps")
         found = client.search_runs([experiment.experiment_id])
         return client, {run.info.run_name: run for run in found}, len(found)
+
+
+def begun(home: Home, spec: SweepSpec, share: Share = Share(0.0, 1, 2)) -> SweepDirectory:  # noqa: B008 (immutable)
+    """A sweep on digits as `run` leaves it before its first trial."""
+    directory = home.claim(None, spec.name)
+    sweep._describe(directory, spec.model_copy(update={"name": directory.name}), check_data(DIGITS, spec), share)
+    return directory
+
+
+def swept(home: Home, spec: SweepSpec, script: Script | None = None, gpus: float = 0.0) -> SweepDirectory:
+    """A whole sweep of scripted trials, one after the other in this process: ledger, records and finalists."""
+    directory = begun(home, spec, Share(gpus, 1, 2))
+    ledger = Ledger(directory.ledger, directory.load_spec())
+    while trial := ledger.ask():
+        _trained(directory, ledger, trial, script or Script())
+    if "finalists" in spec.arms():
+        ledger.plan(finalists.planned(ledger))
+        while trial := ledger.ask(finalists=True):
+            _trained(directory, ledger, trial, script or Script())
+    ledger.close()
+    return directory
+
+
+def _trained(directory: SweepDirectory, ledger: Ledger, trial: Trial, script: Script) -> None:
+    attempt = directory.attempt(trial.arm, trial.number, trial.attempt)
+    trainer = ScriptedTrainer(ledger.spec.config(trial.values, trial.arm), None, script)
+    reason, seen = script.fails.get(attempt.parent.name, script.fails_all), []
+    try:
+        if reason:
+            raise {"diverged": Diverged, "collapsed": Collapsed}.get(reason, RuntimeError)("<script>alert(1)</script>")
+        for report in trainer.run():
+            seen.append(report)
+            if ledger.report(trial, report):
+                ledger.prune(trial, report)
+                break
+        else:
+            ledger.complete(trial, seen[-1])
+    except Exception as error:
+        ledger.fail(trial, reason, str(error), None)
+    records.write(attempt, seen)

@@ -29,6 +29,7 @@ def test_help_names_every_command_and_imports_nothing_heavy():
         "plan",
         "stop",
         "rm",
+        "report",
     ):
         assert f"\n  {command} " in out
 

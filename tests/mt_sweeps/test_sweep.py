@@ -7,12 +7,11 @@ import pytest
 
 from mt_sweeps import cluster, status, sweep
 from mt_sweeps import spec as specs
-from mt_sweeps.cluster import Share
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.home import Home
 from mt_sweeps.machine import check_data
 from mt_sweeps.study import Ledger
-from tests.mt_sweeps.support import REPOSITORY, digits, report, supervised_report
+from tests.mt_sweeps.support import REPOSITORY, begun, digits, report, supervised_report
 from tests.trainers.support import write_image
 
 
@@ -22,13 +21,6 @@ def _no_ray(monkeypatch):
         raise AssertionError("Ray was started")
 
     monkeypatch.setattr(cluster, "start", started)
-
-
-def begun(home, spec, share=Share(0.0, 1, 2)):  # noqa: B008 (immutable)
-    """A sweep as `run` leaves it before its first trial."""
-    directory = home.claim(None, spec.name)
-    sweep._describe(directory, spec, check_data(REPOSITORY / "search_spaces" / "digits.yaml", spec), share)
-    return directory
 
 
 @pytest.fixture

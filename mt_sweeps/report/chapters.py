@@ -1,0 +1,256 @@
+"""The chapters of a report: findings in words, tables and figures.
+
+What there is nothing of is told in a sentence, in the place of its figure.
+"""
+
+import time
+from collections.abc import Sequence
+
+from mt_sweeps.console import counted, duration, error_text, percent, value_text
+from mt_sweeps.report import figures, search
+from mt_sweeps.report.axes import Axis
+from mt_sweeps.report.parts import Figure, Findings, Section, Table, hours_text, searched
+from mt_sweeps.verdict import Interval
+
+_BASELINES = {"supervised": "the labeled images alone", "published": "the authors' values"}
+
+
+def stand(found: Findings) -> str:
+    """How the sweep stands, in a line."""
+    sweep = found["sweep"]
+    states = ", ".join(f"{count} {name}" for name, count in sweep["states"].items() if count) or "none asked for"
+    started = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(sweep["started"]))
+    version = found["reproduction"]["versions"]["mt-sweeps"]
+    return (
+        f"{sweep['state'].capitalize()}. {counted(len(found['trials']), 'trial')} searched in "
+        f"{duration(sweep['seconds'])}: {states}. Started {started}, mt-sweeps {version}."
+    )
+
+
+def sections(found: Findings, axes: Sequence[Axis]) -> list[Section]:
+    """All of the report, in order.
+
+    Args:
+        found: the findings.
+        axes: of the search.
+    """
+    complete = sorted((t for t in found["trials"] if t["error"] is not None), key=lambda trial: trial["error"])
+    return [
+        _verdict(found),
+        _best(found),
+        search.progress(found, complete),
+        search.curves(found),
+        search.slices(found, axes, complete),
+        search.parallel(found, axes, complete),
+        search.importance(found),
+        search.rungs(found),
+        _failures(found),
+        _finalists(found),
+        _cost(found),
+        _reproduction(found),
+    ]
+
+
+def _verdict(found: Findings) -> Section:
+    verdict, cautions = found["verdict"], found["cautions"]
+    if verdict is None:
+        return Section("Verdict", lead=[_no_verdict(found)], cautions=cautions)
+    comparisons = verdict["comparisons"]
+    where = f"{verdict['images']} images that chose nothing"
+    if not verdict["kept_back"]:
+        where = (
+            f"{verdict['images']} images, redrawn for every seed; selection and verdict share images, so that the "
+            "intervals are those of the corrected resampled t-test (Nadeau and Bengio 2003)"
+        )
+    means = {name: _interval(one) for name, one in verdict["means"].items()}
+    first = next(iter(means))
+    shown = [
+        Figure(
+            "Mean errors",
+            figures.means(verdict, found["finalists"]),
+            f"Mean error with its 95 % interval; the dots are single seeds. "
+            f"{'; '.join(f'{name} {mean}' for name, mean in means.items())}.",
+        )
+    ]
+    tables = [
+        Table(
+            "Mean errors of the contenders",
+            ["contender", "mean error", "95 % interval", "seeds"],
+            [
+                [_contender(name), percent(one["mean"]), _range(one), str(one["seeds"])]
+                for name, one in verdict["means"].items()
+            ],
+        )
+    ]
+    if comparisons:
+        tables.append(
+            Table(
+                f"Paired differences: {first} less another; below 0, {first} is better",
+                ["less", "difference", "95 % interval", "p (Holm)", "seeds", "so"],
+                [
+                    [
+                        one["b"],
+                        percent(one["difference"]["mean"]),
+                        _range(one["difference"]),
+                        f"{one['p']:.2g}",
+                        str(one["seeds"]),
+                        one["told"].partition(":")[0],
+                    ]
+                    for one in comparisons
+                ],
+            )
+        )
+        told = "; ".join(f"less {one['b']} {_interval(one['difference'])}" for one in comparisons)
+        caption = f"Error of {first} less that of another, seed by seed, with 95 % intervals: {told}."
+        shown.append(Figure("Paired differences", figures.differences(verdict), caption))
+    return Section(
+        "Verdict",
+        lead=[_sentence(one["told"]) for one in comparisons] or [f"Nothing was compared with {first}."],
+        cautions=cautions,
+        text=[
+            "The best of the search and the baselines were trained again on fresh seeds and label draws, and scored "
+            f"on {where}. Differences are paired by seed; p-values are corrected (Holm) for the comparisons made."
+        ],
+        tables=tables,
+        figures=shown,
+    )
+
+
+def _no_verdict(found: Findings) -> str:
+    state = found["sweep"]["state"]
+    if found["best"] is None:
+        ended = "No trial has completed" + ("." if state == "finished" else " yet.")
+        return f"{ended} So there is no best configuration, and no verdict."
+    if not any(row["arm"] == "finalists" for row in found["cost"]):
+        return (
+            "No verdict: no finalists have been trained. One run of each configuration, on the images that chose the "
+            "best, proves nothing."
+        )
+    return "No verdict yet: no contender has been trained on two seeds."
+
+
+def _best(found: Findings) -> Section:
+    best, sweep = found["best"], found["sweep"]
+    if best is None:
+        return Section("The best configuration", text=["No trial has completed."])
+    baselines = [
+        f"{arm} ({_BASELINES[arm]}) {error_text((one['error'], one['standard_error']))}"
+        for arm, one in found["baselines"].items()
+    ]
+    rows = []
+    for key, value in best["values"].items():
+        branches = [one for one in found["parameters"] if one["key"] == key]
+        ranges = [searched(one) + (f" where {one['where']}" if one["where"] else "") for one in branches]
+        rows.append([key, value_text(value), "; ".join(ranges) or "tied to another key"])
+    return Section(
+        "The best configuration",
+        text=[
+            f"Trial {best['trial']}: validation error of the {sweep['network']} "
+            f"{error_text((best['error'], best['standard_error']))} (standard error, "
+            f"{sweep['images']['validation']} images)."
+            + (f" Beside it, one run each: {'; '.join(baselines)}." if baselines else "")
+            + " It was chosen on these images, so its error is too low rather than too high."
+        ],
+        tables=[Table("Its searched values", ["key", "value", "searched"], rows)],
+    )
+
+
+def _failures(found: Findings) -> Section:
+    failures = found["failures"]
+    if not failures:
+        return Section("Failures", text=["No trial failed."])
+    rows = []
+    for one in failures:
+        names = [_place(trial["arm"], trial["trial"]) for trial in one["trials"]]
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        rows.append([one["reason"], str(len(names)), ", ".join(names[:8]) + more, _first_line(one["message"])])
+    return Section("Failures", tables=[Table("By reason", ["reason", "trials", "which", "the first says"], rows)])
+
+
+def _finalists(found: Findings) -> Section:
+    by_seed = found["finalists"]
+    if not by_seed:
+        return Section("Finalists", text=["No finalist has completed."])
+    order = sorted({seed for errors in by_seed.values() for seed in errors})
+    numbers = Table(
+        "Error by seed",
+        ["contender", *map(str, order)],
+        [[name, *(percent(errors.get(seed)) for seed in order)] for name, errors in by_seed.items()],
+    )
+    ranges = "; ".join(
+        f"{name} {percent(min(errors.values()))} to {percent(max(errors.values()))}" for name, errors in by_seed.items()
+    )
+    caption = (
+        f"Error of each contender by seed; a seed draws the same labels for all. Over {counted(len(order), 'seed')}: "
+        f"{ranges}."
+    )
+    first = next(iter(by_seed))
+    return Section("Finalists", figures=[Figure("Seed by seed", figures.seeds(by_seed, first), caption, numbers)])
+
+
+def _cost(found: Findings) -> Section:
+    cost, on_gpus = found["cost"], bool(found["reproduction"]["gpus_per_trial"])
+    if not cost:
+        return Section("Cost", text=["Nothing has been spent."])
+    rows = []
+    for arm in dict.fromkeys(row["arm"] for row in cost):
+        of_arm = [row for row in cost if row["arm"] == arm]
+        rows += [_cost_row(arm, row["state"], [row], on_gpus) for row in of_arm]
+        if len(of_arm) > 1:
+            rows.append(_cost_row(arm, "together", of_arm, on_gpus))
+    rows.append(_cost_row("all", "", cost, on_gpus))
+    head = ["arm", "state", "trials", "steps", "hours of workers", *(["GPU-hours"] if on_gpus else [])]
+    gpus = f", {found['reproduction']['gpus_per_trial']:g} GPUs a trial" if on_gpus else ", without a GPU"
+    text = f"Up to {counted(found['reproduction']['concurrent'], 'trial')} at once{gpus}."
+    return Section("Cost", text=[text], tables=[Table("By arm and state", head, rows)])
+
+
+def _reproduction(found: Findings) -> Section:
+    how, sweep = found["reproduction"], found["sweep"]
+    facts = [
+        ["versions", ", ".join(f"{name} {version}" for name, version in how["versions"].items())],
+        ["platform", how["platform"]],
+        ["seeds", ", ".join(f"{name} {seed}" for name, seed in how["seeds"].items())],
+        ["images", ", ".join(f"{count:,} {purpose}" for purpose, count in sweep["images"].items())],
+        ["fingerprint of the images", how["data_fingerprint"]],
+    ]
+    return Section(
+        "Reproduction",
+        text=[
+            "Save the file below as spec.yaml, put the same images in their place, and run it with these versions. "
+            "What a sampler suggests depends on the order in which trials end: with more than one at once, a second "
+            "search may try other values."
+        ],
+        tables=[Table("What it was run with", [], facts)],
+        code=[how["command"], how["spec"]],
+    )
+
+
+def _cost_row(arm: str, state: str, rows: list[Findings], on_gpus: bool) -> list[str]:
+    totals = {key: sum(row[key] for row in rows) for key in ("trials", "steps", "hours", "gpu_hours")}
+    cells = [arm, state, f"{totals['trials']:,}", f"{totals['steps']:,}", hours_text(totals["hours"])]
+    return [*cells, hours_text(totals["gpu_hours"])] if on_gpus else cells
+
+
+def _contender(name: str) -> str:
+    return f"{name} ({_BASELINES[name]})" if name in _BASELINES else f"{name} (of the search)"
+
+
+def _place(arm: str, number: int) -> str:
+    return str(number) if arm == "search" else f"{arm} {number}"
+
+
+def _interval(of: Findings) -> str:
+    return str(Interval(of["mean"], of["low"], of["high"]))
+
+
+def _range(of: Findings) -> str:
+    return f"{100 * of['low']:.1f} to {100 * of['high']:.1f} %".replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _first_line(text: str) -> str:
+    return (text.splitlines() or [""])[0][:300]

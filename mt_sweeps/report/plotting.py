@@ -1,0 +1,133 @@
+"""What all figures have in common: colours, axes, marks.
+
+Colours are those of the page's style sheet, named as it names them (`var(--ink)`), so that a figure is light or dark as
+its page is: page.js looks them up.
+"""
+
+import html
+import json
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+Plot = dict[str, Any]
+
+INK, MUTED, GRID, FAINT = "var(--ink)", "var(--muted)", "var(--grid)", "var(--faint)"
+BEST, OTHER, GOOD, PAPER = "var(--best)", "var(--other)", "var(--good)", "var(--paper)"
+_CLEAR = "rgba(0,0,0,0)"
+_LOG_FROM = 8  # an axis of errors is logarithmic where the largest is so many times the smallest
+
+
+def plain(text: str) -> str:
+    """Text that plotly does not take for its own markup."""
+    return html.escape(text, quote=False)
+
+
+def plot_of(traces: Iterable[Any], height: int, **layout: Any) -> Plot:
+    """A figure without plotly's own template, in the colours of the page.
+
+    Args:
+        traces: what is drawn.
+        height: in pixels; the width is that of its place on the page.
+        layout: more of plotly's settings.
+    """
+    figure = go.Figure(
+        data=list(traces),
+        layout={
+            "template": {},
+            "height": height,
+            "margin": {"l": 8, "r": 12, "t": 30, "b": 8},
+            "font": {"family": "system-ui, sans-serif", "size": 12, "color": INK},
+            "paper_bgcolor": _CLEAR,
+            "plot_bgcolor": _CLEAR,
+            "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom"},
+            "hoverlabel": {"bgcolor": PAPER, "bordercolor": MUTED, "font": {"color": INK}},
+            "hovermode": "closest",
+            "dragmode": False,
+            "showlegend": True,
+            **layout,
+        },
+    )
+    if not figure.layout.showlegend:
+        figure.layout.margin.t = 6
+    found: Plot = json.loads(figure.to_json())
+    return found
+
+
+def axis_of(title: str, **settings: Any) -> dict[str, Any]:
+    """An axis with its title, and more of plotly's settings."""
+    return {
+        "title": {"text": title, "font": {"color": MUTED}, "standoff": 8},
+        "fixedrange": True,  # a finger that moves over a figure scrolls the page
+        "automargin": True,
+        "gridcolor": GRID,
+        "linecolor": MUTED,
+        "tickcolor": MUTED,
+        "showline": True,
+        "ticks": "outside",
+        "ticklen": 4,
+        "tickangle": 0,
+        "zeroline": False,
+        **settings,
+    }
+
+
+def errors_axis(fractions: Sequence[float], title: str = "validation error") -> dict[str, Any]:
+    """The axis of errors in percent; logarithmic where they are far apart, as those of an untrained network are."""
+    percent = [100 * error for error in fractions]
+    low, high = min(percent, default=0.0), max(percent, default=100.0)
+    if low > 0 and high > _LOG_FROM * low:
+        return axis_of(title, **log_axis(low, high, " %"))
+    room = 0.08 * (high - low) or 1.0
+    return axis_of(title, ticksuffix=" %", range=[max(0.0, low - room) if low > 2 * room else 0.0, high + room])
+
+
+def log_axis(low: float, high: float, unit: str = "") -> dict[str, Any]:
+    """A logarithmic axis with as many ticks as a small figure holds."""
+    decades = math.log10(high / low)
+    digits = (1, 2, 5) if decades < 2.2 else (1, 3) if decades < 3 else (1,)
+    ticks = [
+        float(f"{digit * 10**power:.3g}")
+        for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        for digit in digits
+    ]
+    inside = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+    room = 0.04 * decades
+    return {
+        "type": "log",
+        "range": [math.log10(low) - room, math.log10(high) + room],
+        "tickvals": inside,
+        "ticktext": [f"{tick:g}{unit}" for tick in inside],
+    }
+
+
+def linear_axis(low: float, high: float) -> dict[str, Any]:
+    """The settings of an axis of a range."""
+    room = 0.04 * (high - low)
+    return {"range": [low - room, high + room], "nticks": 6}
+
+
+def names_axis(count: int) -> dict[str, Any]:
+    """An axis of names, the first on top."""
+    return {**axis_of(""), "showgrid": False, "range": [count - 0.5, -0.5], "ticks": "", "showline": False}
+
+
+def vertical(at: float, colour: str, dash: str, end: float | None = None) -> dict[str, Any]:
+    """A line across a figure, at a place of its x axis; with `end`, from 0 to there on its y axis."""
+    where = {"yref": "paper", "y0": 0, "y1": 1} if end is None else {"yref": "y", "y0": 0, "y1": end}
+    line = {"color": colour, "width": 1, "dash": dash}
+    return {"type": "line", "xref": "x", "x0": at, "x1": at, **where, "line": line, "layer": "between"}
+
+
+def band(low: float, high: float) -> dict[str, Any]:
+    """A good region, between two places of the x axis."""
+    where = {"xref": "x", "x0": low, "x1": high, "yref": "paper", "y0": 0, "y1": 1}
+    return {"type": "rect", **where, "fillcolor": GOOD, "opacity": 0.18, "line": {"width": 0}, "layer": "below"}
+
+
+def note(x: float, y: float, text: str, **settings: Any) -> dict[str, Any]:
+    """A few words at a place of the x axis, at a share of the height."""
+    place = {"x": x, "y": y, "xref": "x", "yref": "paper", "showarrow": False}
+    return {**place, "text": text, "font": {"size": 11, "color": MUTED}, **settings}

@@ -1,0 +1,207 @@
+"""The chapters on the search: how it went, and what it says of each parameter."""
+
+from collections.abc import Sequence
+
+from mt_sweeps.console import counted, percent, value_text
+from mt_sweeps.report import figures
+from mt_sweeps.report.axes import Axis
+from mt_sweeps.report.findings import MOST_LINES
+from mt_sweeps.report.parts import Figure, Findings, Section, Table, hours_text, searched, small
+
+
+def progress(found: Findings, complete: list[Findings]) -> Section:
+    """The best so far.
+
+    Args:
+        found: the findings.
+        complete: the completed trials, the best first.
+    """
+    rows, title = found["progress"], "Best so far"
+    if len(complete) < 2:
+        return Section(title, text=[_too_few(complete, "a curve")])
+    on_gpus = bool(found["reproduction"]["gpus_per_trial"])
+    hours = "gpu_hours" if on_gpus else "hours"
+    unit = "GPU-hours" if on_gpus else "hours of all workers together"
+    best = [(i + 1, row) for i, row in enumerate(rows) if row["error"] is not None and row["error"] == row["best"]]
+    steps = [(i, row) for n, (i, row) in enumerate(best) if n == 0 or row["best"] < best[n - 1][1]["best"]]
+    last, first = steps[-1], steps[0]
+    numbers = Table(
+        "Every improvement",
+        ["trial", "trials ended", unit, "error"],
+        [[str(row["trial"]), str(i), hours_text(row[hours]), percent(row["error"])] for i, row in steps],
+    )
+    improved = f"from {percent(first[1]['best'])} to {percent(last[1]['best'])}"
+    over_trials = (
+        f"The best validation error fell {improved}, which was reached after {last[0]} of {len(rows)} trials; dots are "
+        "the trials that completed."
+    )
+    over_hours = (
+        f"The same over {unit}: {improved} after {hours_text(last[1][hours])} of {hours_text(rows[-1][hours])}."
+    )
+    return Section(
+        title,
+        figures=[
+            Figure("Over trials", figures.progress(rows), over_trials, small(numbers)),
+            Figure(f"Over {'GPU-' if on_gpus else ''}hours", figures.progress(rows, hours), over_hours),
+        ],
+    )
+
+
+def curves(found: Findings) -> Section:
+    """The learning curves of both networks."""
+    curves, title = found["curves"], "Learning curves"
+    lines = [line for line in curves["lines"] if line["arm"] == "search"]
+    if not lines:
+        return Section(title, text=["No records of a trial's evaluations are there."])
+    shown = (
+        f"{len(lines)} of {curves['of']} trials, evenly over their ranks, are"
+        if len(lines) < curves["of"]
+        else "All trials are"
+    )
+    marks = [f"trials were ranked at {_steps(curves['rungs'])}"] if curves["rungs"] else ["no trial was ended early"]
+    if curves["ramp_up"]:
+        marks.append(f"the consistency ramp-up of the best ends at {_steps([curves['ramp_up']])}")
+    made = []
+    for network in ("student", "teacher"):
+        drawn = [line for line in lines if any(error is not None for error in line[network])]
+        if not drawn:
+            continue
+        best = [line for line in drawn if line["trial"] == curves["best"]]
+        said = ""
+        if best:
+            said = f"the best (trial {best[0]['trial']}) strong, from {_ends(best[0], network)}; "
+        base = [line for line in curves["lines"] if line["arm"] == "supervised" and network == "student"]
+        if base:
+            said += f"the supervised baseline dotted, from {_ends(base[0], network)}; "
+        caption = f"Validation error of the {network} over optimiser steps. {shown} light; {said}{'; '.join(marks)}."
+        plot = figures.curves(curves, network, found["sweep"]["steps"])
+        made.append(Figure(f"The {network}", plot, caption))
+    return Section(title, figures=made)
+
+
+def slices(found: Findings, axes: Sequence[Axis], complete: list[Findings]) -> Section:
+    """The error over each parameter; arguments as of `progress`, and the axes of the search."""
+    title, good = "Each searched parameter", found["good"]
+    if len(complete) < 2:
+        return Section(title, text=[_too_few(complete, "slices")])
+    text = [
+        f"Validation error over each parameter, of the {len(complete)} trials that completed; a range is drawn on the "
+        "scale on which it was searched."
+    ]
+    if good:
+        text.append(
+            f"Marked is where the best fifth lies: the {len(good)} best of {len(complete)} completed trials (a fifth, "
+            "at least three), without a tenth of them at either end. It shows where good configurations were found, "
+            "not that others are bad: the search looked more often where it was good before. Choices are marked that "
+            "have their even share of the best fifth or more."
+        )
+    else:
+        text.append("No good region is marked: fewer than six trials completed.")
+    shown, left_out, errors = [], [], [trial["error"] for trial in complete]
+    for axis, parameter in zip(axes, found["parameters"], strict=True):
+        points = [trial for trial in complete if axis.holds(trial["values"])]
+        name = axis.key + (f" where {axis.where}" if axis.where else "")
+        if len(axis.choices) == 1:
+            left_out.append(f"{name}: there was nothing to choose but {value_text(axis.choices[0])}.")
+        elif not points:
+            left_out.append(f"{name}: no trial with it completed.")
+        else:
+            plot = figures.slice_of(axis, parameter["good"], points, good, errors)
+            shown.append(Figure(name, plot, _region(parameter, len(points), len(good)), _points(points, axis)))
+    return Section(title, text=text + left_out, figures=shown, small=True)
+
+
+def parallel(found: Findings, axes: Sequence[Axis], complete: list[Findings]) -> Section:
+    """All parameters in one figure; arguments as of `slices`."""
+    title, keys = "All parameters together", list(dict.fromkeys(axis.key for axis in axes))
+    if len(keys) < 2:
+        return Section(title, text=[f"Only {keys[0]} was searched: its slice above shows it all."])
+    if len(complete) < 2:
+        return Section(title, text=[_too_few(complete, "lines")])
+    best = found["best"]
+    values = ", ".join(f"{key} {value_text(value)}" for key, value in best["values"].items())
+    shown = min(len(complete), MOST_LINES)
+    caption = (
+        f"A line for each of {shown} completed trials{'' if shown == len(complete) else f' of {len(complete)}'}, "
+        "through its value of each parameter (on the scale it was searched on, the ends of its range at the bottom and "
+        f"the top) to its error, from {percent(complete[0]['error'])} to {percent(complete[-1]['error'])}. "
+        + (f"Coloured are the {len(found['good'])} best; " if found["good"] else "")
+        + f"the strongest line is the best, trial {best['trial']}: {values}."
+    )
+    plot = figures.parallel(axes, complete, found["good"])
+    return Section(title, figures=[Figure("Parallel coordinates", plot, caption, min_width=100 * (len(keys) + 1))])
+
+
+def importance(found: Findings) -> Section:
+    """How much each parameter decides."""
+    title, told = "Importance", found["importance"]
+    if told is None:
+        keys = {parameter["key"] for parameter in found["parameters"]}
+        why = "only one parameter was searched" if len(keys) < 2 else "fewer than six trials completed, or all alike"
+        return Section(title, text=[f"Cannot be told: {why}."])
+    shares = ", ".join(f"{key} {100 * share:.0f} %" for key, share in told["shares"].items())
+    hint = " Five good trials or more make it stable: with these few it is a hint." if told["good"] < 5 else ""
+    caption = (
+        f"How much each parameter decides whether a trial is among the best fifth ({told['good']} of "
+        f"{told['complete']} that completed), by Optuna's PED-ANOVA (Watanabe et al. 2023); branches of a parameter "
+        f"are added up, shares sum to 100 %: {shares}.{hint}"
+    )
+    return Section(title, figures=[Figure("Importance of parameters", figures.importance(told["shares"]), caption)])
+
+
+def rungs(found: Findings) -> Section:
+    """How well early results foretold late ones."""
+    title, rungs = "Rung correlation", found["rungs"]
+    if not found["curves"]["rungs"]:
+        return Section(title, text=["Nothing was pruned: there are no rungs."])
+    if not rungs:
+        return Section(title, text=["Cannot be told: fewer than three trials reached both a rung and the end."])
+    rows = [
+        [
+            str(rung["rung"]),
+            f"{rung['spearman']:.2f}",
+            str(rung["trials"]),
+            "pruning there was guessing" if rung["is_guessing"] else "",
+        ]
+        for rung in rungs
+    ]
+    text = (
+        "How well the order of trials at a rung foretold their order at the end (Spearman's rank correlation, 1: "
+        "exactly, 0: not at all), over those that went on to the end."
+    )
+    return Section(title, text=[text], tables=[Table("By rung", ["step", "correlation", "trials", ""], rows)])
+
+
+def _region(parameter: Findings, points: int, good: int) -> str:
+    """The caption of a slice."""
+    said, region = f"{counted(points, 'trial')}", parameter["good"]
+    if not good:
+        return f"{said}, searched {searched(parameter)}."
+    if region is None:
+        return f"{said}, searched {searched(parameter)}; none of the best fifth."
+    if isinstance(region, list):
+        counts = ", ".join(f"{one['trials']} have {value_text(one['choice'])}" for one in region)
+        return f"{said}; of the best fifth {counts}."
+    lies = f"from {value_text(region['low'])} to {value_text(region['high'])}"
+    if region["low"] == region["high"]:
+        lies = f"at {value_text(region['low'])}"
+    which = "the best fifth lies" if parameter["good_trials"] == good else f"{parameter['good_trials']} of {good} lie"
+    return f"{said}, searched {searched(parameter)}; {which} {lies}."
+
+
+def _points(points: list[Findings], axis: Axis) -> Table | None:
+    rows = [[str(t["trial"]), value_text(axis.value(t["values"])), percent(t["error"])] for t in points]
+    return small(Table("The best first", ["trial", axis.key, "error"], rows))
+
+
+def _too_few(complete: list[Findings], figure: str) -> str:
+    return f"{counted(len(complete), 'trial')} completed: too few for {figure}."
+
+
+def _ends(line: Findings, network: str) -> str:
+    errors = [error for error in line[network] if error is not None]
+    return f"{percent(errors[0])} to {percent(errors[-1])}"
+
+
+def _steps(steps: list[int]) -> str:
+    return f"step {steps[0]}" if len(steps) == 1 else f"steps {', '.join(map(str, steps))}"
