@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,20 +15,17 @@ from mt_sweeps.study import Ledger
 from trainers.files import write_atomically
 
 
-def build(
-    directory: SweepDirectory, ledger: Ledger | None = None, driven: bool | None = None, cautions: Sequence[str] = ()
-) -> dict[str, Any]:
+def build(directory: SweepDirectory, ledger: Ledger | None = None, driven: bool | None = None) -> dict[str, Any]:
     """What the report says, as data; its shape is that of `findings.gather`.
 
     Args:
         directory: of the sweep.
         ledger: of it, where it is open already; only read.
         driven: whether a process drives it, where that is known already.
-        cautions: what a reader should know beside the verdict, a sentence each.
     """
     ledger = ledger or Ledger(directory.ledger, directory.load_spec())
     driven = is_held(directory.lock) if driven is None else driven
-    return findings.gather(directory, ledger, status.state(directory, ledger, driven), cautions)
+    return findings.gather(directory, ledger, status.state(directory, ledger, driven))
 
 
 def write(directory: SweepDirectory, ledger: Ledger | None = None, driven: bool | None = None) -> Path:

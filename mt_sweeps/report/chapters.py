@@ -90,22 +90,26 @@ def _verdict(found: Findings) -> Section:
                 [
                     [
                         one["b"],
-                        percent(one["difference"]["mean"]),
-                        _range(one["difference"]),
+                        f"{100 * one['difference']['mean']:.1f} points",
+                        _range(one["difference"], "points"),
                         f"{one['p']:.2g}",
                         str(one["seeds"]),
-                        one["told"].partition(":")[0],
+                        f"{one['winner']} is better" if one["winner"] else "cannot be told apart",
                     ]
                     for one in comparisons
                 ],
             )
         )
-        told = "; ".join(f"less {one['b']} {_interval(one['difference'])}" for one in comparisons)
+        told = "; ".join(f"less {one['b']} {_interval(one['difference'], 'points')}" for one in comparisons)
         caption = f"Error of {first} less that of another, seed by seed, with 95 % intervals: {told}."
         shown.append(Figure("Paired differences", figures.differences(verdict), caption))
+    lead = [_sentence(one["told"]) for one in comparisons] or [f"Nothing was compared with {first}."]
+    if verdict["gain"]:
+        lead.append(f"The gain over the supervised baseline: {verdict['gain']['told']}.")
+    lead += [f"Of {name}, {count} trainings failed, and are in no mean." for name, count in verdict["failed"].items()]
     return Section(
         "Verdict",
-        lead=[_sentence(one["told"]) for one in comparisons] or [f"Nothing was compared with {first}."],
+        lead=lead,
         cautions=cautions,
         text=[
             "The best of the search and the baselines were trained again on fresh seeds and label draws, and scored "
@@ -240,12 +244,12 @@ def _place(arm: str, number: int) -> str:
     return str(number) if arm == "search" else f"{arm} {number}"
 
 
-def _interval(of: Findings) -> str:
-    return str(Interval(of["mean"], of["low"], of["high"]))
+def _interval(of: Findings, unit: str = "%") -> str:
+    return Interval(of["mean"], of["low"], of["high"]).told(unit)
 
 
-def _range(of: Findings) -> str:
-    return f"{100 * of['low']:.1f} to {100 * of['high']:.1f} %".replace(" ", "\N{NO-BREAK SPACE}")
+def _range(of: Findings, unit: str = "%") -> str:
+    return f"{100 * of['low']:.1f} to {100 * of['high']:.1f} {unit}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _sentence(text: str) -> str:

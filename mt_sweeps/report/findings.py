@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mt_sweeps import finalists, pruning, records
+from mt_sweeps.cautions import cautions
 from mt_sweeps.home import SweepDirectory
 from mt_sweeps.report.axes import Axis, axes
 from mt_sweeps.spec import SweepSpec
@@ -27,14 +28,13 @@ _FIFTH = 5  # the good region is where the best fifth lies
 _FEWEST = 6  # completed trials, below which a best fifth says nothing
 
 
-def gather(directory: SweepDirectory, ledger: Ledger, state: str, cautions: Sequence[str] = ()) -> dict[str, Any]:
+def gather(directory: SweepDirectory, ledger: Ledger, state: str) -> dict[str, Any]:
     """Everything there is to tell of a sweep.
 
     Args:
         directory: of the sweep.
         ledger: of it; only read.
         state: running, interrupted or finished.
-        cautions: what a reader should know beside the verdict, a sentence each.
 
     Returns:
         JSON of the shape `FORMAT`: `sweep`, `verdict`, `cautions`, `best`, `baselines`, `trials` (of the search),
@@ -59,7 +59,7 @@ def gather(directory: SweepDirectory, ledger: Ledger, state: str, cautions: Sequ
             "states": {name: sum(trial.state == name for trial in searched) for name in STATES},
         },
         "verdict": None if found is None else _verdict(found),
-        "cautions": list(cautions),
+        "cautions": cautions(ledger, environment["images"]),
         "best": None if best is None else _trial(best, spec) | {"standard_error": _standard_error(best, spec)},
         "baselines": {
             arm: {"error": trial.objective(spec.metric), "standard_error": _standard_error(trial, spec)}
@@ -122,6 +122,8 @@ def _verdict(found: finalists.Verdict) -> dict[str, Any]:
     return {
         "means": {name: asdict(mean) | {"seeds": seeds} for name, (mean, seeds) in found.means.items()},
         "comparisons": [asdict(one) | {"winner": one.winner, "told": str(one)} for one in found.comparisons],
+        "gain": found.gain and asdict(found.gain) | {"told": str(found.gain)},
+        "failed": found.failed,
         "images": found.images,
         "kept_back": found.kept_back,
     }

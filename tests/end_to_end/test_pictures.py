@@ -129,7 +129,7 @@ def test_the_parallel_coordinates_show_every_trial_of_the_search(page, address, 
 
 def test_the_report_shows_the_verdict_first_and_every_figure(page, folder, picture):
     errors = []
-    page.on("pageerror", errors.append)
+    page.on("pageerror", lambda error: errors.append(error.message))
     page.on("request", lambda request: errors.append(request.url) if request.url.startswith("http") else None)
     page.goto((folder / "sweeps" / "digits" / "report.html").as_uri())
     expect(page.get_by_text("beats supervised").first).to_be_visible()

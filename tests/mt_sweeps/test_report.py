@@ -142,7 +142,7 @@ def test_a_script_runs_only_if_the_page_names_its_hash(page):
 
 def test_cautions_stand_just_below_the_verdict(directory):
     ledger = opened(directory)
-    found = report.build(directory, ledger, cautions=["The best sits on the edge of <ema.decay>."])
+    found = report.build(directory, ledger) | {"cautions": ["The best sits on the edge of <ema.decay>."]}
     words = Page(report.html(found, ledger)).words
     assert words.index("Trial") < words.index("on the edge of <ema.decay>.") < words.index("The best of the search")
 
@@ -305,7 +305,7 @@ def test_a_browser_draws_every_figure_in_the_colours_of_the_page_and_again_when_
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         seen, errors = browser.new_page(color_scheme="light"), []
         seen.on("console", lambda message: errors.append(message.text))
-        seen.on("pageerror", errors.append)
+        seen.on("pageerror", lambda error: errors.append(error.message))
         seen.goto(directory.report.as_uri())
         titles = seen.locator(".plot .xtick text")
         drawn = seen.locator(".plot .main-svg")
