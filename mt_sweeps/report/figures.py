@@ -51,7 +51,7 @@ def means(verdict: dict[str, Any], by_seed: dict[str, dict[int, float]]) -> Plot
         hovertemplate="%{y}, one seed: %{x:.1f} %<extra></extra>",
     )
     colours = [BEST, *[INK] * (len(names) - 1)]
-    return _forest([points, *_intervals(names, list(of.values()), colours)], names, "mean error")
+    return _forest([points, *_intervals(names, list(of.values()), colours)], names, "mean error", " %")
 
 
 def differences(verdict: dict[str, Any]) -> Plot:
@@ -59,8 +59,8 @@ def differences(verdict: dict[str, Any]) -> Plot:
     compared = verdict["comparisons"]
     names = [plain(f"less {one['b']}") for one in compared]
     colours = [BEST if one["winner"] == one["a"] else OTHER if one["winner"] else MUTED for one in compared]
-    traces = _intervals(names, [one["difference"] for one in compared], colours)
-    plot = _forest(traces, names, f"{plain(compared[0]['a'])} less another")
+    traces = _intervals(names, [one["difference"] for one in compared], colours, "points")
+    plot = _forest(traces, names, f"{plain(compared[0]['a'])} less another, in points")
     plot["layout"]["shapes"] = [vertical(0.0, INK, "solid")]
     plot["layout"]["xaxis"].pop("rangemode")
     return plot
@@ -294,14 +294,14 @@ def seeds(by_seed: dict[str, dict[int, float]], first: str) -> Plot:
     )
 
 
-def _forest(traces: list[Any], names: list[str], title: str) -> Plot:
-    across = axis_of(title, ticksuffix=" %", rangemode="tozero", nticks=6)
+def _forest(traces: list[Any], names: list[str], title: str, suffix: str = "") -> Plot:
+    across = axis_of(title, ticksuffix=suffix, rangemode="tozero", nticks=6)
     plot = plot_of(traces, 76 + 38 * len(names), xaxis=across, yaxis=names_axis(len(names)), showlegend=False)
     plot["layout"]["yaxis"] |= {"type": "category", "categoryorder": "array", "categoryarray": names}
     return plot
 
 
-def _intervals(names: list[str], found: list[dict[str, Any]], colours: list[str]) -> list[Any]:
+def _intervals(names: list[str], found: list[dict[str, Any]], colours: list[str], unit: str = "%") -> list[Any]:
     return [
         go.Scatter(
             x=[100 * one["mean"]],
@@ -317,7 +317,7 @@ def _intervals(names: list[str], found: list[dict[str, Any]], colours: list[str]
             },
             mode="markers",
             marker={"color": colour, "size": 10, "symbol": "square"},
-            hovertemplate=f"%{{y}}: {Interval(one['mean'], one['low'], one['high'])}<extra></extra>",
+            hovertemplate=f"%{{y}}: {Interval(one['mean'], one['low'], one['high']).told(unit)}<extra></extra>",
         )
         for name, one, colour in zip(names, found, colours, strict=True)
     ]
