@@ -216,12 +216,18 @@ def export_best(name: str, output: Path | None, home: Path | None) -> None:
 @_home_option
 @_json_option
 def write_report(name: str, home: Path | None, as_json: bool) -> None:
-    """Write the report of SWEEP, a web page that is read offline, and print its path."""
+    """Write the report of SWEEP, a web page that is read offline, put it into MLflow, and print its path."""
     from mt_sweeps import report
     from mt_sweeps.home import Home
 
     directory = Home(home).sweep(name)
-    click.echo(json.dumps(report.build(directory), indent=2) if as_json else report.write(directory))
+    if as_json:
+        click.echo(json.dumps(report.build(directory), indent=2))
+        return
+    click.echo(report.write(directory))
+    from mt_sweeps.window import send_report  # brings MLflow, when the page is there already
+
+    send_report(Home(home), directory)
 
 
 @cli.command()

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import cast
 
 from mt_sweeps import records
+from mt_sweeps.errors import SweepError
 from mt_sweeps.home import Home, SweepDirectory
 from mt_sweeps.pruning import rungs
 from mt_sweeps.spec import Arm
 from mt_sweeps.study import Ledger
-from mt_sweeps.tracking import Client
+from mt_sweeps.tracking import Client, raise_if_for_good, told
 from mt_sweeps.trial import Trial
 from trainers.files import BEST_MODEL
 from trainers.report import Report
@@ -188,3 +189,22 @@ class SweepWindow:
         shown = {metric: (best.error(metric) or (1.0, 0.0))[0]}
         client.send(self._parent, [Report(len(complete), newest, shown)], tags={"mt.best": str(best.number)})
         self._best = (len(complete), best.number)
+
+
+def send_report(home: Home, directory: SweepDirectory) -> None:
+    """Put a report that was written anew on the sweep's parent run, where there is one.
+
+    Raises:
+        SweepError: MLflow does not answer.
+    """
+    tracking = directory.load_spec().tracking
+    if tracking.uri is None and not home.mlflow_db.exists():
+        return
+    try:
+        client = Client(home, tracking)
+        sweep = json.loads(directory.environment.read_text())["id"]
+        for run, _ in client.runs({"mt.sweep": sweep, "mt.arm": "sweep"}):
+            client.send_file(run, directory.report)
+    except Exception as error:  # of MLflow's client, its store or the network
+        raise_if_for_good(error, tracking)
+        raise SweepError(f"MLflow has not got the report ({told(error)}); the same command sends it again") from None

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mt_sweeps.window import SweepWindow
+from mt_sweeps.window import SweepWindow, send_report
 from tests.mt_sweeps.support import Sweep
 from trainers.files import BEST_MODEL
 
@@ -186,3 +186,15 @@ def test_a_better_one_found_after_the_end_is_told_though_parameters_cannot_be_ch
     assert runs["digits"].data.tags["mt.best"] == "1"
     assert "of an earlier best" in runs["digits"].data.tags["mt.params"]
     assert "best: trial 1" in runs["digits"].data.tags["mlflow.note.content"]
+
+
+def test_a_report_that_is_written_anew_stands_on_the_sweeps_own_run(tmp_path):
+    made = Sweep(tmp_path)
+    made.directory.report.write_text("an early one")
+    send_report(made.home, made.directory)
+    assert not made.home.mlflow_db.exists(), "nothing is there to put it on"
+    SweepWindow(made.home, made.directory, made.ledger).finish("KILLED", "")
+    made.directory.report.write_text("a new one")
+    send_report(made.home, made.directory)
+    client, runs, _ = made.runs()
+    assert Path(client.download_artifacts(runs["digits"].info.run_id, "report.html")).read_text() == "a new one"
