@@ -1,5 +1,8 @@
 """How a sweep stands or ended, in words."""
 
+import textwrap
+from pathlib import Path
+
 from mt_sweeps import finalists
 from mt_sweeps.cautions import cautions
 from mt_sweeps.console import counted, duration, error_text, values_text
@@ -8,6 +11,7 @@ from mt_sweeps.spec import SweepSpec
 from mt_sweeps.study import Ledger
 from mt_sweeps.trial import best_of
 
+_WIDTH = 110  # of a line: MLflow's page cuts longer ones off
 _BASELINES = {
     "supervised": "the same network and steps without the unlabeled images",
     "published": "the authors' values, as many steps, nothing searched",
@@ -49,7 +53,7 @@ def summary_text(spec: SweepSpec, ledger: Ledger, home: Home, images: dict[str, 
         lines.append("           (no claim: one run each, on the images that chose the best)")
     lines += finalists.lines(ledger, images)
     lines += [f"pruning    {correlation}" for correlation in ledger.correlations()]
-    lines += [f"caution    {caution}" for caution in cautions(ledger, images)]
+    lines += [_wrapped("caution", caution) for caution in cautions(ledger, images)]
     reasons = sorted({trial.reason for trial in trials if trial.state == "failed"})
     for reason in reasons:
         failed = [trial for trial in trials if trial.reason == reason]
@@ -58,9 +62,17 @@ def summary_text(spec: SweepSpec, ledger: Ledger, home: Home, images: dict[str, 
     if best is not None:
         lines += [
             "",
-            *([f"report     {report}"] if report.exists() else []),
-            f"dashboard  {spec.tracking.uri or typed('dashboard', '', home)}",
+            *([f"report     {_from_here(report)}"] if report.exists() else []),
+            f"dashboard  {typed('dashboard', spec.name, home)}",
             f"next       {typed('export', f'{spec.name} -o best.yaml', home)}",
             f"           {typed('train', 'best.yaml', home)}",
         ]
     return "\n".join(lines)
+
+
+def _wrapped(what: str, told: str) -> str:
+    return textwrap.fill(told, _WIDTH, initial_indent=f"{what:10} ", subsequent_indent=" " * 11)
+
+
+def _from_here(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

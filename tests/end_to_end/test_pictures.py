@@ -117,9 +117,8 @@ def test_the_parallel_coordinates_show_every_trial_of_the_search(page, address, 
     runs = [run for name, run in runs_of(page, address, experiment).items() if name.startswith("trial-")]
     assert len(runs) == 16
     server = address.partition("/#/")[0]
-    opened(
-        page, f"{server}/#/compare-runs?runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment]))}"
-    )
+    chosen = f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment]))}"
+    opened(page, f"{server}/#/compare-runs?{chosen}&workflowType=machine_learning")
     expect(page.get_by_text("Comparing 16 Runs from 1 Experiment")).to_be_visible()
     expect(page.get_by_text("Parallel Coordinates Plot")).to_be_visible()
     for axis in ("consistency.loss", "consistency.weight", "ema.decay"):
