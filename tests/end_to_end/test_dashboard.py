@@ -8,12 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.support import DIGITS, MT_SWEEP, TINY, mt_sweep
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from tests.servers import free_port
 
 
 def post(port, path, content):
@@ -63,4 +58,4 @@ def _listening(port):
 
 
 def test_a_home_without_sweeps_has_nothing_to_show(tmp_path):
-    assert "has no MLflow store yet" in mt_sweep("dashboard", folder=tmp_path, status=2).stderr
+    assert "holds no sweeps" in mt_sweep("dashboard", folder=tmp_path, status=2).stderr

@@ -69,7 +69,7 @@ def test_mlflow_has_a_parent_run_and_four_search_runs_the_complete_ones_with_the
     assert all(run.data.params.keys() >= {"ema.decay", "consistency.loss", "consistency.weight"} for run in children)
     assert parent.info.status == "FINISHED"
     stored = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert stored == {"spec.yaml", "environment.json", "best.yaml"}
+    assert stored == {"spec.yaml", "environment.json", "best.yaml", "report.html"}
     complete = [run for run in children if run.data.tags["mt.state"] == "complete"]
     assert complete
     for run in complete:
