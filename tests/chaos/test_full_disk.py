@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.support import NAME, Sweep, check
 
-RESUME = f"make room and go on with `mt-sweep resume {NAME}`"
+RESUME = f"mt-sweep resume {NAME}`"
 
 
 @pytest.fixture

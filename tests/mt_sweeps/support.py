@@ -114,7 +114,7 @@ class Sweep:
         import mlflow
 
         client = mlflow.MlflowClient(self.spec.tracking.uri or embedded_uri(self.home))
-        experiment = client.get_experiment_by_name("mt-sweeps")
+        experiment = client.get_experiment_by_name(self.spec.tracking.experiment)
         found = client.search_runs([experiment.experiment_id])
         return client, {run.info.run_name: run for run in found}, len(found)
 
