@@ -40,5 +40,4 @@ def test_where_nothing_matters_nothing_can_be_told_apart(tmp_path, monkeypatch):
     assert sum("cannot be told apart: difference" in line for line in told) == 4
     assert " beats " not in out
     assert any(line.startswith("gain       over the supervised baseline not shown: ") for line in told)
-    assert "are within one standard error of the best" in " ".join(out.split())
     assert any(line.startswith("caution    300 images with labels select and only 50 train") for line in told)
