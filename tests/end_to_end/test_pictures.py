@@ -135,6 +135,8 @@ def test_the_report_shows_the_verdict_first_and_every_figure(page, folder, pictu
     figures = page.locator(".js-plotly-plot")
     expect(figures.first).to_be_visible()
     assert figures.count() >= 6
+    page.set_viewport_size({"width": 1100, "height": 1500})
+    page.wait_for_timeout(500)
     picture("report")
     page.set_viewport_size({"width": 360, "height": 800})
     page.wait_for_timeout(500)
