@@ -1,5 +1,7 @@
 """What becomes of MLflow's runs when its server, or the way to it, fails while a sweep goes on."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -135,3 +137,11 @@ def test_the_address_of_a_sweeps_page_is_told_where_a_server_has_it(tmp_path, se
     parent = driven.sweep.runs()[1]["digits"].info
     page = f"{proxy.uri}/#/experiments/{parent.experiment_id}/runs/{parent.run_id}"
     assert capsys.readouterr().out == f"{page}?workflowType=machine_learning\n"
+
+
+def test_the_driver_does_not_even_import_what_talks_to_mlflow():
+    script = (
+        "import sys, mt_sweeps.driver; print({'mlflow', 'mt_sweeps.tracking', 'mt_sweeps.window'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
