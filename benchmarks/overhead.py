@@ -94,7 +94,7 @@ def fill(home: Path, sampler: str, trials: int) -> None:
         ledger.report(trial, report)
         ledger.complete(trial, report)
     ledger.close()
-    directory.spec.write_text(directory.spec.read_text().replace("trials: 1\n", f"trials: {trials}\n"))
+    directory.save_spec(directory.load_spec().model_copy(update={"trials": trials}))
 
 
 def drive(home: Path, *words: str) -> Sweep:

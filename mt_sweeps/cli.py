@@ -17,7 +17,9 @@ File = click.Path(path_type=Path)
 
 def _home_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
-        "--home", type=File, help="Where sweeps live. Default: MT_SWEEP_HOME, or ./sweeps.", metavar="DIR"
+        "--home",
+        help="Where sweeps live, or postgresql://...: docs/team.md. Default: MT_SWEEP_HOME, or ./sweeps.",
+        metavar="DIR",
     )(command)
 
 
@@ -48,12 +50,25 @@ def cli() -> None:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the file: trainer.steps=100.")
 @click.option("--trials", type=int, help="How many trials to search with. Default: the file's.")
 @_home_option
-def run(file: Path, name: str | None, overrides: tuple[str, ...], trials: int | None, home: Path | None) -> None:
+def run(file: Path, name: str | None, overrides: tuple[str, ...], trials: int | None, home: str | None) -> None:
     """Search the space of FILE, show it in MLflow, name the best."""
     from mt_sweeps import sweep
-    from mt_sweeps.home import Home
+    from mt_sweeps.home import opened
 
-    sweep.run(file, Home(home), name, overrides, trials)
+    sweep.run(file, opened(home), name, overrides, trials)
+
+
+@cli.command()
+@click.argument("file", type=File)
+@click.option("--address", required=True, metavar="URL", help="Of the cluster's dashboard: http://host:8265.")
+@click.option("--name", help="Of the sweep. Default: the file's, made unique.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the file: trainer.steps=100.")
+@click.option("--trials", type=int, help="How many trials to search with. Default: the file's.")
+def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...], trials: int | None) -> None:
+    """Have a Ray cluster search the space of FILE; it goes on when this machine is gone."""
+    from mt_sweeps.submit import submit
+
+    click.echo(submit(file, address, name, overrides, trials))
 
 
 @cli.command()
@@ -71,49 +86,49 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> None:
 @click.argument("name", required=False, metavar="[SWEEP]")
 @click.option("--trials", "more", metavar="+N", callback=_added, help="Search with so many trials more.")
 @_home_option
-def resume(name: str | None, more: int, home: Path | None) -> None:
+def resume(name: str | None, more: int, home: str | None) -> None:
     """Go on with an interrupted SWEEP (default: the newest) from its last checkpoints."""
     from mt_sweeps import sweep
-    from mt_sweeps.home import Home
+    from mt_sweeps.home import opened
 
-    sweep.resume(Home(home), name, more)
+    sweep.resume(opened(home), name, more)
 
 
 @cli.command()
 @click.argument("name", metavar="SWEEP")
 @_home_option
-def stop(name: str, home: Path | None) -> None:
+def stop(name: str, home: str | None) -> None:
     """End the driver of SWEEP, from another terminal; `resume` goes on where it was."""
     from mt_sweeps import manage
-    from mt_sweeps.home import Home
+    from mt_sweeps.home import opened
 
-    click.echo(manage.stop(Home(home), name))
+    click.echo(manage.stop(opened(home), name))
 
 
 @cli.command()
 @click.argument("name", metavar="SWEEP")
 @_home_option
-def sync(name: str, home: Path | None) -> None:
+def sync(name: str, home: str | None) -> None:
     """Complete the MLflow runs of SWEEP, or make them again, from what is on disk."""
     from mt_sweeps import manage
-    from mt_sweeps.home import Home
+    from mt_sweeps.home import opened
 
-    click.echo(manage.sync(Home(home), name))
+    click.echo(manage.sync(opened(home), name))
 
 
 @cli.command()
 @click.argument("name", metavar="SWEEP")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_home_option
-def rm(name: str, yes: bool, home: Path | None) -> None:
+def rm(name: str, yes: bool, home: str | None) -> None:
     """Remove SWEEP and all that it kept: ledger, trials, MLflow runs and their models."""
     from mt_sweeps import manage
-    from mt_sweeps.home import Home
+    from mt_sweeps.home import opened
 
-    directory = Home(home).sweep(name)
+    directory = opened(home).sweep(name)
     if not yes:
-        click.confirm(f"remove {directory.path} and the sweep's MLflow runs for good?", abort=True)
-    click.echo(manage.remove(Home(home), name))
+        click.confirm(f"remove {directory.told} and the sweep's MLflow runs for good?", abort=True)
+    click.echo(manage.remove(opened(home), name))
 
 
 @cli.command()
@@ -150,13 +165,13 @@ def validate(files: tuple[Path, ...]) -> None:
 @cli.command("list")
 @_home_option
 @_json_option
-def list_sweeps(home: Path | None, as_json: bool) -> None:
+def list_sweeps(home: str | None, as_json: bool) -> None:
     """All sweeps of the home directory, the newest last."""
     from mt_sweeps import status
-    from mt_sweeps.home import Home
+    from mt_sweeps.home import opened
 
     rows = []
-    for sweep in Home(home).sweeps():
+    for sweep in opened(home).sweeps():
         try:
             rows.append(status.status(sweep))
         except InputError as error:  # one that cannot be read hides no other
@@ -168,25 +183,25 @@ def list_sweeps(home: Path | None, as_json: bool) -> None:
 @click.argument("name", required=False, metavar="[SWEEP]")
 @_home_option
 @_json_option
-def show_status(name: str | None, home: Path | None, as_json: bool) -> None:
+def show_status(name: str | None, home: str | None, as_json: bool) -> None:
     """How SWEEP (default: the newest) stands."""
     from mt_sweeps import status
-    from mt_sweeps.home import Home
+    from mt_sweeps.home import opened
 
-    row = status.status(Home(home).sweep(name))
-    click.echo(json.dumps(row, indent=2) if as_json else status.status_text(row, Home(home)))
+    row = status.status(opened(home).sweep(name))
+    click.echo(json.dumps(row, indent=2) if as_json else status.status_text(row, opened(home)))
 
 
 @cli.command()
 @click.argument("name", metavar="SWEEP")
 @_home_option
 @_json_option
-def best(name: str, home: Path | None, as_json: bool) -> None:
+def best(name: str, home: str | None, as_json: bool) -> None:
     """The best configuration of SWEEP so far."""
     from mt_sweeps import export, status
-    from mt_sweeps.home import Home
+    from mt_sweeps.home import opened
 
-    found = status.best_of(Home(home).sweep(name))
+    found = status.best_of(opened(home).sweep(name))
     click.echo(found.model_dump_json(indent=2) if as_json else export.text(found), nl=as_json)
 
 
@@ -194,13 +209,13 @@ def best(name: str, home: Path | None, as_json: bool) -> None:
 @click.argument("name", metavar="SWEEP")
 @click.option("-o", "--output", type=File, help="Where to. Default: the terminal.")
 @_home_option
-def export_best(name: str, output: Path | None, home: Path | None) -> None:
+def export_best(name: str, output: Path | None, home: str | None) -> None:
     """Write the best hyper-parameters of SWEEP to a file that `train` takes."""
     from mt_sweeps import export, status
-    from mt_sweeps.home import Home
+    from mt_sweeps.home import opened
     from trainers.files import write_atomically
 
-    text = export.text(status.best_of(Home(home).sweep(name)))
+    text = export.text(status.best_of(opened(home).sweep(name)))
     if output is None:
         click.echo(text, nl=False)
         return
@@ -215,19 +230,19 @@ def export_best(name: str, output: Path | None, home: Path | None) -> None:
 @click.argument("name", metavar="SWEEP")
 @_home_option
 @_json_option
-def write_report(name: str, home: Path | None, as_json: bool) -> None:
+def write_report(name: str, home: str | None, as_json: bool) -> None:
     """Write the report of SWEEP, a web page that is read offline, put it into MLflow, and print its path."""
     from mt_sweeps import report
-    from mt_sweeps.home import Home
+    from mt_sweeps.home import opened
 
-    directory = Home(home).sweep(name)
+    directory = opened(home).sweep(name)
     if as_json:
         click.echo(json.dumps(report.build(directory), indent=2))
         return
     click.echo(report.write(directory))
     from mt_sweeps.window import send_report  # brings MLflow, when the page is there already
 
-    send_report(Home(home), directory)
+    send_report(opened(home), directory)
 
 
 @cli.command()
@@ -236,12 +251,12 @@ def write_report(name: str, home: Path | None, as_json: bool) -> None:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the file: trainer.steps=100.")
 @click.option("--with-validation", is_flag=True, help="Train on the validation and verdict images and labels too.")
 @_home_option
-def train(file: Path, seeds: int, overrides: tuple[str, ...], with_validation: bool, home: Path | None) -> None:
+def train(file: Path, seeds: int, overrides: tuple[str, ...], with_validation: bool, home: str | None) -> None:
     """Train the final model with the values of FILE (from `export`) and read the test set once."""
     from mt_sweeps import final
-    from mt_sweeps.home import Home
+    from mt_sweeps.home import opened
 
-    final.train(file, Home(home), overrides, with_validation, seeds)
+    final.train(file, opened(home), overrides, with_validation, seeds)
 
 
 @cli.command()
@@ -249,24 +264,24 @@ def train(file: Path, seeds: int, overrides: tuple[str, ...], with_validation: b
 @click.argument("folder", type=File)
 @click.option("-o", "--output", type=File, help="Where to. Default: the terminal.")
 @_home_option
-def predict(model: str, folder: Path, output: Path | None, home: Path | None) -> None:
+def predict(model: str, folder: Path, output: Path | None, home: str | None) -> None:
     """Classify the images in FOLDER with MODEL (from `train`): CSV lines of path, class and probability."""
     from mt_sweeps import predict
-    from mt_sweeps.home import Home
+    from mt_sweeps.home import opened
 
-    predict.predict(predict.find(model, Home(home)), folder, output)
+    predict.predict(predict.find(model, opened(home)), folder, output)
 
 
 @cli.command()
 @click.argument("name", required=False, metavar="[SWEEP]")
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
 @_home_option
-def dashboard(name: str | None, port: int, home: Path | None) -> None:
+def dashboard(name: str | None, port: int, home: str | None) -> None:
     """Show SWEEP (default: the newest) in MLflow: its address, and a server on this machine alone where none runs."""
     from mt_sweeps import dashboard as server
-    from mt_sweeps.home import Home
+    from mt_sweeps.home import opened
 
-    server.serve(Home(home), name, port)
+    server.serve(opened(home), name, port)
 
 
 def main() -> None:

@@ -1,24 +1,30 @@
-"""Ray: started on this machine for one sweep, reachable by nobody else, and gone with it."""
+"""Ray: started on this machine for one sweep, reachable by nobody else, and gone with it; or a cluster that is joined.
+
+A cluster is joined where RAY_ADDRESS is set, as it is in what Ray's own `job submit` runs. Its token is then the
+environment's (RAY_AUTH_MODE, RAY_AUTH_TOKEN), and it is left running.
+"""
 
 import os
 import secrets
 import signal
+import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
-from mt_sweeps.errors import Unfinished
+from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.sections import Resources
 
+T = TypeVar("T")
 _INDISPENSABLE = ("raylet", "gcs_server")  # Ray itself waits for minutes, or for ever, for one that died
 _PATIENCE = 15  # seconds that a call into Ray may need to notice an interrupt, before the process is ended around it
 
 # Ray reads these when it is imported.
 _ENVIRONMENT = {
-    "RAY_AUTH_MODE": "token",  # its ports listen on all interfaces, so they must ask for a token
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # else every worker rebuilds the environment under `uv run`
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative data folders stay what they were
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -42,31 +48,78 @@ class Share:
     concurrent: int
 
 
+def address() -> str:
+    """Of the cluster that is joined; empty: Ray is started on this machine."""
+    return os.environ.get("RAY_ADDRESS", "")
+
+
 def start() -> dict[str, float]:
-    """Start Ray on this machine.
+    """Start Ray on this machine, or join a cluster.
 
     Returns:
-        What it found: `CPU`, and `GPU` where there are any.
+        What there is: `CPU`, and `GPU` where there are any.
+
+    Raises:
+        InputError: the cluster cannot be joined.
     """
-    os.environ.update(_ENVIRONMENT)
-    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # of this sweep alone, in no file
+    prepare()
+    if address():
+        _check_reachable(address())
+        chosen: dict[str, Any] = {
+            "address": address(),
+            "runtime_env": {"env_vars": {"RAY_CHDIR_TO_TRIAL_DIR": _ENVIRONMENT["RAY_CHDIR_TO_TRIAL_DIR"]}},
+        }
+    else:
+        os.environ["RAY_AUTH_MODE"] = "token"  # its ports listen on all interfaces, so they must ask for a token
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # of this sweep alone, in no file
+        chosen = {
+            "address": "local",
+            "num_cpus": len(os.sched_getaffinity(0)),
+            "include_dashboard": False,
+            "object_store_memory": 100 * 2**20,  # reports are small; nothing else travels through it
+        }
     import ray
 
     terminate = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(
-            address="local",
-            num_cpus=len(os.sched_getaffinity(0)),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            object_store_memory=100 * 2**20,  # reports are small; nothing else travels through it
-        )
+        ray.init(**chosen, log_to_driver=False, logging_level="ERROR")
     except SystemExit:  # a SIGTERM meanwhile
         raise KeyboardInterrupt from None
+    except (RuntimeError, OSError, ValueError) as error:
+        if not address():
+            raise
+        raise InputError(
+            f"RAY_ADDRESS: the cluster at {address()} cannot be joined ({first_line(error)}); a driver runs on a node "
+            "of the cluster, with its versions of Ray and Python and its RAY_AUTH_TOKEN; from elsewhere, use "
+            "`mt-sweep submit`"
+        ) from None
     signal.signal(signal.SIGTERM, terminate)  # Ray puts one of its own there, which ends the process
     found: dict[str, float] = ray.cluster_resources()
     return found
+
+
+def prepare() -> None:
+    """Before Ray is imported."""
+    os.environ.update(_ENVIRONMENT)
+
+
+def _check_reachable(at: str) -> None:
+    """Ray itself would try for minutes."""
+    parts = urlsplit(at if "//" in at else f"//{at}")
+    if at == "auto" or not parts.hostname or not parts.port:
+        return
+    try:
+        socket.create_connection((parts.hostname, parts.port), timeout=5).close()
+    except OSError as error:
+        raise InputError(
+            f"RAY_ADDRESS: nothing answers at {at} ({error.strerror or error}); start the cluster, correct the "
+            "address, or take RAY_ADDRESS out of the environment to run on this machine"
+        ) from None
+
+
+def first_line(error: Exception) -> str:
+    """What an error of Ray's says, on one line."""
+    return " ".join(str(error).split())[:300]
 
 
 def found_here() -> dict[str, float]:
@@ -74,6 +127,33 @@ def found_here() -> dict[str, float]:
     import torch
 
     return {"CPU": float(len(os.sched_getaffinity(0))), "GPU": float(torch.cuda.device_count())}
+
+
+def on_each_node(a_trial: "Share", call: Callable[[Any], T], argument: Any) -> dict[str, Callable[[float], T]]:
+    """Call something on every node that could run a trial.
+
+    Args:
+        a_trial: what a trial gets.
+        call: a function of a module that the nodes have, too.
+        argument: of it.
+
+    Returns:
+        By the address of the node, what waits so many seconds for its answer; it raises what the node raised.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    def answer(node: dict[str, Any]) -> Callable[[float], T]:
+        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        told = ray.remote(num_cpus=0, max_retries=0)(call).options(scheduling_strategy=there).remote(argument)
+        return lambda seconds: cast(T, ray.get(told, timeout=seconds))
+
+    wanted = {"CPU": float(a_trial.cpus), "GPU": a_trial.gpus}
+    return {
+        f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})": answer(node)
+        for node in ray.nodes()
+        if node["Alive"] and all(node["Resources"].get(kind, 0.0) >= amount for kind, amount in wanted.items())
+    }
 
 
 def stop() -> None:
@@ -84,11 +164,17 @@ def stop() -> None:
         _kill()
     else:
         ray.shutdown()
-    os.environ.pop("RAY_AUTH_TOKEN", None)
+    if not address():
+        os.environ.pop("RAY_AUTH_TOKEN", None)
 
 
 def lost() -> str:
-    """The name of a process of Ray's own that died and that no trial can run without; empty: all are alive."""
+    """The name of a process of Ray's own that died and that no trial can run without; empty: all are alive.
+
+    Of a cluster that is joined Ray itself tells: it ends a driver whose node is gone.
+    """
+    if address():
+        return ""
     node = _node()
     alive = [name for name, _ in node.live_processes()] if node is not None else _INDISPENSABLE
     return next((name for name in _INDISPENSABLE if name not in alive), "")

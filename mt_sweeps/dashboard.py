@@ -1,6 +1,5 @@
 """Where a sweep is to be seen: MLflow's own server, on loopback alone where we have to start it."""
 
-import json
 import os
 import socket
 import subprocess
@@ -64,7 +63,7 @@ def _page(home: Home, directory: SweepDirectory) -> str:
     tracking = directory.load_spec().tracking
     try:
         client = Client(home, tracking)
-        sweep = json.loads(directory.environment.read_text())["id"]
+        sweep = directory.load_environment()["id"]
         runs = [run for run, _ in client.runs({"mt.sweep": sweep, "mt.arm": "sweep"})]
     except Exception as error:  # of MLflow's client, its store or the network
         raise_if_for_good(error, tracking)

@@ -15,13 +15,13 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from mt_sweeps import budget, cluster, disk, finalists, records
+from mt_sweeps import budget, cluster, disk, finalists
 from mt_sweeps.cluster import Share
 from mt_sweeps.errors import SweepError, Unfinished
 from mt_sweeps.home import SweepDirectory
 from mt_sweeps.study import Ledger
 from mt_sweeps.trial import Trial
-from mt_sweeps.worker import DISK_FULL, TrialWorker
+from mt_sweeps.worker import DISK_FULL, STORAGE_LOST, TrialWorker
 from trainers.report import Report
 
 TRIALS_AT_MOST = 1000  # of one Tune experiment: what it keeps of them is let go of, and new workers cost seconds
@@ -72,7 +72,7 @@ def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Liste
     if engine.failure is not None:
         raise SweepError(
             f"the first three trials all failed with {engine.failure.reason}, so the configuration is at fault: "
-            f"{engine.failure.message}\nsee {directory.trial('search', engine.failure.number)}"
+            f"{engine.failure.message}\nsee {directory.trials.address('search', engine.failure.number, 1)}"
         )
     return engine.search_is_over() if any(ledger.remaining(arm) for arm in ledger.spec.arms()) else ""
 
@@ -148,26 +148,25 @@ class _Engine:
             if trial is None:
                 # A running trial may yet lose its worker and wait again.
                 return None if self._running else Searcher.FINISHED
-            previous = self._directory.last_checkpoint(trial.arm, trial.number, trial.attempt)
-            # Also those that are newer than the last checkpoint that is left: what was told once is not told otherwise.
-            recorded = self._directory.newest(trial.arm, trial.number, records.FILE)
-            known = records.read(recorded) if recorded else []
+            files, place = self._directory.trials, (trial.arm, trial.number)
+            again = trial.attempt > 1
+            previous = files.last_checkpoint(*place, trial.attempt) if again else None
+            known = files.records(*place) if again else []
             # What a crash kept from the ledger; and it may have come between a report and its decision.
             decisions = [self.ledger.report(trial, report) for report in known]
             if decisions and decisions[-1]:
                 self._account(self.ledger.prune(trial, known[-1]))
                 continue
-            attempt = self._directory.attempt(trial.arm, trial.number, trial.attempt)
             if known:
-                records.write(attempt, known)
+                files.begin(*place, trial.attempt, known)
             self._running[tune_id] = trial
             self.started += 1
             self._listener.started(trial)
             config = self.ledger.spec.config(trial.values, trial.arm)
             return {
                 "config": config.model_dump_json(),
-                "directory": str(attempt),
-                "previous": str(previous) if previous else None,
+                "address": files.address(*place, trial.attempt),
+                "previous": previous,
                 "threads": self._share.cpus,
                 "gpus": self._share.gpus,
             }
@@ -201,9 +200,11 @@ class _Engine:
         """The trial trained to its end, was pruned, or failed."""
         trial = self._running.pop(tune_id)
         report, failure = result["report"], result["failure"]
+        # No fault of the trial's: it goes on when there is room, or the store is back.
         if failure is not None and failure.reason == DISK_FULL:
-            # No fault of the trial's: it goes on when there is room.
             raise Unfinished(disk.told(failure.message, self._directory.resume))
+        if failure is not None and failure.reason == STORAGE_LOST:
+            raise Unfinished(f"the storage is away ({failure.message}); go on with `{self._directory.resume}`")
         if failure is not None:
             trial = self.ledger.fail(trial, failure.reason, failure.message, None)
         elif tune_id in self._pruned:
@@ -225,7 +226,9 @@ class _Engine:
         """Whether the trials that run are to end, too."""
         if time.monotonic() - self._asked_to_stop > 0.5:
             self._asked_to_stop = time.monotonic()
-            self.stopped = self.stopped or self._directory.stop.exists()
+            with self.watched():
+                self._directory.check_lock()
+                self.stopped = self.stopped or self._directory.is_asked_to_stop()
         return self.stopped or self.failure is not None or self.trouble is not None
 
     def search_is_over(self) -> str:
@@ -237,7 +240,7 @@ class _Engine:
 
     def _account(self, trial: Trial) -> None:
         if trial.finished:
-            self._directory.drop_checkpoints(trial.arm, trial.number)
+            self._directory.trials.drop_checkpoints(trial.arm, trial.number)
         self.ledger.active_seconds = time.monotonic() - self._start
         self.failure = self.ledger.common_failure()
         self._listener.ended(trial)

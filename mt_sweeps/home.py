@@ -1,11 +1,16 @@
 """Where sweeps live: the home directory, and in it a directory a sweep."""
 
+import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
@@ -13,57 +18,63 @@ from pydantic import ValidationError
 from mt_sweeps import yaml_file
 from mt_sweeps.errors import InputError
 from mt_sweeps.explain import nearest
-from mt_sweeps.spec import PLAIN_NAME, Arm, SweepSpec
-from trainers.files import CHECKPOINTS
+from mt_sweeps.spec import PLAIN_NAME, SweepSpec
+from mt_sweeps.trial_files import TrialFiles
+from trainers.files import write_atomically
 
+HERE = "sweeps"
+VARIABLE = "MT_SWEEP_HOME"
+DATABASE = "postgresql://"
 RESERVED = {"artifacts", "mlflow.db", "mlflow.lock", "trained"}
 DRIVEN = "{0}: another process is driving this sweep; wait for it, or end it with `mt-sweep stop {0}`"
 
 
 class SweepDirectory:
-    """The files of one sweep. What is not here or in the ledger in it does not exist."""
+    """One sweep in a folder of its home directory. What is not here, in its ledger or with its trials does not exist.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.name = path.name
-        self.spec = path / "spec.yaml"
-        self.environment = path / "environment.json"
-        self.ledger = path / "ledger.db"
-        self.lock = path / "driver.lock"
-        self.stop = path / "stop"
-        self.best = path / "best.yaml"
-        self.report = path / "report.html"
+    Attributes:
+        name: of the sweep.
+        path: of the folder.
+        best, report: files that are made for people, and can be made again.
+    """
+
+    def __init__(self, home: "Home", name: str) -> None:
+        self.home = home
+        self.name = name
+        self.path = home.path / name
+        self.best = self.path / "best.yaml"
+        self.report = self.path / "report.html"
+        self._spec = self.path / "spec.yaml"
+        self._environment = self.path / "environment.json"
+        self._lock = self.path / "driver.lock"
+        self._stop = self.path / "stop"
+
+    @property
+    def exists(self) -> bool:
+        """Whether the sweep was begun."""
+        return self._spec.exists()
+
+    @property
+    def told(self) -> str:
+        """Where it is, for people."""
+        return str(self.path)
 
     @property
     def resume(self) -> str:
         """What to type to go on with it."""
-        return typed("resume", self.name, Home(self.path.parent))
+        return typed("resume", self.name, self.home)
 
-    def trial(self, arm: Arm, number: int) -> Path:
-        """The directory of a trial; those of the search arm are plain numbers."""
-        return self.path / "trials" / (f"{number:04d}" if arm == "search" else f"{arm}-{number:04d}")
+    @property
+    def ledger(self) -> Path | str:
+        """Where its ledger is, as `Ledger` takes it."""
+        return self.path / "ledger.db"
 
-    def attempt(self, arm: Arm, number: int, attempt: int) -> Path:
-        """The directory of one attempt at a trial: an attempt that was given up cannot write into the next."""
-        return self.trial(arm, number) / f"attempt-{attempt}"
-
-    def last_checkpoint(self, arm: Arm, number: int, before: int) -> Path | None:
-        """The directory of the latest attempt before number `before` that left a checkpoint, if any did."""
-        for attempt in range(before - 1, 0, -1):
-            if any((self.attempt(arm, number, attempt) / name).exists() for name in CHECKPOINTS):
-                return self.attempt(arm, number, attempt)
-        return None
-
-    def newest(self, arm: Arm, number: int, file: str) -> Path | None:
-        """The directory of the latest attempt that has such a file, if any has: the last may not have come so far."""
-        found = self.trial(arm, number).glob(f"attempt-*/{file}")
-        return max((path.parent for path in found), key=lambda path: int(path.name.partition("-")[2]), default=None)
-
-    def drop_checkpoints(self, arm: Arm, number: int) -> None:
-        """The full training state is kept only while a trial is unfinished."""
-        for name in CHECKPOINTS:
-            for file in self.trial(arm, number).glob(f"attempt-*/{name}"):
-                file.unlink(missing_ok=True)
+    @cached_property
+    def trials(self) -> TrialFiles:
+        """The files of its trials."""
+        storage = self.load_spec().storage
+        place = f"{storage}/{self.name}-{self.load_environment()['id'][:8]}" if storage else f"{self.path / 'trials'}"
+        return TrialFiles(place)
 
     def load_spec(self) -> SweepSpec:
         """The specification that the sweep was started with.
@@ -71,12 +82,59 @@ class SweepDirectory:
         Raises:
             InputError: another version wrote it.
         """
-        try:
-            return SweepSpec.model_validate(yaml_file.read(self.spec))
-        except ValidationError as error:
-            raise InputError(
-                f"{self.spec}: does not fit this version ({error.errors()[0]['msg']}); use the version that wrote it"
-            ) from None
+        return parsed_spec(yaml_file.read(self._spec), str(self._spec))
+
+    def spec_text(self) -> str:
+        """The same, as it is kept: YAML."""
+        return self._spec.read_text(encoding="utf-8")
+
+    def save_spec(self, spec: SweepSpec) -> None:
+        """From now on the sweep is there for other commands."""
+        write_atomically(self._spec, yaml_file.dump(spec.model_dump(exclude_none=True)))
+
+    def load_environment(self) -> dict[str, Any]:
+        """What was written down of the machine, the images and the versions when the sweep began."""
+        found: dict[str, Any] = json.loads(self._environment.read_text())
+        return found
+
+    def save_environment(self, environment: dict[str, Any]) -> None:
+        """As `load_environment` returns it."""
+        write_atomically(self._environment, json.dumps(environment, indent=2) + "\n")
+
+    @contextmanager
+    def only_one(self, refusal: str) -> Iterator[None]:
+        """Within it, this process is the only one that drives, completes or removes the sweep.
+
+        Raises:
+            InputError: another process does; with `refusal` as its words.
+        """
+        with only_one(self._lock, refusal):
+            yield
+
+    def check_lock(self) -> None:
+        """Within `only_one`: it still holds. A lock of the kernel always does."""
+
+    @property
+    def is_driven(self) -> bool:
+        """Whether a process is within `only_one`."""
+        return is_held(self._lock)
+
+    def ask_to_stop(self) -> None:
+        """Have the driver end, wherever it runs."""
+        self._stop.touch()
+
+    def is_asked_to_stop(self) -> bool:
+        """Whether somebody has."""
+        return self._stop.exists()
+
+    def forget_stop(self) -> None:
+        """It was said to a driver that is gone."""
+        self._stop.unlink(missing_ok=True)
+
+    def delete(self) -> None:
+        """Remove all that is kept of the sweep."""
+        self._spec.unlink(missing_ok=True)  # first: without it the rest is no sweep any more
+        shutil.rmtree(self.path, ignore_errors=True)
 
 
 class Home:
@@ -84,10 +142,17 @@ class Home:
 
     Args:
         path: what was given on the command line, if anything.
+
+    Attributes:
+        path: the directory.
+        where: the sweeps are, as it is typed.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self.path = Path(path or os.environ.get("MT_SWEEP_HOME") or "sweeps").expanduser().absolute()
+    is_shared = False  # whether other machines reach it
+
+    def __init__(self, path: Path | str | None = None) -> None:
+        self.path = Path(path or os.environ.get(VARIABLE) or HERE).expanduser().absolute()
+        self.where = str(self.path)
         self.mlflow_db = self.path / "mlflow.db"
         self.artifacts = self.path / "artifacts"
         self.trained = self.path / "trained"
@@ -109,8 +174,8 @@ class Home:
 
     def sweeps(self) -> list[SweepDirectory]:
         """All sweeps, the newest last."""
-        found = [SweepDirectory(file.parent) for file in self.path.glob("*/spec.yaml")]
-        return sorted(found, key=lambda sweep: sweep.spec.stat().st_mtime)
+        found = sorted(self.path.glob("*/spec.yaml"), key=lambda file: file.stat().st_mtime)
+        return [SweepDirectory(self, file.parent.name) for file in found]
 
     def sweep(self, name: str | None) -> SweepDirectory:
         """The sweep of that name; without one, the newest.
@@ -120,13 +185,13 @@ class Home:
         """
         sweeps = self.sweeps()
         if not sweeps:
-            raise InputError(f"{self.path}: holds no sweeps; start one with `mt-sweep run FILE`, or name --home DIR")
+            raise InputError(f"{self.where}: holds no sweeps; start one with `mt-sweep run FILE`, or name --home DIR")
         if name is None:
             return sweeps[-1]
         for sweep in sweeps:
             if sweep.name == name:
                 return sweep
-        raise InputError(f"{name}: no such sweep in {self.path}; {nearest(name, [sweep.name for sweep in sweeps])}")
+        raise InputError(f"{name}: no such sweep in {self.where}; {nearest(name, [sweep.name for sweep in sweeps])}")
 
     def claim(self, name: str | None, from_file: str) -> SweepDirectory:
         """A new sweep's directory, made now, so that no other command takes the name."""
@@ -151,30 +216,62 @@ class Home:
         if name is not None:
             if not re.fullmatch(PLAIN_NAME, name) or name in RESERVED:
                 raise InputError(f"--name {name}: is no plain name, or reserved; use letters, digits, '.', '_' and '-'")
-            directory = SweepDirectory(self.path / name)
-            if directory.spec.exists():
+            directory = self._at(name)
+            if self._is_taken(name):
                 raise InputError(
-                    f"--name {name}: there is a sweep of this name in {self.path}; go on with it by "
+                    f"--name {name}: there is a sweep of this name in {self.where}; go on with it by "
                     f"`mt-sweep resume {name}`, or choose another name"
-                )
-            if directory.path.exists():
-                raise InputError(
-                    f"--name {name}: {directory.path} is no sweep, or one that ended before it began; remove it, or "
-                    "choose another name"
+                    if directory.exists
+                    else f"--name {name}: {self._at(name).path} is no sweep, or one that ended before it began; remove "
+                    "it, or choose another name"
                 )
             return directory
         number, free = 1, from_file
-        while (self.path / free).exists() or free in RESERVED:
+        while self._is_taken(free) or free in RESERVED:
             number += 1
             free = f"{from_file}-{number}"
-        return SweepDirectory(self.path / free)
+        return self._at(free)
+
+    def _at(self, name: str) -> SweepDirectory:
+        return SweepDirectory(self, name)
+
+    def _is_taken(self, name: str) -> bool:
+        return (self.path / name).exists()
+
+
+def opened(where: str | None) -> Home:
+    """The home at what was given on the command line, if anything: a directory, or a database that several reach.
+
+    Raises:
+        InputError: the address of the database holds a password.
+    """
+    given = where or os.environ.get(VARIABLE) or HERE
+    if not given.startswith(DATABASE):
+        return Home(given)
+    if urlsplit(given).password is not None:
+        raise InputError(
+            "the address of the home database holds a password, which others could read; take it out and set PGPASSWORD"
+        )
+    from mt_sweeps.database import DatabaseHome  # brings the database's driver
+
+    return DatabaseHome(given)
 
 
 def typed(command: str, arguments: str, home: Home) -> str:
     """A command as the user of this home directory types it."""
     program = "uv run mt-sweep" if "UV_RUN_RECURSION_DEPTH" in os.environ else "mt-sweep"
-    option = "" if home.path == Home().path else f"--home {home.path}"
+    option = "" if home.where in (os.environ.get(VARIABLE), Home().where) else f"--home {home.where}"
     return " ".join(word for word in (program, command, arguments, option) if word)
+
+
+def parsed_spec(content: Any, source: str) -> SweepSpec:
+    """A specification as it was kept; `source` names it in the error that another version wrote it."""
+    try:
+        return SweepSpec.model_validate(content)
+    except ValidationError as error:
+        raise InputError(
+            f"{source}: does not fit this version ({error.errors()[0]['msg']}); use the version that wrote it"
+        ) from None
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mt_sweeps import cluster
+from mt_sweeps import cluster, storage
 from mt_sweeps.cluster import Share
 from mt_sweeps.console import counted
 from mt_sweeps.errors import InputError
@@ -77,12 +77,33 @@ def _decoding() -> Callable[[int, int], None]:
     return progress
 
 
-def check_disk(home: Home, needed: int) -> None:
-    """Make sure that there is room for so many bytes."""
-    free = shutil.disk_usage(home.path).free
+def check_places(file: Path, home: Home, spec: SweepSpec) -> None:
+    """Make sure that what the sweep keeps can be written from here.
+
+    Raises:
+        InputError: it cannot, or a sweep whose ledger several machines reach keeps the rest where they do not.
+    """
+    home.check_writable()
+    if home.is_shared:
+        for key, value in (("storage", spec.storage), ("tracking.uri", spec.tracking.uri)):
+            if value is None:
+                raise InputError(
+                    f"{file}: {key}: must be set where the home is a database: all that is kept has to be reached from "
+                    "every machine; write it into the file, or use --set"
+                )
+    if spec.storage is not None:
+        storage.check(spec.storage)
+
+
+def check_disk(home: Home, kept_in: str | None, needed: int) -> None:
+    """Make sure that there is room for so many bytes, where a disk is what they go to."""
+    if kept_in is not None and kept_in.startswith(storage.SCHEME):
+        return
+    path = home.path if kept_in is None else Path(kept_in)
+    free = shutil.disk_usage(path).free
     if free < needed:
         raise InputError(
-            f"{home.path}: the sweep needs about {needed / 1e6:,.0f} MB of disk and {free / 1e6:,.0f} MB "
+            f"{path}: the sweep needs about {needed / 1e6:,.0f} MB of disk and {free / 1e6:,.0f} MB "
             "are free; make room, choose another disk with --home DIR, or lower trials"
         )
 

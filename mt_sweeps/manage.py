@@ -1,12 +1,10 @@
 """What is done to a sweep from outside: it is stopped, shown again in MLflow, removed."""
 
-import json
-import shutil
 import time
 
 from mt_sweeps.console import counted, progress
 from mt_sweeps.errors import InputError, SweepError
-from mt_sweeps.home import DRIVEN, Home, is_held, only_one
+from mt_sweeps.home import DRIVEN, Home
 from mt_sweeps.status import status
 from mt_sweeps.study import Ledger
 from mt_sweeps.summary import summary_text
@@ -27,15 +25,15 @@ def stop(home: Home, name: str) -> str:
         SweepError: the driver does not answer.
     """
     directory = home.sweep(name)
-    if not is_held(directory.lock):
+    if not directory.is_driven:
         raise InputError(f"{name}: no process drives this sweep, so there is nothing to stop")
-    directory.stop.touch()
+    directory.ask_to_stop()
     until = time.monotonic() + STOP_SECONDS
-    while is_held(directory.lock):
+    while directory.is_driven:
         if time.monotonic() > until:
             raise SweepError(f"{name}: its driver has not ended within {STOP_SECONDS} s; it will as soon as it can")
         time.sleep(0.2)
-    directory.stop.unlink(missing_ok=True)
+    directory.forget_stop()
     return f"{name} is stopped; go on with: {directory.resume}"
 
 
@@ -52,9 +50,9 @@ def sync(home: Home, name: str) -> str:
     directory = home.sweep(name)
     spec = directory.load_spec()
     state = status(directory)["state"]
-    with only_one(directory.lock, f"{name}: another process is driving this sweep, and keeps MLflow up to date"):
+    with directory.only_one(f"{name}: another process is driving this sweep, and keeps MLflow up to date"):
         ledger = Ledger(directory.ledger, spec)
-        images = json.loads(directory.environment.read_text())["images"]
+        images = directory.load_environment()["images"]
         ended = "KILLED" if state == "interrupted" else "FINISHED" if ledger.best() else "FAILED"
         try:
             runs = SweepWindow(home, directory, ledger).finish(
@@ -77,11 +75,11 @@ def remove(home: Home, name: str) -> str:
         SweepError: MLflow does not answer; nothing but a part of its runs is gone, and it can be asked again.
     """
     directory = home.sweep(name)
-    with only_one(directory.lock, DRIVEN.format(directory.name)):
+    with directory.only_one(DRIVEN.format(directory.name)):
         try:
             runs = remove_runs(home, directory)
         except Exception as error:  # of MLflow's client, its store or the network
             raise SweepError(f"{name}: its runs cannot be removed from MLflow: {error}") from None
-        directory.spec.unlink()  # first: without it the rest is no sweep any more
-        shutil.rmtree(directory.path, ignore_errors=True)
+        directory.trials.delete()
+        directory.delete()
     return f"{name} is removed, with {counted(runs, 'MLflow run')}"

@@ -10,7 +10,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Protocol
 
-from trainers.files import write_atomically
 from trainers.report import Report
 
 FILE = "records.jsonl"
@@ -47,10 +46,9 @@ def recorded(
             yield known[report.step]
 
 
-def write(directory: Path, reports: list[Report]) -> None:
-    """The records that a new attempt begins with, whole lines only; its directory is made where there is none."""
-    directory.mkdir(parents=True, exist_ok=True)
-    write_atomically(directory / FILE, "".join(map(_line, reports)))
+def text(reports: list[Report]) -> str:
+    """The records that a new attempt begins with, whole lines only."""
+    return "".join(map(_line, reports))
 
 
 def append(directory: Path, report: Report) -> None:
@@ -62,11 +60,14 @@ def append(directory: Path, report: Report) -> None:
 
 
 def read(directory: Path) -> list[Report]:
-    """All whole records, in the order of their steps; a last line that was cut off by a crash is left out."""
+    """All whole records in a directory, in the order of their steps."""
     file = directory / FILE
-    if not file.exists():
-        return []
-    lines = file.read_text(encoding="utf-8").split("\n")[:-1]  # what follows the last newline is not whole
+    return parsed(file.read_bytes()) if file.exists() else []
+
+
+def parsed(content: bytes) -> list[Report]:
+    """What a file of records says; a last line that was cut off by a crash is left out."""
+    lines = content.decode().split("\n")[:-1]  # what follows the last newline is not whole
     return [Report(**json.loads(line)) for line in lines if line.strip()]
 
 

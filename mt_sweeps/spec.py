@@ -43,6 +43,12 @@ class SweepSpec(Settings):
     budget: Budget = Budget()
     finalists: Finalists = Finalists()
     tracking: Tracking = Tracking()
+    storage: str | None = Field(
+        None,
+        pattern=r"^(/.*|s3://[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9._/-]*)?)$",
+        description="where trials are kept: a folder that every node reaches (from /), or s3://bucket/prefix; none: in "
+        "the home directory",
+    )
 
     @field_validator("trainer")
     @classmethod

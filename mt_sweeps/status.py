@@ -1,12 +1,11 @@
 """How a sweep stands, read from its ledger: for `status`, `list`, `best` and `export`."""
 
-import json
 from typing import Any
 
 from mt_sweeps import budget, export
 from mt_sweeps.console import counted, duration, error_text, values_text
 from mt_sweeps.errors import InputError
-from mt_sweeps.home import Home, SweepDirectory, is_held, typed
+from mt_sweeps.home import Home, SweepDirectory, typed
 from mt_sweeps.study import Ledger
 from mt_sweeps.trial import Trial
 
@@ -23,7 +22,7 @@ def status(directory: SweepDirectory) -> dict[str, Any]:
     """
     spec = directory.load_spec()
     ledger = Ledger(directory.ledger, spec)
-    driven = is_held(directory.lock)
+    driven = directory.is_driven
     arms: dict[str, dict[str, int]] = {}
     for arm in spec.arms():
         trials = ledger.trials(arm)
@@ -51,7 +50,7 @@ def state(directory: SweepDirectory, ledger: Ledger, driven: bool) -> str:
 
 def _is_open(directory: SweepDirectory, ledger: Ledger) -> bool:
     """Whether a driver would find something to do."""
-    environment = json.loads(directory.environment.read_text())
+    environment = directory.load_environment()
     gpus, concurrent = environment["gpus_per_trial"], environment["concurrent"]
     spent = ledger.active_seconds, gpus * ledger.seconds_done
     if any(trial.state == "running" for trial in ledger.all_trials()):
@@ -72,7 +71,7 @@ def best_of(directory: SweepDirectory) -> export.BestFile:
     found = ledger.best()
     if found is None:
         raise InputError(f"{directory.name}: no trial has completed yet; see `mt-sweep status {directory.name}`")
-    return export.best_file(ledger, found, json.loads(directory.environment.read_text()))
+    return export.best_file(ledger, found, directory.load_environment())
 
 
 def status_text(row: dict[str, Any], home: Home) -> str:

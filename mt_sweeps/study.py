@@ -6,7 +6,6 @@ thousandth trial costs what its tenth did.
 
 import json
 import time
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from mt_sweeps.errors import InputError
+from mt_sweeps.ledger_storage import open_storage
 from mt_sweeps.pruning import Correlation, Standings
 from mt_sweeps.sampling import Suggestions
 from mt_sweeps.spec import Arm, SweepSpec, Values, differences
@@ -31,7 +31,7 @@ class Ledger:
     """The studies of one sweep.
 
     Args:
-        path: of the SQLite file, made by `create`. One process may write.
+        where: as `open_storage` takes it; it was made by `create`. One process may write.
         spec: of the sweep.
 
     Attributes:
@@ -41,11 +41,11 @@ class Ledger:
         InputError: the file is missing, not ours, of another format, or of a sweep with another specification.
     """
 
-    def __init__(self, path: Path, spec: SweepSpec) -> None:
-        if not path.exists():
-            raise InputError(f"{path}: the ledger is missing, and with it all that this sweep found; start a new one")
+    def __init__(self, where: Path | str, spec: SweepSpec) -> None:
+        if isinstance(where, Path) and not where.exists():
+            raise InputError(f"{where}: the ledger is missing, and with it all that this sweep found; start a new one")
         self.spec = spec
-        self._storage = _storage(path)
+        self._storage = open_storage(where)
         self._trials: dict[Arm, list[Trial]] = {}
         self._waiting: dict[Arm, set[int]] = {}
         self._ids: dict[Arm, list[int]] = {}
@@ -56,34 +56,37 @@ class Ledger:
         self.steps_done, self.seconds_done = 0, 0.0
         try:
             for arm in spec.arms():
-                self._read(path, arm)
+                self._read(where, arm)
         except (KeyError, optuna.exceptions.OptunaError, sqlalchemy.exc.SQLAlchemyError) as error:
             raise InputError(
-                f"{path}: is no ledger of the sweep {spec.name} ({type(error).__name__}); put back what was here"
+                f"{where}: is no ledger of the sweep {spec.name} ({type(error).__name__}); put back what was here"
             ) from None
         self._active_seconds = float(self._attributes("search").get("active_seconds", 0.0))
         self._saved = time.monotonic()
 
     @classmethod
-    def create(cls, path: Path, spec: SweepSpec, published: Values) -> "Ledger":
-        """A new ledger, without trials.
+    def create(cls, where: Path | str, spec: SweepSpec, published: Values) -> "Ledger":
+        """A new ledger, without trials; its place has been claimed for it.
 
         Args:
-            path: of the SQLite file.
+            where: as `open_storage` takes it.
             spec: of the sweep.
             published: `spec.published` of the data set, where the sweep has this arm.
         """
-        storage = _storage(path)
+        storage = open_storage(where)
         for arm in spec.arms():
             study = optuna.create_study(
-                storage=storage, study_name=_study_name(spec, arm), direction=spec.objective.direction
+                storage=storage,
+                study_name=_study_name(spec, arm),
+                direction=spec.objective.direction,
+                load_if_exists=True,
             )
             study.set_user_attr("spec", spec.model_dump_json())
             if arm == "published":
                 study.set_user_attr("planned", [{"values": published}])
             study.set_user_attr("format", FORMAT)
         storage.engine.dispose()
-        return cls(path, spec)
+        return cls(where, spec)
 
     def trials(self, arm: Arm) -> list[Trial]:
         """All trials of an arm so far, by number."""
@@ -236,18 +239,19 @@ class Ledger:
         """Let go of the file."""
         self._storage.engine.dispose()
 
-    def _read(self, path: Path, arm: Arm) -> None:
+    def _read(self, where: Path | str, arm: Arm) -> None:
         self._studies[arm] = self._storage.get_study_id_from_name(_study_name(self.spec, arm))
         attributes = self._attributes(arm)
         if attributes["format"] != FORMAT:
             raise InputError(
-                f"{path}: is a ledger of format {attributes['format']}, this version reads {FORMAT}; use the version "
+                f"{where}: is a ledger of format {attributes['format']}, this version reads {FORMAT}; use the version "
                 "of mt-sweeps that wrote it"
             )
         changed = differences(json.loads(attributes["spec"]), json.loads(self.spec.model_dump_json()))
         if changed:
+            kept = where.parent / "spec.yaml" if isinstance(where, Path) else self.spec.name
             raise InputError(
-                *(f"{path.parent / 'spec.yaml'}: {change}" for change in changed),
+                *(f"{kept}: {change}" for change in changed),
                 "a sweep goes on only with what it was started with (trials, budget, resources and tracking may "
                 "change): change it back, or start a new sweep",
             )
@@ -342,17 +346,6 @@ class Ledger:
 
     def _attributes(self, arm: Arm) -> dict[str, Any]:
         return self._storage.get_study_user_attrs(self._studies[arm])
-
-
-def _storage(path: Path) -> optuna.storages.RDBStorage:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    try:
-        return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
-    except (sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
-        raise InputError(
-            f"{path}: is no ledger ({str(error).splitlines()[0]}); put back the file that was here"
-        ) from None
 
 
 def _study_name(spec: SweepSpec, arm: Arm) -> str:

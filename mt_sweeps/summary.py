@@ -58,7 +58,7 @@ def summary_text(spec: SweepSpec, ledger: Ledger, home: Home, images: dict[str, 
     for reason in reasons:
         failed = [trial for trial in trials if trial.reason == reason]
         lines.append(f"failed     {len(failed)} with {reason}: {failed[0].message.splitlines()[0]}")
-    report = SweepDirectory(home.path / spec.name).report
+    report = SweepDirectory(home, spec.name).report
     if best is not None:
         lines += [
             "",

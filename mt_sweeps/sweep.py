@@ -6,7 +6,6 @@ what a dead driver left running waits again. 6. The driver runs all arms. 7. The
 configuration and the report are written and the summary printed.
 """
 
-import json
 import os
 import platform
 import time
@@ -16,14 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps import cluster, disk, export, tracking, yaml_file
+from mt_sweeps import cluster, disk, export, nodes, tracking
 from mt_sweeps import forecast as forecasts
 from mt_sweeps import spec as specs
 from mt_sweeps.cluster import Share
 from mt_sweeps.console import Board
 from mt_sweeps.errors import InputError, SweepError, Unfinished
-from mt_sweeps.home import DRIVEN, Home, SweepDirectory, is_held, only_one, typed
-from mt_sweeps.machine import Data, check_data, check_disk, share_of
+from mt_sweeps.home import DRIVEN, Home, SweepDirectory, typed
+from mt_sweeps.machine import Data, check_data, check_disk, check_places, share_of
 from mt_sweeps.spec import SweepSpec
 from mt_sweeps.study import Ledger
 from mt_sweeps.summary import summary_text
@@ -54,17 +53,17 @@ def run(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], tr
     if VARIABLE in os.environ:
         print(f"{VARIABLE} is set: the trials are scripted, no network is trained", flush=True)
     home.new_sweep(name, spec.name)  # refuses a name that is taken, before the work
+    check_places(file, home, spec)
     data = check_data(file, spec)
-    home.check_writable()
     trouble = _check_window(home, spec)
-    with _ray(file, spec) as share:
+    with _ray(file, spec, data.fingerprint) as share:
         planned = forecasts.forecast(spec, share.concurrent)
-        check_disk(home, planned.disk_bytes)
+        check_disk(home, spec.storage, planned.disk_bytes)
         directory = home.claim(name, spec.name)
         spec = spec.model_copy(update={"name": directory.name})
         _describe(directory, spec, data, share)
         print(forecasts.text(spec, planned, share, data, None), flush=True)
-        print(f"  files     {directory.path}", flush=True)
+        print(f"  files     {directory.told}", flush=True)
         _carry_on(home, directory, spec, share, trouble)
 
 
@@ -81,27 +80,27 @@ def resume(home: Home, name: str | None, more: int = 0) -> None:
         SweepError: it ended without a result.
     """
     directory = home.sweep(name)
-    home.check_writable()
     spec = directory.load_spec()
-    if is_held(directory.lock):
+    check_places(Path(directory.name), home, spec)
+    if directory.is_driven:
         raise InputError(DRIVEN.format(directory.name))
     if more:
         spec = specs.with_trials(spec, spec.trials + more)
     ledger = Ledger(directory.ledger, spec)
     if more:
-        write_atomically(directory.spec, yaml_file.dump(spec.model_dump(exclude_none=True)))
+        directory.save_spec(spec)
     if all(trial.finished for trial in ledger.all_trials()) and not any(map(ledger.remaining, spec.arms())):
         print(f"{spec.name} is finished: MLflow is completed, nothing else is left to do", flush=True)
         _carry_on(home, directory, spec, share=None)
         return
-    environment = json.loads(directory.environment.read_text())
-    if check_data(directory.spec, spec).fingerprint != environment["data_fingerprint"]:
+    environment = directory.load_environment()
+    if check_data(Path(directory.name), spec).fingerprint != environment["data_fingerprint"]:
         raise InputError(
             f"{directory.name}: the images are not those that the sweep began with; bring them back, or start a new "
             "sweep"
         )
     trouble = _check_window(home, spec)
-    with _ray(directory.spec, spec) as share:
+    with _ray(Path(directory.name), spec, environment["data_fingerprint"]) as share:
         if environment["gpus_per_trial"] and not share.gpus:
             raise InputError(
                 f"{directory.name}: its trials ran on GPUs and there are none now; resume it where some are"
@@ -121,8 +120,8 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
         trouble: that was told of MLflow already.
     """
     enough = ""
-    with only_one(directory.lock, DRIVEN.format(directory.name)):
-        directory.stop.unlink(missing_ok=True)  # said to a driver before this one
+    with directory.only_one(DRIVEN.format(directory.name)):
+        directory.forget_stop()  # said to a driver before this one
         ledger = Ledger(directory.ledger, spec)
         window = SweepWindow(home, directory, ledger)
         writer = BackgroundWriter(window.catch_up)
@@ -141,8 +140,9 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
                     enough = driver.run(ledger, directory, share, board)
             best = ledger.best()
             if best is None:
-                raise SweepError(f"no trial completed; see {directory.path / 'trials'}")
-            environment = json.loads(directory.environment.read_text())
+                raise SweepError(f"no trial completed; see {directory.trials.place}")
+            environment = directory.load_environment()
+            directory.path.mkdir(parents=True, exist_ok=True)
             write_atomically(directory.best, export.text(export.best_file(ledger, best, environment)))
             status = "FINISHED"
         except KeyboardInterrupt:
@@ -160,7 +160,7 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
         finally:
             if status != "KILLED":
                 _report(directory, ledger)
-            summary = summary_text(spec, ledger, home, json.loads(directory.environment.read_text())["images"])
+            summary = summary_text(spec, ledger, home, directory.load_environment()["images"])
             _complete_window(
                 typed("sync", directory.name, home),
                 writer,
@@ -179,7 +179,7 @@ def _report(directory: SweepDirectory, ledger: Ledger) -> None:
 
         report.write(directory, ledger, driven=False)
     except Exception as error:
-        again = typed("report", directory.name, Home(directory.path.parent))
+        again = typed("report", directory.name, directory.home)
         told = str(error).partition("\n")[0]
         print(f"\nthe report was not written ({type(error).__name__}: {told}); try again: {again}", flush=True)
 
@@ -201,10 +201,9 @@ def _describe(directory: SweepDirectory, spec: SweepSpec, data: Data, share: Sha
         "split_fingerprint": data.split_fingerprint,
         "images": data.purposes,
     }
-    write_atomically(directory.environment, json.dumps(environment, indent=2) + "\n")
     Ledger.create(directory.ledger, spec, data.published).close()
-    # Last: with this file the sweep is there for other commands, and all the rest of it too.
-    write_atomically(directory.spec, yaml_file.dump(spec.model_dump(exclude_none=True)))
+    directory.save_environment(environment)
+    directory.save_spec(spec)  # last: with it the sweep is there for other commands, and all the rest of it too
 
 
 def _check_window(home: Home, spec: SweepSpec) -> str:
@@ -226,10 +225,14 @@ def _complete_window(sync: str, writer: BackgroundWriter, finish: Callable[[], o
 
 
 @contextmanager
-def _ray(file: Path, spec: SweepSpec) -> Iterator[Share]:
-    print("starting Ray on this machine", flush=True)
+def _ray(file: Path, spec: SweepSpec, fingerprint: str) -> Iterator[Share]:
+    joined = cluster.address()
+    print(f"joining the Ray cluster at {joined}" if joined else "starting Ray on this machine", flush=True)
     found = cluster.start()
     try:
-        yield share_of(file, spec, found)
+        share = share_of(file, spec, found)
+        if joined:
+            nodes.check(file, spec, share, fingerprint)
+        yield share
     finally:
         cluster.stop()

@@ -1,6 +1,5 @@
 """The few calls to MLflow that we make, and the thread that makes them: no outage stops, slows or loses a sweep."""
 
-import json
 import logging
 import os
 import shutil
@@ -214,7 +213,7 @@ def remove_runs(home: Home, directory: SweepDirectory) -> int:
     if spec.tracking.uri is None and not home.mlflow_db.exists():
         return 0
     client = Client(home, spec.tracking)
-    sweep = json.loads(directory.environment.read_text())["id"]
+    sweep = directory.load_environment()["id"]
     parents = [run for run, _ in client.runs({"mt.sweep": sweep, "mt.arm": "sweep"})]  # final trainings stay
     children = [run for parent in parents for run, _ in client.runs({"mlflow.parentRunId": parent})]
     for run in (*children, *parents):  # the parents last: without them the children would not be found again

@@ -5,10 +5,8 @@ Everything is sent with the records' own time stamps, so that sending twice chan
 
 import json
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import cast
 
-from mt_sweeps import records
 from mt_sweeps.errors import SweepError
 from mt_sweeps.home import Home, SweepDirectory
 from mt_sweeps.pruning import rungs
@@ -16,7 +14,6 @@ from mt_sweeps.spec import Arm
 from mt_sweeps.study import Ledger
 from mt_sweeps.tracking import Client, raise_if_for_good, told
 from mt_sweeps.trial import Trial
-from trainers.files import BEST_MODEL
 from trainers.report import Report
 
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
@@ -35,6 +32,7 @@ class SweepWindow:
     def __init__(self, home: Home, directory: SweepDirectory, ledger: Ledger) -> None:
         self._home = home
         self._directory = directory
+        self._files = directory.trials
         self._ledger = ledger
         self._spec = ledger.spec
         self._rungs = rungs(ledger.spec)
@@ -43,7 +41,7 @@ class SweepWindow:
         self._children: dict[Place, str] = {}
         self._sent: dict[Place, int] = {}  # the last step of what is there
         self._closed: set[Place] = set()
-        self._models: dict[Place, Path] = {}  # of finished trials, not yet sent or removed
+        self._models: set[Place] = set()  # of finished trials, not yet sent or removed
         self._best: tuple[int, int] | None = None
 
     def catch_up(self, among: Callable[[list[Trial]], Iterable[Trial]] = iter) -> int:
@@ -100,14 +98,14 @@ class SweepWindow:
 
     def _connected(self) -> Client:
         client = Client(self._home, self._spec.tracking)
-        environment = json.loads(self._directory.environment.read_text())
+        environment = self._directory.load_environment()
         self._parent = client.run(
             {"mt.sweep": environment["id"], "mt.arm": "sweep"}, self._directory.name, environment["started"]
         )
         client.send(self._parent, tags={"mt.state": "RUNNING"})
         client.end(self._parent, "RUNNING")
-        for file in (self._directory.spec, self._directory.environment):
-            client.send_file(self._parent, file)
+        client.send_text(self._parent, self._directory.spec_text(), "spec.yaml")
+        client.send_text(self._parent, json.dumps(environment, indent=2), "environment.json")
         # Asked for once: to look for each run before it is made would cost more the more there are.
         found: dict[Place, list[tuple[str, dict[str, str]]]] = {}
         for run, tags in client.runs({"mlflow.parentRunId": self._parent}):
@@ -122,8 +120,7 @@ class SweepWindow:
         place = (trial.arm, trial.number)
         if place in self._closed:
             return
-        recorded = self._directory.newest(trial.arm, trial.number, records.FILE)
-        reports = records.read(recorded) if recorded else []
+        reports = self._files.records(*place)
         if place not in self._children:
             name = f"trial-{trial.number:04d}" if trial.arm == "search" else f"{trial.arm}-{trial.number:04d}"
             tags = {"mlflow.parentRunId": self._parent, "mt.arm": trial.arm, "mt.trial": str(trial.number)}
@@ -139,9 +136,8 @@ class SweepWindow:
             self._sent[place] = max([report.step for report in new], default=self._sent.get(place, 0))
         if trial.finished:
             client.end(run, _STATUS[trial.state], trial.last.time if trial.last else None)
-            model = self._directory.newest(trial.arm, trial.number, BEST_MODEL)
-            if model is not None:
-                self._models[place] = model / BEST_MODEL
+            if self._files.has_model(*place):
+                self._models.add(place)
             self._closed.add(place)
 
     def _tags(self, trial: Trial) -> dict[str, str]:
@@ -165,16 +161,16 @@ class SweepWindow:
             searched = [trial for trial in complete if trial.arm == "search"]
             complete = sorted(searched, key=lambda trial: trial.objective(self._spec.metric))[:models]
         wanted = {} if models == "none" else {(trial.arm, trial.number): trial for trial in complete}
-        for place, model in list(self._models.items()):
+        for place in list(self._models):
             if place in wanted:
                 if isinstance(models, int) and not ended:
                     continue
                 last = wanted[place].last
                 has_teacher = last is not None and "validation.teacher_error" in last.metrics
-                client.send_file(self._children[place], model, "teacher" if has_teacher else "student")
-            for file in self._directory.trial(*place).glob(f"attempt-*/{BEST_MODEL}"):
-                file.unlink()
-            del self._models[place]
+                with self._files.model(*place) as model:
+                    client.send_file(self._children[place], model, "teacher" if has_teacher else "student")
+            self._files.drop_model(*place)
+            self._models.remove(place)
 
     def _show_best(self, client: Client) -> None:
         """The best so far on the parent, as a curve over completed trials: the runs table shows only parents."""
@@ -202,7 +198,7 @@ def send_report(home: Home, directory: SweepDirectory) -> None:
         return
     try:
         client = Client(home, tracking)
-        sweep = json.loads(directory.environment.read_text())["id"]
+        sweep = directory.load_environment()["id"]
         for run, _ in client.runs({"mt.sweep": sweep, "mt.arm": "sweep"}):
             client.send_file(run, directory.report)
     except Exception as error:  # of MLflow's client, its store or the network

@@ -9,7 +9,6 @@ import signal
 import sys
 import traceback
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,17 @@ from typing import Any
 from ray.tune import Trainable
 
 from mt_sweeps import disk, records, system
+from mt_sweeps.storage import StorageLost
+from mt_sweeps.trial_files import Workplace
 from trainers import scripted
 from trainers.config import TrainerConfig
 from trainers.errors import DataError, TrainingError, UnreadableCheckpoint
-from trainers.files import BEST_MODEL, CHECKPOINTS, write_atomically
+from trainers.files import CHECKPOINTS
 from trainers.report import Report
 
-DISK_FULL = "disk_full"  # the reason that is no trial's own: the sweep ends with it, and can be resumed
+# The reasons that are no trial's own: the sweep ends with one of them, and can be resumed.
+DISK_FULL = "disk_full"
+STORAGE_LOST = "storage_lost"
 
 
 @dataclass(frozen=True)
@@ -39,20 +42,14 @@ class Attempt:
 
     Args:
         config: of the training run.
-        directory: for checkpoints, records and the best model; it has the records of earlier tries already.
-        previous: the directory of an earlier try, whose checkpoint this one goes on from.
+        place: for checkpoints, records and the best model; it has those of earlier tries already.
         threads: that torch may use.
         gpus: that Ray gave.
     """
 
-    def __init__(
-        self, config: TrainerConfig, directory: Path, previous: Path | None, threads: int, gpus: float
-    ) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        # The last checkpoint before the one before it: a try that is killed in between may not go back behind the last.
-        for name in (BEST_MODEL, *reversed(CHECKPOINTS)):
-            if previous is not None and (previous / name).exists():
-                write_atomically(directory / name, (previous / name).read_bytes())
+    def __init__(self, config: TrainerConfig, place: Workplace, threads: int, gpus: float) -> None:
+        directory = place.path
+        self._place = place
         self._steps = config.steps
         try:
             run = _run(config, directory, threads, gpus)
@@ -72,6 +69,7 @@ class Attempt:
             Its report, durably recorded, and whether it was the last one.
         """
         report = next(self._reports)
+        self._place.keep()
         return report, report.step == self._steps
 
     def close(self) -> None:
@@ -103,6 +101,7 @@ class TrialWorker(Trainable):  # type: ignore[misc]
         """A new process."""
         _die_with_parent()
         self._attempt: Attempt | None = None
+        self._place: Workplace | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -113,33 +112,32 @@ class TrialWorker(Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         """One evaluation: `report` and, where the trial failed, `failure`."""
-        directory = Path(self._assigned["directory"])
         if not self._assigned["gpus"]:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a trial that was given none takes none; read at torch's first use
         try:
             if self._attempt is None:
-                previous = self._assigned["previous"]
-                self._attempt = Attempt(
-                    TrainerConfig.model_validate_json(self._assigned["config"]),
-                    directory,
-                    Path(previous) if previous else None,
-                    self._assigned["threads"],
-                    self._assigned["gpus"],
-                )
+                self._place = Workplace(self._assigned["address"], self._assigned["previous"])
+                config = TrainerConfig.model_validate_json(self._assigned["config"])
+                self._attempt = Attempt(config, self._place, self._assigned["threads"], self._assigned["gpus"])
             report, done = self._attempt.advance()
         except Exception as error:
-            self._end()
             failure = Failure(_reason(error), f"{type(error).__name__}: {error}")
-            with suppress(OSError):  # the disk may be full
-                directory.mkdir(parents=True, exist_ok=True)
-                (directory / "error.txt").write_text(traceback.format_exc())
+            if self._place is not None:
+                self._place.tell(traceback.format_exc())
+            self._end()
             return {"report": None, "failure": failure, "done": True}
         return {"report": report, "failure": None, "done": done}
+
+    def cleanup(self) -> None:
+        """The process ends."""
+        self._end()
 
     def _end(self) -> None:
         if self._attempt is not None:
             self._attempt.close()
-        self._attempt = None
+        if self._place is not None:
+            self._place.close()
+        self._attempt = self._place = None
 
 
 def _die_with_parent() -> None:
@@ -153,6 +151,8 @@ def _reason(error: Exception) -> str:
         return error.reason
     if disk.is_full(error):
         return DISK_FULL
+    if isinstance(error, StorageLost):
+        return STORAGE_LOST
     torch = sys.modules.get("torch")  # a scripted trial does without
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return "out_of_memory"

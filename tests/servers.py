@@ -1,4 +1,4 @@
-"""A real MLflow server, and a proxy before it that fails in the ways networks and servers do."""
+"""Real servers, each of its own on loopback, and a proxy that fails in the ways networks and servers do."""
 
 import os
 import shutil
@@ -188,6 +188,11 @@ class Postgres:
     def uri(self) -> str:
         return f"postgresql://postgres:{self.password}@{LOOPBACK}:{self.port}/postgres"
 
+    @property
+    def address(self) -> str:
+        """Without the password, which clients have in the environment."""
+        return f"postgresql://postgres@{LOOPBACK}:{self.port}/postgres"
+
     def start(self) -> None:
         options = f"-h {LOOPBACK} -p {self.port} -k {self._folder}"
         self._call("pg_ctl", "-D", "data", "-o", options, "-l", "log", "-w", "start")
@@ -200,3 +205,106 @@ class Postgres:
         assert binaries is not None
         command = [binaries / program, *arguments]
         subprocess.run(command, cwd=self._folder, user=self._user, check=True, stdout=subprocess.DEVNULL)
+
+
+class ObjectStore:
+    """moto's S3, in memory, with one bucket; `environment` is what its clients need."""
+
+    bucket = "kept"
+
+    def __enter__(self) -> Self:
+        self.port = free_port()
+        self.environment = {
+            "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{self.port}",
+            "AWS_ACCESS_KEY_ID": "someone",
+            "AWS_SECRET_ACCESS_KEY": "sesame",
+            "AWS_REGION": "us-east-1",
+        }
+        command = [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", str(self.port)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        address, until = f"{self.environment['AWS_ENDPOINT_URL']}/{self.bucket}", time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(urllib.request.Request(address, method="PUT"), timeout=5)
+                return self
+            except OSError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def place(self) -> str:
+        return f"s3://{self.bucket}/trials"
+
+
+class RayCluster:
+    """A head without cores and nodes of some, each a process of its own; the token is in the environment of them all.
+
+    Args:
+        folder: for their session files; Ray wants it short.
+        environment: of head and nodes.
+        nodes: how many to start with.
+        cores: of a node.
+    """
+
+    token = "sesame-" * 6
+
+    def __init__(self, folder: Path, environment: dict[str, str], nodes: int = 2, cores: int = 1) -> None:
+        self.folder, self.nodes, self.cores = folder, nodes, cores
+        self.port, self.dashboard_port = free_port(), free_port()
+        self.address = f"{LOOPBACK}:{self.port}"
+        self.dashboard = f"http://{LOOPBACK}:{self.dashboard_port}"
+        # What a client needs, too.
+        self.secrets = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
+        binaries = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        self._environment = {**os.environ, **binaries, **environment, **self.secrets, "RAY_USAGE_STATS_ENABLED": "0"}
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        head = ["--head", f"--port={self.port}", "--num-cpus=0", f"--dashboard-port={self.dashboard_port}"]
+        self._start(*head, "--include-dashboard=true", f"--temp-dir={self.folder}")
+        self._wait(self.dashboard_port)
+        for _ in range(self.nodes):
+            self.add()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for node in self.running:
+            self.kill(node)
+
+    def add(self) -> subprocess.Popen[bytes]:
+        """One more node."""
+        return self._start(f"--address={self.address}", f"--num-cpus={self.cores}")
+
+    def kill(self, node: subprocess.Popen[bytes], signal: int = 9) -> None:
+        """A node with all that runs on it; with another signal, that alone is sent to all of it."""
+        with suppress(ProcessLookupError):
+            os.killpg(node.pid, signal)
+        if signal == 9:
+            node.wait()
+
+    def _start(self, *options: str) -> subprocess.Popen[bytes]:
+        ports = ("dashboard-agent-listen", "dashboard-agent-grpc", "metrics-export", "runtime-env-agent")
+        command = [str(Path(sys.executable).parent / "ray"), "start", "--block", f"--node-ip-address={LOOPBACK}"]
+        command += [f"--{port}-port={free_port()}" for port in ports] + ["--object-store-memory=100000000"]
+        log = (self.folder.parent / f"ray-{len(self.running)}.log").open("w")
+        node = subprocess.Popen(
+            [*command, *options], env=self._environment, stdout=log, stderr=log, start_new_session=True
+        )
+        self.running.append(node)
+        return node
+
+    def _wait(self, port: int) -> None:
+        until = time.monotonic() + 90
+        while True:
+            try:
+                socket.create_connection((LOOPBACK, port), timeout=5).close()
+                return
+            except OSError:
+                if time.monotonic() > until or self.running[-1].poll() is not None:
+                    raise RuntimeError((self.folder.parent / "ray-0.log").read_text()) from None
+                time.sleep(0.2)

@@ -8,7 +8,7 @@ from typing import Any
 
 from mt_sweeps import status
 from mt_sweeps.errors import InputError
-from mt_sweeps.home import SweepDirectory, is_held
+from mt_sweeps.home import SweepDirectory
 from mt_sweeps.report import chapters, findings
 from mt_sweeps.report.axes import axes
 from mt_sweeps.study import Ledger
@@ -24,7 +24,7 @@ def build(directory: SweepDirectory, ledger: Ledger | None = None, driven: bool 
         driven: whether a process drives it, where that is known already.
     """
     ledger = ledger or Ledger(directory.ledger, directory.load_spec())
-    driven = is_held(directory.lock) if driven is None else driven
+    driven = directory.is_driven if driven is None else driven
     return findings.gather(directory, ledger, status.state(directory, ledger, driven))
 
 
@@ -37,6 +37,7 @@ def write(directory: SweepDirectory, ledger: Ledger | None = None, driven: bool 
     ledger = ledger or Ledger(directory.ledger, directory.load_spec())
     page = html(build(directory, ledger, driven), ledger)
     try:
+        directory.report.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(directory.report, page)
     except OSError as error:
         raise InputError(f"{directory.report}: cannot be written: {error.strerror}; make room, or allow it") from None

@@ -4,14 +4,13 @@ Errors are fractions, hours are those that workers spent, curves are thinned: a 
 read as one of sixteen.
 """
 
-import json
 import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from mt_sweeps import finalists, pruning, records
+from mt_sweeps import finalists, pruning
 from mt_sweeps.cautions import cautions
 from mt_sweeps.home import SweepDirectory
 from mt_sweeps.report.axes import Axis, axes
@@ -41,7 +40,7 @@ def gather(directory: SweepDirectory, ledger: Ledger, state: str) -> dict[str, A
         `progress` (in the order in which they ended), `curves`, `parameters`, `importance`, `rungs`, `failures`,
         `finalists`, `cost`, `reproduction`. What there is nothing of is null or empty.
     """
-    spec, environment = ledger.spec, json.loads(directory.environment.read_text())
+    spec, environment = ledger.spec, directory.load_environment()
     searched, best, good = ledger.trials("search"), ledger.best(), best_fifth(ledger)
     found = finalists.verdict(ledger, environment["images"])
     gpus = environment["gpus_per_trial"]
@@ -78,7 +77,7 @@ def gather(directory: SweepDirectory, ledger: Ledger, state: str) -> dict[str, A
         "cost": _cost(ledger, gpus),
         "reproduction": {
             "command": "mt-sweep run spec.yaml",
-            "spec": directory.spec.read_text(encoding="utf-8"),
+            "spec": directory.spec_text(),
             **{key: environment[key] for key in ("versions", "seeds", "data_fingerprint", "platform", "id")},
             **{key: environment[key] for key in ("gpus_per_trial", "concurrent")},
         },
@@ -163,8 +162,7 @@ def _curves(directory: SweepDirectory, ledger: Ledger) -> dict[str, Any]:
 
 
 def _curve(directory: SweepDirectory, trial: Trial) -> dict[str, Any]:
-    recorded = directory.newest(trial.arm, trial.number, records.FILE)
-    reports = spread(records.read(recorded), _MOST_POINTS) if recorded else []
+    reports = spread(directory.trials.records(trial.arm, trial.number), _MOST_POINTS)
     curve = {"arm": trial.arm, "trial": trial.number, "step": [report.step for report in reports]}
     return curve | {network: [_error(report, network) for report in reports] for network in ("student", "teacher")}
 

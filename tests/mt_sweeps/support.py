@@ -1,6 +1,5 @@
 """What several of these tests start from."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +94,12 @@ class Sweep:
         self.directory = self.home.new_sweep(None, "digits")
         self.directory.path.mkdir(parents=True)
         self.spec = digits("trials=3", *overrides)
-        self.directory.spec.write_text(yaml_file.dump(self.spec.model_dump(exclude_none=True)))
-        self.directory.environment.write_text(json.dumps({"id": "abc", "started": 1_700_000_000.0}))
+        self.directory.save_spec(self.spec)
+        self.directory.save_environment({"id": "abc", "started": 1_700_000_000.0})
         self.ledger = new_ledger(self.directory.ledger, self.spec)
 
     def train(self, trial: Trial, *errors: float) -> Report:
-        folder = self.directory.attempt(trial.arm, trial.number, trial.attempt)
+        folder = Path(self.directory.trials.address(trial.arm, trial.number, trial.attempt))
         folder.mkdir(parents=True, exist_ok=True)
         (folder / BEST_MODEL).write_bytes(b"weights")
         for i, error in enumerate(errors):
@@ -141,9 +140,9 @@ def swept(home: Home, spec: SweepSpec, script: Script | None = None, gpus: float
 
 
 def _trained(directory: SweepDirectory, ledger: Ledger, trial: Trial, script: Script) -> None:
-    attempt = directory.attempt(trial.arm, trial.number, trial.attempt)
+    name = Path(directory.trials.address(trial.arm, trial.number, trial.attempt)).parent.name
     trainer = ScriptedTrainer(ledger.spec.config(trial.values, trial.arm), None, script)
-    reason, seen = script.fails.get(attempt.parent.name, script.fails_all), []
+    reason, seen = script.fails.get(name, script.fails_all), []
     try:
         if reason:
             raise {"diverged": Diverged, "collapsed": Collapsed}.get(reason, RuntimeError)("<script>alert(1)</script>")
@@ -156,4 +155,4 @@ def _trained(directory: SweepDirectory, ledger: Ledger, trial: Trial, script: Sc
             ledger.complete(trial, seen[-1])
     except Exception as error:
         ledger.fail(trial, reason, str(error), None)
-    records.write(attempt, seen)
+    directory.trials.begin(trial.arm, trial.number, trial.attempt, seen)

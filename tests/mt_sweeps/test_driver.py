@@ -20,6 +20,7 @@ class Nobody:
 def engine(tmp_path):
     spec = digits("trials=4", "finalists.baselines=[]")
     directory = Home(tmp_path).claim(None, spec.name)
+    directory.save_spec(spec)
     return driver._Engine(new_ledger(directory.ledger, spec), directory, Share(0.0, 1, 2), Nobody())
 
 

@@ -2,13 +2,12 @@ import pytest
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.home import Home, typed
-from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT
 
 
 def made(home, name):
     directory = home.new_sweep(None, name)
     directory.path.mkdir(parents=True)
-    directory.spec.write_text("{}")
+    (directory.path / "spec.yaml").write_text("{}")
     return directory
 
 
@@ -43,18 +42,6 @@ def test_the_home_is_the_option_then_the_environment_then_a_folder_here(tmp_path
     assert Home(tmp_path / "given").path == tmp_path / "given"
 
 
-def test_a_trial_goes_on_from_the_latest_attempt_that_left_a_checkpoint(tmp_path):
-    directory = made(Home(tmp_path), "digits")
-    for attempt in (1, 2, 3):
-        directory.attempt("search", 7, attempt).mkdir(parents=True)
-    (directory.attempt("search", 7, 1) / CHECKPOINT).touch()
-    (directory.attempt("search", 7, 2) / PREVIOUS_CHECKPOINT).touch()  # killed while it wrote the next one
-    assert directory.last_checkpoint("search", 7, before=4) == directory.attempt("search", 7, 2)
-    assert directory.attempt("search", 7, 2) == tmp_path / "digits" / "trials" / "0007" / "attempt-2"
-    directory.drop_checkpoints("search", 7)
-    assert directory.last_checkpoint("search", 7, before=4) is None
-
-
 def test_a_command_is_shown_as_its_user_types_it(tmp_path, monkeypatch):
     monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
     monkeypatch.setenv("MT_SWEEP_HOME", str(tmp_path))
@@ -73,6 +60,6 @@ def test_two_commands_that_start_at_once_get_two_directories(tmp_path, monkeypat
 
 def test_a_specification_of_another_version_is_refused(tmp_path):
     directory = made(Home(tmp_path), "old")
-    directory.spec.write_text("name: old\n")
+    (directory.path / "spec.yaml").write_text("name: old\n")
     with pytest.raises(InputError, match="does not fit this version"):
         directory.load_spec()

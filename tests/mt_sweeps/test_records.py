@@ -41,7 +41,7 @@ def test_no_record_is_written_twice(tmp_path):
 
 def test_what_was_recorded_is_told_as_it_was_where_a_lost_checkpoint_has_it_computed_again(tmp_path):
     recorded = [report(2, 0.3), report(4, 0.2)]
-    records.write(tmp_path, recorded)
+    (tmp_path / records.FILE).write_text(records.text(recorded))
     told = list(records.recorded(Trainer(config(), tmp_path), tmp_path))
     assert told[:2] == recorded
     assert [one.step for one in records.read(tmp_path)] == [2, 4, 6]
@@ -49,9 +49,11 @@ def test_what_was_recorded_is_told_as_it_was_where_a_lost_checkpoint_has_it_comp
 
 def test_a_new_attempt_goes_on_after_a_line_that_a_full_disk_cut_off(tmp_path):
     first, second = tmp_path / "attempt-1", tmp_path / "attempt-2"
-    records.write(first, [report(30, 0.3)])
+    first.mkdir()
+    second.mkdir()
+    (first / records.FILE).write_text(records.text([report(30, 0.3)]))
     with (first / records.FILE).open("a") as file:
         file.write('{"step": 60, "ti')
-    records.write(second, records.read(first))
+    (second / records.FILE).write_text(records.text(records.read(first)))
     records.append(second, report(60, 0.2))
     assert records.read(second) == [report(30, 0.3), report(60, 0.2)]

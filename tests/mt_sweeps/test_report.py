@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 from playwright.sync_api import expect, sync_playwright
 
-from mt_sweeps import finalists, records, report, sweep
+from mt_sweeps import finalists, report, sweep
 from mt_sweeps.cli import cli
-from mt_sweeps.home import Home, only_one
+from mt_sweeps.home import Home
 from mt_sweeps.report import findings
 from mt_sweeps.study import Ledger
 from tests.mt_sweeps.support import begun, digits, finish, swept
@@ -88,7 +88,7 @@ def page(directory):
 
 def test_the_verdict_comes_first_and_everything_else_in_order(page, directory):
     assert page.headings == ORDER
-    environment = json.loads(directory.environment.read_text())
+    environment = directory.load_environment()
     for comparison in finalists.verdict(opened(directory), environment["images"]).comparisons:
         assert str(comparison)[1:] in page.words.split("The best configuration")[0]
 
@@ -157,7 +157,7 @@ def test_the_same_is_there_as_json_of_a_named_shape(directory):
     assert found["best"]["error"] == min(t["error"] for t in found["trials"] if t["error"] is not None)
     assert [one["b"] for one in found["verdict"]["comparisons"]] == ["published"], "supervised failed"
     assert {(one["reason"], len(one["trials"])) for one in found["failures"]} == {("diverged", 2), ("error", 1)}
-    assert found["reproduction"]["spec"] == directory.spec.read_text()
+    assert found["reproduction"]["spec"] == directory.spec_text()
     assert sum(found["importance"]["shares"].values()) == pytest.approx(1)
 
 
@@ -203,7 +203,7 @@ def test_long_sweeps_are_thinned_and_keep_their_ends(tmp_path):
     ledger = opened(directory)
     trial = ledger.ask()
     reports = [evaluation(step, 0.5) for step in range(1, 1001)]
-    records.write(directory.attempt("search", 0, 1), reports)
+    directory.trials.begin("search", 0, 1, reports)
     ledger.report(trial, reports[-1])
     ledger.complete(trial, reports[-1])
     (line,) = report.build(directory, ledger)["curves"]["lines"]
@@ -260,7 +260,7 @@ def test_a_running_sweep_is_reported_as_it_stands(tmp_path):
     ledger = opened(directory)
     finish(ledger, ledger.ask())
     ledger.ask()
-    with only_one(directory.lock, ""):
+    with directory.only_one(""):
         words = page_of(directory).words
     assert "Running. 2 trials searched" in words
     assert "1 complete, 1 running" in words

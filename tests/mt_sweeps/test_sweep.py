@@ -1,7 +1,5 @@
 """What is refused, or over, before Ray is started: that is what these tests are quick by."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -120,7 +118,7 @@ def test_the_published_baseline_of_your_own_images_follows_from_their_classes(im
 
 def test_the_environment_holds_versions_seeds_and_the_fingerprint_of_the_data(tmp_path):
     directory = begun(Home(tmp_path), digits("trainer.seed=3", "sampler.seed=4"))
-    environment = json.loads(directory.environment.read_text())
+    environment = directory.load_environment()
     assert environment["seeds"] == {"sampler": 4, "trainer": 3, "split": 0}
     assert {"python", "torch", "ray", "optuna", "mlflow"} <= environment["versions"].keys()
     assert len(environment["data_fingerprint"]) == 64

@@ -90,7 +90,7 @@ def test_the_teacher_of_a_completed_trial_is_kept_once_and_others_nowhere(sweep)
     assert stored(sweep, "trial-0000") == [f"teacher/{BEST_MODEL}"]
     assert stored(sweep, "trial-0001") == [], "it was pruned"
     for number in (0, 1):
-        assert not (sweep.directory.attempt("search", number, 1) / BEST_MODEL).exists()
+        assert not sweep.directory.trials.has_model("search", number)
 
 
 def test_every_run_has_the_whole_configuration_of_its_trial(sweep):
@@ -130,7 +130,7 @@ def test_of_the_top_two_alone_the_weights_are_kept_once_no_better_one_can_follow
     assert stored(made, "trial-0000") == stored(made, "trial-0001") == []
     completed(made, 0.1)
     window.catch_up()
-    assert not (made.directory.attempt("search", 0, 1) / BEST_MODEL).exists()
+    assert not made.directory.trials.has_model("search", 0)
     window.finish("KILLED", "")
     assert stored(made, "trial-0001") == [], "it may go on, and find better ones"
     SweepWindow(made.home, made.directory, made.ledger).finish("FINISHED", "")

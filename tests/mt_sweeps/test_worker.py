@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from mt_sweeps import records
+from mt_sweeps.storage import Storage
 from mt_sweeps.worker import DISK_FULL, TrialWorker, _run
 from tests.trainers.support import config, in_fresh_process
 from trainers.files import BEST_MODEL, CHECKPOINT
@@ -15,10 +16,10 @@ from trainers.scripted import VARIABLE, Script
 
 def assignment(directory, previous=None, **changes):
     if previous is not None:  # as the driver does
-        records.write(directory, records.read(previous))
+        Storage(str(directory)).write(records.FILE, records.text(records.read(previous)).encode())
     return {
         "config": config(**changes).model_dump_json(),
-        "directory": str(directory),
+        "address": str(directory),
         "previous": str(previous) if previous else None,
         "threads": 1,
         "gpus": 0.0,
@@ -57,7 +58,7 @@ ONE_PROCESS = """
 import sys
 from mt_sweeps.worker import DISK_FULL, TrialWorker, _run
 worker = TrialWorker.__new__(TrialWorker)
-worker.setup({"config": sys.argv[1], "directory": sys.argv[2], "previous": None, "threads": 1, "gpus": 0})
+worker.setup({"config": sys.argv[1], "address": sys.argv[2], "previous": None, "threads": 1, "gpus": 0})
 while not worker.step()["done"]:
     pass
 """

@@ -1,0 +1,217 @@
+"""Sweeps whose ledger is in a PostgreSQL database, where several machines reach it.
+
+What a sweep in a folder keeps beside its ledger is kept in it here: attributes of the study of the search. Its lock is
+an advisory one of the database, gone with the connection of its holder.
+"""
+
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import Any
+
+import psycopg
+from optuna.exceptions import DuplicatedStudyError
+from optuna.study import StudyDirection
+from psycopg.conninfo import make_conninfo
+
+from mt_sweeps import yaml_file
+from mt_sweeps.errors import InputError, Unfinished
+from mt_sweeps.home import HERE, Home, SweepDirectory, parsed_spec
+from mt_sweeps.ledger_storage import open_storage
+from mt_sweeps.spec import SweepSpec
+
+SPEC, ENVIRONMENT, STOP = "resolved_spec", "environment", "stop"
+_LOCKS = 0x6D740000  # the first half of the key of each of our advisory locks
+_RETAKE_SECONDS = 600  # that a driver waits for its database
+
+
+class DatabaseHome(Home):
+    """A database that holds sweeps. What commands write for people to read goes to a folder here.
+
+    Args:
+        where: `postgresql://user@host:port/database`.
+    """
+
+    is_shared = True
+
+    def __init__(self, where: str) -> None:
+        super().__init__(HERE)
+        self.where = where
+
+    def sweeps(self) -> list[SweepDirectory]:
+        storage = open_storage(self.where)
+        found = [
+            (study.user_attrs[ENVIRONMENT]["started"], study.study_name)
+            for study in storage.get_all_studies()
+            if SPEC in study.user_attrs
+        ]
+        return [DatabaseSweep(self, name) for _, name in sorted(found)]
+
+    def _is_taken(self, name: str) -> bool:
+        return name in {study.study_name for study in open_storage(self.where).get_all_studies()}
+
+    def claim(self, name: str | None, from_file: str) -> SweepDirectory:
+        """A new sweep's study, made now, so that no other command takes the name."""
+        while True:
+            sweep = self.new_sweep(name, from_file)
+            with suppress(DuplicatedStudyError):  # another command was quicker: look again
+                open_storage(self.where).create_new_study([StudyDirection.MINIMIZE], sweep.name)
+                return sweep
+
+    def _at(self, name: str) -> SweepDirectory:
+        return DatabaseSweep(self, name)
+
+
+class DatabaseSweep(SweepDirectory):
+    """One sweep in a database."""
+
+    home: DatabaseHome
+
+    @property
+    def exists(self) -> bool:
+        return SPEC in self._attributes
+
+    @property
+    def told(self) -> str:
+        return f"{self.name} in {self.home.where}, its trials in {self.trials.place}"
+
+    @property
+    def ledger(self) -> str:
+        return self.home.where
+
+    def load_spec(self) -> SweepSpec:
+        return parsed_spec(yaml_file.parse(self.spec_text(), self.name), f"{self.home.where}: {self.name}")
+
+    def spec_text(self) -> str:
+        return str(self._attributes[SPEC])
+
+    def save_spec(self, spec: SweepSpec) -> None:
+        self._set(SPEC, yaml_file.dump(spec.model_dump(exclude_none=True)))
+
+    def load_environment(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._attributes[ENVIRONMENT]
+        return found
+
+    def save_environment(self, environment: dict[str, Any]) -> None:
+        self._set(ENVIRONMENT, environment)
+
+    @contextmanager
+    def only_one(self, refusal: str) -> Iterator[None]:
+        self._held = _Lock(self.home.where, self.name)
+        try:
+            if not self._held.take(seconds=2):
+                raise InputError(refusal)
+            yield
+        finally:
+            self._held.release()
+
+    def check_lock(self) -> None:
+        self._held.check()
+
+    @property
+    def is_driven(self) -> bool:
+        return _Lock(self.home.where, self.name).is_held()
+
+    def ask_to_stop(self) -> None:
+        self._set(STOP, True)
+
+    def is_asked_to_stop(self) -> bool:
+        return bool(self._attributes.get(STOP))
+
+    def forget_stop(self) -> None:
+        if self.is_asked_to_stop():
+            self._set(STOP, False)
+
+    def delete(self) -> None:
+        storage = open_storage(self.home.where)
+        mine = [
+            study
+            for study in storage.get_all_studies()
+            if study.study_name == self.name or study.study_name.startswith(f"{self.name}/")
+        ]
+        for study in sorted(
+            mine, key=lambda study: study.study_name, reverse=True
+        ):  # the search last, by which it is found
+            storage.delete_study(study._study_id)
+        super().delete()
+
+    @cached_property
+    def _study(self) -> int:
+        return open_storage(self.home.where).get_study_id_from_name(self.name)
+
+    @property
+    def _attributes(self) -> dict[str, Any]:
+        return open_storage(self.home.where).get_study_user_attrs(self._study)
+
+    def _set(self, key: str, value: Any) -> None:
+        open_storage(self.home.where).set_study_user_attr(self._study, key, value)
+
+
+class _Lock:
+    """An advisory lock of the database, one a sweep, on a connection of its own."""
+
+    def __init__(self, database: str, name: str) -> None:
+        self._database = database
+        self._name = name
+        self._key = zlib.crc32(name.encode())
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def take(self, seconds: float) -> bool:
+        """Whether it is ours now; another holder is given so many seconds to let go of it."""
+        until = time.monotonic() + seconds
+        while True:
+            self.release()
+            self._connection = psycopg.connect(
+                make_conninfo(self._database, connect_timeout=10, keepalives_idle=20, keepalives_interval=10),
+                autocommit=True,
+            )
+            asked = "select pg_try_advisory_lock(%s, %s)"
+            if self._connection.execute(asked, (_signed(_LOCKS), _signed(self._key))).fetchone() == (True,):
+                return True
+            if time.monotonic() > until:
+                self.release()
+                return False
+            time.sleep(0.2)
+
+    def check(self) -> None:
+        """It is still ours; after the database was away it is taken anew.
+
+        Raises:
+            Unfinished: another driver has taken it meanwhile, or the database stays away.
+        """
+        until = time.monotonic() + _RETAKE_SECONDS
+        try:
+            assert self._connection is not None
+            self._connection.execute("select 1")
+            return
+        except psycopg.Error:
+            pass
+        while True:
+            try:
+                if self.take(seconds=0):
+                    return
+                raise Unfinished(f"{self._name}: another driver has taken the sweep over while the database was away")
+            except psycopg.Error as error:
+                if time.monotonic() > until:
+                    raise Unfinished(f"{self._name}: the database does not answer: {error}") from None
+                time.sleep(1)
+
+    def release(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def is_held(self) -> bool:
+        """By whomever; looked at without taking it."""
+        asked = (
+            "select count(*) from pg_locks where locktype = 'advisory' and granted and classid = %s and objid = %s "
+            "and database = (select oid from pg_database where datname = current_database())"
+        )
+        with psycopg.connect(self._database, connect_timeout=10) as connection:
+            return connection.execute(asked, (_LOCKS, self._key)).fetchone() != (0,)
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 32) if number >= 1 << 31 else number

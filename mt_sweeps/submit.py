@@ -1,0 +1,101 @@
+"""A sweep handed to a cluster through Ray's job server: the file is sent, not the images; the driver runs there."""
+
+import shlex
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from mt_sweeps import spec as specs
+from mt_sweeps import yaml_file
+from mt_sweeps.errors import InputError, SweepError
+
+_FILE = "sweep.yaml"
+_STARTED = "  files  "  # the line that a driver prints once nothing of the file or the cluster is wrong
+_PATIENCE = 3600  # seconds that a driver may need before it, where images are decoded the first time
+_OVER = ("FAILED", "STOPPED", "SUCCEEDED")
+
+
+def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...], trials: int | None) -> str:
+    """Have a cluster run a sweep; wait until its driver has begun, so that what is wrong is told here.
+
+    Args:
+        file: the search-space file; validated here, before anything is sent.
+        address: of the job server: http://host:8265.
+        name: of the sweep; none: that of the file, made unique.
+        overrides: `key=value` into the file.
+        trials: overrides the file's number of trials.
+
+    Returns:
+        How to follow it.
+
+    Raises:
+        InputError: the file, the address, the token or the versions are wrong, or the driver refused.
+        SweepError: the cluster did not begin within an hour.
+    """
+    spec = specs.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
+    root = spec.trainer.get("dataset", {}).get("root")
+    if root is not None and not Path(root).is_absolute():
+        raise InputError(f"{file}: trainer.dataset.root: {root} is relative; name the folder on the nodes, from /")
+    client = _client(address)
+    with tempfile.TemporaryDirectory(prefix="mt-sweeps-") as folder:
+        (Path(folder) / _FILE).write_text(yaml_file.dump(spec.model_dump(exclude_none=True)), encoding="utf-8")
+        command = ["mt-sweep", "run", _FILE, *(["--name", name] if name else [])]
+        job = client.submit_job(
+            entrypoint=shlex.join(command),
+            runtime_env={"working_dir": folder},
+            metadata={"mt-sweeps": version("mt-sweeps")},
+        )
+    print(f"job {job} at {address}", flush=True)
+    return _begun(client, address, job)
+
+
+def _client(address: str) -> Any:
+    from mt_sweeps import cluster
+
+    cluster.prepare()
+    try:
+        import ray
+        from ray.job_submission import JobSubmissionClient
+
+        client = JobSubmissionClient(address)
+        there = client.get_version()
+    except (ImportError, AttributeError) as error:
+        raise InputError(f'submit needs more of Ray ({error}); install it: pip install "mt-sweeps[team]"') from None
+    except Exception as error:  # whatever Ray's client makes of a server that is not there, or not one
+        raise InputError(
+            f"--address {address}: no job server of Ray answers there, or not to us ({cluster.first_line(error)}); "
+            "give the address of the dashboard (http://host:8265), and set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+        ) from None
+    if there != ray.__version__:
+        raise InputError(
+            f"--address {address}: the cluster has Ray {there} and this machine {ray.__version__}; install the same"
+        )
+    return client
+
+
+def _begun(client: Any, address: str, job: str) -> str:
+    until, told = time.monotonic() + _PATIENCE, 0
+    while time.monotonic() < until:
+        status = str(client.get_job_status(job))
+        log = client.get_job_logs(job)
+        lines = log.splitlines()[told:]
+        told += len(lines)
+        for line in lines:
+            print(f"  {line}", flush=True)
+        started = next((line for line in log.splitlines() if line.startswith(_STARTED)), None)
+        if started is not None:
+            sweep = Path(started.removeprefix(_STARTED).split()[0]).name
+            return (
+                f"{sweep} runs there, and goes on without this machine; from anywhere that reaches its ledger:\n"
+                f"  mt-sweep status {sweep}      mt-sweep stop {sweep}      mt-sweep export {sweep}\n"
+                f"its log: ray job logs --address {address} --follow {job}"
+            )
+        if any(status.endswith(over) for over in _OVER):
+            wrong = [line for line in log.splitlines() if line.startswith("error: ")]
+            raise InputError(
+                f"the driver at {address} refused: " + ("\n".join(wrong).removeprefix("error: ") or f"see job {job}")
+            )
+        time.sleep(0.5)
+    raise SweepError(f"the cluster has not begun the job {job} within {_PATIENCE / 3600:g} h; see {address}")

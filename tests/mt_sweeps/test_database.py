@@ -1,0 +1,187 @@
+"""Sweeps whose ledger is in a real PostgreSQL, where there is one."""
+
+import json
+import threading
+import time
+
+import optuna
+import pytest
+import sqlalchemy
+from click.testing import CliRunner
+
+from mt_sweeps import ledger_storage
+from mt_sweeps.cli import cli
+from mt_sweeps.database import DatabaseHome
+from mt_sweeps.errors import InputError, Unfinished
+from mt_sweeps.home import Home, opened
+from mt_sweeps.study import Ledger
+from tests.mt_sweeps.support import begun, digits, finish, run_all, swept
+from tests.servers import Postgres
+
+pytestmark = pytest.mark.skipif(Postgres.binaries() is None, reason="there is no PostgreSQL here: install postgresql")
+
+
+@pytest.fixture(scope="module")
+def server():
+    with Postgres() as made:
+        yield made
+
+
+@pytest.fixture
+def home(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("PGPASSWORD", server.password)
+    monkeypatch.chdir(tmp_path)
+    home = opened(server.address)
+    yield home
+    for sweep in home.sweeps():
+        sweep.delete()
+
+
+def shared(tmp_path, *overrides):
+    return digits("trials=3", f"storage={tmp_path / 'kept'}", "tracking.uri=http://127.0.0.1:1", *overrides)
+
+
+def test_a_sweep_in_a_database_is_read_by_the_same_commands(home, tmp_path):
+    swept(home, shared(tmp_path))
+    command = CliRunner()
+    (row,) = json.loads(command.invoke(cli, ["list", "--home", home.where, "--json"]).output)
+    assert row["name"] == "digits"
+    assert row["arms"]["search"]["complete"] + row["arms"]["search"]["pruned"] == 3
+    status = command.invoke(cli, ["status", "--home", home.where])
+    assert "digits: finished" in status.output
+    best = json.loads(command.invoke(cli, ["best", "digits", "--home", home.where, "--json"]).output)
+    assert best["trial"] == row["best"]["trial"]
+    exported = command.invoke(cli, ["export", "digits", "--home", home.where, "-o", str(tmp_path / "best.yaml")])
+    assert exported.exit_code == 0
+    assert (tmp_path / "best.yaml").read_text().count("ema")
+    report = command.invoke(cli, ["report", "digits", "--home", home.where, "--json"])
+    assert json.loads(report.output)["sweep"]["name"] == "digits"
+    assert not list(tmp_path.glob("sweeps/*/ledger.db")), "nothing of it is only on this machine"
+
+
+def test_names_are_taken_once_however_many_ask_at_a_time(home, tmp_path):
+    names = []
+    threads = [threading.Thread(target=lambda: names.append(begun(home, shared(tmp_path)).name)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(names) == ["digits", "digits-2", "digits-3", "digits-4"]
+    assert [sweep.name for sweep in home.sweeps()] != []
+    with pytest.raises(InputError, match="there is a sweep of this name"):
+        home.new_sweep("digits", "digits")
+
+
+def test_one_driver_a_sweep_and_its_lock_is_gone_with_it(home, tmp_path):
+    sweep = begun(home, shared(tmp_path))
+    other = opened(home.where).sweep(sweep.name)
+    assert not other.is_driven
+    with sweep.only_one("first"):
+        assert other.is_driven
+        sweep.check_lock()
+        with pytest.raises(InputError, match="second"), other.only_one("second"):
+            pass
+        another = begun(home, shared(tmp_path))
+        with another.only_one("another sweep"):
+            pass
+    assert not other.is_driven
+    with other.only_one("third"):
+        assert sweep.is_driven
+
+
+def test_a_driver_is_asked_to_stop_through_the_database(home, tmp_path):
+    sweep = begun(home, shared(tmp_path))
+    assert not sweep.is_asked_to_stop()
+    opened(home.where).sweep(sweep.name).ask_to_stop()
+    assert sweep.is_asked_to_stop()
+    sweep.forget_stop()
+    assert not sweep.is_asked_to_stop()
+
+
+def test_a_restart_of_the_database_loses_nothing_and_repeats_nothing(home, server, tmp_path):
+    sweep = begun(home, shared(tmp_path, "trials=40", "finalists.baselines=[]", "pruner.name=none"))
+    ledger = Ledger(sweep.ledger, sweep.load_spec())
+    with sweep.only_one(""):
+        again = threading.Timer(0.5, lambda: (server.stop("immediate"), time.sleep(2), server.start()))
+        again.start()
+        while (trial := ledger.ask()) is not None:
+            finish(ledger, trial)
+            sweep.check_lock()
+            time.sleep(0.05)
+        again.join()
+        sweep.check_lock()
+        assert opened(home.where).sweep(sweep.name).is_driven, "the lock was taken anew"
+    told = Ledger(sweep.ledger, sweep.load_spec())
+    assert [trial.number for trial in told.trials("search")] == list(range(40))
+    assert {trial.state for trial in told.trials("search")} == {"complete"}
+    assert [trial.values for trial in told.trials("search")] == [trial.values for trial in ledger.trials("search")]
+
+
+def test_a_driver_whose_sweep_was_taken_over_meanwhile_ends(home, server, tmp_path):
+    sweep = begun(home, shared(tmp_path))
+    with sweep.only_one(""):
+        server.stop("immediate")
+        server.start()
+        with opened(home.where).sweep(sweep.name).only_one("taken"), pytest.raises(Unfinished, match="another driver"):
+            sweep.check_lock()
+
+
+@pytest.mark.parametrize("call", ["create_new_trial", "set_trial_state_values"])
+def test_what_was_done_before_its_answer_was_lost_is_not_done_again(home, tmp_path, monkeypatch, call):
+    sweep = begun(home, shared(tmp_path, "finalists.baselines=[]"))
+    ledger = Ledger(sweep.ledger, sweep.load_spec())
+    true, lost = getattr(optuna.storages.RDBStorage, call), []
+
+    def loses_its_answer(*arguments, **named):
+        answer = true(*arguments, **named)
+        if len(lost) < 3:
+            lost.append(answer)
+            cause = sqlalchemy.exc.OperationalError("", {}, Exception("server closed the connection unexpectedly"))
+            raise optuna.exceptions.StorageInternalError("") from cause
+        return answer
+
+    monkeypatch.setattr(optuna.storages.RDBStorage, call, loses_its_answer)
+    run_all(ledger)
+    assert lost
+    told = Ledger(sweep.ledger, sweep.load_spec()).trials("search")
+    assert [trial.state for trial in told] == ["complete"] * 3
+
+
+def test_a_sweep_that_is_removed_leaves_nothing_in_the_database(home, tmp_path):
+    gone, stays = swept(home, shared(tmp_path)), swept(home, shared(tmp_path))
+    gone.trials.delete()
+    gone.delete()
+    assert [sweep.name for sweep in home.sweeps()] == [stays.name]
+    assert begun(home, shared(tmp_path)).name == "digits", "the name is free again"
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+
+
+def test_a_database_that_does_not_let_us_in_is_told_with_what_to_do(server, monkeypatch):
+    monkeypatch.setenv("PGPASSWORD", "wrong")
+    ledger_storage._database.cache_clear()
+    with pytest.raises(InputError, match="PGPASSWORD"):
+        opened(server.address).sweeps()
+    with pytest.raises(InputError, match="start it, or check the address"):
+        opened("postgresql://postgres@127.0.0.1:1/postgres").sweeps()
+    with pytest.raises(InputError, match="holds a password"):
+        opened("postgresql://postgres:sesame@127.0.0.1/postgres")
+
+
+def test_the_home_is_a_database_where_its_address_says_so(monkeypatch, tmp_path):
+    assert type(opened(str(tmp_path))) is Home
+    assert isinstance(opened("postgresql://a@b/c"), DatabaseHome)
+    monkeypatch.setenv("MT_SWEEP_HOME", "postgresql://a@b/c")
+    assert isinstance(opened(None), DatabaseHome)
+
+
+def test_all_that_a_shared_sweep_keeps_must_be_shared(home, tmp_path):
+    file = tmp_path / "space.yaml"
+    file.write_text("")
+    for missing, spec in (
+        ("storage", digits("tracking.uri=http://127.0.0.1:1")),
+        ("tracking.uri", digits(f"storage={tmp_path}")),
+    ):
+        from mt_sweeps.machine import check_places
+
+        with pytest.raises(InputError, match=f"{missing}: must be set where the home is a database"):
+            check_places(file, home, spec)
