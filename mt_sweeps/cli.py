@@ -85,9 +85,17 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> None:
 @cli.command()
 @click.argument("name", required=False, metavar="[SWEEP]")
 @click.option("--trials", "more", metavar="+N", callback=_added, help="Search with so many trials more.")
+@click.option("--address", metavar="URL", help="Have a Ray cluster do it, as `submit` does: http://host:8265.")
 @_home_option
-def resume(name: str | None, more: int, home: str | None) -> None:
+def resume(name: str | None, more: int, address: str | None, home: str | None) -> None:
     """Go on with an interrupted SWEEP (default: the newest) from its last checkpoints."""
+    if address is not None:
+        from mt_sweeps import submit
+
+        if name is None:
+            raise click.UsageError("with --address, name the SWEEP")
+        click.echo(submit.resume(name, address, more))
+        return
     from mt_sweeps import sweep
     from mt_sweeps.home import opened
 
@@ -282,6 +290,26 @@ def dashboard(name: str | None, port: int, home: str | None) -> None:
     from mt_sweeps.home import opened
 
     server.serve(opened(home), name, port)
+
+
+@cli.command()
+@click.argument("file", type=File, required=False)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the file: trainer.steps=100.")
+@click.option("--address", metavar="URL", help="Of a cluster's dashboard, for `submit`: http://host:8265.")
+@_home_option
+@_json_option
+def doctor(file: Path | None, overrides: tuple[str, ...], address: str | None, home: str | None, as_json: bool) -> None:
+    """Try what a sweep (of FILE) needs: Python, GPUs, Ray, ledger, store, MLflow, credentials, disk, clocks."""
+    from mt_sweeps import doctor
+
+    checks = []
+    for check in doctor.examine(file, home, overrides, address):
+        checks.append(check)
+        if not as_json:
+            click.echo(doctor.text(check))
+    click.echo(json.dumps(doctor.as_json(checks), indent=2) if as_json else f"\n{doctor.summary(checks)}")
+    if any(check.state == "problem" for check in checks):
+        sys.exit(1)
 
 
 def main() -> None:

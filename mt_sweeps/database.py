@@ -149,6 +149,14 @@ class DatabaseSweep(SweepDirectory):
         open_storage(self.home.where).set_study_user_attr(self._study, key, value)
 
 
+def clock(database: str) -> float:
+    """What time a database has, in seconds since 1970."""
+    with psycopg.connect(database, connect_timeout=10) as connection:
+        row = connection.execute("select extract(epoch from clock_timestamp())::float8").fetchone()
+    assert row is not None
+    return float(row[0])
+
+
 class _Lock:
     """An advisory lock of the database, one a sweep, on a connection of its own."""
 

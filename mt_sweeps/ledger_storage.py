@@ -12,7 +12,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
-from mt_sweeps.errors import InputError
+from mt_sweeps.errors import InputError, Unfinished
 
 PATIENCE = 600.0  # seconds that a database may be away, before a sweep ends, resumable
 _T = TypeVar("_T")
@@ -60,7 +60,30 @@ def _database(where: str) -> RDBStorage:
 
 
 class PatientStorage(RDBStorage):
-    """Optuna's, whose calls are repeated while the database is away; what was done before its answer was lost stays."""
+    """Optuna's, whose calls are repeated while the database is away; what was done before its answer was lost stays.
+
+    A call raises `Unfinished` when the database stays away, and the next ones then no longer wait.
+    """
+
+    _patience = PATIENCE
+
+    def patiently(self, call: Callable[[], _T]) -> _T:
+        """What a call that may be made again returns."""
+        again = Retrying(
+            retry=retry_if_exception(_is_away),
+            stop=stop_after_delay(self._patience),
+            wait=wait_exponential(0.1, max=2),
+            reraise=True,
+        )
+        try:
+            answer = again(call)
+        except Exception as error:
+            if not _is_away(error):
+                raise
+            self._patience = 0.0
+            raise Unfinished(f"the database of the ledgers does not answer: {_told(error)}") from None
+        self._patience = PATIENCE
+        return answer
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         tried = False
@@ -74,7 +97,7 @@ class PatientStorage(RDBStorage):
             tried = True
             return super(PatientStorage, self).create_new_trial(study_id, template_trial)
 
-        return _patiently(create)
+        return self.patiently(create)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         tried = False
@@ -86,7 +109,7 @@ class PatientStorage(RDBStorage):
             tried = True
             return super(PatientStorage, self).set_trial_state_values(trial_id, state, values)
 
-        return _patiently(change)
+        return self.patiently(change)
 
 
 def _repeated(name: str) -> Callable[..., Any]:
@@ -94,7 +117,7 @@ def _repeated(name: str) -> Callable[..., Any]:
 
     @functools.wraps(call)
     def patient(self: RDBStorage, *arguments: Any, **named: Any) -> Any:
-        return _patiently(lambda: call(self, *arguments, **named))
+        return self.patiently(lambda: call(self, *arguments, **named))
 
     return patient
 
@@ -111,15 +134,6 @@ for _name in (
     "delete_study",
 ):
     setattr(PatientStorage, _name, _repeated(_name))
-
-
-def _patiently(call: Callable[[], _T]) -> _T:
-    return Retrying(
-        retry=retry_if_exception(_is_away),
-        stop=stop_after_delay(PATIENCE),
-        wait=wait_exponential(0.1, max=2),
-        reraise=True,
-    )(call)
 
 
 def _is_away(error: BaseException) -> bool:

@@ -38,20 +38,41 @@ def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...
     root = spec.trainer.get("dataset", {}).get("root")
     if root is not None and not Path(root).is_absolute():
         raise InputError(f"{file}: trainer.dataset.root: {root} is relative; name the folder on the nodes, from /")
-    client = _client(address)
+    command = ["run", _FILE, *(["--name", name] if name else [])]
+    return _handed_over(address, command, yaml_file.dump(spec.model_dump(exclude_none=True)))
+
+
+def resume(name: str, address: str, more: int) -> str:
+    """Have a cluster go on with a sweep whose driver is gone; as `submit`.
+
+    Args:
+        name: of the sweep.
+        address: of the job server.
+        more: trials to search with beyond those it was started with.
+    """
+    return _handed_over(address, ["resume", name, *([f"--trials=+{more}"] if more else [])])
+
+
+def _handed_over(address: str, command: list[str], file: str | None = None) -> str:
+    client = connected(address)
     with tempfile.TemporaryDirectory(prefix="mt-sweeps-") as folder:
-        (Path(folder) / _FILE).write_text(yaml_file.dump(spec.model_dump(exclude_none=True)), encoding="utf-8")
-        command = ["mt-sweep", "run", _FILE, *(["--name", name] if name else [])]
+        if file is not None:
+            (Path(folder) / _FILE).write_text(file, encoding="utf-8")
         job = client.submit_job(
-            entrypoint=shlex.join(command),
-            runtime_env={"working_dir": folder},
+            entrypoint=shlex.join(["mt-sweep", *command]),
+            runtime_env={"working_dir": folder} if file is not None else None,
             metadata={"mt-sweeps": version("mt-sweeps")},
         )
     print(f"job {job} at {address}", flush=True)
     return _begun(client, address, job)
 
 
-def _client(address: str) -> Any:
+def connected(address: str) -> Any:
+    """Ray's client of a job server.
+
+    Raises:
+        InputError: nothing answers there, or not to us, or it has another version of Ray.
+    """
     from mt_sweeps import cluster
 
     cluster.prepare()

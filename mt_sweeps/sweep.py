@@ -24,6 +24,7 @@ from mt_sweeps.errors import InputError, SweepError, Unfinished
 from mt_sweeps.home import DRIVEN, Home, SweepDirectory, typed
 from mt_sweeps.machine import Data, check_data, check_disk, check_places, share_of
 from mt_sweeps.spec import SweepSpec
+from mt_sweeps.storage import StorageLost
 from mt_sweeps.study import Ledger
 from mt_sweeps.summary import summary_text
 from mt_sweeps.tracking import BackgroundWriter
@@ -105,7 +106,7 @@ def resume(home: Home, name: str | None, more: int = 0) -> None:
             raise InputError(
                 f"{directory.name}: its trials ran on GPUs and there are none now; resume it where some are"
             )
-        print(f"{spec.name} goes on where it was", flush=True)
+        print(f"{spec.name} goes on where it was\n  files     {directory.told}", flush=True)
         _carry_on(home, directory, spec, share, trouble)
 
 
@@ -152,6 +153,9 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
         except Unfinished:
             status = "KILLED"
             raise
+        except StorageLost as error:
+            status = "KILLED"
+            raise Unfinished(f"the storage is away ({error}); go on with `{directory.resume}`") from None
         except Exception as error:
             if not disk.is_full(error):
                 raise
