@@ -116,7 +116,7 @@ def _repeated(name: str) -> Callable[..., Any]:
     call = getattr(RDBStorage, name)
 
     @functools.wraps(call)
-    def patient(self: RDBStorage, *arguments: Any, **named: Any) -> Any:
+    def patient(self: PatientStorage, *arguments: Any, **named: Any) -> Any:
         return self.patiently(lambda: call(self, *arguments, **named))
 
     return patient

@@ -1,5 +1,6 @@
 """SweepSpec: the search-space file, validated whole and on any machine. Knows no data, no GPU and no ledger."""
 
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from trainers.config import Settings, TrainerConfig
 from trainers.data.catalog import KNOWN_DATASETS
 from trainers.recipes.published import published_settings
 
+_PLACE = r"/.*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?"  # a bucket has 3 to 63 characters
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Arm = Literal["search", "supervised", "published", "finalists"]
 GIVEN: tuple[Arm, ...] = ("published", "finalists")  # arms whose trials have all their settings given, but the images
@@ -45,10 +47,16 @@ class SweepSpec(Settings):
     tracking: Tracking = Tracking()
     storage: str | None = Field(
         None,
-        pattern=r"^(/.*|s3://[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9._/-]*)?)$",
         description="where trials are kept: a folder that every node reaches (from /), or s3://bucket/prefix; none: in "
         "the home directory",
     )
+
+    @field_validator("storage")
+    @classmethod
+    def _it_is_a_place_that_every_node_understands(cls, place: str | None) -> str | None:
+        if place is not None and not re.fullmatch(_PLACE, place):
+            raise ValueError(f"{place!r} is no place for all; use a folder, from /, or s3://bucket/prefix")
+        return place
 
     @field_validator("trainer")
     @classmethod
