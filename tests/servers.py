@@ -14,6 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+import psycopg
+
+from tests import compose
+
 LOOPBACK = "127.0.0.1"
 
 
@@ -21,6 +25,18 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
+
+
+def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + 120
+    while True:
+        try:
+            urllib.request.urlopen(address, timeout=5)
+            return
+        except OSError:
+            if time.monotonic() > until or process.poll() is not None:
+                raise RuntimeError(log.read_text()) from None
+            time.sleep(0.1)
 
 
 class MLflowServer:
@@ -41,23 +57,20 @@ class MLflowServer:
 
     def start(self) -> None:
         """Returns when it answers."""
+        log = (self._folder / "server.log").open("a")
+        environment = {**os.environ, **self._environment()}
+        self._process = subprocess.Popen(
+            self._command(), env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+        _wait_for(f"{self.uri}/health", self._process, Path(log.name))
+
+    def _command(self) -> list[str]:
         command = [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(self.port)]
         command += ["--workers", "1", "--backend-store-uri", self._store]
-        command += ["--artifacts-destination", (self._folder / "artifacts").as_uri()]
-        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        log = (self._folder / "server.log").open("a")
-        self._process = subprocess.Popen(
-            command, env={**os.environ, **quiet}, stdout=log, stderr=log, start_new_session=True
-        )
-        until = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"{self.uri}/health", timeout=5)
-                return
-            except OSError:
-                if time.monotonic() > until or self._process.poll() is not None:
-                    raise RuntimeError((self._folder / "server.log").read_text()) from None
-                time.sleep(0.2)
+        return [*command, "--artifacts-destination", (self._folder / "artifacts").as_uri()]
+
+    def _environment(self) -> dict[str, str]:
+        return {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
     def kill(self) -> None:
         """At once, with all its processes."""
@@ -208,11 +221,15 @@ class Postgres:
 
 
 class ObjectStore:
-    """moto's S3, in memory, with one bucket; `environment` is what its clients need."""
+    """SeaweedFS, as docker-compose.yml starts it, on loopback; `environment` is what its clients need.
 
-    bucket = "kept"
+    It can be killed and started again.
+    """
 
-    def __enter__(self) -> Self:
+    bucket = "sweeps"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.port = free_port()
         self.environment = {
             "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{self.port}",
@@ -220,19 +237,46 @@ class ObjectStore:
             "AWS_SECRET_ACCESS_KEY": "sesame",
             "AWS_REGION": "us-east-1",
         }
-        command = [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", str(self.port)]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        address, until = f"{self.environment['AWS_ENDPOINT_URL']}/{self.bucket}", time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(urllib.request.Request(address, method="PUT"), timeout=5)
-                return self
-            except OSError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.2)
+        self.grpc_port = free_port()
+
+    def __enter__(self) -> Self:
+        file = compose.loaded(
+            {
+                **compose.with_secrets(),
+                "STORE_ACCESS_KEY": self.environment["AWS_ACCESS_KEY_ID"],
+                "STORE_SECRET_KEY": self.environment["AWS_SECRET_ACCESS_KEY"],
+            }
+        )
+        credentials = self._folder / "credentials.json"
+        credentials.write_text(file["configs"]["credentials"]["content"])
+        (self._folder / "data").mkdir()
+        service = file["services"]["store"]
+        ports = {"-s3.port": self.port, "-s3.port.grpc": self.grpc_port}
+        for part in ("master", "volume", "filer"):
+            ports |= {f"-{part}.port": free_port(), f"-{part}.port.grpc": free_port()}
+        here = {"-dir": self._folder / "data", "-s3.ip.bind": LOOPBACK, "-s3.config": credentials, **ports}
+        words = [word for word in service["command"].split() if word.partition("=")[0] not in here]
+        weed = str(Path(sys.executable).parent / "weed")
+        self._command = [weed, *words, *(f"{option}={value}" for option, value in here.items())]
+        self._environment = service["environment"]
+        self.start()
+        (buckets,) = file["services"]["buckets"]["command"][2:]
+        program = [sys.executable, "-c", buckets]
+        subprocess.run(program, env={**os.environ, **self.environment}, check=True)
+        return self
 
     def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        log = (self._folder / "store.log").open("a")
+        environment = {**os.environ, **self._environment}
+        self._process = subprocess.Popen(self._command, env=environment, stdout=log, stderr=log)
+        _wait_for(f"http://{LOOPBACK}:{self.port}/healthz", self._process, Path(log.name))
+
+    def kill(self) -> None:
+        """At once."""
         self._process.kill()
         self._process.wait()
 
@@ -241,19 +285,64 @@ class ObjectStore:
         return f"s3://{self.bucket}/trials"
 
 
+class TeamMLflow(MLflowServer):
+    """As docker-compose.yml starts it, on real ones of what it names."""
+
+    def __init__(self, folder: Path, postgres: Postgres, store: ObjectStore) -> None:
+        super().__init__(folder)
+        given = {"POSTGRES_PASSWORD": postgres.password}
+        file = compose.loaded({**compose.with_secrets(), **given})
+        self._service = file["services"]["mlflow"]
+        self._replaced = {
+            "sweeps@postgres:5432": postgres.address.removeprefix("postgresql://").removesuffix("/postgres"),
+            "http://store:8333": store.environment["AWS_ENDPOINT_URL"],
+            "/etc/mlflow": str(folder),
+        }
+        self._store_credentials = store.environment
+        (folder / "auth.ini").write_text(self._here(file["configs"]["auth"]["content"]))
+        with psycopg.connect(postgres.uri, autocommit=True) as connection:
+            for statement in file["configs"]["databases"]["content"].splitlines():
+                connection.execute(statement)
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """Of its administrator, as its clients have them in the environment."""
+        has = self._service["environment"]
+        return {
+            "MLFLOW_TRACKING_USERNAME": has["MLFLOW_AUTH_ADMIN_USERNAME"],
+            "MLFLOW_TRACKING_PASSWORD": has["MLFLOW_AUTH_ADMIN_PASSWORD"],
+        }
+
+    def _command(self) -> list[str]:
+        replaced = {"mlflow": str(Path(sys.executable).parent / "mlflow"), "0.0.0.0": LOOPBACK, "5000": str(self.port)}
+        return [replaced.get(word, word) for word in self._service["command"]]
+
+    def _environment(self) -> dict[str, str]:
+        settings = {name: self._here(value) for name, value in self._service["environment"].items()}
+        return {**settings, **self._store_credentials}
+
+    def _here(self, text: str) -> str:
+        for there, here in self._replaced.items():
+            text = text.replace(there, here)
+        return text
+
+
 class RayCluster:
     """A head without cores and nodes of some, each a process of its own; the token is in the environment of them all.
 
     Args:
         folder: for their session files; Ray wants it short.
         environment: of head and nodes.
+        of_the_head: what drivers need besides.
         nodes: how many to start with.
         cores: of a node.
     """
 
     token = "sesame-" * 6
 
-    def __init__(self, folder: Path, environment: dict[str, str], nodes: int = 2, cores: int = 1) -> None:
+    def __init__(
+        self, folder: Path, environment: dict[str, str], of_the_head: dict[str, str], nodes: int = 2, cores: int = 1
+    ) -> None:
         self.folder, self.nodes, self.cores = folder, nodes, cores
         self.port, self.dashboard_port = free_port(), free_port()
         self.address = f"{LOOPBACK}:{self.port}"
@@ -262,11 +351,13 @@ class RayCluster:
         self.secrets = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
         binaries = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         self._environment = {**os.environ, **binaries, **environment, **self.secrets, "RAY_USAGE_STATS_ENABLED": "0"}
+        self._of_the_head = of_the_head
         self.running: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         head = ["--head", f"--port={self.port}", "--num-cpus=0", f"--dashboard-port={self.dashboard_port}"]
-        self._start(*head, "--include-dashboard=true", f"--temp-dir={self.folder}")
+        head += ["--include-dashboard=true", f"--temp-dir={self.folder}"]
+        self._start(*head, environment=self._of_the_head)
         self._wait(self.dashboard_port)
         for _ in range(self.nodes):
             self.add()
@@ -276,9 +367,9 @@ class RayCluster:
         for node in self.running:
             self.kill(node)
 
-    def add(self) -> subprocess.Popen[bytes]:
+    def add(self, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
         """One more node."""
-        return self._start(f"--address={self.address}", f"--num-cpus={self.cores}")
+        return self._start(f"--address={self.address}", f"--num-cpus={self.cores}", environment=environment or {})
 
     def kill(self, node: subprocess.Popen[bytes], signal: int = 9) -> None:
         """A node with all that runs on it; with another signal, that alone is sent to all of it."""
@@ -287,13 +378,17 @@ class RayCluster:
         if signal == 9:
             node.wait()
 
-    def _start(self, *options: str) -> subprocess.Popen[bytes]:
+    def _start(self, *options: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         ports = ("dashboard-agent-listen", "dashboard-agent-grpc", "metrics-export", "runtime-env-agent")
         command = [str(Path(sys.executable).parent / "ray"), "start", "--block", f"--node-ip-address={LOOPBACK}"]
         command += [f"--{port}-port={free_port()}" for port in ports] + ["--object-store-memory=100000000"]
         log = (self.folder.parent / f"ray-{len(self.running)}.log").open("w")
         node = subprocess.Popen(
-            [*command, *options], env=self._environment, stdout=log, stderr=log, start_new_session=True
+            [*command, *options],
+            env={**self._environment, **environment},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         self.running.append(node)
         return node

@@ -1,14 +1,16 @@
 """docker-compose.yml and the Dockerfile, as far as that can be seen without an engine."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.team import compose
+from tests import compose
 
-SERVICES = compose.with_secrets()["services"]
+WHOLE = compose.loaded(compose.with_secrets())
+SERVICES = WHOLE["services"]
 OURS = {name for name, service in SERVICES.items() if service["image"] == "mt-sweeps"}
 # What the images that we do not build read; of PostgreSQL's, its page on Docker Hub tells.
 _POSTGRES_IMAGE = {"POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD", "POSTGRES_INITDB_ARGS"}
@@ -49,7 +51,6 @@ def test_only_mlflow_and_the_dashboard_are_published_and_on_loopback():
 
 
 def test_every_service_restarts_is_limited_and_is_looked_after():
-    file = compose.with_secrets()
     for name, service in SERVICES.items():
         assert service["restart"] in ("unless-stopped", "on-failure"), name
         assert service["deploy"]["resources"]["limits"]["memory"], name
@@ -57,8 +58,8 @@ def test_every_service_restarts_is_limited_and_is_looked_after():
         assert ("healthcheck" in service) != (name == "buckets"), name
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
-            assert source in file["volumes"] or source.startswith("./"), name
-        assert set(service["networks"]) <= set(file["networks"]), name
+            assert source in WHOLE["volumes"] or source.startswith("./"), name
+        assert set(service["networks"]) <= set(WHOLE["networks"]), name
 
 
 def test_services_start_in_the_order_in_which_they_need_each_other():
@@ -83,6 +84,7 @@ def test_no_secret_is_on_a_command_line():
 
 
 def test_every_setting_is_one_that_some_code_reads():
+    import botocore.credentials
     import mlflow.cli
     import mlflow.environment_variables as of_mlflow
     import psycopg
@@ -91,8 +93,9 @@ def test_every_setting_is_one_that_some_code_reads():
     from mt_sweeps import home
 
     mlflow_server = {option.envvar for option in mlflow.cli.server.params if getattr(option, "envvar", None)}
-    sources = [compose.ROOT / "mt_sweeps/storage.py", Path(ray_constants.__file__)]
+    sources = [compose.ROOT / "mt_sweeps/storage.py", Path(botocore.credentials.__file__)]
     ray_config = Path(ray_constants.__file__).parents[1] / "_raylet.so"
+    weed = (Path(sys.executable).parent / "weed").read_bytes()
     written = "".join(source.read_text() for source in sources)
     for name, service in SERVICES.items():
         for variable in service.get("environment", {}):
@@ -106,8 +109,11 @@ def test_every_setting_is_one_that_some_code_reads():
             elif variable.startswith("RAY_"):
                 setting = variable.removeprefix("RAY_").encode()
                 assert setting in ray_config.read_bytes(), variable
+            elif variable.startswith("WEED_"):
+                setting = variable.removeprefix("WEED_").lower().encode()
+                assert re.search(setting.replace(b"_", b"[._]"), weed), variable
             elif variable.startswith("AWS_"):
-                assert f'"{variable}"' in written or f"{variable}," in written, variable
+                assert f'"{variable}"' in written or f"'{variable}'" in written, variable
             else:
                 assert variable == home.VARIABLE
 
@@ -122,3 +128,6 @@ def test_every_option_is_one_that_the_program_has():
         known = {option for parameter in programs[program].params for option in parameter.opts}
         given = {word.split("=")[0] for word in words if str(word).startswith("--")}
         assert given <= known, name
+    weed = tool("weed", "server", "-h")
+    known = set(re.findall(r"^  (-[\w.]+)", weed.stdout + weed.stderr, re.MULTILINE))
+    assert {word.split("=")[0] for word in SERVICES["store"]["command"].split()[1:]} <= known

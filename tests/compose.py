@@ -6,7 +6,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 FILE, EXAMPLE = ROOT / "docker-compose.yml", ROOT / ".env.example"
 _VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 
@@ -44,6 +44,6 @@ def required() -> set[str]:
     return {name for name, kind, _ in _VARIABLE.findall(FILE.read_text()) if kind == "?"}
 
 
-def with_secrets() -> dict[str, Any]:
-    """What the file says once .env has a secret each."""
-    return loaded({**example(), **{name: f"secret-{name.lower()}" for name in required()}})
+def with_secrets() -> dict[str, str]:
+    """The variables of an .env that has a secret each."""
+    return {**example(), **{name: f"secret-{name.lower()}" for name in required()}}
