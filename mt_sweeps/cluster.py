@@ -30,6 +30,10 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the worker hides the GPUs; else Ray warns of its future
+    # What Ray measures of itself it would tell everybody who asks, on three ports of all interfaces.
+    "RAY_enable_metrics_collection": "0",
+    "AUTOSCALER_METRIC_PORT": "-1",
+    "DASHBOARD_METRIC_PORT": "-1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt leaves at once; the ledger knows what to do after it
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # seconds: what Tune knows of an experiment is in the ledger
@@ -37,6 +41,7 @@ _ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # failures are told by the console
     "TUNE_WARN_THRESHOLD_S": "60",
 }
+_before: dict[str, str | None] = {}  # of the environment, while Ray runs on this machine
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ def start() -> dict[str, float]:
             "runtime_env": {"env_vars": {"RAY_CHDIR_TO_TRIAL_DIR": _ENVIRONMENT["RAY_CHDIR_TO_TRIAL_DIR"]}},
         }
     else:
+        _before.update({name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")})
         os.environ["RAY_AUTH_MODE"] = "token"  # its ports listen on all interfaces, so they must ask for a token
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # of this sweep alone, in no file
         chosen = {
@@ -164,8 +170,11 @@ def stop() -> None:
         _kill()
     else:
         ray.shutdown()
-    if not address():
-        os.environ.pop("RAY_AUTH_TOKEN", None)
+    for name, value in _before.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+    _before.clear()
 
 
 def lost() -> str:

@@ -78,6 +78,10 @@ class DatabaseSweep(SweepDirectory):
         return f"{self.name} in {self.home.where}, its trials in {self.trials.place}"
 
     @property
+    def resume(self) -> str:
+        return f"{super().resume} --address URL"  # of the cluster that shares the database
+
+    @property
     def ledger(self) -> str:
         return self.home.where
 

@@ -76,7 +76,7 @@ def examine(file: Path | None, home: str | None, overrides: tuple[str, ...], add
         file: whose storage, MLflow server, images and resources are looked at, too.
         home: as typed, if it was.
         overrides: `key=value` into the file.
-        address: of the job server of a cluster, which `submit` would use.
+        address: of the job server of a cluster, which `submit` would use: Ray is then not started on this machine.
 
     Raises:
         InputError: the file is none, or a wrong one.
@@ -85,9 +85,10 @@ def examine(file: Path | None, home: str | None, overrides: tuple[str, ...], add
     clocks = _Clocks()
     yield _python()
     yield _gpus()
-    yield from _tried("ray", lambda: _ray(file, spec, clocks))
     if address is not None:
         yield from _tried("submit", lambda: _job_server(address))
+    if address is None or cluster.address():
+        yield from _tried("ray", lambda: _ray(file, spec, clocks))
     yield from _tried("ledger", lambda: _ledger(home, clocks))
     if spec is not None:
         yield from _tried("store", lambda: _store(spec, clocks))

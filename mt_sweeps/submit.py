@@ -1,7 +1,6 @@
 """A sweep handed to a cluster through Ray's job server: the file is sent, not the images; the driver runs there."""
 
 import shlex
-import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +10,7 @@ from mt_sweeps import spec as specs
 from mt_sweeps import yaml_file
 from mt_sweeps.errors import InputError, SweepError
 
-_FILE = "sweep.yaml"
+_FILE, _CONTENT = "/dev/stdin", "MT_SWEEP_FILE"  # what a driver reads; where its content is until then
 _STARTED = "  files  "  # the line that a driver prints once nothing of the file or the cluster is wrong
 _PATIENCE = 3600  # seconds that a driver may need before it, where images are decoded the first time
 _OVER = ("FAILED", "STOPPED", "SUCCEEDED")
@@ -39,7 +38,10 @@ def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...
     if root is not None and not Path(root).is_absolute():
         raise InputError(f"{file}: trainer.dataset.root: {root} is relative; name the folder on the nodes, from /")
     command = ["run", _FILE, *(["--name", name] if name else [])]
-    return _handed_over(address, command, yaml_file.dump(spec.model_dump(exclude_none=True)))
+    try:
+        return _handed_over(address, command, yaml_file.dump(spec.model_dump(exclude_none=True)))
+    except InputError as error:
+        raise InputError(*(problem.replace(_FILE, str(file)) for problem in error.problems)) from None
 
 
 def resume(name: str, address: str, more: int) -> str:
@@ -53,16 +55,15 @@ def resume(name: str, address: str, more: int) -> str:
     return _handed_over(address, ["resume", name, *([f"--trials=+{more}"] if more else [])])
 
 
-def _handed_over(address: str, command: list[str], file: str | None = None) -> str:
+def _handed_over(address: str, command: list[str], content: str = "") -> str:
     client = connected(address)
-    with tempfile.TemporaryDirectory(prefix="mt-sweeps-") as folder:
-        if file is not None:
-            (Path(folder) / _FILE).write_text(file, encoding="utf-8")
-        job = client.submit_job(
-            entrypoint=shlex.join(["mt-sweep", *command]),
-            runtime_env={"working_dir": folder} if file is not None else None,
-            metadata={"mt-sweeps": version("mt-sweeps")},
-        )
+    # In the environment: a working directory would be sent to every node, and be gone before the driver is.
+    read = f'printf %s "${_CONTENT}" | ' if content else ""
+    job = client.submit_job(
+        entrypoint=f"{read}{shlex.join(['mt-sweep', *command])}",
+        runtime_env={"env_vars": {_CONTENT: content}} if content else None,
+        metadata={"mt-sweeps": version("mt-sweeps")},
+    )
     print(f"job {job} at {address}", flush=True)
     return _begun(client, address, job)
 
@@ -81,7 +82,7 @@ def connected(address: str) -> Any:
         from ray.job_submission import JobSubmissionClient
 
         client = JobSubmissionClient(address)
-        there = client.get_version()
+        there = client._do_request("GET", "/api/version").json()["ray_version"]  # get_version tells that of its API
     except (ImportError, AttributeError) as error:
         raise InputError(f'submit needs more of Ray ({error}); install it: pip install "mt-sweeps[team]"') from None
     except Exception as error:  # whatever Ray's client makes of a server that is not there, or not one
@@ -99,13 +100,14 @@ def connected(address: str) -> Any:
 def _begun(client: Any, address: str, job: str) -> str:
     until, told = time.monotonic() + _PATIENCE, 0
     while time.monotonic() < until:
-        status = str(client.get_job_status(job))
-        log = client.get_job_logs(job)
-        lines = log.splitlines()[told:]
-        told += len(lines)
-        for line in lines:
+        over = any(str(client.get_job_status(job)).endswith(state) for state in _OVER)
+        # The first lines are Ray's own; those of the driver come after the one with its command.
+        _, _, log = client.get_job_logs(job).partition(f"job {job}: ")
+        lines = log.splitlines()[1:]
+        for line in lines[told:]:
             print(f"  {line}", flush=True)
-        started = next((line for line in log.splitlines() if line.startswith(_STARTED)), None)
+        told = len(lines)
+        started = next((line for line in lines if line.startswith(_STARTED)), None)
         if started is not None:
             sweep = Path(started.removeprefix(_STARTED).split()[0]).name
             return (
@@ -113,10 +115,8 @@ def _begun(client: Any, address: str, job: str) -> str:
                 f"  mt-sweep status {sweep}      mt-sweep stop {sweep}      mt-sweep export {sweep}\n"
                 f"its log: ray job logs --address {address} --follow {job}"
             )
-        if any(status.endswith(over) for over in _OVER):
-            wrong = [line for line in log.splitlines() if line.startswith("error: ")]
-            raise InputError(
-                f"the driver at {address} refused: " + ("\n".join(wrong).removeprefix("error: ") or f"see job {job}")
-            )
+        if over:
+            wrong = "\n".join(line for line in lines if line.startswith("error: "))
+            raise InputError(f"the driver at {address} refused: {wrong.removeprefix('error: ') or f'see job {job}'}")
         time.sleep(0.5)
     raise SweepError(f"the cluster has not begun the job {job} within {_PATIENCE / 3600:g} h; see {address}")

@@ -10,7 +10,7 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 
 from mt_sweeps.errors import InputError
 
-LARGEST = 1_000_000  # bytes; a search space is a page of text
+LARGEST = 1_000_000  # characters; a search space is a page of text
 DEEPEST = 20  # the reader's time grows with the cube of the depth
 
 
@@ -21,13 +21,14 @@ def read(path: Path) -> Any:
         InputError: the file is missing, too large, too deep, not YAML, or has duplicate keys, tags, anchors or aliases.
     """
     try:
-        if path.stat().st_size > LARGEST:
-            raise InputError(f"{path}: larger than {LARGEST:,} bytes; this is not a file for mt-sweep")
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(LARGEST + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: is not UTF-8 text") from None
+    if len(text) > LARGEST:
+        raise InputError(f"{path}: larger than {LARGEST:,} characters; this is not a file for mt-sweep")
     return parse(text, str(path))
 
 

@@ -350,13 +350,14 @@ class RayCluster:
         # What a client needs, too.
         self.secrets = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
         binaries = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-        self._environment = {**os.environ, **binaries, **environment, **self.secrets, "RAY_USAGE_STATS_ENABLED": "0"}
+        settings = compose.loaded(compose.with_secrets())["x-ray"]
+        self._environment = {**os.environ, **binaries, **environment, **settings, **self.secrets}
         self._of_the_head = of_the_head
         self.running: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         head = ["--head", f"--port={self.port}", "--num-cpus=0", f"--dashboard-port={self.dashboard_port}"]
-        head += ["--include-dashboard=true", f"--temp-dir={self.folder}"]
+        head += ["--ray-client-server-port=0", "--include-dashboard=true", f"--temp-dir={self.folder}"]
         self._start(*head, environment=self._of_the_head)
         self._wait(self.dashboard_port)
         for _ in range(self.nodes):
@@ -381,7 +382,10 @@ class RayCluster:
     def _start(self, *options: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         ports = ("dashboard-agent-listen", "dashboard-agent-grpc", "metrics-export", "runtime-env-agent")
         command = [str(Path(sys.executable).parent / "ray"), "start", "--block", f"--node-ip-address={LOOPBACK}"]
-        command += [f"--{port}-port={free_port()}" for port in ports] + ["--object-store-memory=100000000"]
+        command += [f"--{port}-port={free_port()}" for port in ports] + [
+            "--object-store-memory=100000000",
+            "--disable-usage-stats",
+        ]
         log = (self.folder.parent / f"ray-{len(self.running)}.log").open("w")
         node = subprocess.Popen(
             [*command, *options],

@@ -94,7 +94,9 @@ def test_every_setting_is_one_that_some_code_reads():
 
     mlflow_server = {option.envvar for option in mlflow.cli.server.params if getattr(option, "envvar", None)}
     sources = [compose.ROOT / "mt_sweeps/storage.py", Path(botocore.credentials.__file__)]
-    ray_config = Path(ray_constants.__file__).parents[1] / "_raylet.so"
+    of_ray = Path(ray_constants.__file__).parents[1]
+    sources += [of_ray / "autoscaler/_private/constants.py", of_ray / "dashboard/consts.py"]
+    ray_config = of_ray / "_raylet.so"
     weed = (Path(sys.executable).parent / "weed").read_bytes()
     written = "".join(source.read_text() for source in sources)
     for name, service in SERVICES.items():
@@ -109,6 +111,8 @@ def test_every_setting_is_one_that_some_code_reads():
             elif variable.startswith("RAY_"):
                 setting = variable.removeprefix("RAY_").encode()
                 assert setting in ray_config.read_bytes(), variable
+            elif variable.endswith("_METRIC_PORT"):
+                assert f'"{variable}"' in written, variable
             elif variable.startswith("WEED_"):
                 setting = variable.removeprefix("WEED_").lower().encode()
                 assert re.search(setting.replace(b"_", b"[._]"), weed), variable
