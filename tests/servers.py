@@ -1,5 +1,6 @@
 """Real servers, each of its own on loopback, and a proxy that fails in the ways networks and servers do."""
 
+import itertools
 import os
 import shutil
 import socket
@@ -86,11 +87,11 @@ class Proxy:
     passed on; cut: half of a request is passed on; lost: what makes a run is passed on, and its answer is not.
     """
 
-    def __init__(self, port: int, seconds: float = 1.0) -> None:
+    def __init__(self, port: int, seconds: float = 1.0, host: str = LOOPBACK) -> None:
         self._target = port
         self.seconds = seconds
-        self.port = free_port()
-        self.uri = f"http://{LOOPBACK}:{self.port}"
+        self._host, self.port = host, free_port()
+        self.uri = f"http://{host}:{self.port}"
         self.hits = 0  # connections since the mode was set
         self._open: set[socket.socket] = set()
         self._listener: socket.socket | None = None
@@ -110,7 +111,7 @@ class Proxy:
             _close(self._listener)
             self._listener = None
         elif mode != "refuse" and self._listener is None:
-            self._listener = socket.create_server((LOOPBACK, self.port))
+            self._listener = socket.create_server((self._host, self.port))
             threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def close(self) -> None:
@@ -238,6 +239,7 @@ class ObjectStore:
             "AWS_REGION": "us-east-1",
         }
         self.grpc_port = free_port()
+        self.credentials_file = folder / "credentials.json"
 
     def __enter__(self) -> Self:
         file = compose.loaded(
@@ -247,7 +249,7 @@ class ObjectStore:
                 "STORE_SECRET_KEY": self.environment["AWS_SECRET_ACCESS_KEY"],
             }
         )
-        credentials = self._folder / "credentials.json"
+        credentials = self.credentials_file
         credentials.write_text(file["configs"]["credentials"]["content"])
         (self._folder / "data").mkdir()
         service = file["services"]["store"]
@@ -345,48 +347,58 @@ class RayCluster:
     ) -> None:
         self.folder, self.nodes, self.cores = folder, nodes, cores
         self.port, self.dashboard_port = free_port(), free_port()
-        self.address = f"{LOOPBACK}:{self.port}"
+        self._count = itertools.count()
         self.dashboard = f"http://{LOOPBACK}:{self.dashboard_port}"
         # What a client needs, too.
         self.secrets = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
         binaries = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         settings = compose.loaded(compose.with_secrets())["x-ray"]
+        settings["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = (
+            "0"  # else under `uv run` every worker would make its own environment
+        )
         self._environment = {**os.environ, **binaries, **environment, **settings, **self.secrets}
         self._of_the_head = of_the_head
         self.running: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         head = ["--head", f"--port={self.port}", "--num-cpus=0", f"--dashboard-port={self.dashboard_port}"]
-        head += ["--ray-client-server-port=0", "--include-dashboard=true", f"--temp-dir={self.folder}"]
+        head += [f"--ray-client-server-port={free_port()}", "--include-dashboard=true", f"--temp-dir={self.folder}"]
         self._start(*head, environment=self._of_the_head)
         self._wait(self.dashboard_port)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:  # Ray takes this for 127.0.0.1, too
+            probe.connect(("192.0.2.1", 9))
+            self._head = probe.getsockname()[0]
         for _ in range(self.nodes):
             self.add()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for node in self.running:
+        for node in list(self.running):
             self.kill(node)
 
-    def add(self, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
-        """One more node."""
-        return self._start(f"--address={self.address}", f"--num-cpus={self.cores}", environment=environment or {})
+    def add(
+        self, environment: dict[str, str] | None = None, namespace: "Namespace | None" = None
+    ) -> subprocess.Popen[bytes]:
+        """One more node; with other variables, or in a network of its own."""
+        options = [f"--address={self._head}:{self.port}", f"--num-cpus={self.cores}"]
+        return self._start(*options, environment=environment or {}, namespace=namespace)
 
-    def kill(self, node: subprocess.Popen[bytes], signal: int = 9) -> None:
-        """A node with all that runs on it; with another signal, that alone is sent to all of it."""
+    def kill(self, node: subprocess.Popen[bytes]) -> None:
+        """A node with all that runs on it."""
         with suppress(ProcessLookupError):
-            os.killpg(node.pid, signal)
-        if signal == 9:
-            node.wait()
+            os.killpg(node.pid, 9)
+        node.wait()
+        self.running.remove(node)
 
-    def _start(self, *options: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, *options: str, environment: dict[str, str], namespace: "Namespace | None" = None
+    ) -> subprocess.Popen[bytes]:
         ports = ("dashboard-agent-listen", "dashboard-agent-grpc", "metrics-export", "runtime-env-agent")
-        command = [str(Path(sys.executable).parent / "ray"), "start", "--block", f"--node-ip-address={LOOPBACK}"]
-        command += [f"--{port}-port={free_port()}" for port in ports] + [
-            "--object-store-memory=100000000",
-            "--disable-usage-stats",
-        ]
-        log = (self.folder.parent / f"ray-{len(self.running)}.log").open("w")
+        command = ["ip", "netns", "exec", namespace.name] if namespace else []
+        command += [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"]
+        command += [f"--node-ip-address={namespace.address if namespace else LOOPBACK}"]
+        command += [f"--{port}-port={free_port()}" for port in ports] + ["--object-store-memory=100000000"]
+        log = (self.folder.parent / f"{self.folder.name}-{next(self._count)}.log").open("w")
         node = subprocess.Popen(
             [*command, *options],
             env={**self._environment, **environment},
@@ -405,5 +417,49 @@ class RayCluster:
                 return
             except OSError:
                 if time.monotonic() > until or self.running[-1].poll() is not None:
-                    raise RuntimeError((self.folder.parent / "ray-0.log").read_text()) from None
+                    raise RuntimeError(Path(f"{self.folder}-0.log").read_text()) from None
                 time.sleep(0.2)
+
+
+class Namespace:
+    """A network of its own, joined to this machine's by one cable; root alone makes one."""
+
+    name, here, address = "mt-sweeps", "10.77.0.1", "10.77.0.2"
+    _cable = "mt-sweeps-0"
+
+    @staticmethod
+    def is_possible() -> bool:
+        if os.getuid() != 0 or shutil.which("ip") is None:
+            return False
+        made = subprocess.run(["ip", "netns", "add", "mt-sweeps-try"], capture_output=True)
+        subprocess.run(["ip", "netns", "del", "mt-sweeps-try"], capture_output=True)
+        return made.returncode == 0
+
+    def __enter__(self) -> Self:
+        there = f"{self._cable}-b"
+        for command in (
+            f"netns add {self.name}",
+            f"link add {self._cable} type veth peer name {there} netns {self.name}",
+            f"addr add {self.here}/24 dev {self._cable}",
+            f"link set {self._cable} up",
+            f"-n {self.name} addr add {self.address}/24 dev {there}",
+            f"-n {self.name} link set {there} up",
+            f"-n {self.name} link set lo up",
+            f"-n {self.name} route add default via {self.here}",
+        ):
+            self._ip(command)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ip(f"link del {self._cable}")
+        self._ip(f"netns del {self.name}")
+
+    def cut(self) -> None:
+        """Nothing goes through the cable."""
+        self._ip(f"link set {self._cable} down")
+
+    def mend(self) -> None:
+        self._ip(f"link set {self._cable} up")
+
+    def _ip(self, command: str) -> None:
+        subprocess.run(["ip", *command.split()], check=True)

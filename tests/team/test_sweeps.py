@@ -1,37 +1,195 @@
-"""Sweeps that are handed to a cluster: by whom, who reads them, and what is refused."""
+"""Sweeps that are handed to a cluster: who runs them, who reads them, and what is refused.
+
+`MT_SWEEPS_AT_ONCE` says how many trials the cluster runs at once (4 if it does not).
+"""
 
 import json
+import os
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import boto3
 import mlflow
 import pytest
 
-from tests.servers import Postgres
-from tests.team.support import Team
+from tests.end_to_end.support import REPOSITORY
+from tests.servers import LOOPBACK, Postgres
+from tests.team.support import INTERVAL, STEPS, Team, done
 
+AT_ONCE = int(os.environ.get("MT_SWEEPS_AT_ONCE", "4"))
 pytestmark = pytest.mark.skipif(Postgres.binaries() is None, reason="PostgreSQL is not installed")
 
 
 @pytest.fixture(scope="module")
 def team(tmp_path_factory):
-    with Team(tmp_path_factory.mktemp("team")) as made:
+    with Team(tmp_path_factory.mktemp("team"), cores=AT_ONCE // 2) as made:
         yield made
+
+
+def is_whole(team, name, trials):
+    """Each trial is there once, complete, with every evaluation."""
+    found = team.study(name)
+    assert [trial.number for trial in found] == list(range(trials))
+    assert {trial.state.name for trial in found} == {"COMPLETE"}
+    steps = list(range(INTERVAL, STEPS + 1, INTERVAL))
+    assert all(list(trial.intermediate_values) == steps for trial in found)
 
 
 def test_a_sweep_goes_on_without_its_client_and_is_read_from_anywhere(team, monkeypatch):
     client = team.start(team.submission("alone", 6), team.cluster.secrets)
     for line in client.stdout:
-        if "trial" in line:
+        if line.startswith("  one") or "files" in line:
             break
     client.kill()
     told = team.until("alone", "finished")
+    is_whole(team, "alone", 6)
     assert told["arms"]["search"]["complete"] == 6
     assert "alone" in team.read("list")
-    assert json.loads(team.read("best", "alone", "--json"))["trial"] == told["best"]["trial"]
-    exported = team.read("export", "alone")
-    assert "mt-sweeps-best" in exported
-    for name, value in team.mlflow.credentials.items():
+    best = json.loads(team.read("best", "alone", "--json"))
+    assert best["trial"] == told["best"]["trial"]
+    team.read("export", "alone", "-o", str(team.folder / "best.yaml"))
+    assert f"trial: {best['trial']}" in (team.folder / "best.yaml").read_text()
+    for name, value in team.reader.items():
         monkeypatch.setenv(name, value)
     client = mlflow.MlflowClient(team.mlflow.uri)
-    experiment = client.get_experiment_by_name("mt-sweeps")
-    runs = client.search_runs([experiment.experiment_id], "tags.`mt.arm` = 'search'")
-    assert len(runs) == 6
+    experiment = client.get_experiment_by_name("mt-sweeps").experiment_id
+    (parent,) = client.search_runs([experiment], f"tags.`mt.sweep` = '{best['sweep_id']}' and tags.`mt.best` != ''")
+    runs = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert sorted(int(run.data.tags["mt.trial"]) for run in runs) == list(range(6))
+    for run in runs:
+        history = client.get_metric_history(run.info.run_id, "validation.teacher_error")
+        assert [point.step for point in history] == list(range(INTERVAL, STEPS + 1, INTERVAL))
+    assert {"report.html", "best.yaml"} <= {file.path for file in client.list_artifacts(parent.info.run_id)}
+    kept = boto3.client("s3").list_objects_v2(Bucket=team.store.bucket)
+    assert not [one["Key"] for one in kept["Contents"] if "checkpoint" in one["Key"]], (
+        "only while a trial is unfinished"
+    )
+
+
+def test_two_sweeps_share_the_cluster_while_eight_read(team):
+    trials = 2 * AT_ONCE
+    clients = [team.start(team.submission(name, trials), team.cluster.secrets) for name in ("left", "right")]
+    assert [done(client).returncode for client in clients] == [0, 0]
+    readers = [
+        team.start([command, name, "--json"], team.reader)
+        for command in ("status", "best", "report", "status")
+        for name in ("left", "right")
+    ]
+    for reader in readers:
+        said = done(reader)
+        told = said.stdout or said.stderr
+        assert said.returncode == 0 or "no trial" in told, told
+    for name in ("left", "right"):
+        team.until(name, "finished", 600)
+        is_whole(team, name, trials)
+    left, right = ([trial.value for trial in team.study(name)] for name in ("left", "right"))
+    assert left == right, "neither saw the other's trials"
+
+
+def test_a_sweep_is_stopped_from_anywhere_and_goes_on_in_the_cluster(team):
+    assert team.submit("stopped", 40).returncode == 0
+    team.until_reports("stopped", 5)
+    assert "go on with: mt-sweep resume stopped --address URL" in team.read("stop", "stopped")
+    assert team.state("stopped")["state"] == "interrupted"
+    resumed = team.resume("stopped")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "stopped goes on where it was" in resumed.stdout
+    refused = team.resume("stopped")
+    assert refused.returncode == 2
+    assert "another process is driving this sweep" in refused.stderr
+    team.read("stop", "stopped")
+    team.read("rm", "stopped", "--yes")
+    assert "stopped" not in team.read("list")
+
+
+@pytest.mark.parametrize("token", [{}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "x" * 40}])
+def test_without_the_token_nothing_is_submitted(team, token):
+    said = done(team.start(team.submission("refused", 1), token))
+    assert said.returncode == 2
+    assert "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" in said.stderr
+
+
+def test_an_address_where_no_cluster_is_is_told_at_once(team):
+    for address in (f"http://{LOOPBACK}:1", team.mlflow.uri, "nonsense"):
+        command = ["submit", str(REPOSITORY / "search_spaces/digits.yaml"), "--address", address]
+        said = done(team.start(command, team.cluster.secrets), 30)
+        assert said.returncode == 2
+        assert f"--address {address}: no job server of Ray answers there" in said.stderr
+
+
+def test_a_cluster_of_another_version_is_told_at_once(team):
+    class Old(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"version": "4", "ray_version": "2.9.0", "ray_commit": ""}).encode())
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer((LOOPBACK, 0), Old) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://{LOOPBACK}:{server.server_port}"
+        command = ["submit", str(REPOSITORY / "search_spaces/digits.yaml"), "--address", address]
+        said = done(team.start(command, team.cluster.secrets))
+        server.shutdown()
+    assert said.returncode == 2
+    assert "the cluster has Ray 2.9.0 and this machine" in said.stderr
+
+
+def test_a_node_that_does_not_reach_the_storage_is_named_before_the_first_trial(team):
+    node = team.cluster.add({"AWS_SECRET_ACCESS_KEY": "wrong"})
+    try:
+        team.until_nodes(3)
+        said = team.submit("unreached", 1)
+    finally:
+        team.cluster.kill(node)
+    assert said.returncode == 2
+    assert "digits.yaml: the node " in said.stderr
+    assert f"storage: {team.store.place} cannot be used" in said.stderr
+    assert "unreached" not in team.read("list")
+    team.until_nodes(2)
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("storage=/proc/none", "storage: /proc/none cannot be used"),
+        ("tracking.uri=null", "tracking.uri: must be set where the home is a database"),
+        ("resources.cpus_per_trial=64", "resources.cpus_per_trial: asks for 64"),
+    ],
+)
+def test_what_the_cluster_cannot_do_is_refused_with_the_name_of_the_file(team, setting, told):
+    said = team.submit("refused", 1, setting)
+    assert said.returncode == 2
+    assert told in said.stderr
+    assert "/dev/stdin" not in said.stderr
+    assert "refused" not in team.read("list")
+
+
+def test_images_that_the_cluster_does_not_have_are_refused(team):
+    file = REPOSITORY / "search_spaces/image_folder.yaml"
+    command = ["submit", str(file), "--address", team.cluster.dashboard, "--set", f"storage={team.store.place}"]
+    command += ["--set", f"tracking.uri={team.mlflow.uri}"]
+    said = done(team.start(command, team.cluster.secrets))
+    assert (said.returncode, "is relative; name the folder on the nodes, from /" in said.stderr) == (2, True)
+    said = done(team.start([*command, "--set", "trainer.dataset.root=/nowhere"], team.cluster.secrets))
+    assert said.returncode == 2
+    assert f"{file}: trainer.dataset.root: there is no folder /nowhere" in said.stderr
+
+
+def test_the_doctor_finds_nothing_wrong(team):
+    command = ["doctor", str(REPOSITORY / "search_spaces/digits.yaml"), "--address", team.cluster.dashboard, "--json"]
+    command += ["--set", f"storage={team.store.place}", "--set", f"tracking.uri={team.mlflow.uri}"]
+    said = done(team.start(command, {**team.reader, **team.cluster.secrets}))
+    checks = {check["name"]: check for check in json.loads(said.stdout)["checks"]}
+    assert {check["state"] for check in checks.values()} == {"ok"}, checks
+    assert said.returncode == 0
+    assert {"python", "gpus", "submit", "ledger", "store", "mlflow", "credentials", "images", "disk", "clock"} <= set(
+        checks
+    )
+    wrong = {"PGPASSWORD": "wrong", "MLFLOW_TRACKING_PASSWORD": "wrong", "AWS_SECRET_ACCESS_KEY": "wrong"}
+    said = done(team.start(command, {**team.reader, **wrong}))
+    assert said.returncode == 1
+    problems = {check["name"] for check in json.loads(said.stdout)["checks"] if check["state"] == "problem"}
+    assert problems == {"submit", "ledger", "store", "mlflow"}
