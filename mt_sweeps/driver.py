@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from ray import tune
+from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
@@ -25,6 +26,9 @@ from mt_sweeps.worker import DISK_FULL, STORAGE_LOST, TrialWorker
 from trainers.report import Report
 
 TRIALS_AT_MOST = 1000  # of one Tune experiment: what it keeps of them is let go of, and new workers cost seconds
+
+# Tune would send a store's credentials with each worker, and Ray write them into its logs. Every node has its own.
+ENV_VARS_TO_PROPAGATE.difference_update([name for name in ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")])
 
 
 class Listener(Protocol):

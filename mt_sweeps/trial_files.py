@@ -112,7 +112,9 @@ class Workplace:
             self.path = self._storage.folder
             self.path.mkdir(parents=True, exist_ok=True)
         else:
-            self.path = Path(tempfile.mkdtemp(prefix="mt-sweeps-"))
+            self._scratch = Path(tempfile.mkdtemp(prefix="mt-sweeps-"))
+            self.path = self._scratch.joinpath(*Path(address).parts[-2:])  # named as the attempt is
+            self.path.mkdir(parents=True)
             known = self._storage.read(records.FILE)
             if known is not None:
                 write_atomically(self.path / records.FILE, known)
@@ -150,7 +152,7 @@ class Workplace:
     def close(self) -> None:
         """What is only on this worker is removed."""
         if self._storage.folder is None:
-            shutil.rmtree(self.path, ignore_errors=True)
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
 
 def _trial(arm: Arm, number: int) -> str:

@@ -183,7 +183,7 @@ class Postgres:
         return found[-1] if found else None
 
     def __enter__(self) -> Self:
-        self.port, self.password = free_port(), "sesame"
+        self.port, self.password = free_port(), compose.with_secrets()["POSTGRES_PASSWORD"]
         self._folder = Path(tempfile.mkdtemp(prefix="postgres-"))
         # It refuses to run as root.
         self._user = "postgres" if os.getuid() == 0 else None
@@ -232,23 +232,18 @@ class ObjectStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.port = free_port()
+        secrets = compose.with_secrets()
         self.environment = {
             "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{self.port}",
-            "AWS_ACCESS_KEY_ID": "someone",
-            "AWS_SECRET_ACCESS_KEY": "sesame",
+            "AWS_ACCESS_KEY_ID": secrets["STORE_ACCESS_KEY"],
+            "AWS_SECRET_ACCESS_KEY": secrets["STORE_SECRET_KEY"],
             "AWS_REGION": "us-east-1",
         }
         self.grpc_port = free_port()
         self.credentials_file = folder / "credentials.json"
 
     def __enter__(self) -> Self:
-        file = compose.loaded(
-            {
-                **compose.with_secrets(),
-                "STORE_ACCESS_KEY": self.environment["AWS_ACCESS_KEY_ID"],
-                "STORE_SECRET_KEY": self.environment["AWS_SECRET_ACCESS_KEY"],
-            }
-        )
+        file = compose.loaded(compose.with_secrets())
         credentials = self.credentials_file
         credentials.write_text(file["configs"]["credentials"]["content"])
         (self._folder / "data").mkdir()
@@ -292,15 +287,13 @@ class TeamMLflow(MLflowServer):
 
     def __init__(self, folder: Path, postgres: Postgres, store: ObjectStore) -> None:
         super().__init__(folder)
-        given = {"POSTGRES_PASSWORD": postgres.password}
-        file = compose.loaded({**compose.with_secrets(), **given})
+        file = compose.loaded(compose.with_secrets())
         self._service = file["services"]["mlflow"]
         self._replaced = {
             "sweeps@postgres:5432": postgres.address.removeprefix("postgresql://").removesuffix("/postgres"),
             "http://store:8333": store.environment["AWS_ENDPOINT_URL"],
             "/etc/mlflow": str(folder),
         }
-        self._store_credentials = store.environment
         (folder / "auth.ini").write_text(self._here(file["configs"]["auth"]["content"]))
         with psycopg.connect(postgres.uri, autocommit=True) as connection:
             for statement in file["configs"]["databases"]["content"].splitlines():
@@ -320,8 +313,7 @@ class TeamMLflow(MLflowServer):
         return [replaced.get(word, word) for word in self._service["command"]]
 
     def _environment(self) -> dict[str, str]:
-        settings = {name: self._here(value) for name, value in self._service["environment"].items()}
-        return {**settings, **self._store_credentials}
+        return {name: self._here(value) for name, value in self._service["environment"].items()}
 
     def _here(self, text: str) -> str:
         for there, here in self._replaced.items():
@@ -340,7 +332,7 @@ class RayCluster:
         cores: of a node.
     """
 
-    token = "sesame-" * 6
+    token = compose.with_secrets()["RAY_TOKEN"]
 
     def __init__(
         self, folder: Path, environment: dict[str, str], of_the_head: dict[str, str], nodes: int = 2, cores: int = 1

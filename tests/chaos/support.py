@@ -222,7 +222,9 @@ def check(sweep: Sweep, undisturbed: Sweep, lost: int = 0) -> int:
         assert again <= len(attempts) - 1 + lost, "an attempt computes at most one interval again"
     winner = min(expected, key=lambda trial: trial.value)
     assert best(sweep) == (winner.number, winner.value)
-    assert shown(sweep) == dict.fromkeys(range(sweep.trials), ("FINISHED", steps))
+    home, sweep_id = Home(sweep.home), json.loads((sweep.path / "environment.json").read_text())["id"]
+    seen = shown(Client(home, Tracking()), embedded_uri(home), sweep_id)
+    assert seen == dict.fromkeys(range(sweep.trials), ("FINISHED", steps))
     return computed.total() - len(steps) * sweep.trials
 
 
@@ -234,12 +236,9 @@ def best(sweep: Sweep) -> tuple[int, float]:
     return found["trial"], found["validation"]["error"]
 
 
-def shown(sweep: Sweep) -> dict[int, tuple[str, list[int]]]:
+def shown(client: Client, uri: str, sweep_id: str) -> dict[int, tuple[str, list[int]]]:
     """What MLflow has of every trial: the status of its run, and the steps of its metric."""
-    home = Home(sweep.home)
-    store = mlflow.MlflowClient(embedded_uri(home))
-    client = Client(home, Tracking())
-    sweep_id = json.loads((sweep.path / "environment.json").read_text())["id"]
+    store = mlflow.MlflowClient(uri)
     ((parent, _),) = client.runs({"mt.sweep": sweep_id})
     assert store.get_run(parent).info.status == "FINISHED"
     found = {}

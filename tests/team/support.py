@@ -5,13 +5,20 @@ import os
 import subprocess
 import tempfile
 import time
-from contextlib import ExitStack
+from collections import Counter
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
+import boto3
 import optuna
+import pytest
 from ray.job_submission import JobSubmissionClient
 
+from mt_sweeps.home import Home
+from mt_sweeps.sections import Tracking
+from mt_sweeps.tracking import Client
+from tests.chaos.support import shown
 from tests.end_to_end.support import DIGITS, MT_SWEEP
 from tests.servers import ObjectStore, Postgres, RayCluster, TeamMLflow
 from trainers.scripted import VARIABLE
@@ -47,7 +54,7 @@ class Team:
                 **self.mlflow.credentials,
                 **self.store.environment,
             }
-            script = {VARIABLE: json.dumps({"seconds": self._seconds})}
+            script = {VARIABLE: json.dumps({"seconds": self._seconds, "log": str(self.folder / "computed.txt")})}
             self.cluster = stack.enter_context(
                 RayCluster(short, {**self.store.environment, **script}, self.reader, self._nodes, self._cores)
             )
@@ -135,6 +142,53 @@ class Team:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         url = self.postgres.uri.replace("postgresql://", "postgresql+psycopg://")
         return optuna.load_study(study_name=name, storage=url).get_trials(deepcopy=False)
+
+    def computed(self) -> Counter[tuple[int, int]]:
+        """How often a trial's evaluation at a step was computed, in whatever sweep, since this was asked last."""
+        file = self.folder / "computed.txt"
+        lines = file.read_text().splitlines() if file.exists() else []
+        file.unlink(missing_ok=True)
+        return Counter((int(number), int(step)) for number, step in map(str.split, lines))
+
+    def recorded(self, name: str) -> dict[int, tuple[int, list[int]]]:
+        """Of each trial, how many attempts it had, and the steps that the last one recorded."""
+        credentials = {"aws_access_key_id": "AWS_ACCESS_KEY_ID", "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY"}
+        has = self.store.environment
+        store = boto3.client(
+            "s3",
+            endpoint_url=has["AWS_ENDPOINT_URL"],
+            region_name=has["AWS_REGION"],
+            **{option: has[variable] for option, variable in credentials.items()},
+        )
+        pages = store.get_paginator("list_objects_v2").paginate(Bucket=self.store.bucket, Prefix=f"trials/{name}-")
+        attempts: dict[int, dict[int, str]] = {}
+        for one in (one for page in pages for one in page["Contents"]):
+            _, _, trial, attempt, file = one["Key"].split("/")
+            if file == "records.jsonl":
+                attempts.setdefault(int(trial), {})[int(attempt.removeprefix("attempt-"))] = one["Key"]
+        found = {}
+        for trial, keys in attempts.items():
+            body = store.get_object(Bucket=self.store.bucket, Key=keys[max(keys)])["Body"].read()
+            found[trial] = len(keys), [json.loads(line)["step"] for line in body.decode().splitlines()]
+        return found
+
+    def shown(self, name: str) -> dict[int, tuple[str, list[int]]]:
+        """What MLflow has of each trial: the status of its run, and the steps of its metric."""
+        sweep_id = json.loads(self.read("best", name, "--json"))["sweep_id"]
+        with pytest.MonkeyPatch.context() as patch:
+            for variable, value in self.reader.items():
+                patch.setenv(variable, value)
+            return shown(Client(Home(self.folder), Tracking(uri=self.mlflow.uri)), self.mlflow.uri, sweep_id)
+
+    def kill_driver(self, name: str) -> bool:
+        """Whether there was one."""
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                words = (process / "cmdline").read_bytes().decode().split("\0")
+                if Path(words[1] if len(words) > 1 else "").name == "mt-sweep" and name in words:
+                    os.kill(int(process.name), 9)
+                    return True
+        return False
 
     def logs(self) -> str:
         """What the drivers printed."""

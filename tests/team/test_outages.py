@@ -44,9 +44,10 @@ def test_a_sweep_whose_servers_and_nodes_go_away_comes_to_what_an_undisturbed_on
         if cut is not None:
             cut.mend_in_time(wait=True)
         team.until(NAME, "finished", 60 + 20 * TRIALS)
+        computed = team.computed()
         assert team.submit("undisturbed", TRIALS).returncode == 0
         team.until("undisturbed", "finished", 60 + 20 * TRIALS)
-        again = check(team)
+        again = check(team, computed)
     print(f"\n{TRIALS} trials; {dict(done)}; intervals computed again: {again} of {TRIALS * STEPS // INTERVAL}")
 
 
@@ -101,21 +102,20 @@ def away(team, kind, rng):
         server.start()
 
 
-def check(team):
+def check(team, computed):
     """What must be true in the end, beside the sweep that nothing disturbed; the intervals that were computed again."""
     trials, expected = team.study(NAME), team.study("undisturbed")
     assert [trial.number for trial in trials] == list(range(TRIALS)), "no trial is lost, none is there twice"
     assert {trial.state.name for trial in trials} == {"COMPLETE"}
     assert [trial.params for trial in trials] == [trial.params for trial in expected]
     steps = list(range(INTERVAL, STEPS + 1, INTERVAL))
-    computed = team.computed(NAME)
-    shown = team.shown(NAME)
+    recorded, shown = team.recorded(NAME), team.shown(NAME)
     again = 0
     for trial, other in zip(trials, expected, strict=True):
         assert list(trial.intermediate_values) == steps
         assert trial.intermediate_values == other.intermediate_values
         assert trial.value == other.value
-        attempts, last = team.attempts(NAME, trial.number)
+        attempts, last = recorded[trial.number]
         assert last == steps, "every evaluation is recorded once, in order"
         twice = sum(computed[trial.number, step] - 1 for step in steps)
         assert twice <= attempts - 1, "an attempt computes at most one interval again"
