@@ -135,6 +135,10 @@ def found_here() -> dict[str, float]:
     return {"CPU": float(len(os.sched_getaffinity(0))), "GPU": float(torch.cuda.device_count())}
 
 
+class NodeGone(Exception):
+    """A node has left the cluster."""
+
+
 def on_each_node(a_trial: "Share", call: Callable[[Any], T], argument: Any) -> dict[str, Callable[[float], T]]:
     """Call something on every node that could run a trial.
 
@@ -144,7 +148,8 @@ def on_each_node(a_trial: "Share", call: Callable[[Any], T], argument: Any) -> d
         argument: of it.
 
     Returns:
-        By the address of the node, what waits so many seconds for its answer; it raises what the node raised.
+        By the address of the node, what waits so many seconds for its answer; it raises what the node raised, or
+        `NodeGone`.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -152,7 +157,16 @@ def on_each_node(a_trial: "Share", call: Callable[[Any], T], argument: Any) -> d
     def answer(node: dict[str, Any]) -> Callable[[float], T]:
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         told = ray.remote(num_cpus=0, max_retries=0)(call).options(scheduling_strategy=there).remote(argument)
-        return lambda seconds: cast(T, ray.get(told, timeout=seconds))
+
+        def wait(seconds: float) -> T:
+            try:
+                return cast(T, ray.get(told, timeout=seconds))
+            except ray.exceptions.RayError:
+                if any(one["NodeID"] == node["NodeID"] and one["Alive"] for one in ray.nodes()):
+                    raise
+                raise NodeGone(f"the node {node['NodeManagerAddress']} has left the cluster") from None
+
+        return wait
 
     wanted = {"CPU": float(a_trial.cpus), "GPU": a_trial.gpus}
     return {

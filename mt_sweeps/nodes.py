@@ -50,16 +50,22 @@ def check(file: Path, spec: SweepSpec, share: Share, fingerprint: str) -> None:
             "ask for less"
         )
     print(f"looking at {counted(len(asked), 'node')}: versions, images, storage", flush=True)
-    problems = []
+    problems, gone = [], 0
     for address, answer in asked.items():
         try:
             problem = _differs(answer(PATIENCE), fingerprint)
+        except cluster.NodeGone:
+            gone += 1
+            print(f"the node {address} has left the cluster: the sweep goes on without it", flush=True)
+            continue
         except Exception as error:  # of Ray, or whatever the node's own versions raise
             problem = f"cannot run mt-sweeps: {' '.join(str(error).split())[-300:]}"
         if problem:
             problems.append(f"{file}: the node {address}: {problem}")
     if problems:
         raise InputError(*problems)
+    if gone == len(asked):
+        raise InputError(f"{file}: every node has left the cluster; start one again")
 
 
 def seen(spec: str) -> Seen:

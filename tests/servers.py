@@ -356,7 +356,6 @@ class RayCluster:
         head = ["--head", f"--port={self.port}", "--num-cpus=0", f"--dashboard-port={self.dashboard_port}"]
         head += [f"--ray-client-server-port={free_port()}", "--include-dashboard=true", f"--temp-dir={self.folder}"]
         self._start(*head, environment=self._of_the_head)
-        self._wait(self.dashboard_port)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:  # Ray takes this for 127.0.0.1, too
             probe.connect(("192.0.2.1", 9))
             self._head = probe.getsockname()[0]
@@ -390,27 +389,23 @@ class RayCluster:
         command += [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"]
         command += [f"--node-ip-address={namespace.address if namespace else LOOPBACK}"]
         command += [f"--{port}-port={free_port()}" for port in ports] + ["--object-store-memory=100000000"]
-        log = (self.folder.parent / f"{self.folder.name}-{next(self._count)}.log").open("w")
-        node = subprocess.Popen(
-            [*command, *options],
-            env={**self._environment, **environment},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        log = Path(f"{self.folder}-{next(self._count)}.log")
+        with log.open("w") as out:
+            node = subprocess.Popen(
+                [*command, *options],
+                env={**self._environment, **environment},
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
         self.running.append(node)
-        return node
-
-    def _wait(self, port: int) -> None:
         until = time.monotonic() + 90
-        while True:
-            try:
-                socket.create_connection((LOOPBACK, port), timeout=5).close()
-                return
-            except OSError:
-                if time.monotonic() > until or self.running[-1].poll() is not None:
-                    raise RuntimeError(Path(f"{self.folder}-0.log").read_text()) from None
-                time.sleep(0.2)
+        # One after the other: on one machine they choose the names of their sockets from those that they see.
+        while "Ray runtime started" not in log.read_text():
+            if time.monotonic() > until or node.poll() is not None:
+                raise RuntimeError(log.read_text())
+            time.sleep(0.1)
+        return node
 
 
 class Namespace:

@@ -20,10 +20,13 @@ from mt_sweeps.sections import Tracking
 from mt_sweeps.tracking import Client
 from tests.chaos.support import shown
 from tests.end_to_end.support import DIGITS, MT_SWEEP
+from tests.mt_sweeps.support import digits, swept
 from tests.servers import ObjectStore, Postgres, RayCluster, TeamMLflow
 from trainers.scripted import VARIABLE
 
 INTERVAL, STEPS = 30, 300  # optimiser steps of an evaluation interval, and of a trial
+SAME = ("sampler.name=random", "pruner.name=none", "finalists.baselines=[]", "finalists.top=0")
+SAME += (f"trainer.evaluate_every={INTERVAL}",)
 
 
 class Team:
@@ -70,9 +73,8 @@ class Team:
 
     def submission(self, name: str, trials: int, *sets: str) -> list[str]:
         """The command."""
-        same = ("sampler.name=random", "pruner.name=none", "finalists.baselines=[]", "finalists.top=0")
-        same += (f"trainer.evaluate_every={INTERVAL}", f"tracking.uri={self.mlflow.uri}", f"storage={self.store.place}")
-        options = [word for one in (*same, *sets) for word in ("--set", one)]
+        kept = (f"tracking.uri={self.mlflow.uri}", f"storage={self.store.place}")
+        options = [word for one in (*SAME, *kept, *sets) for word in ("--set", one)]
         command = ["submit", str(DIGITS), "--address", self.cluster.dashboard, "--name", name]
         return [*command, "--trials", str(trials), *options]
 
@@ -139,15 +141,11 @@ class Team:
 
     def study(self, name: str) -> list[optuna.trial.FrozenTrial]:
         """The trials of the ledger, read past the code that is tested."""
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        url = self.postgres.uri.replace("postgresql://", "postgresql+psycopg://")
-        return optuna.load_study(study_name=name, storage=url).get_trials(deepcopy=False)
+        return study(name, self.postgres.uri.replace("postgresql://", "postgresql+psycopg://"))
 
     def computed(self) -> Counter[tuple[int, int]]:
-        """How often a trial's evaluation at a step was computed, in whatever sweep, since this was asked last."""
-        file = self.folder / "computed.txt"
-        lines = file.read_text().splitlines() if file.exists() else []
-        file.unlink(missing_ok=True)
+        """How often a trial's evaluation at a step was computed, in whatever sweep."""
+        lines = (self.folder / "computed.txt").read_text().splitlines()
         return Counter((int(number), int(step)) for number, step in map(str.split, lines))
 
     def recorded(self, name: str) -> dict[int, tuple[int, list[int]]]:
@@ -201,3 +199,15 @@ def done(process: subprocess.Popen[str], seconds: float = 240) -> subprocess.Com
     out, error = process.communicate(timeout=seconds)
     assert "Traceback" not in error, error
     return subprocess.CompletedProcess(process.args, process.returncode, out, error)
+
+
+def study(name: str, url: str) -> list[optuna.trial.FrozenTrial]:
+    """The trials of a study."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna.load_study(study_name=name, storage=url).get_trials(deepcopy=False)
+
+
+def undisturbed(folder: Path, trials: int) -> list[optuna.trial.FrozenTrial]:
+    """Those of the same sweep, run by hand on this machine."""
+    made = swept(Home(folder), digits(*SAME, f"trials={trials}"))
+    return study(made.name, f"sqlite:///{made.ledger}")
