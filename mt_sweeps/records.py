@@ -34,11 +34,13 @@ def recorded(
         directory: for the records.
         beside: metrics of something else than the trainer, recorded with its own.
 
-    A crash may fall between a checkpoint and its record, so a resumed run tells its last report again. What was
-    recorded once stays as it was, also where a lost checkpoint has it computed once more.
+    A crash may fall between a checkpoint and its record, so a resumed run tells what its checkpoint has and the records
+    do not, or its last report again. What was recorded once stays as it was, also where a lost checkpoint has it
+    computed once more.
     """
     known = {report.step: report for report in read(directory)}
-    for reports in (trainer.history[-1:], trainer.run()):
+    missing = [report for report in trainer.history if report.step not in known]
+    for reports in (missing or trainer.history[-1:], trainer.run()):
         for report in reports:
             if report.step not in known:
                 known[report.step] = replace(report, metrics=report.metrics | beside())

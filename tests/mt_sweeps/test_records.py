@@ -32,6 +32,14 @@ def test_a_crash_between_checkpoint_and_record_loses_no_record(tmp_path):
     assert [one.step for one in records.read(tmp_path)] == [2, 4, 6]
 
 
+def test_a_checkpoint_that_is_several_records_ahead_loses_none(tmp_path):
+    """As one that a worker left whose driver was gone, and that went on for a while."""
+    run = Trainer(config(), tmp_path).run()
+    next(run), next(run)
+    assert [one.step for one in records.recorded(Trainer(config(), tmp_path), tmp_path)] == [2, 4, 6]
+    assert [one.step for one in records.read(tmp_path)] == [2, 4, 6]
+
+
 def test_no_record_is_written_twice(tmp_path):
     list(records.recorded(Trainer(config(), tmp_path), tmp_path))
     told = [one.step for one in records.recorded(Trainer(config(), tmp_path), tmp_path)]
