@@ -13,7 +13,6 @@ from typing import Any, Self
 import boto3
 import optuna
 import pytest
-from ray.job_submission import JobSubmissionClient
 
 from mt_sweeps.home import Home
 from mt_sweeps.sections import Tracking
@@ -126,18 +125,6 @@ class Team:
         while self.reports(name) < count:
             assert time.monotonic() < end, f"{name} has {self.reports(name)} reports, not {count}\n{self.logs()}"
             time.sleep(0.1)
-
-    def until_nodes(self, count: int, seconds: float = 60) -> None:
-        """Wait for so many to be there, besides the head."""
-        client = JobSubmissionClient(self.cluster.dashboard, headers={"Authorization": f"Bearer {self.cluster.token}"})
-        end = time.monotonic() + seconds
-        while True:
-            nodes = client._do_request("GET", "/nodes?view=summary").json()["data"]["summary"]
-            alive = sum(node["raylet"]["state"] == "ALIVE" for node in nodes) - 1
-            if alive == count:
-                return
-            assert time.monotonic() < end, f"{alive} nodes, not {count}"
-            time.sleep(0.2)
 
     def study(self, name: str) -> list[optuna.trial.FrozenTrial]:
         """The trials of the ledger, read past the code that is tested."""

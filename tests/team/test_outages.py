@@ -1,6 +1,7 @@
 """One sweep of a team, while nodes, its driver and the servers go away and come back.
 
-`MT_SWEEPS_OUTAGES` says how many of each (1 if it does not). What each came to is printed.
+`MT_SWEEPS_OUTAGES` says how many of each; with it, a node is cut off the network for a minute so often, too. Without it
+one of each, and no node is. What they came to is printed.
 """
 
 import os
@@ -15,8 +16,9 @@ from tests.servers import Namespace, Postgres, Proxy
 from tests.team.support import INTERVAL, STEPS, Team, undisturbed
 
 TIMES = int(os.environ.get("MT_SWEEPS_OUTAGES", "1"))
+CUTS = TIMES if "MT_SWEEPS_OUTAGES" in os.environ else 0
 SEED = int(os.environ.get("MT_SWEEPS_SEED", "0"))
-TRIALS, CUT = 10 + 14 * TIMES, 60.0  # seconds
+TRIALS, CUT = 4 + 12 * TIMES + 8 * CUTS, 60.0  # seconds
 KINDS = ("node", "driver", "PostgreSQL", "object store", "MLflow")
 NAME = "disturbed"
 pytestmark = pytest.mark.skipif(Postgres.binaries() is None, reason="PostgreSQL is not installed")
@@ -30,7 +32,7 @@ def test_a_sweep_whose_servers_and_nodes_go_away_comes_to_what_an_undisturbed_on
     done = Counter()
     with ExitStack() as stack:
         team = stack.enter_context(Team(tmp_path, seconds=0.3, nodes=2))
-        cut = Cut(stack, team) if Namespace.is_possible() else None
+        cut = Cut(stack, team) if CUTS and Namespace.is_possible() else None
         assert team.submit(NAME, TRIALS).returncode == 0
         for kind in kinds:
             if cut is not None and cut.begin():
@@ -56,8 +58,7 @@ class Cut:
         store = Proxy(team.store.port, host=Namespace.here)
         stack.callback(store.close)
         team.cluster.add({"AWS_ENDPOINT_URL": store.uri}, self._network)
-        team.until_nodes(3)
-        self._left, self._since = TIMES, None
+        self._left, self._since = CUTS, None
 
     def begin(self):
         if self._since is not None or not self._left:
@@ -109,7 +110,7 @@ def check(team, expected):
     recorded, shown = team.recorded(NAME), team.shown(NAME)
     again = 0
     for trial, other in zip(trials, expected, strict=True):
-        assert list(trial.intermediate_values) == steps
+        assert sorted(trial.intermediate_values) == steps  # PostgreSQL has no order of its own
         assert trial.intermediate_values == other.intermediate_values
         assert trial.value == other.value
         attempts, last = recorded[trial.number]
