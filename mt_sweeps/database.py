@@ -4,6 +4,7 @@ What a sweep in a folder keeps beside its ledger is kept in it here: attributes 
 an advisory one of the database, gone with the connection of its holder.
 """
 
+import re
 import time
 import zlib
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from mt_sweeps import yaml_file
 from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.home import HERE, Home, SweepDirectory, parsed_spec
 from mt_sweeps.ledger_storage import open_storage
-from mt_sweeps.spec import SweepSpec
+from mt_sweeps.spec import PLAIN_NAME, SweepSpec
 
 SPEC, ENVIRONMENT, STOP = "resolved_spec", "environment", "stop"
 _LOCKS = 0x6D740000  # the first half of the key of each of our advisory locks
@@ -45,7 +46,8 @@ class DatabaseHome(Home):
         found = [
             (study.user_attrs[ENVIRONMENT]["started"], study.study_name)
             for study in storage.get_all_studies()
-            if SPEC in study.user_attrs
+            # A name that somebody else put there may lead anywhere.
+            if SPEC in study.user_attrs and re.fullmatch(PLAIN_NAME, study.study_name)
         ]
         return [DatabaseSweep(self, name) for _, name in sorted(found)]
 

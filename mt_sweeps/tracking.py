@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -251,12 +252,12 @@ class BackgroundWriter:
         return self._thread.is_alive()
 
     def stop(self, seconds: float) -> bool:
-        """No more calls; whether the one under way ended within so many seconds, else `trouble` says so."""
+        """No more calls once one succeeds; whether one did within so many seconds, else `trouble` says why not."""
         self._ending.set()
         if self._thread.ident is not None:
             self._thread.join(seconds)
         if self.running:
-            self.trouble = f"no answer within {seconds:g} seconds"
+            self.trouble = self.trouble or f"no answer within {seconds:g} seconds"
         return not self.running
 
     def _work(self) -> None:
@@ -274,7 +275,9 @@ class BackgroundWriter:
                     else "MLflow is up to date again"
                 )
             if self._ending.wait(self._every):
-                return
+                if not self.trouble:
+                    return
+                time.sleep(min(1.0, self._every))
 
 
 def embedded_uri(home: Home) -> str:

@@ -4,6 +4,7 @@ An attempt that was given up cannot write into the next. A worker trains in a fo
 trials are kept in an object store, one on the worker's disk, of which what is new is sent after each evaluation.
 """
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -89,7 +90,7 @@ class TrialFiles:
         found: dict[int, set[str]] = {}
         for path in self._storage.names(_trial(arm, number)):
             attempt, _, name = path.partition("/")
-            if attempt.startswith("attempt-"):
+            if re.fullmatch(r"attempt-\d+", attempt):
                 found.setdefault(_number(attempt), set()).add(name)
         return found
 

@@ -393,6 +393,7 @@ class RayCluster:
         with log.open("w") as out:
             node = subprocess.Popen(
                 [*command, *options],
+                cwd=self.folder,
                 env={**self._environment, **environment},
                 stdout=out,
                 stderr=out,

@@ -2,15 +2,14 @@
 
 import pytest
 
-from tests.chaos.support import KILLS, Driver, Sweep
+from tests.chaos import support
+from tests.chaos.support import KILLS, Driver
 
 
 @pytest.fixture(scope="package")
 def undisturbed(tmp_path_factory):
-    """A sweep that nothing disturbs, of as many trials as any of the others."""
-    made = Sweep(tmp_path_factory.mktemp("undisturbed"), trials=max(12, 2 * KILLS), seconds=0.0)
-    made.finish()
-    return made
+    """The trials of a sweep that nothing disturbs, as many as any of the others has."""
+    return support.undisturbed(tmp_path_factory.mktemp("undisturbed"), trials=max(12, 2 * KILLS))
 
 
 @pytest.fixture(autouse=True)

@@ -17,11 +17,14 @@ from mt_sweeps.home import Home
 from mt_sweeps.spec import Tracking
 from mt_sweeps.tracking import Client, embedded_uri
 from tests.end_to_end.support import DIGITS, MT_SWEEP
+from tests.mt_sweeps.support import digits, swept
 from trainers.scripted import VARIABLE
 
-KILLS = int(os.environ.get("MT_SWEEPS_KILLS", "10"))  # of the campaign of random kills
+KILLS = int(os.environ.get("MT_SWEEPS_KILLS", "8"))  # of the campaign of random kills
 NAME = "digits"
 INTERVAL, STEPS = 30, 300  # optimiser steps of an evaluation interval, and of a trial
+SAME = ("sampler.name=random", "finalists.baselines=[]", "finalists.top=0", "trainer.model.width=4")
+SAME += (f"trainer.evaluate_every={INTERVAL}",)
 
 
 class Sweep:
@@ -41,14 +44,7 @@ class Sweep:
         self.trials = trials
         self.seconds = seconds
         self._log = folder / "computed.txt"
-        same = (
-            "sampler.name=random",
-            f"pruner.name={pruner}",
-            "finalists.baselines=[]",
-            "finalists.top=0",
-            "trainer.model.width=4",
-        )
-        sets = [word for one in (*same, f"trainer.evaluate_every={INTERVAL}") for word in ("--set", one)]
+        sets = [word for one in (*SAME, f"pruner.name={pruner}") for word in ("--set", one)]
         self._run = ("run", str(DIGITS), "--trials", str(trials), *sets)
 
     def drive(self, *program: str) -> "Driver":
@@ -71,14 +67,17 @@ class Sweep:
 
     def study(self) -> list[optuna.trial.FrozenTrial]:
         """The trials of the ledger, read past the code that is tested."""
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        study = optuna.load_study(study_name=NAME, storage=f"sqlite:///{self.path / 'ledger.db'}")
-        return study.get_trials(deepcopy=False)
+        return study(NAME, f"sqlite:///{self.path / 'ledger.db'}")
 
     def computed(self) -> Counter[tuple[int, int]]:
         """How often a trial's evaluation at a step was computed, whatever became of it."""
         lines = self._log.read_text().splitlines()
         return Counter((int(number), int(step)) for number, step in map(str.split, lines))
+
+    def shown(self) -> dict[int, tuple[str, list[int]]]:
+        """What MLflow has of it."""
+        home, sweep_id = Home(self.home), json.loads((self.path / "environment.json").read_text())["id"]
+        return shown(Client(home, Tracking()), embedded_uri(home), sweep_id)
 
     def attempts(self, number: int) -> list[Path]:
         """The directories of a trial's attempts, in their order."""
@@ -193,26 +192,44 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def check(sweep: Sweep, undisturbed: Sweep, lost: int = 0) -> int:
+def study(name: str, url: str) -> list[optuna.trial.FrozenTrial]:
+    """The trials of a study."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna.load_study(study_name=name, storage=url).get_trials(deepcopy=False)
+
+
+def undisturbed(folder: Path, trials: int) -> list[optuna.trial.FrozenTrial]:
+    """Those of a sweep that nothing disturbs, trained one after the other in this process."""
+    made = swept(Home(folder), digits(*SAME, "pruner.name=none", f"trials={trials}"))
+    return study(made.name, f"sqlite:///{made.ledger}")
+
+
+def check_ledger(trials: list[optuna.trial.FrozenTrial], expected: list[optuna.trial.FrozenTrial]) -> None:
+    """Each trial is there once, complete, and came to what it does undisturbed."""
+    assert [trial.number for trial in trials] == list(range(len(expected))), "no trial is lost, none is there twice"
+    assert {trial.state.name for trial in trials} == {"COMPLETE"}
+    assert [t.params for t in trials] == [t.params for t in expected], "the configurations of an undisturbed run"
+    assert [t.value for t in trials] == [t.value for t in expected], "and its results"
+    assert [t.intermediate_values for t in trials] == [t.intermediate_values for t in expected]
+    assert {tuple(sorted(t.intermediate_values)) for t in trials} == {tuple(range(INTERVAL, STEPS + 1, INTERVAL))}
+
+
+def check(sweep: Sweep, undisturbed: list[optuna.trial.FrozenTrial], lost: int = 0) -> int:
     """What must be true of a sweep that went through anything, beside the same one that nothing disturbed.
 
     Args:
         sweep: finished.
-        undisturbed: finished, of as many trials or more: a trial does not depend on how many there are.
+        undisturbed: its trials, as many or more: a trial does not depend on how many there are.
         lost: intervals whose checkpoints were taken away.
 
     Returns:
         How many evaluation intervals were computed again.
     """
-    trials, expected = sweep.study(), undisturbed.study()[: sweep.trials]
-    assert [trial.number for trial in trials] == list(range(sweep.trials)), "no trial is lost, none is there twice"
-    assert {trial.state.name for trial in trials} == {"COMPLETE"}
-    assert [t.params for t in trials] == [t.params for t in expected], "the configurations of an undisturbed run"
-    assert [t.value for t in trials] == [t.value for t in expected], "and its results"
+    trials = sweep.study()
+    check_ledger(trials, undisturbed[: sweep.trials])
     steps = list(range(INTERVAL, STEPS + 1, INTERVAL))
     computed = sweep.computed()
-    for trial, other in zip(trials, expected, strict=True):
-        assert trial.intermediate_values == other.intermediate_values
+    for trial in trials:
         assert list(trial.intermediate_values) == steps
         attempts = sweep.attempts(trial.number)
         last = _records(attempts[-1])
@@ -220,11 +237,9 @@ def check(sweep: Sweep, undisturbed: Sweep, lost: int = 0) -> int:
         assert [when for _, when in last] == sorted(when for _, when in last)
         again = sum(computed[trial.number, step] - 1 for step in steps)
         assert again <= len(attempts) - 1 + lost, "an attempt computes at most one interval again"
-    winner = min(expected, key=lambda trial: trial.value)
+    winner = min(trials, key=lambda trial: trial.value)
     assert best(sweep) == (winner.number, winner.value)
-    home, sweep_id = Home(sweep.home), json.loads((sweep.path / "environment.json").read_text())["id"]
-    seen = shown(Client(home, Tracking()), embedded_uri(home), sweep_id)
-    assert seen == dict.fromkeys(range(sweep.trials), ("FINISHED", steps))
+    assert sweep.shown() == dict.fromkeys(range(sweep.trials), ("FINISHED", steps))
     return computed.total() - len(steps) * sweep.trials
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.support import Sweep, shown
+from tests.chaos.support import Sweep
 
 DIES = Path(__file__).parent / "dies_before_decision.py"
 
@@ -30,6 +30,6 @@ def test_a_trial_that_is_to_be_pruned_as_its_driver_dies_is_pruned_by_the_next_a
     for number in ended:
         assert {step for trial, step in sweep.computed() if trial == number} == set(trials[number].intermediate_values)
         assert len(sweep.attempts(number)) == 1, "no worker took it up again"
-        assert shown(sweep)[number] == ("KILLED", sorted(trials[number].intermediate_values))
+        assert sweep.shown()[number] == ("KILLED", sorted(trials[number].intermediate_values))
     assert {trial.state.name for trial in trials} == {"COMPLETE", "PRUNED"}
     assert len(trials) == sweep.trials

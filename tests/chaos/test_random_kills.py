@@ -1,6 +1,6 @@
 """One sweep, killed again and again at random moments, and what it must still come to.
 
-`MT_SWEEPS_KILLS` says how often (10 if it does not), `MT_SWEEPS_SEED` which moments.
+`MT_SWEEPS_KILLS` says how often (8 if it does not), `MT_SWEEPS_SEED` which moments.
 """
 
 import os
@@ -28,7 +28,7 @@ def test_a_sweep_that_is_killed_at_random_moments_comes_to_what_an_undisturbed_o
     kinds = [kind for kind, share in SHARES.items() for _ in range(share)]
     kinds = [kinds[i % len(kinds)] for i in range(KILLS)]
     rng.shuffle(kinds)
-    sweep = Sweep(tmp_path, undisturbed.trials, seconds=0.3)  # work enough that the last kill still finds some
+    sweep = Sweep(tmp_path, len(undisturbed), seconds=0.3)  # work enough that the last kill still finds some
     began, starts, done, slowest = time.monotonic(), 0, Counter(), 0.0
     driver, drivers = None, []
     while kinds:

@@ -85,14 +85,6 @@ def test_the_published_baseline_trained_the_authors_values_as_long_as_the_others
     assert (model.config.ema.decay, model.config.consistency.weight, model.config.steps) == (0.999, 10**1.5, 20)
 
 
-def test_a_second_run_of_the_file_is_a_second_sweep(folder, printed):  # noqa: ARG001
-    again = mt_sweep("run", DIGITS, "--trials", 1, *TINY, "--set", "finalists.baselines=[]", folder=folder)
-    assert "digits-2: 1 trial in " in again.stdout
-    assert [row["name"] for row in as_json("list", folder=folder)] == ["digits", "digits-2"]
-    refused = mt_sweep("run", DIGITS, "--name", "digits", folder=folder, status=2)
-    assert "mt-sweep resume digits" in refused.stderr
-
-
 def test_the_final_model_is_trained_with_exactly_the_exported_values(folder, printed):  # noqa: ARG001
     mt_sweep("export", "digits", "-o", "best.yaml", folder=folder)
     exported = yaml.safe_load((folder / "best.yaml").read_text())

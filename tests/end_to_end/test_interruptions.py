@@ -12,14 +12,10 @@ RUN = ("run", DIGITS, "--trials", 3, *LONGER, "--set", "sampler.name=random", "-
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=lambda how: how.name)
-def test_a_sweep_resumes_to_what_an_undisturbed_one_finds(how, tmp_path, undisturbed):
-    status, out = interrupted(*RUN, folder=tmp_path, after=" step ", how=how)
-    if how == signal.SIGKILL:
-        assert status == -signal.SIGKILL
-    else:
-        assert status == 130
-        assert "mt-sweep resume digits" in out
+def test_a_sweep_whose_driver_is_killed_resumes_to_what_an_undisturbed_one_finds(tmp_path, undisturbed):
+    """Real training; of the other ways to end one, see tests/chaos."""
+    status, _ = interrupted(*RUN, folder=tmp_path, after=" step ", how=signal.SIGKILL)
+    assert status == -signal.SIGKILL
     assert gone(str(tmp_path)), "no process outlives the driver for long"
     assert as_json("status", folder=tmp_path)["state"] == "interrupted"
 

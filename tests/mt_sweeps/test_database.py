@@ -156,6 +156,18 @@ def test_a_sweep_that_is_removed_leaves_nothing_in_the_database(home, tmp_path):
     assert len(list((tmp_path / "kept").iterdir())) == 1
 
 
+def test_a_name_that_would_lead_out_of_the_folder_is_no_sweep(home, tmp_path):
+    sweep = begun(home, shared(tmp_path))
+    storage = ledger_storage.open_storage(home.where)
+    study = storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], "../../outside")
+    for key, value in storage.get_study_user_attrs(sweep._study).items():
+        storage.set_study_user_attr(study, key, value)
+    assert [found.name for found in home.sweeps()] == [sweep.name]
+    with pytest.raises(InputError, match="no such sweep"):
+        home.sweep("../../outside")
+    storage.delete_study(study)
+
+
 def test_a_database_that_does_not_let_us_in_is_told_with_what_to_do(server, monkeypatch):
     monkeypatch.setenv("PGPASSWORD", "wrong")
     ledger_storage._database.cache_clear()

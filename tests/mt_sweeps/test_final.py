@@ -175,11 +175,13 @@ def test_the_registered_model_gives_the_probabilities_of_the_network_without_pic
     assert json.loads(signature["inputs"])[0]["tensor-spec"] == {"dtype": "uint8", "shape": [-1, 8, 8, 1]}
 
 
-def test_a_server_that_does_not_answer_is_told_later(tmp_path, home, capsys):
+def test_a_server_that_does_not_answer_is_told_later(tmp_path, home, capsys, monkeypatch):
     file, _ = exported(tmp_path)
     server = MLflowServer(tmp_path)
     override = (f"tracking.uri={server.uri}",)
-    final.train(file, home, override)
+    with monkeypatch.context() as patch:
+        patch.setattr(final, "WINDOW_SECONDS", 2)
+        final.train(file, home, override)
     out = capsys.readouterr().out
     assert f"MLflow at {server.uri} does not answer" in out
     assert re.search(r"MLflow has not been told \(.*\); the same command tells it again", out)

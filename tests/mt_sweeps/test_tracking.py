@@ -23,8 +23,22 @@ def test_a_window_that_fails_stops_nobody_and_tells_why():
     writer.start()
     while len(calls) < 3:
         pass
-    assert writer.stop(10)
+    assert not writer.stop(0.1), "it goes on trying"
     assert writer.trouble == "ConnectionError: no server there"
+
+
+def test_what_fails_at_the_end_is_tried_again_until_it_succeeds():
+    calls = []
+
+    def away_for_a_while():
+        calls.append(1)
+        if len(calls) < 4:
+            raise ConnectionError("no server there")
+
+    writer = BackgroundWriter(away_for_a_while, every=0.01)
+    writer.start()
+    assert writer.stop(10)
+    assert (len(calls), writer.trouble) == (4, "")
 
 
 def test_a_writer_that_was_never_started_can_be_stopped():

@@ -128,6 +128,15 @@ def test_a_store_that_was_away_is_asked_again_and_one_that_stays_away_is_told(st
     proxy.close()
 
 
+def test_what_somebody_else_put_there_is_passed_over(place):
+    files = TrialFiles(place)
+    left(files, 1, CHECKPOINT)
+    for name in ("0007/attempt-x/checkpoint.pt", "0007/attempt-9/notes/checkpoint.pt", "0007/other/records.jsonl"):
+        Storage(place).write(name, b"evil")
+    assert files.last_checkpoint("search", 7, 3) == files.address("search", 7, 1)
+    assert files.records("search", 7) == []
+
+
 def test_a_place_that_cannot_be_used_is_told_with_what_to_do(store, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="name a folder that every node reaches"):

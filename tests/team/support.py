@@ -17,15 +17,10 @@ import pytest
 from mt_sweeps.home import Home
 from mt_sweeps.sections import Tracking
 from mt_sweeps.tracking import Client
-from tests.chaos.support import shown
+from tests.chaos.support import SAME, shown, study
 from tests.end_to_end.support import DIGITS, MT_SWEEP
-from tests.mt_sweeps.support import digits, swept
 from tests.servers import ObjectStore, Postgres, RayCluster, TeamMLflow
 from trainers.scripted import VARIABLE
-
-INTERVAL, STEPS = 30, 300  # optimiser steps of an evaluation interval, and of a trial
-SAME = ("sampler.name=random", "pruner.name=none", "finalists.baselines=[]", "finalists.top=0")
-SAME += (f"trainer.evaluate_every={INTERVAL}",)
 
 
 class Team:
@@ -73,7 +68,7 @@ class Team:
     def submission(self, name: str, trials: int, *sets: str) -> list[str]:
         """The command."""
         kept = (f"tracking.uri={self.mlflow.uri}", f"storage={self.store.place}")
-        options = [word for one in (*SAME, *kept, *sets) for word in ("--set", one)]
+        options = [word for one in (*SAME, "pruner.name=none", *kept, *sets) for word in ("--set", one)]
         command = ["submit", str(DIGITS), "--address", self.cluster.dashboard, "--name", name]
         return [*command, "--trials", str(trials), *options]
 
@@ -186,15 +181,3 @@ def done(process: subprocess.Popen[str], seconds: float = 240) -> subprocess.Com
     out, error = process.communicate(timeout=seconds)
     assert "Traceback" not in error, error
     return subprocess.CompletedProcess(process.args, process.returncode, out, error)
-
-
-def study(name: str, url: str) -> list[optuna.trial.FrozenTrial]:
-    """The trials of a study."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna.load_study(study_name=name, storage=url).get_trials(deepcopy=False)
-
-
-def undisturbed(folder: Path, trials: int) -> list[optuna.trial.FrozenTrial]:
-    """Those of the same sweep, run by hand on this machine."""
-    made = swept(Home(folder), digits(*SAME, f"trials={trials}"))
-    return study(made.name, f"sqlite:///{made.ledger}")

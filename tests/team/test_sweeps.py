@@ -1,4 +1,4 @@
-"""Sweeps that are handed to a cluster: who runs them, who reads them, and what is refused.
+"""Sweeps that are handed to a cluster: what they go on without, who reads them, and what is refused.
 
 `MT_SWEEPS_AT_ONCE` says how many trials the cluster runs at once (4 if it does not).
 """
@@ -9,12 +9,12 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import boto3
-import mlflow
 import pytest
 
+from tests.chaos.support import INTERVAL, STEPS, check_ledger, undisturbed
 from tests.end_to_end.support import REPOSITORY
 from tests.servers import LOOPBACK, Postgres
-from tests.team.support import INTERVAL, STEPS, Team, done
+from tests.team.support import Team, done
 
 AT_ONCE = int(os.environ.get("MT_SWEEPS_AT_ONCE", "4"))
 pytestmark = pytest.mark.skipif(Postgres.binaries() is None, reason="PostgreSQL is not installed")
@@ -22,80 +22,65 @@ pytestmark = pytest.mark.skipif(Postgres.binaries() is None, reason="PostgreSQL 
 
 @pytest.fixture(scope="module")
 def team(tmp_path_factory):
-    with Team(tmp_path_factory.mktemp("team"), cores=AT_ONCE // 2) as made:
+    with Team(tmp_path_factory.mktemp("team"), seconds=0.2, cores=AT_ONCE // 2) as made:
         yield made
 
 
-def is_whole(team, name, trials):
-    """Each trial is there once, complete, with every evaluation."""
-    found = team.study(name)
-    assert [trial.number for trial in found] == list(range(trials))
-    assert {trial.state.name for trial in found} == {"COMPLETE"}
-    steps = list(range(INTERVAL, STEPS + 1, INTERVAL))
-    assert all(sorted(trial.intermediate_values) == steps for trial in found)
+def test_two_sweeps_go_on_without_their_clients_a_node_and_for_a_while_the_servers(team, monkeypatch):
+    trials, names = 8 + AT_ONCE, ("left", "right")
+    clients = [team.start(team.submission(name, trials), team.cluster.secrets) for name in names]
+    assert any(line.startswith("    files") for line in clients[0].stdout), clients[0].stderr.read() + team.logs()
+    clients[0].kill()
+    assert done(clients[1]).returncode == 0
+    readers = [
+        team.start([*command, "--json"], team.reader)
+        for command in (
+            ["list"],
+            ["list"],
+            *(["status", name] for name in names),
+            *(["best", name] for name in names * 2),
+        )
+    ]
+    assert len(readers) == 8
+    for reader in readers:
+        said = done(reader)
+        assert said.returncode == 0 or "no trial has completed" in said.stderr, said.stderr
+    team.cluster.kill(team.cluster.running[-1])
+    team.cluster.add()
+    team.postgres.stop("immediate")
+    team.store.kill()
+    team.postgres.start()
+    team.store.start()
 
-
-def test_a_sweep_goes_on_without_its_client_and_is_read_from_anywhere(team, monkeypatch):
-    client = team.start(team.submission("alone", 4), team.cluster.secrets)
-    for line in client.stdout:
-        if line.startswith("  one") or "files" in line:
-            break
-    client.kill()
-    told = team.until("alone", "finished")
-    is_whole(team, "alone", 4)
-    assert told["arms"]["search"]["complete"] == 4
-    assert "alone" in team.read("list")
-    best = json.loads(team.read("best", "alone", "--json"))
-    assert best["trial"] == told["best"]["trial"]
-    team.read("export", "alone", "-o", str(team.folder / "best.yaml"))
+    expected = undisturbed(team.folder / "undisturbed", trials)
+    for name in names:
+        told = team.until(name, "finished", 600)
+        assert told["arms"]["search"]["complete"] == trials
+        check_ledger(team.study(name), expected)
+    best = json.loads(team.read("best", "left", "--json"))
+    assert best["trial"] == min(expected, key=lambda trial: trial.value).number
+    team.read("export", "left", "-o", str(team.folder / "best.yaml"))
     assert f"trial: {best['trial']}" in (team.folder / "best.yaml").read_text()
-    for name, value in team.reader.items():
+    steps = list(range(INTERVAL, STEPS + 1, INTERVAL))
+    assert team.shown("left") == dict.fromkeys(range(trials), ("FINISHED", steps))
+    for name, value in team.store.environment.items():
         monkeypatch.setenv(name, value)
-    client = mlflow.MlflowClient(team.mlflow.uri)
-    experiment = client.get_experiment_by_name("mt-sweeps").experiment_id
-    (parent,) = client.search_runs([experiment], f"tags.`mt.sweep` = '{best['sweep_id']}' and tags.`mt.best` != ''")
-    runs = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
-    assert sorted(int(run.data.tags["mt.trial"]) for run in runs) == list(range(4))
-    for run in runs:
-        history = client.get_metric_history(run.info.run_id, "validation.teacher_error")
-        assert [point.step for point in history] == list(range(INTERVAL, STEPS + 1, INTERVAL))
-    assert {"report.html", "best.yaml"} <= {file.path for file in client.list_artifacts(parent.info.run_id)}
     kept = boto3.client("s3").list_objects_v2(Bucket=team.store.bucket)
     assert not [one["Key"] for one in kept["Contents"] if "checkpoint" in one["Key"]], (
         "only while a trial is unfinished"
     )
 
 
-def test_two_sweeps_share_the_cluster_while_eight_read(team):
-    trials = AT_ONCE
-    clients = [team.start(team.submission(name, trials), team.cluster.secrets) for name in ("left", "right")]
-    assert [done(client).returncode for client in clients] == [0, 0]
-    readers = [
-        team.start([command, name, "--json"], team.reader)
-        for command in ("status", "best", "report", "status")
-        for name in ("left", "right")
-    ]
-    for reader in readers:
-        said = done(reader)
-        told = said.stdout or said.stderr
-        assert said.returncode == 0 or "no trial" in told, told
-    for name in ("left", "right"):
-        team.until(name, "finished", 600)
-        is_whole(team, name, trials)
-    left, right = ([trial.value for trial in team.study(name)] for name in ("left", "right"))
-    assert left == right, "neither saw the other's trials"
-
-
-def test_a_sweep_is_stopped_from_anywhere_goes_on_in_the_cluster_and_is_removed(team):
-    assert team.submit("stopped", 40).returncode == 0
+def test_a_sweep_whose_driver_is_killed_goes_on_in_the_cluster_is_stopped_from_anywhere_and_removed(team):
+    assert team.submit("stopped", 60).returncode == 0
     team.until_reports("stopped", 5)
-    assert "go on with: mt-sweep resume stopped --address URL" in team.read("stop", "stopped")
+    assert team.kill_driver("stopped")
     assert team.state("stopped")["state"] == "interrupted"
     resumed = team.resume("stopped")
     assert resumed.returncode == 0, resumed.stderr
     assert "stopped goes on where it was" in resumed.stdout
     assert team.state("stopped")["state"] == "running"
-    team.read("stop", "stopped")
+    assert "mt-sweep resume stopped --address URL" in team.read("stop", "stopped")
     team.read("rm", "stopped", "--yes")
     assert "stopped" not in team.read("list")
 
