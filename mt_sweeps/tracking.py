@@ -61,10 +61,17 @@ class Client:
             self.experiment = self._experiment(tracking, home.artifacts.as_uri() if embedded else None)
 
     def _experiment(self, tracking: Tracking, artifacts: str | None) -> str:
+        from mlflow.exceptions import MlflowException
+
         found = self._mlflow.get_experiment_by_name(tracking.experiment)
         if found is None:
             kind = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow opens its pages for agents
-            return str(self._mlflow.create_experiment(tracking.experiment, artifacts, kind))
+            try:
+                return str(self._mlflow.create_experiment(tracking.experiment, artifacts, kind))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            found = self._mlflow.get_experiment_by_name(tracking.experiment)  # another sweep has made it meanwhile
         if found.lifecycle_stage == "deleted":
             raise InputError(
                 f"tracking.experiment: {tracking.experiment!r} was deleted in MLflow; restore it there, or name another"

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 
+import mlflow
 import pytest
 from pydantic import ValidationError
 
@@ -102,6 +103,22 @@ def test_a_deleted_experiment_is_an_error_at_once(tmp_path):
     client._mlflow.delete_experiment(client.experiment)
     with pytest.raises(InputError, match="'gone' was deleted in MLflow; restore it there, or name another"):
         checked(tmp_path, experiment="gone")
+
+
+def test_two_sweeps_that_make_the_experiment_at_once_share_it(tmp_path, monkeypatch):
+    home = Home(tmp_path)
+    made = Client(home, Tracking()).experiment
+    find, first = mlflow.MlflowClient.get_experiment_by_name, []
+
+    def not_there_yet(client, name):
+        if not first:
+            first.append(name)
+            return None
+        return find(client, name)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "get_experiment_by_name", not_there_yet)
+    assert Client(home, Tracking()).experiment == made
+    assert first
 
 
 @pytest.mark.parametrize(
