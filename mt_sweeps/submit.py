@@ -12,6 +12,7 @@ from mt_sweeps.errors import InputError, SweepError
 
 _FILE, _CONTENT = "/dev/stdin", "MT_SWEEP_FILE"  # what a driver reads; where its content is until then
 _STARTED = "  files  "  # the line that a driver prints once nothing of the file or the cluster is wrong
+_LARGEST = 100_000  # bytes, of what an environment variable can hold on Linux
 _PATIENCE = 3600  # seconds that a driver may need before it, where images are decoded the first time
 _OVER = ("FAILED", "STOPPED", "SUCCEEDED")
 
@@ -34,12 +35,20 @@ def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...
         SweepError: the cluster did not begin within an hour.
     """
     spec = specs.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
-    root = spec.trainer.get("dataset", {}).get("root")
-    if root is not None and not Path(root).is_absolute():
-        raise InputError(f"{file}: trainer.dataset.root: {root} is relative; name the folder on the nodes, from /")
+    for key in ("root", "label_file"):
+        path = spec.trainer.get("dataset", {}).get(key)
+        if path is not None and not Path(path).is_absolute():
+            raise InputError(
+                f"{file}: trainer.dataset.{key}: {path} is relative; name it as it is on the nodes, from /"
+            )
     command = ["run", _FILE, *(["--name", name] if name else [])]
+    content = yaml_file.dump(spec.model_dump(exclude_none=True))
+    if len(content.encode()) > _LARGEST:
+        raise InputError(
+            f"{file}: larger than {_LARGEST:,} bytes; it cannot be sent, run it on the head by `mt-sweep run`"
+        )
     try:
-        return _handed_over(address, command, yaml_file.dump(spec.model_dump(exclude_none=True)))
+        return _handed_over(address, command, content)
     except InputError as error:
         raise InputError(*(problem.replace(_FILE, str(file)) for problem in error.problems)) from None
 

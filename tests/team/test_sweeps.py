@@ -141,7 +141,7 @@ def test_images_that_the_cluster_does_not_have_are_refused(team):
     command = ["submit", str(file), "--address", team.cluster.dashboard, "--set", f"storage={team.store.place}"]
     command += ["--set", f"tracking.uri={team.mlflow.uri}"]
     said = done(team.start(command, team.cluster.secrets))
-    assert (said.returncode, "is relative; name the folder on the nodes, from /" in said.stderr) == (2, True)
+    assert (said.returncode, "is relative; name it as it is on the nodes, from /" in said.stderr) == (2, True)
     said = done(team.start([*command, "--set", "trainer.dataset.root=/nowhere"], team.cluster.secrets))
     assert said.returncode == 2
     assert f"{file}: trainer.dataset.root: there is no folder /nowhere" in said.stderr
