@@ -8,6 +8,14 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
+def pytest_collection_modifyitems(items):
+    """The tests of a file run in one process, those of a team's servers in one, too, and first: they take longest."""
+    for item in items:
+        team = item.path.parent.name == "team"
+        item.add_marker(pytest.mark.xdist_group("team" if team else str(item.path)))
+    items.sort(key=lambda item: item.path.parent.name != "team")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_the_session(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:

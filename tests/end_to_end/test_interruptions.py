@@ -8,7 +8,7 @@ import pytest
 from tests.end_to_end.support import ALONE, DIGITS, as_json, gone, interrupted, mt_sweep
 
 LONGER = (*ALONE, "--set", "trainer.steps=200", "--set", "trainer.evaluate_every=10", "--set", "trainer.model.width=4")
-RUN = ("run", DIGITS, "--trials", 3, *LONGER, "--set", "sampler.name=random", "--set", "pruner.name=none")
+RUN = ("run", DIGITS, "--trials", 2, *LONGER, "--set", "sampler.name=random", "--set", "pruner.name=none")
 
 
 @pytest.mark.slow

@@ -22,6 +22,8 @@ from tests.end_to_end.support import DIGITS, MT_SWEEP
 from tests.servers import ObjectStore, Postgres, RayCluster, TeamMLflow
 from trainers.scripted import VARIABLE
 
+AT_ONCE = int(os.environ.get("MT_SWEEPS_AT_ONCE", "4"))  # trials that the team's cluster runs
+
 
 class Team:
     """Its members have the token of the cluster; some also reach the ledgers and MLflow, as the head does.

@@ -21,7 +21,6 @@ from tests import compose
 from tests.chaos.support import descendants
 from tests.end_to_end.support import DIGITS, MT_SWEEP
 from tests.servers import LOOPBACK, Postgres
-from tests.team.support import Team
 from trainers.scripted import VARIABLE
 
 HEALTH = "grpc.health.v1.Health/Check"
@@ -120,16 +119,6 @@ def test_every_port_of_a_sweep_on_this_machine_asks_for_its_token(tmp_path):
         sweep.wait(60)
 
 
-@pytest.fixture(scope="module")
-def team(tmp_path_factory):
-    if Postgres.binaries() is None:
-        pytest.skip("PostgreSQL is not installed")
-    with Team(tmp_path_factory.mktemp("team"), nodes=1) as made:
-        assert made.submit("guarded", 2).returncode == 0
-        made.until("guarded", "finished")
-        yield made
-
-
 def test_no_server_of_the_team_answers_without_credentials(team, monkeypatch):
     assert status(f"{team.mlflow.uri}/health") == 200
     for path in ("", "version", "metrics", "api/2.0/mlflow/experiments/get?experiment_id=0", "get-artifact", "signup"):
@@ -167,6 +156,8 @@ def test_nobody_makes_an_account_in_the_store(team):
 
 
 def test_a_secret_is_in_no_process_list_log_file_run_or_object(team, monkeypatch):
+    assert team.submit("guarded", 2).returncode == 0
+    team.until("guarded", "finished")
     for name, value in team.reader.items():
         monkeypatch.setenv(name, value)
     secrets = {compose.with_secrets()[name] for name in compose.required()} - {team.reader["MLFLOW_TRACKING_USERNAME"]}

@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -13,17 +12,8 @@ import pytest
 
 from tests.chaos.support import INTERVAL, STEPS, check_ledger, undisturbed
 from tests.end_to_end.support import REPOSITORY
-from tests.servers import LOOPBACK, Postgres
-from tests.team.support import Team, done
-
-AT_ONCE = int(os.environ.get("MT_SWEEPS_AT_ONCE", "4"))
-pytestmark = pytest.mark.skipif(Postgres.binaries() is None, reason="PostgreSQL is not installed")
-
-
-@pytest.fixture(scope="module")
-def team(tmp_path_factory):
-    with Team(tmp_path_factory.mktemp("team"), seconds=0.2, cores=AT_ONCE // 2) as made:
-        yield made
+from tests.servers import LOOPBACK
+from tests.team.support import AT_ONCE, done
 
 
 def test_two_sweeps_go_on_without_their_clients_a_node_and_for_a_while_the_servers(team, monkeypatch):

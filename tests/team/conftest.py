@@ -1,0 +1,14 @@
+"""One team for all tests: its servers take a while to start."""
+
+import pytest
+
+from tests.servers import Postgres
+from tests.team.support import AT_ONCE, Team
+
+
+@pytest.fixture(scope="package")
+def team(tmp_path_factory):
+    if Postgres.binaries() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with Team(tmp_path_factory.mktemp("team"), seconds=0.2, cores=AT_ONCE // 2) as made:
+        yield made
