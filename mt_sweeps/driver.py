@@ -5,6 +5,7 @@ Tune neither keeps checkpoints nor retries, and may die at any moment.
 """
 
 import gc
+import logging
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from trainers.report import Report
 
 TRIALS_AT_MOST = 1000  # of one Tune experiment: what it keeps of them is let go of, and new workers cost seconds
 
+logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # of trials that were lost it says that they are not done
 # Tune would send a store's credentials with each worker, and Ray write them into its logs. Every node has its own.
 ENV_VARS_TO_PROPAGATE.difference_update([name for name in ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")])
 

@@ -122,6 +122,7 @@ def test_every_setting_is_one_that_some_code_reads():
                 assert variable == home.VARIABLE
 
 
+@pytest.mark.filterwarnings("ignore:Using extra keyword arguments")  # what Ray's programs bring along
 def test_every_option_is_one_that_the_program_has():
     import mlflow.cli
     from ray.scripts import scripts as ray
