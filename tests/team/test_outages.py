@@ -49,6 +49,7 @@ def test_a_sweep_whose_servers_and_nodes_go_away_comes_to_what_an_undisturbed_on
         if cut is not None:
             cut.mend_in_time(wait=True)
         team.until(NAME, "finished", 60 + 20 * TRIALS)
+        team.read("sync", NAME)  # MLflow may be behind: with accounts on it is slow
         again = check(team, undisturbed(tmp_path / "undisturbed", TRIALS))
     print(f"\n{TRIALS} trials; {dict(done)}; intervals computed again: {again} of {TRIALS * STEPS // INTERVAL}")
 
