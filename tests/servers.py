@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import psycopg
 
@@ -28,7 +28,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for(address: str, process: subprocess.Popen[Any], log: Path | None = None) -> None:
+    """Until a server answers there; fails, with its log, where it ends before."""
     until = time.monotonic() + 120
     while True:
         try:
@@ -36,7 +37,7 @@ def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None
             return
         except OSError:
             if time.monotonic() > until or process.poll() is not None:
-                raise RuntimeError(log.read_text()) from None
+                raise RuntimeError(log.read_text() if log else address) from None
             time.sleep(0.1)
 
 
@@ -63,7 +64,7 @@ class MLflowServer:
         self._process = subprocess.Popen(
             self._command(), env=environment, stdout=log, stderr=log, start_new_session=True
         )
-        _wait_for(f"{self.uri}/health", self._process, Path(log.name))
+        wait_for(f"{self.uri}/health", self._process, Path(log.name))
 
     def _command(self) -> list[str]:
         command = [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(self.port)]
@@ -270,7 +271,7 @@ class ObjectStore:
         log = (self._folder / "store.log").open("a")
         environment = {**os.environ, **self._environment}
         self._process = subprocess.Popen(self._command, env=environment, stdout=log, stderr=log)
-        _wait_for(f"http://{LOOPBACK}:{self.port}/healthz", self._process, Path(log.name))
+        wait_for(f"http://{LOOPBACK}:{self.port}/healthz", self._process, Path(log.name))
 
     def kill(self) -> None:
         """At once."""

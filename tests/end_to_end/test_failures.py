@@ -1,12 +1,11 @@
 """Bad trials, bad machines and bad data: told in words, with the right exit status."""
 
 import os
-import subprocess
 
 import numpy as np
 import pytest
 
-from tests.end_to_end.support import DIGITS, MT_SWEEP, TINY, as_json, mt_sweep
+from tests.end_to_end.support import DIGITS, TINY, as_json, mt_sweep
 from tests.trainers.support import write_image
 
 IMAGES = DIGITS.parent / "image_folder.yaml"
@@ -97,22 +96,6 @@ def test_a_budget_ends_a_sweep_with_what_it_has_and_status_0(tmp_path):
     assert search["complete"] >= 1
     assert search["running"] == 0
     assert search["waiting"] > 100
-
-
-def test_a_sweep_has_one_driver_at_a_time(tmp_path):
-    mt_sweep("run", DIGITS, "--trials", 1, *TINY, *sets("finalists.baselines=[]"), folder=tmp_path)
-    lock = tmp_path / "sweeps" / "digits" / "driver.lock"
-    script = f"from filelock import FileLock\nwith FileLock({str(lock)!r}):\n    print('held', flush=True)\n    input()"
-    holder = subprocess.Popen(
-        [MT_SWEEP.parent / "python", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "held\n"
-    assert as_json("status", folder=tmp_path)["state"] == "running"
-    done = mt_sweep("resume", "digits", folder=tmp_path, status=2)
-    assert "another process is driving this sweep" in done.stderr
-    holder.communicate("\n")
-    assert as_json("status", folder=tmp_path)["state"] == "finished"
 
 
 def sets(*overrides):

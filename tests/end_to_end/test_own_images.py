@@ -25,6 +25,8 @@ def test_a_sweep_over_a_folder_of_real_images_learns(tmp_path):
     sets += [
         *ALONE,
         "--set",
+        "finalists.baselines=[]",
+        "--set",
         "trainer.steps=60",
         "--set",
         "trainer.model.width=8",

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from tests.end_to_end.support import DIGITS, MT_SWEEP, mt_sweep
-from tests.servers import free_port
+from tests.servers import free_port, wait_for
 from trainers.scripted import VARIABLE, Script
 
 CHROMIUM = shutil.which("chromium")
@@ -44,7 +44,9 @@ def address(folder):
     )
     assert server.stdout is not None
     line = server.stdout.readline()
-    yield line.removeprefix("MLflow starts at ").partition(" ")[0]
+    where = line.removeprefix("MLflow starts at ").partition(" ")[0]
+    wait_for(where.partition("/#/")[0] + "/health", server)
+    yield where
     server.terminate()
     server.wait(timeout=30)
 
