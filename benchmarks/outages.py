@@ -24,7 +24,8 @@ from typing import Any
 from mt_sweeps.tracking import BackgroundWriter
 from mt_sweeps.window import SweepWindow
 from tests.mt_sweeps.support import Sweep, report, supervised_report
-from tests.servers import MLflowServer, Proxy
+from tests.servers.mlflow import MLflowServer
+from tests.servers.proxy import Proxy
 
 MODES = ("no window", "pass", "refuse", "error", "stall", "cut", "lost", "server killed")
 STALL = 30.0

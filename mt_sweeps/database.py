@@ -21,11 +21,11 @@ from mt_sweeps import yaml_file
 from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.home import HERE, Home, SweepDirectory, parsed_spec
 from mt_sweeps.ledger_storage import open_storage
+from mt_sweeps.patience import patiently
 from mt_sweeps.spec import PLAIN_NAME, SweepSpec
 
 SPEC, ENVIRONMENT, STOP = "resolved_spec", "environment", "stop"
 _LOCKS = 0x6D740000  # the first half of the key of each of our advisory locks
-_RETAKE_SECONDS = 600  # that a driver waits for its database
 
 
 class DatabaseHome(Home):
@@ -195,22 +195,18 @@ class _Lock:
         Raises:
             Unfinished: another driver has taken it meanwhile, or the database stays away.
         """
-        until = time.monotonic() + _RETAKE_SECONDS
         try:
             assert self._connection is not None
             self._connection.execute("select 1")
             return
         except psycopg.Error:
             pass
-        while True:
-            try:
-                if self.take(seconds=0):
-                    return
-                raise Unfinished(f"{self._name}: another driver has taken the sweep over while the database was away")
-            except psycopg.Error as error:
-                if time.monotonic() > until:
-                    raise Unfinished(f"{self._name}: the database does not answer: {error}") from None
-                time.sleep(1)
+        try:
+            taken = patiently(lambda: self.take(seconds=0), lambda error: isinstance(error, psycopg.Error))
+        except psycopg.Error as error:
+            raise Unfinished(f"{self._name}: the database does not answer: {error}") from None
+        if not taken:
+            raise Unfinished(f"{self._name}: another driver has taken the sweep over while the database was away")
 
     def release(self) -> None:
         if self._connection is not None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from mt_sweeps.explain import of_trainer
 from mt_sweeps.export import Asked
 from mt_sweeps.final_window import TrainingWindow
 from mt_sweeps.home import Home, only_one
-from mt_sweeps.tracking import BackgroundWriter
+from mt_sweeps.tracking import BackgroundWriter, completed
 from mt_sweeps.trained import MODEL, RESULT, Scored, Trained
 from mt_sweeps.verdict import interval
 from mt_sweeps.versions import versions
@@ -83,7 +82,7 @@ def _trained(asked: Asked, file: Path, home: Home) -> Trained:
         else:
             result = _train(asked, file, directory, window, writer)
         version: list[int] = []
-        trouble = _told(writer, lambda: version.append(window.finish(result)), WINDOW_SECONDS)
+        trouble = completed(writer, lambda: version.append(window.finish(result)), WINDOW_SECONDS)
     print("\n".join(_result_lines(result)))
     if trouble:
         print(f"MLflow has not been told ({trouble}); the same command tells it again")
@@ -156,20 +155,10 @@ def _train(asked: Asked, file: Path, directory: Path, window: TrainingWindow, wr
         raise Unfinished(f"the disk is full ({error}); make room: {GO_ON}") from None
     finally:
         if status != "FINISHED":
-            _told(writer, lambda: window.interrupted(status), 5)
+            completed(writer, lambda: window.interrupted(status), 5)
     for name in (*CHECKPOINTS, BEST_MODEL):  # the training is over: only its model is kept
         (directory / name).unlink(missing_ok=True)
     return result
-
-
-def _told(writer: BackgroundWriter, last: Callable[[], object], seconds: float) -> str:
-    """Why MLflow could not be told; empty: it was."""
-    if not writer.stop(seconds):
-        return writer.trouble
-    closing = BackgroundWriter(last, every=1.0)
-    closing.start()
-    closing.stop(seconds)
-    return closing.trouble
 
 
 def _hash(best: export.BestFile) -> str:

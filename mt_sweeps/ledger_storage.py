@@ -10,11 +10,10 @@ import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
 from mt_sweeps.errors import InputError, Unfinished
+from mt_sweeps.patience import PATIENCE, patiently
 
-PATIENCE = 600.0  # seconds that a database may be away, before a sweep ends, resumable
 _T = TypeVar("_T")
 
 
@@ -69,14 +68,8 @@ class PatientStorage(RDBStorage):
 
     def patiently(self, call: Callable[[], _T]) -> _T:
         """What a call that may be made again returns."""
-        again = Retrying(
-            retry=retry_if_exception(_is_away),
-            stop=stop_after_delay(self._patience),
-            wait=wait_exponential(0.1, max=2),
-            reraise=True,
-        )
         try:
-            answer = again(call)
+            answer = patiently(call, _is_away, self._patience)
         except Exception as error:
             if not _is_away(error):
                 raise

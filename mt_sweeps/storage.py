@@ -1,7 +1,7 @@
 """Where the files of trials are kept: a folder, or an object store, through the file systems that Ray's storage uses.
 
-What is written is there whole or not at all. An object store that does not answer is asked again for `PATIENCE`
-seconds; a folder is not: what is wrong with a disk stays wrong.
+What is written is there whole or not at all. An object store that does not answer is asked again; a folder is not: what
+is wrong with a disk stays wrong.
 """
 
 import os
@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
-
 from mt_sweeps.errors import InputError
+from mt_sweeps.patience import PATIENCE, patiently
 from trainers.files import write_atomically
 
 SCHEME = "s3://"
-PATIENCE = 600.0  # seconds
 _FOR_GOOD = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "NO_SUCH_BUCKET", "NO_SUCH_KEY")
 _T = TypeVar("_T")
 
@@ -118,14 +116,8 @@ class Storage:
             file.write(content)
 
     def _call(self, call: Callable[[], _T]) -> _T:
-        patiently = Retrying(
-            retry=retry_if_exception(_may_pass),
-            stop=stop_after_delay(self._patience),
-            wait=wait_exponential(0.2, max=5),
-            reraise=True,
-        )
         try:
-            return patiently(call)
+            return patiently(call, _may_pass, self._patience)
         except FileNotFoundError:
             raise
         except OSError as error:

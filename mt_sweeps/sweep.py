@@ -10,7 +10,7 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from mt_sweeps.spec import SweepSpec
 from mt_sweeps.storage import StorageLost
 from mt_sweeps.study import Ledger
 from mt_sweeps.summary import summary_text
-from mt_sweeps.tracking import BackgroundWriter
+from mt_sweeps.tracking import BackgroundWriter, completed
 from mt_sweeps.versions import versions
 from mt_sweeps.window import SweepWindow
 from trainers.files import write_atomically
@@ -165,12 +165,11 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
             if status != "KILLED":
                 _report(directory, ledger)
             summary = summary_text(spec, ledger, home, directory.load_environment()["images"])
-            _complete_window(
-                typed("sync", directory.name, home),
-                writer,
-                lambda: window.finish(status, summary),
-                5 if status == "KILLED" else WINDOW_SECONDS,
-            )
+            seconds = 5 if status == "KILLED" else WINDOW_SECONDS
+            behind = completed(writer, lambda: window.finish(status, summary), seconds)
+            if behind:
+                sync = typed("sync", directory.name, home)
+                print(f"\nMLflow is not up to date ({behind}); `{sync}` completes it", flush=True)
     if enough:
         print(f"\n{enough}: no more trials were started")
     print(f"\n{summary}", flush=True)
@@ -216,16 +215,6 @@ def _check_window(home: Home, spec: SweepSpec) -> str:
     if trouble:
         print(f"MLflow at {spec.tracking.uri} does not answer ({trouble}): it is completed when it does", flush=True)
     return trouble
-
-
-def _complete_window(sync: str, writer: BackgroundWriter, finish: Callable[[], object], seconds: float) -> None:
-    last = BackgroundWriter(finish, every=1.0)
-    if writer.stop(seconds):
-        last.start()
-        last.stop(seconds)
-    if writer.trouble or last.trouble:
-        told = writer.trouble if writer.running else last.trouble
-        print(f"\nMLflow is not up to date ({told}); `{sync}` completes it", flush=True)
 
 
 @contextmanager

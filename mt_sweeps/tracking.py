@@ -264,7 +264,7 @@ class BackgroundWriter:
         if self._thread.ident is not None:
             self._thread.join(seconds)
         if self.running:
-            self.trouble = self.trouble or f"no answer within {seconds:g} seconds"
+            self.trouble = self.trouble or f"not done within {seconds:g} seconds"
         return not self.running
 
     def _work(self) -> None:
@@ -285,6 +285,25 @@ class BackgroundWriter:
                 if not self.trouble:
                     return
                 time.sleep(min(1.0, self._every))
+
+
+def completed(writer: BackgroundWriter, finish: Callable[[], object], seconds: float) -> str:
+    """End a writer, then have a last call made by one of its own.
+
+    Args:
+        writer: that was started, or not.
+        finish: the last call.
+        seconds: that each of the two may take.
+
+    Returns:
+        Why the window is not complete; empty: it is.
+    """
+    if not writer.stop(seconds):
+        return writer.trouble
+    last = BackgroundWriter(finish, every=1.0)
+    last.start()
+    last.stop(seconds)
+    return last.trouble
 
 
 def embedded_uri(home: Home) -> str:

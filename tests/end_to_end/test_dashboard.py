@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.support import DIGITS, MT_SWEEP, TINY, mt_sweep
-from tests.servers import free_port
+from tests.servers.common import free_port
 
 
 def post(port, path, content):

@@ -8,7 +8,7 @@ import mlflow
 import pytest
 
 from tests.end_to_end.support import ALONE, DIGITS, MT_SWEEP, as_json, gone, mt_sweep
-from tests.servers import free_port
+from tests.servers.common import free_port
 from trainers.scripted import VARIABLE, Script
 
 METRIC = "validation.student_error"

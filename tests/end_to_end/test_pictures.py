@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from tests.end_to_end.support import DIGITS, MT_SWEEP, mt_sweep
-from tests.servers import free_port, wait_for
+from tests.servers.common import free_port, wait_for
 from trainers.scripted import VARIABLE, Script
 
 CHROMIUM = shutil.which("chromium")

@@ -16,7 +16,7 @@ from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.home import Home, opened
 from mt_sweeps.study import Ledger
 from tests.mt_sweeps.support import begun, digits, finish, run_all, swept
-from tests.servers import Postgres
+from tests.servers.postgres import Postgres
 
 pytestmark = pytest.mark.skipif(Postgres.binaries() is None, reason="there is no PostgreSQL here: install postgresql")
 

@@ -15,7 +15,7 @@ from mt_sweeps.home import Home
 from mt_sweeps.tracking import embedded_uri
 from mt_sweeps.verdict import interval
 from tests.mt_sweeps.support import ENVIRONMENT, digits, new_ledger, report
-from tests.servers import MLflowServer
+from tests.servers.mlflow import MLflowServer
 from tests.trainers.support import in_fresh_process
 from trainers import Trainer
 from trainers.checkpoint import load_model

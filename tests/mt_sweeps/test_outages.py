@@ -10,7 +10,9 @@ from mt_sweeps import dashboard
 from mt_sweeps.tracking import BackgroundWriter
 from mt_sweeps.window import SweepWindow
 from tests.mt_sweeps.support import Sweep
-from tests.servers import MLflowServer, Postgres, Proxy
+from tests.servers.mlflow import MLflowServer
+from tests.servers.postgres import Postgres
+from tests.servers.proxy import Proxy
 
 
 @pytest.fixture(scope="module")

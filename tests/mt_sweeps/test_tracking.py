@@ -10,7 +10,8 @@ from mt_sweeps.errors import InputError
 from mt_sweeps.home import Home
 from mt_sweeps.spec import Tracking
 from mt_sweeps.tracking import BackgroundWriter, Client, check
-from tests.servers import Proxy, free_port
+from tests.servers.common import free_port
+from tests.servers.proxy import Proxy
 
 
 def test_a_window_that_fails_stops_nobody_and_tells_why():

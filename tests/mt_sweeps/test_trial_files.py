@@ -10,7 +10,8 @@ from mt_sweeps.errors import InputError
 from mt_sweeps.storage import Storage, StorageLost
 from mt_sweeps.trial_files import TrialFiles, Workplace
 from tests.mt_sweeps.support import report
-from tests.servers import ObjectStore, Proxy
+from tests.servers.proxy import Proxy
+from tests.servers.store import ObjectStore
 from trainers.files import BEST_MODEL, CHECKPOINT, PREVIOUS_CHECKPOINT
 
 

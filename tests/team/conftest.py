@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.servers import Postgres
+from tests.servers.postgres import Postgres
 from tests.team.support import AT_ONCE, Team
 
 

@@ -10,7 +10,6 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
-import boto3
 import optuna
 import pytest
 
@@ -19,7 +18,10 @@ from mt_sweeps.sections import Tracking
 from mt_sweeps.tracking import Client
 from tests.chaos.support import SAME, shown, study
 from tests.end_to_end.support import DIGITS, MT_SWEEP
-from tests.servers import ObjectStore, Postgres, RayCluster, TeamMLflow
+from tests.servers.mlflow import TeamMLflow
+from tests.servers.postgres import Postgres
+from tests.servers.ray import RayCluster
+from tests.servers.store import ObjectStore
 from trainers.scripted import VARIABLE
 
 AT_ONCE = int(os.environ.get("MT_SWEEPS_AT_ONCE", "4"))  # trials that the team's cluster runs
@@ -134,14 +136,7 @@ class Team:
 
     def recorded(self, name: str) -> dict[int, tuple[int, list[int]]]:
         """Of each trial, how many attempts it had, and the steps that the last one recorded."""
-        credentials = {"aws_access_key_id": "AWS_ACCESS_KEY_ID", "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY"}
-        has = self.store.environment
-        store = boto3.client(
-            "s3",
-            endpoint_url=has["AWS_ENDPOINT_URL"],
-            region_name=has["AWS_REGION"],
-            **{option: has[variable] for option, variable in credentials.items()},
-        )
+        store = self.store.client()
         pages = store.get_paginator("list_objects_v2").paginate(Bucket=self.store.bucket, Prefix=f"trials/{name}-")
         attempts: dict[int, dict[int, str]] = {}
         for one in (one for page in pages for one in page["Contents"]):

@@ -13,7 +13,9 @@ from contextlib import ExitStack
 import pytest
 
 from tests.chaos.support import INTERVAL, STEPS, check_ledger, undisturbed
-from tests.servers import Namespace, Postgres, Proxy
+from tests.servers.network import Namespace
+from tests.servers.postgres import Postgres
+from tests.servers.proxy import Proxy
 from tests.team.support import Team
 
 TIMES = int(os.environ.get("MT_SWEEPS_OUTAGES", "0"))

@@ -7,16 +7,15 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-import boto3
 import pytest
 
 from tests.chaos.support import INTERVAL, STEPS, check_ledger, undisturbed
 from tests.end_to_end.support import REPOSITORY
-from tests.servers import LOOPBACK
+from tests.servers.common import LOOPBACK
 from tests.team.support import AT_ONCE, done
 
 
-def test_two_sweeps_go_on_without_their_clients_a_node_and_for_a_while_the_servers(team, monkeypatch):
+def test_two_sweeps_go_on_without_their_clients_a_node_and_for_a_while_the_servers(team):
     trials, names = 8 + AT_ONCE, ("left", "right")
     clients = [team.start(team.submission(name, trials), team.cluster.secrets) for name in names]
     assert any(line.startswith("    files") for line in clients[0].stdout), clients[0].stderr.read() + team.logs()
@@ -54,9 +53,7 @@ def test_two_sweeps_go_on_without_their_clients_a_node_and_for_a_while_the_serve
     team.read("sync", "left")  # MLflow may be behind: with accounts on it is slow
     steps = list(range(INTERVAL, STEPS + 1, INTERVAL))
     assert team.shown("left") == dict.fromkeys(range(trials), ("FINISHED", steps))
-    for name, value in team.store.environment.items():
-        monkeypatch.setenv(name, value)
-    kept = boto3.client("s3").list_objects_v2(Bucket=team.store.bucket)
+    kept = team.store.client().list_objects_v2(Bucket=team.store.bucket)
     assert not [one["Key"] for one in kept["Contents"] if "checkpoint" in one["Key"]], (
         "only while a trial is unfinished"
     )

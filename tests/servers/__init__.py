@@ -1,0 +1,1 @@
+"""Real servers, each of its own on loopback, and what stands between them and their clients."""

@@ -1,0 +1,29 @@
+"""Ports, and the wait for whoever is to listen there."""
+
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+LOOPBACK = "127.0.0.1"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(address: str, process: subprocess.Popen[Any], log: Path | None = None) -> None:
+    """Until a server answers there; fails, with its log, where it ends before."""
+    until = time.monotonic() + 120
+    while True:
+        try:
+            urllib.request.urlopen(address, timeout=5)
+            return
+        except OSError:
+            if time.monotonic() > until or process.poll() is not None:
+                raise RuntimeError(log.read_text() if log else address) from None
+            time.sleep(0.1)
