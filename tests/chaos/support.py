@@ -20,7 +20,7 @@ from tests.end_to_end.support import DIGITS, MT_SWEEP
 from tests.mt_sweeps.support import digits, swept
 from trainers.scripted import VARIABLE
 
-KILLS = int(os.environ.get("MT_SWEEPS_KILLS", "8"))  # of the campaign of random kills
+KILLS = int(os.environ.get("MT_SWEEPS_KILLS", "10"))  # of the campaign of random kills
 NAME = "digits"
 INTERVAL, STEPS = 30, 300  # optimiser steps of an evaluation interval, and of a trial
 SAME = ("sampler.name=random", "finalists.baselines=[]", "finalists.top=0", "trainer.model.width=4")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.support import ALONE, DIGITS, as_json, mt_sweep
+from tests.end_to_end.support import DIGITS, as_json, mt_sweep
 
 DATA = os.environ.get("MT_SWEEPS_TEST_DATA")
 
@@ -23,9 +23,12 @@ def test_a_sweep_over_a_folder_of_real_images_learns(tmp_path):
     settings = ("labels=500", "validation=300", "verdict=0", f"root={images}")
     sets = [argument for setting in settings for argument in ("--set", f"trainer.dataset.{setting}")]
     sets += [
-        *ALONE,
         "--set",
-        "finalists.baselines=[]",
+        "finalists.top=1",
+        "--set",
+        "finalists.seeds=2",
+        "--set",
+        "finalists.baselines=[supervised]",
         "--set",
         "trainer.steps=60",
         "--set",

@@ -9,7 +9,7 @@ from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.home import Home
 from mt_sweeps.machine import check_data
 from mt_sweeps.study import Ledger
-from tests.mt_sweeps.support import REPOSITORY, begun, digits, report, supervised_report
+from tests.mt_sweeps.support import DIGITS, REPOSITORY, begun, digits, report, supervised_report
 from tests.trainers.support import write_image
 
 
@@ -42,6 +42,25 @@ def test_a_sweep_does_not_go_on_with_other_images(images, tmp_path):
     write_image(images / "train" / "a" / "new.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(InputError, match="the images are not those that the sweep began with"):
         sweep.resume(home, "my-images")
+
+
+def test_a_second_sweep_of_a_file_has_a_name_of_its_own_and_one_that_is_asked_for_must_be_free(tmp_path):
+    home = Home(tmp_path)
+    assert [begun(home, digits()).load_spec().name for _ in range(2)] == ["digits", "digits-2"]
+    assert [row["name"] for row in map(status.status, home.sweeps())] == ["digits", "digits-2"]
+    with pytest.raises(InputError, match="mt-sweep resume digits"):
+        sweep.run(DIGITS, home, "digits", (), None)
+
+
+def test_a_sweep_has_one_driver_at_a_time(tmp_path):
+    home = Home(tmp_path)
+    directory = begun(home, digits())
+    assert status.status(directory)["state"] == "interrupted"
+    with directory.only_one(""):
+        assert status.status(directory)["state"] == "running"
+        with pytest.raises(InputError, match="another process is driving this sweep"):
+            sweep.resume(home, "digits")
+    assert status.status(directory)["state"] == "interrupted"
 
 
 def test_what_trials_would_stumble_over_is_refused_before_they_start(images):
