@@ -192,13 +192,15 @@ class Board:
         room = max(4, self._console.height - len(lines) - 4)
         for trial in order[:room]:
             report = self._reports.get((trial.arm, trial.number))
+            # Of a finalist, whose values it has: its own are all settings, also those that its method does not read.
+            whose, values = (f" = {_place_text(trial.of)}", {}) if trial.of else ("", trial.values)
             table.add_row(
-                _name(trial).removeprefix("trial "),
+                _name(trial).removeprefix("trial ") + whose,
                 Text(trial.reason or trial.state, style=_COLOURS[trial.state]),
                 str(report.step if report else 0),
                 percent(report.metrics.get("validation.student_error")) if report else "",
                 percent(report.metrics.get("validation.teacher_error")) if report else "",
-                *(value_text(trial.values[key]) if key in trial.values else "" for key in keys),
+                *(value_text(values[key]) if key in values else "" for key in keys),
             )
         if len(order) > room:
             lines.append(Text(f"({len(order) - room} more trials are not shown)", style="dim"))

@@ -106,6 +106,18 @@ def test_each_baseline_is_shown_beside_the_best(ledger, capsys):
     assert "batch_size" not in start, "of its settings, only what the others search"
 
 
+def test_a_finalist_is_shown_as_whose_values_it_has(ledger):
+    shown = board(ledger)
+    trial = ledger.ask()
+    shown.started(
+        replace(trial, arm="finalists", number=9, of=("supervised", 0), values=trial.values | {"seed": 10003})
+    )
+    out = io.StringIO()
+    Console(file=out, width=120, height=30).print(shown._view())
+    (row,) = (line for line in out.getvalue().splitlines() if line.startswith("finalist 9"))
+    assert row.split() == ["finalist", "9", "=", "supervised", "0", "running", "0"], "and nothing that it does not read"
+
+
 def test_many_trials_fit_on_the_screen(ledger):
     shown = board(ledger)
     trial = ledger.ask()
