@@ -1,6 +1,10 @@
+import os
+
 import pytest
 
+from mt_sweeps import cluster
 from mt_sweeps.cluster import Share, share
+from mt_sweeps.errors import InputError
 from mt_sweeps.spec import Resources
 
 
@@ -41,3 +45,31 @@ def test_the_device_that_the_file_names_decides_what_auto_means():
         share(Resources(), {"CPU": 8.0}, "cuda")
     with pytest.raises(ValueError, match=r"cuda is set and resources\.gpus_per_trial is 0"):
         share(Resources(gpus_per_trial=0.0), there, "cuda")
+
+
+def test_the_token_of_a_sweep_is_its_own_and_what_was_there_before_is_there_again(monkeypatch):
+    import ray
+
+    seen = []
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "of a cluster")
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(
+        ray, "init", lambda **_: seen.append((os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"]))
+    )
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(cluster, "lost", lambda: "")
+    for _ in range(2):
+        assert cluster.start() == {"CPU": 2.0}
+        cluster.stop()
+    (mode, first), (_, second) = seen
+    assert mode == "token"
+    assert len({first, second, "of a cluster"}) == 3
+    assert (os.environ["RAY_AUTH_TOKEN"], "RAY_AUTH_MODE" in os.environ) == ("of a cluster", False)
+
+
+def test_a_cluster_that_does_not_answer_is_told_at_once(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(InputError, match=r"nothing answers at 127\.0\.0\.1:1"):
+        cluster.start()

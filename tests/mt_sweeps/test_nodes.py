@@ -1,0 +1,83 @@
+"""What nodes find of themselves, and what is made of it. On real nodes: tests/team."""
+
+from pathlib import Path
+
+import pytest
+
+from mt_sweeps import cluster, nodes
+from mt_sweeps.cluster import Share
+from mt_sweeps.errors import InputError
+from mt_sweeps.machine import check_data
+from mt_sweeps.nodes import Seen
+from mt_sweeps.versions import versions
+from tests.mt_sweeps.support import digits
+
+FILE = Path("space.yaml")
+OURS = Seen(versions(), "the images", "")
+
+
+def gone(_):
+    raise cluster.NodeGone
+
+
+def broken(_):
+    raise ModuleNotFoundError("No module named 'mt_sweeps'")
+
+
+@pytest.fixture
+def checked(monkeypatch):
+    def check(*answers):
+        """Each is what a node says, or does."""
+        asked = {f"node-{i}": one if callable(one) else lambda _, one=one: one for i, one in enumerate(answers)}
+        monkeypatch.setattr(cluster, "on_each_node", lambda *_: asked)
+        nodes.check(FILE, digits(), Share(0.0, 2, 1), "the images")
+
+    return check
+
+
+def test_nodes_that_are_like_the_driver_may_run_trials(checked, capsys):
+    checked(OURS, OURS)
+    assert "looking at 2 nodes: versions, images, storage" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("package", ["mt-sweeps", "code", "torch"])
+def test_another_version_of_what_decides_a_result_is_named(checked, package):
+    other = Seen(versions() | {package: "0.0"}, "the images", "")
+    with pytest.raises(
+        InputError, match=rf"space.yaml: the node node-1: has other versions: {package} 0.0 \(the driver"
+    ):
+        checked(OURS, other)
+
+
+def test_other_images_a_storage_out_of_reach_and_a_node_without_us_are_told_together(checked):
+    with pytest.raises(InputError) as told:
+        checked(
+            OURS, Seen(versions(), "others", ""), Seen(versions(), "", "storage: s3://a-bucket cannot be used"), broken
+        )
+    assert [problem.removeprefix("space.yaml: the node ") for problem in told.value.problems] == [
+        "node-1: has other images than the driver; copy them, or mount one folder on every node",
+        "node-2: storage: s3://a-bucket cannot be used",
+        "node-3: cannot run mt-sweeps: No module named 'mt_sweeps'",
+    ]
+
+
+def test_a_node_that_leaves_meanwhile_is_no_reason_to_refuse_the_others(checked, capsys):
+    checked(gone, OURS)
+    assert "the node node-0 has left the cluster: the sweep goes on without it" in capsys.readouterr().out
+    with pytest.raises(InputError, match="every node has left the cluster"):
+        checked(gone, gone)
+
+
+def test_a_cluster_without_a_node_for_one_trial_is_refused(checked):
+    with pytest.raises(InputError, match="no node of the cluster has 2 cores and 0 GPUs for one trial"):
+        checked()
+
+
+def test_a_node_finds_its_versions_its_images_and_whether_it_reaches_the_storage(tmp_path):
+    spec = digits(f"storage={tmp_path / 'kept'}")
+    assert nodes.seen(spec.model_dump_json(exclude_none=True)) == Seen(
+        versions(), check_data(FILE, spec).fingerprint, ""
+    )
+    (tmp_path / "file").write_text("")
+    unreached = digits(f"storage={tmp_path / 'file'}")
+    assert "cannot be used" in nodes.seen(unreached.model_dump_json(exclude_none=True)).problem
