@@ -155,12 +155,12 @@ def preview(file: Path, output: Path, overrides: tuple[str, ...], images: int) -
 @click.argument("files", type=File, nargs=-1, required=True)
 def validate(files: tuple[Path, ...]) -> None:
     """Check FILES alone, on any machine: no data, GPU or ledger is looked for."""
-    from mt_sweeps import spec
+    from mt_sweeps import spec_file
 
     problems: list[str] = []
     for file in files:
         try:
-            loaded = spec.load(file)
+            loaded = spec_file.load(file)
         except InputError as error:
             problems += error.problems
         else:

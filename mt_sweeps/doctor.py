@@ -17,8 +17,7 @@ from urllib.parse import urlsplit
 
 from packaging.requirements import Requirement
 
-from mt_sweeps import cluster, storage, tracking
-from mt_sweeps import spec as specs
+from mt_sweeps import cluster, spec_file, storage, tracking
 from mt_sweeps.cluster import Share
 from mt_sweeps.console import counted
 from mt_sweeps.errors import InputError
@@ -81,7 +80,7 @@ def examine(file: Path | None, home: str | None, overrides: tuple[str, ...], add
     Raises:
         InputError: the file is none, or a wrong one.
     """
-    spec = None if file is None else specs.load(file, overrides)
+    spec = None if file is None else spec_file.load(file, overrides)
     clocks = _Clocks()
     yield _python()
     yield _gpus()

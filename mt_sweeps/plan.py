@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from mt_sweeps import cluster
+from mt_sweeps import cluster, spec_file
 from mt_sweeps import forecast as forecasts
-from mt_sweeps import spec as specs
 from mt_sweeps.errors import InputError
 from mt_sweeps.machine import check_data, share_of
 from trainers.errors import DataError, TrainingError
@@ -24,7 +23,7 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> str:
     Raises:
         InputError: the file is wrong, or asks for what this machine does not have.
     """
-    spec = specs.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
+    spec = spec_file.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
     share = share_of(file, spec, cluster.found_here())
     planned = forecasts.forecast(spec, share.concurrent)
     data, speed, trouble = None, None, ""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mt_sweeps import spec as specs
+from mt_sweeps import spec_file
 from mt_sweeps.errors import InputError
 from mt_sweeps.explain import of_trainer
 from trainers.combinations import idle_settings, is_idle
@@ -26,7 +26,7 @@ def preview(file: Path, overrides: tuple[str, ...], output: Path, images: int) -
     Raises:
         InputError: the file is wrong, its images cannot be read, or the picture cannot be written.
     """
-    config = specs.load(file, overrides).sample_config()
+    config = spec_file.load(file, overrides).sample_config()
     from torch.nn.functional import interpolate
     from torchvision.utils import make_grid, save_image
 

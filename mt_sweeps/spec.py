@@ -1,24 +1,19 @@
-"""SweepSpec: the search-space file, validated whole and on any machine. Knows no data, no GPU and no ledger."""
+"""SweepSpec: what a search-space file says. Knows no file, no data, no GPU and no ledger."""
 
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ModelWrapValidatorHandler, ValidationError, field_validator, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, field_validator, model_validator
 
-from mt_sweeps import explain, feasible, yaml_file
 from mt_sweeps.branches import Entry, Tied
-from mt_sweeps.errors import InputError
 from mt_sweeps.filters import Expression
-from mt_sweeps.overrides import apply
 from mt_sweeps.sections import Budget, Finalists, Objective, Pruner, Resources, Sampler, Tracking
 from mt_sweeps.space import Space, Value, Values
 from trainers import recipes
 from trainers.combinations import CONSISTENCY_ONLY
 from trainers.config import Settings, TrainerConfig
-from trainers.data.catalog import KNOWN_DATASETS
 from trainers.recipes.published import published_settings
 
 _PLACE = r"/.*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?"  # a bucket has 3 to 63 characters
@@ -167,7 +162,7 @@ class SweepSpec(Settings):
         Raises:
             pydantic.ValidationError: the values and the fixed settings do not go together.
         """
-        return TrainerConfig.model_validate(self._trainer_with(values, arm))
+        return TrainerConfig.model_validate(self.trainer_with(values, arm))
 
     def corners(self) -> list[tuple[Values, Arm]]:
         """Values with which the trials of the arms that search must be legal, and the arm."""
@@ -183,7 +178,8 @@ class SweepSpec(Settings):
         """Of a trial, at the most: the same for every arm."""
         return max(self.config(corner).steps for corner in self.space().corners())
 
-    def _trainer_with(self, values: Values, arm: Arm) -> dict[str, Any]:
+    def trainer_with(self, values: Values, arm: Arm) -> dict[str, Any]:
+        """The settings of a trial, nested, before they are validated."""
         fixed = {"dataset": self.trainer["dataset"]} if arm in GIVEN else self.trainer
         merged = {key: dict(value) if isinstance(value, dict) else value for key, value in fixed.items()}
         for key, value in values.items():
@@ -203,19 +199,6 @@ class SweepSpec(Settings):
 MAY_CHANGE = {"trials", "budget", "resources", "tracking"}  # while a sweep is interrupted
 
 
-def with_trials(spec: SweepSpec, trials: int) -> SweepSpec:
-    """The same sweep with another number of trials.
-
-    Raises:
-        InputError: it cannot have so many.
-    """
-    changed = spec.model_copy(update={"trials": trials})
-    found = _problems(changed)
-    if found:
-        raise InputError(*found)
-    return changed
-
-
 def differences(began: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What of a specification may not change between the start of a sweep and a resume, and has: a line each.
 
@@ -231,106 +214,6 @@ def differences(began: dict[str, Any], now: dict[str, Any]) -> list[str]:
     ]
 
 
-def load(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:
-    """Read and validate a search-space file.
-
-    Args:
-        path: of the YAML file.
-        overrides: `key=value`, applied before validation; the key is a path into the file.
-
-    Raises:
-        InputError: with everything that is wrong, a line each.
-    """
-    data = yaml_file.read(path)
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: must be a mapping with the keys {', '.join(SweepSpec.model_fields)}")
-    for override in overrides:
-        apply(data, override)
-    try:
-        spec = SweepSpec.model_validate(data)
-    except ValidationError as error:
-        raise InputError(
-            *(f"{path}: {_dotted(where)}: {what}" for where, what in explain.problems(error, SweepSpec, data))
-        ) from None
-    found = _problems(spec)
-    if found:
-        raise InputError(*(f"{path}: {problem}" for problem in found))
-    return spec.model_copy(update={"points": [spec.point(point) for point in spec.points]})
-
-
-def _problems(spec: SweepSpec) -> list[str]:
-    """What only shows when the parts of a file are seen together."""
-    known = explain.dotted_keys(TrainerConfig)
-    refused = [
-        f"search_space.{key}: unknown key; {explain.nearest(key, known)}"
-        for key in spec.search_space
-        if key not in known
-    ]
-    refused += [
-        f"search_space.{key}: is not searched: trials are compared on the same images; set it under trainer"
-        for key in spec.search_space
-        if key.startswith(("dataset.", "device", "method", "verdict"))
-    ]
-    if spec.trainer.get("dataset", {}).get("with_validation"):
-        refused.append(
-            "trainer.dataset.with_validation: a search needs images that it is not trained on; take it out, and train "
-            "the best of the search by `mt-sweep train FILE --with-validation`"
-        )
-    if refused:
-        return refused
-    try:
-        space = spec.space()
-    except ValueError as error:
-        return [f"search_space.{error}"]
-    found = feasible.problems(space, spec.sampler.name, spec.trials, known)
-    if spec.sampler.name == "grid" and spec.points:
-        found.append("points: a grid is enumerated; add their values to it, or use another sampler")
-    if found:
-        return found
-    if len(spec.points) > spec.trials:
-        found.append(f"points: has {len(spec.points)} entries and trials is {spec.trials}; raise trials or remove some")
-    for i, point in enumerate(spec.points):
-        try:
-            space.internal(spec.point(point))
-        except ValueError as error:
-            found.append(f"points.{i}: {error}")
-    for values, arm in spec.corners():
-        for problem in _config_problems(spec, values, arm):
-            if problem not in found:
-                found.append(problem)
-    return found or _published_problems(spec)
-
-
-def _config_problems(spec: SweepSpec, values: Values, arm: Arm) -> list[str]:
-    try:
-        spec.config(values, arm)
-    except ValidationError as error:
-        data = spec._trainer_with(values, arm)
-        lines = []
-        for path, what in explain.problems(error, TrainerConfig, data):
-            key = _dotted(path)
-            place = "search_space" if key in values else "trainer"
-            lines.append(f"{place}.{key}: {what}" if key else f"{place}: {what}")
-        return lines
-    return []
-
-
-def _published_problems(spec: SweepSpec) -> list[str]:
-    """As far as they show on any machine: where the data set is not known, it is taken to have enough images."""
-    if "published" not in spec.arms():
-        return []
-    config = spec.sample_config()
-    known = KNOWN_DATASETS.get(config.dataset.name)
-    others = known.extra if known and getattr(config.dataset, "extra", False) else 0
-    unlabeled = config.dataset.unlabeled_count(known.train, others) if known else config.batch_size
-    try:
-        spec.published(known.classes if known else 10, unlabeled)
-    except ValidationError as error:
-        found = explain.problems(error, TrainerConfig, spec.trainer)
-        return [f"finalists.baselines: published: {_dotted(path) or 'trainer'}: {what}" for path, what in found]
-    return []
-
-
 def dotted(nested: dict[str, Any], prefix: str = "") -> Values:
     """Nested settings under dotted keys."""
     flat: Values = {}
@@ -344,8 +227,4 @@ def _plain(trainer: dict[str, Any]) -> Values:
     return {key: value for key, value in dotted(trainer).items() if isinstance(value, bool | int | float | str)}
 
 
-def _dotted(path: explain.KeyPath) -> str:
-    return ".".join(map(str, path))
-
-
-__all__ = ["Arm", "Objective", "SweepSpec", "Value", "Values", "load"]
+__all__ = ["Arm", "Objective", "SweepSpec", "Value", "Values"]

@@ -6,8 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps import spec as specs
-from mt_sweeps import yaml_file
+from mt_sweeps import spec_file, yaml_file
 from mt_sweeps.errors import InputError, SweepError
 
 _FILE, _CONTENT = "/dev/stdin", "MT_SWEEP_FILE"  # what a driver reads; where its content is until then
@@ -34,7 +33,7 @@ def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...
         InputError: the file, the address, the token or the versions are wrong, or the driver refused.
         SweepError: the cluster did not begin within an hour.
     """
-    spec = specs.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
+    spec = spec_file.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
     for key in ("root", "label_file"):
         path = spec.trainer.get("dataset", {}).get(key)
         if path is not None and not Path(path).is_absolute():

@@ -1,6 +1,6 @@
 """The life of a sweep, step by step: the one place that knows the order.
 
-1. The file is validated whole (`spec.load`). 2. The machine is checked: name, data, disk, Ray and its GPUs. 3. The
+1. The file is validated whole (`spec_file.load`). 2. The machine is checked: name, data, disk, Ray and its GPUs. 3. The
 forecast is printed. 4. The sweep's directory gets the resolved file and the environment. 5. The ledger is opened and
 what a dead driver left running waits again. 6. The driver runs all arms. 7. The window is completed. 8. The best
 configuration and the report are written and the summary printed.
@@ -15,9 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps import cluster, disk, export, nodes, tracking
+from mt_sweeps import cluster, disk, export, nodes, spec_file, tracking
 from mt_sweeps import forecast as forecasts
-from mt_sweeps import spec as specs
 from mt_sweeps.cluster import Share
 from mt_sweeps.console import Board
 from mt_sweeps.errors import InputError, SweepError, Unfinished
@@ -50,7 +49,7 @@ def run(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], tr
         InputError: the file or the machine cannot do it; nothing has started.
         SweepError: it ended without a result.
     """
-    spec = specs.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
+    spec = spec_file.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
     if VARIABLE in os.environ:
         print(f"{VARIABLE} is set: the trials are scripted, no network is trained", flush=True)
     home.new_sweep(name, spec.name)  # refuses a name that is taken, before the work
@@ -86,7 +85,7 @@ def resume(home: Home, name: str | None, more: int = 0) -> None:
     if directory.is_driven:
         raise InputError(DRIVEN.format(directory.name))
     if more:
-        spec = specs.with_trials(spec, spec.trials + more)
+        spec = spec_file.with_trials(spec, spec.trials + more)
     ledger = Ledger(directory.ledger, spec)
     if more:
         directory.save_spec(spec)

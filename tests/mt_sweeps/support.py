@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps import finalists, records, sweep, yaml_file
-from mt_sweeps import spec as specs
+from mt_sweeps import finalists, records, spec_file, sweep, yaml_file
 from mt_sweeps.cluster import Share
 from mt_sweeps.home import Home, SweepDirectory
 from mt_sweeps.machine import check_data
@@ -30,7 +29,7 @@ ENVIRONMENT = {  # what a sweep writes down when it starts
 
 def digits(*overrides: str) -> SweepSpec:
     """The quick start's file without finalists, changed as `--set` would."""
-    return specs.load(DIGITS, ("finalists.top=0", *overrides))
+    return spec_file.load(DIGITS, ("finalists.top=0", *overrides))
 
 
 def new_ledger(path: Path, spec: SweepSpec) -> Ledger:

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from mt_sweeps import spec as specs
+from mt_sweeps import spec_file
 from mt_sweeps.errors import InputError
 from tests.mt_sweeps.support import DIGITS, REPOSITORY, digits, written
 
@@ -36,13 +36,13 @@ tracking: {uri: null, experiment: mt-sweeps}
 
 @pytest.mark.parametrize("file", sorted((REPOSITORY / "search_spaces").glob("*.yaml")), ids=lambda file: file.name)
 def test_every_shipped_search_space_is_valid(file):
-    assert specs.load(file).trials >= 1
+    assert spec_file.load(file).trials >= 1
 
 
 def test_the_example_of_the_design_is_valid(tmp_path):
     file = tmp_path / "example.yaml"
     file.write_text(DESIGN_EXAMPLE)
-    spec = specs.load(file)
+    spec = spec_file.load(file)
     assert spec.trials_of("search") == 64
     assert spec.budget.gpu_hours == 24
 
@@ -167,7 +167,7 @@ def test_a_file_that_names_no_baselines_has_both(tmp_path):
     content = DIGITS.read_text()
     file = tmp_path / "space.yaml"
     file.write_text("\n".join(line for line in content.splitlines() if not line.startswith("finalists")))
-    assert specs.load(file).arms() == ["search", "supervised", "published", "finalists"]
+    assert spec_file.load(file).arms() == ["search", "supervised", "published", "finalists"]
     assert digits("finalists.baselines=[published]").arms() == ["search", "published"]
 
 
@@ -181,7 +181,7 @@ def test_the_published_arm_is_one_trial_of_the_rules_of_thumb_on_what_the_file_f
 
 
 def test_the_published_arm_is_the_recipe_where_there_is_one():
-    spec = specs.load(REPOSITORY / "search_spaces" / "svhn.yaml")
+    spec = spec_file.load(REPOSITORY / "search_spaces" / "svhn.yaml")
     config = spec.config(spec.published(classes=10, unlabeled=68_757), "published")
     assert (config.consistency.weight, config.labeled_batch_fraction) == (1.0, 0.01)
     assert (config.class_loss_normalizer, config.steps) == ("whole_batch", 60_000)
@@ -203,7 +203,7 @@ def test_a_published_baseline_that_the_fixed_settings_do_not_allow_is_told_with_
 
 def test_validating_a_file_needs_neither_torch_nor_ray_nor_mlflow_nor_optuna():
     script = (
-        "import sys; from pathlib import Path; from mt_sweeps import cli, spec; spec.load(Path(sys.argv[1]));"
+        "import sys; from pathlib import Path; from mt_sweeps import cli, spec_file; spec_file.load(Path(sys.argv[1]));"
         "print([m for m in ('torch', 'ray', 'mlflow', 'optuna', 'numpy', 'rich') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script, DIGITS], capture_output=True, text=True, check=True)
@@ -251,8 +251,8 @@ def test_a_point_may_be_a_recipe_which_stands_for_its_values_of_the_searched_key
         "consistency.logit_distance_weight": 0.01,
         "labeled_batch_fraction": 0.2421875,
     }
-    assert specs.load(SHAKE).points == [published]
-    changed = specs.load(SHAKE, ("points=[{recipe: shake_cifar10_4000, ema.decay: 0.95}]",))
+    assert spec_file.load(SHAKE).points == [published]
+    changed = spec_file.load(SHAKE, ("points=[{recipe: shake_cifar10_4000, ema.decay: 0.95}]",))
     assert changed.points == [{**published, "ema.decay": 0.95}]
 
 
@@ -284,7 +284,7 @@ def test_what_a_sweep_writes_down_is_the_spec_it_was(tmp_path):
         "search_space.optimizer.weight_decay={same_as: ema.decay, when: {consistency.loss: kl}}",
         "filters=['ema.decay < 0.99']",
     )
-    assert specs.load(written(tmp_path, spec.model_dump(exclude_none=True))) == spec
+    assert spec_file.load(written(tmp_path, spec.model_dump(exclude_none=True))) == spec
 
 
 @pytest.mark.parametrize(
@@ -300,5 +300,5 @@ def test_what_a_sweep_writes_down_is_the_spec_it_was(tmp_path):
 )
 def test_a_recipe_that_is_no_point_of_the_space_is_told(override, told):
     with pytest.raises(InputError) as error:
-        specs.load(SHAKE, (override,))
+        spec_file.load(SHAKE, (override,))
     assert any(told in problem for problem in error.value.problems), error.value.problems
