@@ -66,14 +66,21 @@ def resume(name: str, address: str, more: int) -> str:
 def _handed_over(address: str, command: list[str], content: str = "") -> str:
     client = connected(address)
     # In the environment: a working directory would be sent to every node, and be gone before the driver is.
-    read = f'printf %s "${_CONTENT}" | ' if content else ""
     job = client.submit_job(
-        entrypoint=f"{read}{shlex.join(['mt-sweep', *command])}",
+        entrypoint=_entrypoint(command, bool(content)),
         runtime_env={"env_vars": {_CONTENT: content}} if content else None,
-        metadata={"mt-sweeps": version("mt-sweeps")},
     )
     print(f"job {job} at {address}", flush=True)
     return _begun(client, address, job)
+
+
+def _entrypoint(command: list[str], reads: bool) -> str:
+    """For a shell on the head: the command, if our version is there; what begins with `error: ` is told here."""
+    ours = version("mt-sweeps")
+    other = f"error: the cluster has mt-sweeps $there and this machine {ours}; install the same"
+    check = f'there=$(mt-sweep --version | cut -d" " -f3); [ "$there" = "{ours}" ] || {{ echo "{other}"; exit 2; }}'
+    read = f'printf %s "${_CONTENT}" | ' if reads else ""
+    return f"{check}; {read}{shlex.join(['mt-sweep', *command])}"
 
 
 def connected(address: str) -> Any:

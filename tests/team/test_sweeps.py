@@ -9,8 +9,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from mt_sweeps import submit
+from mt_sweeps.errors import InputError
 from tests.chaos.support import INTERVAL, STEPS, check_ledger, undisturbed
-from tests.end_to_end.support import REPOSITORY
+from tests.end_to_end.support import DIGITS
 from tests.servers.common import LOOPBACK
 from tests.team.support import AT_ONCE, done
 
@@ -82,13 +84,23 @@ def test_without_the_token_nothing_is_submitted(team, token):
 
 def test_an_address_where_no_cluster_is_is_told_at_once(team):
     for address in (f"http://{LOOPBACK}:1", team.mlflow.uri, "nonsense"):
-        command = ["submit", str(REPOSITORY / "search_spaces/digits.yaml"), "--address", address]
+        command = ["submit", str(DIGITS), "--address", address]
         said = done(team.start(command, team.cluster.secrets), 30)
         assert said.returncode == 2
         assert f"--address {address}: no job server of Ray answers there" in said.stderr
 
 
-def test_a_cluster_of_another_version_is_told_at_once(team):
+def test_a_cluster_with_another_mt_sweeps_is_told_at_once(team, monkeypatch, capsys):
+    for name, value in team.cluster.secrets.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(submit, "version", lambda _: "99.0")
+    kept = (f"tracking.uri={team.mlflow.uri}", f"storage={team.store.place}")
+    with pytest.raises(InputError, match=r"the cluster has mt-sweeps .* and this machine 99\.0; install the same"):
+        submit.submit(DIGITS, team.cluster.dashboard, "refused", kept, 1)
+    assert "joining" not in capsys.readouterr().out
+
+
+def test_a_cluster_with_another_ray_is_told_at_once(team):
     class Old(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
@@ -101,7 +113,7 @@ def test_a_cluster_of_another_version_is_told_at_once(team):
     with HTTPServer((LOOPBACK, 0), Old) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://{LOOPBACK}:{server.server_port}"
-        command = ["submit", str(REPOSITORY / "search_spaces/digits.yaml"), "--address", address]
+        command = ["submit", str(DIGITS), "--address", address]
         said = done(team.start(command, team.cluster.secrets))
         server.shutdown()
     assert said.returncode == 2
@@ -125,7 +137,7 @@ def test_what_the_cluster_cannot_do_is_refused_with_the_name_of_the_file(team, s
 
 
 def test_images_that_the_cluster_does_not_have_are_refused(team):
-    file = REPOSITORY / "search_spaces/image_folder.yaml"
+    file = DIGITS.with_name("image_folder.yaml")
     command = ["submit", str(file), "--address", team.cluster.dashboard, "--set", f"storage={team.store.place}"]
     command += ["--set", f"tracking.uri={team.mlflow.uri}"]
     said = done(team.start(command, team.cluster.secrets))
@@ -136,7 +148,7 @@ def test_images_that_the_cluster_does_not_have_are_refused(team):
 
 
 def test_the_doctor_finds_nothing_wrong(team):
-    command = ["doctor", str(REPOSITORY / "search_spaces/digits.yaml"), "--address", team.cluster.dashboard, "--json"]
+    command = ["doctor", str(DIGITS), "--address", team.cluster.dashboard, "--json"]
     command += ["--set", f"storage={team.store.place}", "--set", f"tracking.uri={team.mlflow.uri}"]
     said = done(team.start(command, {**team.reader, **team.cluster.secrets}))
     checks = {check["name"]: check for check in json.loads(said.stdout)["checks"]}
