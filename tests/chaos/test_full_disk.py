@@ -19,7 +19,7 @@ def small_disk(tmp_path):
     home.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", home], capture_output=True, text=True)
     if mounted.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+        pytest.skip(f"needs root, to mount a small disk: {mounted.stderr.strip()}")
     yield tmp_path
     subprocess.run(["umount", "--lazy", home], check=True)
 

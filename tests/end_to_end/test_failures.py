@@ -60,7 +60,7 @@ def test_a_disk_without_room_is_refused(tmp_path):
     assert "--home DIR" in done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="for users other than root, who may write everywhere")
 def test_a_home_that_cannot_be_written_is_refused(tmp_path):
     tmp_path.chmod(0o500)
     assert "cannot be written" in mt_sweep("run", DIGITS, folder=tmp_path, status=2).stderr

@@ -11,7 +11,9 @@ DATA = os.environ.get("MT_SWEEPS_TEST_DATA")
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(DATA is None, reason="MT_SWEEPS_TEST_DATA names no folder with train/<class> and test/<class>")
+@pytest.mark.skipif(
+    DATA is None, reason="needs images: set MT_SWEEPS_TEST_DATA to a folder with train/<class>/ and test/<class>/"
+)
 def test_a_sweep_over_a_folder_of_real_images_learns(tmp_path):
     source, images = Path(str(DATA)), tmp_path / "images"
     for part, count in (("train", 200), ("test", 20)):

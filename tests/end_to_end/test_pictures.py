@@ -1,7 +1,7 @@
 """What a user sees in MLflow and in the report, looked at in a real browser.
 
 With MT_SWEEPS_PICTURES=FOLDER the sweep is really trained, and the pictures are kept there: those of the README are
-made by `MT_SWEEPS_PICTURES=docs/images uv run pytest tests/end_to_end/test_pictures.py`.
+made by `MT_SWEEPS_PICTURES=docs/images uv run --group dev pytest tests/end_to_end/test_pictures.py`.
 """
 
 import json
@@ -22,7 +22,7 @@ CHROMIUM = shutil.which("chromium")
 KEPT = os.environ.get("MT_SWEEPS_PICTURES")
 SECONDS = 60_000  # milliseconds that a page may take
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 
 
 @pytest.fixture(scope="module")

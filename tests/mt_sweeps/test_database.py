@@ -18,7 +18,7 @@ from mt_sweeps.study import Ledger
 from tests.mt_sweeps.support import begun, digits, finish, run_all, swept
 from tests.servers.postgres import Postgres
 
-pytestmark = pytest.mark.skipif(Postgres.binaries() is None, reason="there is no PostgreSQL here: install postgresql")
+pytestmark = pytest.mark.skipif(Postgres.binaries() is None, reason="needs PostgreSQL: apt-get install postgresql")
 
 
 @pytest.fixture(scope="module")

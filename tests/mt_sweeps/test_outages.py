@@ -110,7 +110,7 @@ def test_after_a_server_was_killed_and_started_again_everything_is_there_once(tm
     assert driven.told[-1] == "MLflow is up to date again"
 
 
-@pytest.mark.skipif(Postgres.binaries() is None, reason="needs Debian's postgresql")
+@pytest.mark.skipif(Postgres.binaries() is None, reason="needs PostgreSQL: apt-get install postgresql")
 def test_a_server_on_postgresql_keeps_everything_once_too_also_when_the_database_restarts(tmp_path):
     with Postgres() as database, MLflowServer(tmp_path, database.uri) as server:
         driven = Driven(tmp_path, server, server)

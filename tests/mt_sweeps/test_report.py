@@ -298,7 +298,7 @@ def test_a_report_that_fails_costs_the_sweep_nothing_but_a_line(tmp_path, capsys
     assert "best       trial" in out
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 def test_a_browser_draws_every_figure_in_the_colours_of_the_page_and_again_when_they_change(page, directory):
     light, dark = "rgb(28, 32, 36)", "rgb(228, 232, 235)"
     with sync_playwright() as playwright:

@@ -32,7 +32,7 @@ def test_a_gpu_is_told_by_means_since_the_last_time_and_what_it_does_not_tell_is
 
 def test_without_a_gpu_nothing_is_told():
     if torch.cuda.is_available():
-        pytest.skip("there is a GPU here")
+        pytest.skip("for machines without a GPU")
     made = GpuSampler()
     assert made.means() == {}
     made.close()

@@ -24,7 +24,7 @@ TRIALS, CUT = 10 + 14 * TIMES, 60.0  # seconds
 KINDS = ("node", "driver", "PostgreSQL", "object store", "MLflow")
 NAME = "disturbed"
 pytestmark = [
-    pytest.mark.skipif(Postgres.binaries() is None, reason="PostgreSQL is not installed"),
+    pytest.mark.skipif(Postgres.binaries() is None, reason="needs PostgreSQL: apt-get install postgresql"),
     pytest.mark.skipif(not TIMES, reason="a campaign of minutes: set MT_SWEEPS_OUTAGES=1, or more"),
 ]
 

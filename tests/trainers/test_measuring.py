@@ -77,7 +77,7 @@ def test_a_real_second_is_about_a_second():
     assert 0.05 <= watch.seconds["step"] < 5
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not tell what a process holds")
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc, which Linux has")
 def test_peak_memory_is_in_bytes_and_at_least_what_the_process_holds():
     held = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     assert 0.9 * held < peak_memory(CPU) < 100 * held

@@ -9,7 +9,9 @@ from trainers import Trainer
 DATA = os.environ.get("MT_SWEEPS_TEST_DATA")
 
 
-@pytest.mark.skipif(DATA is None, reason="MT_SWEEPS_TEST_DATA names no folder with train/<class> and test/<class>")
+@pytest.mark.skipif(
+    DATA is None, reason="needs images: set MT_SWEEPS_TEST_DATA to a folder with train/<class>/ and test/<class>/"
+)
 def test_a_folder_of_photographs_trains(tmp_path):
     # Some of each class: decoding all of CIFAR-10 takes half a minute.
     for part, images in (("train", 30), ("test", 5)):

@@ -210,7 +210,9 @@ COMPILERS = [os.environ.get("CXX"), "g++", "clang++"]
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not any(map(shutil.which, filter(None, COMPILERS))), reason="there is no C++ compiler")
+@pytest.mark.skipif(
+    not any(map(shutil.which, filter(None, COMPILERS))), reason="needs a C++ compiler: apt-get install g++"
+)
 def test_a_run_with_compiled_kernels_agrees_with_one_without_and_can_be_resumed(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "kernels"))
     torch._dynamo.reset()
