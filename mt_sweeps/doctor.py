@@ -19,8 +19,8 @@ from packaging.requirements import Requirement
 
 from mt_sweeps import cluster, spec_file, storage, tracking
 from mt_sweeps.cluster import Share
-from mt_sweeps.console import counted
 from mt_sweeps.errors import InputError
+from mt_sweeps.formatting import counted
 from mt_sweeps.home import Home, opened
 from mt_sweeps.sections import Tracking
 from mt_sweeps.spec import SweepSpec

@@ -17,9 +17,9 @@ from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from mt_sweeps import budget, cluster, disk, finalists
+from mt_sweeps import budget, cluster, finalists
 from mt_sweeps.cluster import Share
-from mt_sweeps.errors import SweepError, Unfinished
+from mt_sweeps.errors import SweepError, Unfinished, disk_full_text
 from mt_sweeps.home import SweepDirectory
 from mt_sweeps.study import Ledger
 from mt_sweeps.trial import Trial
@@ -208,7 +208,7 @@ class _Engine:
         report, failure = result["report"], result["failure"]
         # No fault of the trial's: it goes on when there is room, or the store is back.
         if failure is not None and failure.reason == DISK_FULL:
-            raise Unfinished(disk.told(failure.message, self._directory.resume))
+            raise Unfinished(disk_full_text(failure.message, self._directory.resume))
         if failure is not None and failure.reason == STORAGE_LOST:
             raise Unfinished(f"the storage is away ({failure.message}); go on with `{self._directory.resume}`")
         if failure is not None:

@@ -1,4 +1,8 @@
-"""What is said to the person at the terminal, and with which exit status."""
+"""Errors that end a command: their exit status, and the words for them."""
+
+import errno
+import sqlite3
+from difflib import get_close_matches
 
 
 class InputError(Exception):
@@ -23,3 +27,32 @@ class SweepError(Exception):
 
 class Unfinished(SweepError):
     """The machine failed the sweep (Ray died, the disk is full); `resume` goes on where it was. Exit status 1."""
+
+
+def did_you_mean(word: str, known: list[str]) -> str:
+    """`did you mean ...?` where something is near, and what is known."""
+    close = get_close_matches(word, known, n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return f"{meant}Known here: {', '.join(sorted(known))}"
+
+
+def trainer_error_text(error: Exception) -> str:
+    """What the trainer refuses, with the key as it stands in a file of ours where the error begins with one."""
+    text = str(error)
+    return f"trainer.{text}" if text.startswith("dataset.") else f"trainer: {text}"
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether a full disk, or a used up quota, is behind an error, however the libraries between have dressed it up."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def disk_full_text(cause: str, resume: str) -> str:
+    """What to say when it ended a sweep."""
+    return f"the disk is full ({cause}); make room and go on with `{resume}`"

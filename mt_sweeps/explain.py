@@ -1,10 +1,11 @@
 """Validation errors in words: which key, what is allowed, what to do."""
 
-from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+
+from mt_sweeps.errors import did_you_mean
 
 KeyPath = tuple[str | int, ...]
 
@@ -23,7 +24,7 @@ def problems(error: ValidationError, model: type[BaseModel], data: Any) -> list[
         context = item.get("ctx", {})
         kind, given = item["type"], item["input"]
         if kind == "extra_forbidden":
-            text = f"unknown key; {nearest(str(path[-1]), _known_keys(model, item['loc'][:-1]))}"
+            text = f"unknown key; {did_you_mean(str(path[-1]), _known_keys(model, item['loc'][:-1]))}"
         elif kind == "missing":
             text = "is missing; add it"
         elif kind == "value_error":
@@ -45,19 +46,6 @@ def problems(error: ValidationError, model: type[BaseModel], data: Any) -> list[
         if (path, text) not in found:
             found.append((path, text))
     return found
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """`did you mean ...?` where something is near, and what is known."""
-    close = get_close_matches(word, known, n=1)
-    meant = f"did you mean {close[0]!r}? " if close else ""
-    return f"{meant}Known here: {', '.join(sorted(known))}"
-
-
-def of_trainer(error: Exception) -> str:
-    """What the trainer refuses, with the key as it stands in a file of ours where the error begins with one."""
-    text = str(error)
-    return f"trainer.{text}" if text.startswith("dataset.") else f"trainer: {text}"
 
 
 def dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from mt_sweeps import explain
 from mt_sweeps.branches import Categorical, Tied
+from mt_sweeps.errors import did_you_mean
 from mt_sweeps.space import Space
 
 
@@ -32,7 +32,7 @@ def _unknown_names(space: Space, settings: list[str]) -> Iterator[str]:
             if key in settings:
                 yield f"{told}; set it there, or take it out of the filter"
             else:
-                yield f"{told}; {explain.nearest(key, known)}"
+                yield f"{told}; {did_you_mean(key, known)}"
 
 
 def _of_levels(space: Space, sampler: str) -> Iterator[str]:

@@ -5,12 +5,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from mt_sweeps import disk, export, records, tracking, trained
-from mt_sweeps.console import TrainingProgress, counted, error_text
-from mt_sweeps.errors import InputError, SweepError, Unfinished
-from mt_sweeps.explain import of_trainer
+from mt_sweeps import export, records, tracking, trained
+from mt_sweeps.console import TrainingProgress
+from mt_sweeps.errors import InputError, SweepError, Unfinished, is_disk_full, trainer_error_text
 from mt_sweeps.export import Asked
 from mt_sweeps.final_window import TrainingWindow
+from mt_sweeps.formatting import counted, error_text
 from mt_sweeps.home import Home, only_one
 from mt_sweeps.tracking import BackgroundWriter, completed
 from mt_sweeps.trained import MODEL, RESULT, Scored, Trained
@@ -140,7 +140,7 @@ def _train(asked: Asked, file: Path, directory: Path, window: TrainingWindow, wr
         status = "KILLED"
         raise
     except (DataError, CheckpointError) as error:
-        raise InputError(f"{file}: {of_trainer(error)}") from None
+        raise InputError(f"{file}: {trainer_error_text(error)}") from None
     except TrainingError as error:
         raise SweepError(f"the training failed ({error.reason}): {error}") from None
     except torch.OutOfMemoryError as error:
@@ -149,7 +149,7 @@ def _train(asked: Asked, file: Path, directory: Path, window: TrainingWindow, wr
             f"the training failed (out_of_memory): {cause}; lower batch_size, or use precision: bf16"
         ) from None
     except OSError as error:
-        if not disk.is_full(error):
+        if not is_disk_full(error):
             raise
         status = "KILLED"
         raise Unfinished(f"the disk is full ({error}); make room: {GO_ON}") from None

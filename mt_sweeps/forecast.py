@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from mt_sweeps import pruning
 from mt_sweeps.cluster import Share
-from mt_sweeps.console import counted, duration
+from mt_sweeps.formatting import counted, duration
 from mt_sweeps.machine import Data
 from mt_sweeps.spec import Arm, SweepSpec
 from trainers.config import TrainerConfig

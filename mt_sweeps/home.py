@@ -16,8 +16,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from mt_sweeps import yaml_file
-from mt_sweeps.errors import InputError
-from mt_sweeps.explain import nearest
+from mt_sweeps.errors import InputError, did_you_mean
 from mt_sweeps.spec import PLAIN_NAME, SweepSpec
 from mt_sweeps.trial_files import TrialFiles
 from trainers.files import write_atomically
@@ -191,7 +190,9 @@ class Home:
         for sweep in sweeps:
             if sweep.name == name:
                 return sweep
-        raise InputError(f"{name}: no such sweep in {self.where}; {nearest(name, [sweep.name for sweep in sweeps])}")
+        raise InputError(
+            f"{name}: no such sweep in {self.where}; {did_you_mean(name, [sweep.name for sweep in sweeps])}"
+        )
 
     def claim(self, name: str | None, from_file: str) -> SweepDirectory:
         """A new sweep's directory, made now, so that no other command takes the name."""

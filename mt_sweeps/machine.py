@@ -8,9 +8,8 @@ from pathlib import Path
 
 from mt_sweeps import cluster, storage
 from mt_sweeps.cluster import Share
-from mt_sweeps.console import counted
-from mt_sweeps.errors import InputError
-from mt_sweeps.explain import of_trainer
+from mt_sweeps.errors import InputError, trainer_error_text
+from mt_sweeps.formatting import counted
 from mt_sweeps.home import Home
 from mt_sweeps.spec import SweepSpec, Values
 from trainers.data.cache import cache_folder, prepare, read_facts
@@ -52,7 +51,7 @@ def check_data(file: Path, spec: SweepSpec) -> Data:
             published = spec.published(len(facts.classes), len(split.unlabeled))
             split_for(spec.config(published, "published"), facts.train_labels, len(facts.classes), facts.shape[0])
     except DataError as error:
-        raise InputError(f"{file}: {of_trainer(error)}") from None
+        raise InputError(f"{file}: {trainer_error_text(error)}") from None
     except OSError as error:
         raise InputError(
             f"{error.filename or dataset.name}: {error.strerror}; decoded images go to {cache_folder()}, which "

@@ -2,8 +2,9 @@
 
 import time
 
-from mt_sweeps.console import counted, progress
+from mt_sweeps.console import progress
 from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.formatting import counted
 from mt_sweeps.home import DRIVEN, Home
 from mt_sweeps.status import status
 from mt_sweeps.study import Ledger

@@ -6,8 +6,8 @@ from typing import Any
 
 from mt_sweeps import cluster, storage
 from mt_sweeps.cluster import Share
-from mt_sweeps.console import counted
 from mt_sweeps.errors import InputError
+from mt_sweeps.formatting import counted
 from mt_sweeps.machine import check_data
 from mt_sweeps.spec import SweepSpec
 from mt_sweeps.versions import versions

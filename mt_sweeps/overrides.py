@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from mt_sweeps import explain, yaml_file
-from mt_sweeps.errors import InputError
+from mt_sweeps import yaml_file
+from mt_sweeps.errors import InputError, did_you_mean
 
 DOTTED = ("search_space.", "points.")
 """Where keys hold dots, so that a new one is not a path."""
@@ -41,7 +41,7 @@ def apply(data: dict[str, Any], override: str) -> None:
         key = max(matching, key=len) if matching else None
         if key is None and here is data.get("search_space") and not isinstance(value, dict | list):
             raise InputError(
-                f"--set {path}: no key of search_space begins it; {explain.nearest(rest, list(here or {}))}; "
+                f"--set {path}: no key of search_space begins it; {did_you_mean(rest, list(here or {}))}; "
                 "add a new one whole: --set 'search_space.KEY={type: float, low: 0.1, high: 0.9}'"
             )
         if key is None and not path.startswith(DOTTED):

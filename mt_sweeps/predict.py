@@ -13,9 +13,8 @@ from typing import IO, TYPE_CHECKING
 from rich.console import Console
 from rich.progress import Progress
 
-from mt_sweeps.console import counted
-from mt_sweeps.errors import InputError, SweepError
-from mt_sweeps.explain import nearest
+from mt_sweeps.errors import InputError, SweepError, did_you_mean
+from mt_sweeps.formatting import counted
 from mt_sweeps.home import Home
 from mt_sweeps.trained import MODEL
 from trainers.data.decoding import Unreadable, read_image
@@ -50,7 +49,7 @@ def find(name: str, home: Home) -> Path:
         if path.is_dir():
             raise InputError(f"{path}: holds no {MODEL}; name a directory that `mt-sweep train` made, or a file")
     known = sorted(path.parent.name for path in home.trained.glob(f"*/{MODEL}"))
-    known_text = nearest(name, known) if known else "train one with `mt-sweep train FILE`"
+    known_text = did_you_mean(name, known) if known else "train one with `mt-sweep train FILE`"
     raise InputError(f"{name}: no such model, here or in {home.trained}; {known_text}")
 
 

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from mt_sweeps import spec_file
-from mt_sweeps.errors import InputError
-from mt_sweeps.explain import of_trainer
+from mt_sweeps.errors import InputError, trainer_error_text
 from trainers.combinations import idle_settings, is_idle
 from trainers.errors import DataError, TrainingError
 
@@ -35,7 +34,7 @@ def preview(file: Path, overrides: tuple[str, ...], output: Path, images: int) -
     try:
         rows = Trainer(config).look(images)
     except (DataError, TrainingError) as error:
-        raise InputError(f"{file}: {of_trainer(error)}") from None
+        raise InputError(f"{file}: {trainer_error_text(error)}") from None
     scale = max(1, -(-SMALLEST // rows[0].shape[-1]))
     shown = [interpolate(row, scale_factor=scale, mode="nearest") for row in rows]
     try:

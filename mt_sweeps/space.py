@@ -11,7 +11,6 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from itertools import islice
 
-from mt_sweeps import explain
 from mt_sweeps.branches import (
     Branch,
     Dimension,
@@ -23,6 +22,7 @@ from mt_sweeps.branches import (
     exclude_each_other,
     internal_name,
 )
+from mt_sweeps.errors import did_you_mean
 from mt_sweeps.filters import Filter
 
 LARGEST_GRID = 100_000
@@ -94,7 +94,7 @@ class Space:
         """
         unknown = sorted(point.keys() - self.entries.keys())
         if unknown:
-            raise ValueError(f"{unknown[0]} is not in search_space; {explain.nearest(unknown[0], list(self.entries))}")
+            raise ValueError(f"{unknown[0]} is not in search_space; {did_you_mean(unknown[0], list(self.entries))}")
         found: Values = {}
         values: Values = {}
         undecided: set[str] = set()  # what the sampler will choose, and what hangs on it
@@ -285,7 +285,7 @@ class Space:
                 entry = "same_as" if isinstance(branch, Tied) and branch.same_as == needed else "when"
                 raise ValueError(
                     f"{self._place(key, branch)}.{entry}: {needed} is not in search_space; "
-                    f"{explain.nearest(needed, list(self.entries))}"
+                    f"{did_you_mean(needed, list(self.entries))}"
                 )
         for i, first in enumerate(branches):
             if not all(exclude_each_other(first, second) for second in branches[i + 1 :]):

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mt_sweeps import explain, feasible, yaml_file
-from mt_sweeps.errors import InputError
+from mt_sweeps.errors import InputError, did_you_mean
 from mt_sweeps.overrides import apply
 from mt_sweeps.spec import Arm, SweepSpec, Values
 from trainers.config import TrainerConfig
@@ -43,9 +43,7 @@ def _problems(spec: SweepSpec) -> list[str]:
     """What only shows when the parts of a file are seen together."""
     known = explain.dotted_keys(TrainerConfig)
     refused = [
-        f"search_space.{key}: unknown key; {explain.nearest(key, known)}"
-        for key in spec.search_space
-        if key not in known
+        f"search_space.{key}: unknown key; {did_you_mean(key, known)}" for key in spec.search_space if key not in known
     ]
     refused += [
         f"search_space.{key}: is not searched: trials are compared on the same images; set it under trainer"

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps import cluster, disk, export, nodes, spec_file, tracking
+from mt_sweeps import cluster, export, nodes, spec_file, tracking
 from mt_sweeps import forecast as forecasts
 from mt_sweeps.cluster import Share
 from mt_sweeps.console import Board
-from mt_sweeps.errors import InputError, SweepError, Unfinished
+from mt_sweeps.errors import InputError, SweepError, Unfinished, disk_full_text, is_disk_full
 from mt_sweeps.home import DRIVEN, Home, SweepDirectory, typed
 from mt_sweeps.machine import Data, check_data, check_disk, check_places, share_of
 from mt_sweeps.spec import SweepSpec
@@ -156,10 +156,10 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
             status = "KILLED"
             raise Unfinished(f"the storage is away ({error}); go on with `{directory.resume}`") from None
         except Exception as error:
-            if not disk.is_full(error):
+            if not is_disk_full(error):
                 raise
             status = "KILLED"
-            raise Unfinished(disk.told(str(error).splitlines()[0], directory.resume)) from None
+            raise Unfinished(disk_full_text(str(error).splitlines()[0], directory.resume)) from None
         finally:
             if status != "KILLED":
                 _report(directory, ledger)

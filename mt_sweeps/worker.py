@@ -15,7 +15,8 @@ from typing import Any
 
 from ray.tune import Trainable
 
-from mt_sweeps import disk, records, system
+from mt_sweeps import records, system
+from mt_sweeps.errors import is_disk_full
 from mt_sweeps.storage import StorageLost
 from mt_sweeps.trial_files import Workplace
 from trainers import scripted
@@ -149,7 +150,7 @@ def _die_with_parent() -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, TrainingError):
         return error.reason
-    if disk.is_full(error):
+    if is_disk_full(error):
         return DISK_FULL
     if isinstance(error, StorageLost):
         return STORAGE_LOST

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mt_sweeps.branches import Categorical, Dimension, Tied, internal_name
-from mt_sweeps.console import value_text
+from mt_sweeps.formatting import value_text
 from mt_sweeps.space import Space, Value, Values
 from mt_sweeps.spec import SweepSpec
 

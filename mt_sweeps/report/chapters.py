@@ -6,7 +6,7 @@ What there is nothing of is told in a sentence, in the place of its figure.
 import time
 from collections.abc import Sequence
 
-from mt_sweeps.console import counted, duration, error_text, percent, value_text
+from mt_sweeps.formatting import counted, duration, error_text, percent, value_text
 from mt_sweeps.report import figures, search
 from mt_sweeps.report.axes import Axis
 from mt_sweeps.report.parts import Figure, Findings, Section, Table, hours_text, searched

@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from mt_sweeps.console import value_text
+from mt_sweeps.formatting import value_text
 from mt_sweeps.report.axes import Axis
 from mt_sweeps.report.findings import spread
 from mt_sweeps.report.plotting import (

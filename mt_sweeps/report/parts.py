@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from mt_sweeps.console import duration, value_text
+from mt_sweeps.formatting import duration, value_text
 
 Findings = dict[str, Any]
 

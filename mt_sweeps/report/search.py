@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mt_sweeps.console import counted, percent, value_text
+from mt_sweeps.formatting import counted, percent, value_text
 from mt_sweeps.report import figures
 from mt_sweeps.report.axes import Axis
 from mt_sweeps.report.findings import MOST_LINES

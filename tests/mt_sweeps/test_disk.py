@@ -4,7 +4,7 @@ import sqlite3
 import pytest
 from sqlalchemy import create_engine, text
 
-from mt_sweeps import disk
+from mt_sweeps.errors import is_disk_full
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
@@ -15,7 +15,7 @@ def test_a_full_disk_is_seen_behind_whatever_a_library_made_of_it(number):
         except OSError as error:
             raise RuntimeError("cannot store") from error
     except RuntimeError as error:
-        assert disk.is_full(error)
+        assert is_disk_full(error)
 
 
 def test_a_database_without_room_is_a_full_disk(tmp_path):
@@ -25,11 +25,11 @@ def test_a_database_without_room_is_a_full_disk(tmp_path):
         connection.execute(text("pragma max_page_count = 3"))
         with pytest.raises(Exception, match="full") as raised:
             connection.execute(text("insert into t values (zeroblob(100000))"))
-    assert disk.is_full(raised.value)
+    assert is_disk_full(raised.value)
 
 
 @pytest.mark.parametrize(
     "error", [PermissionError(errno.EACCES, "no"), sqlite3.OperationalError("no such table: t"), None]
 )
 def test_nothing_else_is_one(error):
-    assert not disk.is_full(error)
+    assert not is_disk_full(error)
