@@ -53,9 +53,9 @@ def cli() -> None:
 def run(file: Path, name: str | None, overrides: tuple[str, ...], trials: int | None, home: str | None) -> None:
     """Search the space of FILE, show it in MLflow, name the best."""
     from mt_sweeps import sweep
-    from mt_sweeps.home import opened
+    from mt_sweeps.open_home import open_home
 
-    sweep.run(file, opened(home), name, overrides, trials)
+    sweep.run(file, open_home(home), name, overrides, trials)
 
 
 @cli.command()
@@ -97,9 +97,9 @@ def resume(name: str | None, more: int, address: str | None, home: str | None) -
         click.echo(submit.resume(name, address, more))
         return
     from mt_sweeps import sweep
-    from mt_sweeps.home import opened
+    from mt_sweeps.open_home import open_home
 
-    sweep.resume(opened(home), name, more)
+    sweep.resume(open_home(home), name, more)
 
 
 @cli.command()
@@ -108,9 +108,9 @@ def resume(name: str | None, more: int, address: str | None, home: str | None) -
 def stop(name: str, home: str | None) -> None:
     """End the driver of SWEEP, from another terminal; `resume` goes on where it was."""
     from mt_sweeps import manage
-    from mt_sweeps.home import opened
+    from mt_sweeps.open_home import open_home
 
-    click.echo(manage.stop(opened(home), name))
+    click.echo(manage.stop(open_home(home), name))
 
 
 @cli.command()
@@ -119,9 +119,9 @@ def stop(name: str, home: str | None) -> None:
 def sync(name: str, home: str | None) -> None:
     """Complete the MLflow runs of SWEEP, or make them again, from what is on disk."""
     from mt_sweeps import manage
-    from mt_sweeps.home import opened
+    from mt_sweeps.open_home import open_home
 
-    click.echo(manage.sync(opened(home), name))
+    click.echo(manage.sync(open_home(home), name))
 
 
 @cli.command()
@@ -131,12 +131,12 @@ def sync(name: str, home: str | None) -> None:
 def rm(name: str, yes: bool, home: str | None) -> None:
     """Remove SWEEP and all that it kept: ledger, trials, MLflow runs and their models."""
     from mt_sweeps import manage
-    from mt_sweeps.home import opened
+    from mt_sweeps.open_home import open_home
 
-    directory = opened(home).sweep(name)
+    directory = open_home(home).sweep(name)
     if not yes:
         click.confirm(f"remove {directory.told} and the sweep's MLflow runs for good?", abort=True)
-    click.echo(manage.remove(opened(home), name))
+    click.echo(manage.remove(open_home(home), name))
 
 
 @cli.command()
@@ -176,10 +176,10 @@ def validate(files: tuple[Path, ...]) -> None:
 def list_sweeps(home: str | None, as_json: bool) -> None:
     """All sweeps of the home directory, the newest last."""
     from mt_sweeps import status
-    from mt_sweeps.home import opened
+    from mt_sweeps.open_home import open_home
 
     rows = []
-    for sweep in opened(home).sweeps():
+    for sweep in open_home(home).sweeps():
         try:
             rows.append(status.status(sweep))
         except InputError as error:  # one that cannot be read hides no other
@@ -194,10 +194,10 @@ def list_sweeps(home: str | None, as_json: bool) -> None:
 def show_status(name: str | None, home: str | None, as_json: bool) -> None:
     """How SWEEP (default: the newest) stands."""
     from mt_sweeps import status
-    from mt_sweeps.home import opened
+    from mt_sweeps.open_home import open_home
 
-    row = status.status(opened(home).sweep(name))
-    click.echo(json.dumps(row, indent=2) if as_json else status.status_text(row, opened(home)))
+    row = status.status(open_home(home).sweep(name))
+    click.echo(json.dumps(row, indent=2) if as_json else status.status_text(row, open_home(home)))
 
 
 @cli.command()
@@ -207,9 +207,9 @@ def show_status(name: str | None, home: str | None, as_json: bool) -> None:
 def best(name: str, home: str | None, as_json: bool) -> None:
     """The best configuration of SWEEP so far."""
     from mt_sweeps import export, status
-    from mt_sweeps.home import opened
+    from mt_sweeps.open_home import open_home
 
-    found = status.best_of(opened(home).sweep(name))
+    found = status.best_of(open_home(home).sweep(name))
     click.echo(found.model_dump_json(indent=2) if as_json else export.text(found), nl=as_json)
 
 
@@ -220,10 +220,10 @@ def best(name: str, home: str | None, as_json: bool) -> None:
 def export_best(name: str, output: Path | None, home: str | None) -> None:
     """Write the best hyper-parameters of SWEEP to a file that `train` takes."""
     from mt_sweeps import export, status
-    from mt_sweeps.home import opened
+    from mt_sweeps.open_home import open_home
     from trainers.files import write_atomically
 
-    text = export.text(status.best_of(opened(home).sweep(name)))
+    text = export.text(status.best_of(open_home(home).sweep(name)))
     if output is None:
         click.echo(text, nl=False)
         return
@@ -241,16 +241,16 @@ def export_best(name: str, output: Path | None, home: str | None) -> None:
 def write_report(name: str, home: str | None, as_json: bool) -> None:
     """Write the report of SWEEP, a web page that is read offline, put it into MLflow, and print its path."""
     from mt_sweeps import report
-    from mt_sweeps.home import opened
+    from mt_sweeps.open_home import open_home
 
-    directory = opened(home).sweep(name)
+    directory = open_home(home).sweep(name)
     if as_json:
         click.echo(json.dumps(report.build(directory), indent=2))
         return
     click.echo(report.write(directory))
     from mt_sweeps.window import send_report  # brings MLflow, when the page is there already
 
-    send_report(opened(home), directory)
+    send_report(open_home(home), directory)
 
 
 @cli.command()
@@ -262,9 +262,9 @@ def write_report(name: str, home: str | None, as_json: bool) -> None:
 def train(file: Path, seeds: int, overrides: tuple[str, ...], with_validation: bool, home: str | None) -> None:
     """Train the final model with the values of FILE (from `export`) and read the test set once."""
     from mt_sweeps import final
-    from mt_sweeps.home import opened
+    from mt_sweeps.open_home import open_home
 
-    final.train(file, opened(home), overrides, with_validation, seeds)
+    final.train(file, open_home(home), overrides, with_validation, seeds)
 
 
 @cli.command()
@@ -275,9 +275,9 @@ def train(file: Path, seeds: int, overrides: tuple[str, ...], with_validation: b
 def predict(model: str, folder: Path, output: Path | None, home: str | None) -> None:
     """Classify the images in FOLDER with MODEL (from `train`): CSV lines of path, class and probability."""
     from mt_sweeps import predict
-    from mt_sweeps.home import opened
+    from mt_sweeps.open_home import open_home
 
-    predict.predict(predict.find(model, opened(home)), folder, output)
+    predict.predict(predict.find(model, open_home(home)), folder, output)
 
 
 @cli.command()
@@ -287,9 +287,9 @@ def predict(model: str, folder: Path, output: Path | None, home: str | None) -> 
 def dashboard(name: str | None, port: int, home: str | None) -> None:
     """Show SWEEP (default: the newest) in MLflow: its address, and a server on this machine alone where none runs."""
     from mt_sweeps import dashboard as server
-    from mt_sweeps.home import opened
+    from mt_sweeps.open_home import open_home
 
-    server.serve(opened(home), name, port)
+    server.serve(open_home(home), name, port)
 
 
 @cli.command()

@@ -21,7 +21,8 @@ from mt_sweeps import cluster, spec_file, storage, tracking
 from mt_sweeps.cluster import Share
 from mt_sweeps.errors import InputError
 from mt_sweeps.formatting import counted
-from mt_sweeps.home import Home, opened
+from mt_sweeps.home import Home
+from mt_sweeps.open_home import open_home
 from mt_sweeps.sections import Tracking
 from mt_sweeps.spec import SweepSpec
 from trainers.data.cache import cache_folder
@@ -207,7 +208,7 @@ def _job_server(address: str) -> Check:
 
 
 def _ledger(where: str | None, clocks: _Clocks) -> Check:
-    home = opened(where)
+    home = open_home(where)
     home.check_writable()
     found = counted(len(home.sweeps()), "sweep")
     if home.is_shared:

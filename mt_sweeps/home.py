@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
@@ -238,24 +237,6 @@ class Home:
 
     def _is_taken(self, name: str) -> bool:
         return (self.path / name).exists()
-
-
-def opened(where: str | None) -> Home:
-    """The home at what was given on the command line, if anything: a directory, or a database that several reach.
-
-    Raises:
-        InputError: the address of the database holds a password.
-    """
-    given = where or os.environ.get(VARIABLE) or HERE
-    if not given.startswith(DATABASE):
-        return Home(given)
-    if urlsplit(given).password is not None:
-        raise InputError(
-            "the address of the home database holds a password, which others could read; take it out and set PGPASSWORD"
-        )
-    from mt_sweeps.database import DatabaseHome  # brings the database's driver
-
-    return DatabaseHome(given)
 
 
 def typed(command: str, arguments: str, home: Home) -> str:

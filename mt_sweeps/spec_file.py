@@ -9,7 +9,7 @@ from mt_sweeps.errors import InputError, did_you_mean
 from mt_sweeps.overrides import apply
 from mt_sweeps.spec import Arm, SweepSpec, Values
 from trainers.config import TrainerConfig
-from trainers.data.catalog import KNOWN_DATASETS
+from trainers.settings.known_datasets import KNOWN_DATASETS
 
 
 def load(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:

@@ -3,7 +3,7 @@
 A message names the two settings that clash and what would be legal.
 """
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainers.config import TrainerConfig
@@ -138,26 +138,6 @@ def _values(config: "TrainerConfig", one: str) -> list[tuple[str, Any, Any]]:
     fields = type(settings).model_fields
     names = [one for one in fields if one == name or not name]
     return [(f"{group}.{name}", getattr(settings, name), fields[name].get_default()) for name in names]
-
-
-def check_split_sizes(
-    labels: int | Literal["all"], validation: int, verdict: int, train: int, classes: int, dataset: str
-) -> None:
-    """Refuse a split that the training images of a data set cannot give.
-
-    Raises:
-        ValueError: fewer labels than classes, or more images asked for than there are.
-    """
-    wanted = classes if labels == "all" else labels
-    if wanted < classes:
-        raise ValueError(
-            f"labels: {labels} is fewer than the {classes} classes of {dataset}; use at least {classes}, one a class"
-        )
-    if wanted + validation + verdict > train:
-        raise ValueError(
-            f"labels + validation + verdict = {labels} + {validation} + {verdict} is more than the {train:,} training "
-            f"images of {dataset}; lower one of them"
-        )
 
 
 def check_unlabeled(config: "TrainerConfig", unlabeled: int) -> None:

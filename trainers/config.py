@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from trainers.combinations import check_combinations, check_image_size, check_unlabeled
-from trainers.data.catalog import KNOWN_DATASETS
 from trainers.settings.base import Settings, by_default
 from trainers.settings.dataset import Cifar10, Cifar100, DatasetConfig, Digits, ImageFolder, Imagenet, Svhn
+from trainers.settings.known_datasets import KNOWN_DATASETS
 from trainers.settings.method import Augmentation, Consistency, Ema, Ensemble, Teacher
 from trainers.settings.model import ConvLarge, ModelConfig, Residual, ShakeShake, SmallCnn, WideResnet
 from trainers.settings.optimization import (

@@ -13,7 +13,8 @@ from mt_sweeps import ledger_storage
 from mt_sweeps.cli import cli
 from mt_sweeps.database import DatabaseHome
 from mt_sweeps.errors import InputError, Unfinished
-from mt_sweeps.home import Home, opened
+from mt_sweeps.home import Home
+from mt_sweeps.open_home import open_home
 from mt_sweeps.study import Ledger
 from tests.mt_sweeps.support import begun, digits, finish, run_all, swept
 from tests.servers.postgres import Postgres
@@ -31,7 +32,7 @@ def server():
 def home(server, tmp_path, monkeypatch):
     monkeypatch.setenv("PGPASSWORD", server.password)
     monkeypatch.chdir(tmp_path)
-    home = opened(server.address)
+    home = open_home(server.address)
     yield home
     for sweep in home.sweeps():
         sweep.delete()
@@ -74,7 +75,7 @@ def test_names_are_taken_once_however_many_ask_at_a_time(home, tmp_path):
 
 def test_one_driver_a_sweep_and_its_lock_is_gone_with_it(home, tmp_path):
     sweep = begun(home, shared(tmp_path))
-    other = opened(home.where).sweep(sweep.name)
+    other = open_home(home.where).sweep(sweep.name)
     assert not other.is_driven
     with sweep.only_one("first"):
         assert other.is_driven
@@ -92,7 +93,7 @@ def test_one_driver_a_sweep_and_its_lock_is_gone_with_it(home, tmp_path):
 def test_a_driver_is_asked_to_stop_through_the_database(home, tmp_path):
     sweep = begun(home, shared(tmp_path))
     assert not sweep.is_asked_to_stop()
-    opened(home.where).sweep(sweep.name).ask_to_stop()
+    open_home(home.where).sweep(sweep.name).ask_to_stop()
     assert sweep.is_asked_to_stop()
     sweep.forget_stop()
     assert not sweep.is_asked_to_stop()
@@ -110,7 +111,7 @@ def test_a_restart_of_the_database_loses_nothing_and_repeats_nothing(home, serve
             time.sleep(0.05)
         again.join()
         sweep.check_lock()
-        assert opened(home.where).sweep(sweep.name).is_driven, "the lock was taken anew"
+        assert open_home(home.where).sweep(sweep.name).is_driven, "the lock was taken anew"
     told = Ledger(sweep.ledger, sweep.load_spec())
     assert [trial.number for trial in told.trials("search")] == list(range(40))
     assert {trial.state for trial in told.trials("search")} == {"complete"}
@@ -122,7 +123,10 @@ def test_a_driver_whose_sweep_was_taken_over_meanwhile_ends(home, server, tmp_pa
     with sweep.only_one(""):
         server.stop("immediate")
         server.start()
-        with opened(home.where).sweep(sweep.name).only_one("taken"), pytest.raises(Unfinished, match="another driver"):
+        with (
+            open_home(home.where).sweep(sweep.name).only_one("taken"),
+            pytest.raises(Unfinished, match="another driver"),
+        ):
             sweep.check_lock()
 
 
@@ -172,18 +176,18 @@ def test_a_database_that_does_not_let_us_in_is_told_with_what_to_do(server, monk
     monkeypatch.setenv("PGPASSWORD", "wrong")
     ledger_storage._database.cache_clear()
     with pytest.raises(InputError, match="PGPASSWORD"):
-        opened(server.address).sweeps()
+        open_home(server.address).sweeps()
     with pytest.raises(InputError, match="start it, or check the address"):
-        opened("postgresql://postgres@127.0.0.1:1/postgres").sweeps()
+        open_home("postgresql://postgres@127.0.0.1:1/postgres").sweeps()
     with pytest.raises(InputError, match="holds a password"):
-        opened("postgresql://postgres:sesame@127.0.0.1/postgres")
+        open_home("postgresql://postgres:sesame@127.0.0.1/postgres")
 
 
 def test_the_home_is_a_database_where_its_address_says_so(monkeypatch, tmp_path):
-    assert type(opened(str(tmp_path))) is Home
-    assert isinstance(opened("postgresql://a@b/c"), DatabaseHome)
+    assert type(open_home(str(tmp_path))) is Home
+    assert isinstance(open_home("postgresql://a@b/c"), DatabaseHome)
     monkeypatch.setenv("MT_SWEEP_HOME", "postgresql://a@b/c")
-    assert isinstance(opened(None), DatabaseHome)
+    assert isinstance(open_home(None), DatabaseHome)
 
 
 def test_all_that_a_shared_sweep_keeps_must_be_shared(home, tmp_path):

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainers.combinations import check_image_size, check_split_sizes, check_unlabeled
+from trainers.combinations import check_image_size, check_unlabeled
 from trainers.config import DatasetConfig, TrainerConfig
 from trainers.errors import DataError
+from trainers.settings.dataset import check_split_sizes
 
 
 @dataclass(frozen=True)

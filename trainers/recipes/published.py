@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainers import recipes
-from trainers.data.catalog import KNOWN_DATASETS
+from trainers.settings.known_datasets import KNOWN_DATASETS
 
 OF_THE_RUN = (
     "dataset",

@@ -4,9 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from trainers.combinations import check_split_sizes
-from trainers.data.catalog import KNOWN_DATASETS
 from trainers.settings.base import Settings
+from trainers.settings.known_datasets import KNOWN_DATASETS
 
 
 class _Dataset(Settings):
@@ -114,3 +113,23 @@ class Imagenet(_OnDisk):
 
 
 DatasetConfig = Digits | Cifar10 | Cifar100 | Svhn | ImageFolder | Imagenet
+
+
+def check_split_sizes(
+    labels: int | Literal["all"], validation: int, verdict: int, train: int, classes: int, dataset: str
+) -> None:
+    """Refuse a split that the training images of a data set cannot give.
+
+    Raises:
+        ValueError: fewer labels than classes, or more images asked for than there are.
+    """
+    wanted = classes if labels == "all" else labels
+    if wanted < classes:
+        raise ValueError(
+            f"labels: {labels} is fewer than the {classes} classes of {dataset}; use at least {classes}, one a class"
+        )
+    if wanted + validation + verdict > train:
+        raise ValueError(
+            f"labels + validation + verdict = {labels} + {validation} + {verdict} is more than the {train:,} training "
+            f"images of {dataset}; lower one of them"
+        )
