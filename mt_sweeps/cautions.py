@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from mt_sweeps.branches import FloatRange, IntRange
 from mt_sweeps.formatting import counted, value_text
+from mt_sweeps.search_space.distributions import FloatRange, IntRange
 from mt_sweeps.study import Ledger
 from mt_sweeps.trial import Trial
 

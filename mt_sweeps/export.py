@@ -10,8 +10,8 @@ from pydantic import Field, ValidationError
 from mt_sweeps import explain, finalists, yaml_file
 from mt_sweeps.errors import InputError
 from mt_sweeps.overrides import apply
+from mt_sweeps.search_space.space import Values
 from mt_sweeps.sections import Tracking
-from mt_sweeps.space import Values
 from mt_sweeps.spec import PLAIN_NAME, dotted
 from mt_sweeps.study import Ledger
 from mt_sweeps.trial import Trial

@@ -1,6 +1,6 @@
 """Numbers, durations and the values of a trial, in words."""
 
-from mt_sweeps.space import Value, Values
+from mt_sweeps.search_space.space import Value, Values
 from trainers.report import Report
 
 

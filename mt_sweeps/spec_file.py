@@ -4,9 +4,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mt_sweeps import explain, feasible, yaml_file
+from mt_sweeps import explain, yaml_file
 from mt_sweeps.errors import InputError, did_you_mean
 from mt_sweeps.overrides import apply
+from mt_sweeps.search_space import feasibility
 from mt_sweeps.spec import Arm, SweepSpec, Values
 from trainers.config import TrainerConfig
 from trainers.settings.known_datasets import KNOWN_DATASETS
@@ -61,7 +62,7 @@ def _problems(spec: SweepSpec) -> list[str]:
         space = spec.space()
     except ValueError as error:
         return [f"search_space.{error}"]
-    found = feasible.problems(space, spec.sampler.name, spec.trials, known)
+    found = feasibility.problems(space, spec.sampler.name, spec.trials, known)
     if spec.sampler.name == "grid" and spec.points:
         found.append("points: a grid is enumerated; add their values to it, or use another sampler")
     if found:

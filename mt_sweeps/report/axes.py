@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from mt_sweeps.branches import Categorical, Dimension, Tied, internal_name
 from mt_sweeps.formatting import value_text
-from mt_sweeps.space import Space, Value, Values
+from mt_sweeps.search_space.distributions import Categorical, Dimension, Tied, internal_name
+from mt_sweeps.search_space.space import Space, Value, Values
 from mt_sweeps.spec import SweepSpec
 
 Scale = Literal["linear", "log", "one_minus_log", "categorical"]

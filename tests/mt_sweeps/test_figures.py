@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from mt_sweeps.branches import Categorical
 from mt_sweeps.report import figures
 from mt_sweeps.report.axes import Axis, axes
 from mt_sweeps.report.plotting import errors_axis
-from mt_sweeps.space import Space
+from mt_sweeps.search_space.distributions import Categorical
+from mt_sweeps.search_space.space import Space
 from tests.mt_sweeps.support import digits
 
 DECAY, LOSS, MSE, KL, FRACTION = axes(digits())

@@ -3,8 +3,8 @@ import math
 import optuna
 import pytest
 
-from mt_sweeps.branches import Categorical, FloatRange, IntRange
-from mt_sweeps.space import Space
+from mt_sweeps.search_space.distributions import Categorical, FloatRange, IntRange
+from mt_sweeps.search_space.space import Space
 from tests.mt_sweeps.support import digits
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from mt_sweeps.branches import Categorical, Tied
 from mt_sweeps.errors import did_you_mean
-from mt_sweeps.space import Space
+from mt_sweeps.search_space.distributions import Categorical, Tied
+from mt_sweeps.search_space.space import Space
 
 
 def problems(space: Space, sampler: str, trials: int, settings: list[str]) -> list[str]:

@@ -1,9 +1,9 @@
 import pytest
 
 from mt_sweeps import spec_file, yaml_file
-from mt_sweeps.branches import Categorical, FloatRange, IntRange, Tied
 from mt_sweeps.errors import InputError
-from mt_sweeps.space import Space
+from mt_sweeps.search_space.distributions import Categorical, FloatRange, IntRange, Tied
+from mt_sweeps.search_space.space import Space
 from tests.mt_sweeps.support import DIGITS, digits, written
 
 GRID = (

@@ -11,7 +11,8 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from itertools import islice
 
-from mt_sweeps.branches import (
+from mt_sweeps.errors import did_you_mean
+from mt_sweeps.search_space.distributions import (
     Branch,
     Dimension,
     FloatRange,
@@ -22,8 +23,7 @@ from mt_sweeps.branches import (
     exclude_each_other,
     internal_name,
 )
-from mt_sweeps.errors import did_you_mean
-from mt_sweeps.filters import Filter
+from mt_sweeps.search_space.filters import Filter
 
 LARGEST_GRID = 100_000
 """Combinations, before filters."""

@@ -1,9 +1,9 @@
 import pytest
 
-from mt_sweeps.branches import Categorical, FloatRange, IntRange
 from mt_sweeps.errors import InputError
-from mt_sweeps.filters import Filter
-from mt_sweeps.space import Space
+from mt_sweeps.search_space.distributions import Categorical, FloatRange, IntRange
+from mt_sweeps.search_space.filters import Filter
+from mt_sweeps.search_space.space import Space
 from tests.mt_sweeps.support import digits
 
 RATE = "search_space.optimizer.learning_rate={type: float, low: 0.01, high: 1.0, scale: log}"

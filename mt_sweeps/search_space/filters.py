@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 from simpleeval import EvalWithCompoundTypes
 
-from mt_sweeps.branches import Values
+from mt_sweeps.search_space.distributions import Values
 
 LONGEST = 500  # characters
 FUNCTIONS = {"min": min, "max": max, "abs": abs}

@@ -1,0 +1,1 @@
+"""The search space: from the entries of a file to the values of one trial."""
