@@ -36,9 +36,10 @@ import optuna
 from optuna.storages import InMemoryStorage
 from scipy.stats import spearmanr
 
-from mt_sweeps import spec_file, study
+from mt_sweeps import study
 from mt_sweeps.pruning import Standings, rungs
-from mt_sweeps.spec import SweepSpec
+from mt_sweeps.spec import load
+from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.study import Ledger
 from mt_sweeps.trial import Trial
 from trainers.config import TrainerConfig
@@ -95,7 +96,7 @@ def specification(file: str, sampler: str, pruner: str, seed: int, trials: int, 
         f"pruner.name={pruner}",
         f"trials={trials if pruner == 'none' else MORE * trials}",
     )
-    return spec_file.load(SPACES / file, ("points=[]", "finalists.baselines=[]", "finalists.top=0", *settings, *more))
+    return load.load(SPACES / file, ("points=[]", "finalists.baselines=[]", "finalists.top=0", *settings, *more))
 
 
 @contextlib.contextmanager

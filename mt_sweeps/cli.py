@@ -155,12 +155,12 @@ def preview(file: Path, output: Path, overrides: tuple[str, ...], images: int) -
 @click.argument("files", type=File, nargs=-1, required=True)
 def validate(files: tuple[Path, ...]) -> None:
     """Check FILES alone, on any machine: no data, GPU or ledger is looked for."""
-    from mt_sweeps import spec_file
+    from mt_sweeps.spec import load
 
     problems: list[str] = []
     for file in files:
         try:
-            loaded = spec_file.load(file)
+            loaded = load.load(file)
         except InputError as error:
             problems += error.problems
         else:

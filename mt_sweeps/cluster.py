@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from mt_sweeps.errors import InputError, Unfinished
-from mt_sweeps.sections import Resources
+from mt_sweeps.spec.sections import Resources
 
 T = TypeVar("T")
 _INDISPENSABLE = ("raylet", "gcs_server")  # Ray itself waits for minutes, or for ever, for one that died

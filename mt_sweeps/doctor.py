@@ -17,14 +17,15 @@ from urllib.parse import urlsplit
 
 from packaging.requirements import Requirement
 
-from mt_sweeps import cluster, spec_file, storage, tracking
+from mt_sweeps import cluster, storage, tracking
 from mt_sweeps.cluster import Share
 from mt_sweeps.errors import InputError
 from mt_sweeps.formatting import counted
 from mt_sweeps.home import Home
 from mt_sweeps.open_home import open_home
-from mt_sweeps.sections import Tracking
-from mt_sweeps.spec import SweepSpec
+from mt_sweeps.spec import load
+from mt_sweeps.spec.sections import Tracking
+from mt_sweeps.spec.sweep_spec import SweepSpec
 from trainers.data.cache import cache_folder
 
 FORMAT = "mt-sweeps-doctor/1"
@@ -81,7 +82,7 @@ def examine(file: Path | None, home: str | None, overrides: tuple[str, ...], add
     Raises:
         InputError: the file is none, or a wrong one.
     """
-    spec = None if file is None else spec_file.load(file, overrides)
+    spec = None if file is None else load.load(file, overrides)
     clocks = _Clocks()
     yield _python()
     yield _gpus()

@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from mt_sweeps import explain, finalists, yaml_file
+from mt_sweeps import finalists
 from mt_sweeps.errors import InputError
-from mt_sweeps.overrides import apply
 from mt_sweeps.search_space.space import Values
-from mt_sweeps.sections import Tracking
-from mt_sweeps.spec import PLAIN_NAME, dotted
+from mt_sweeps.spec import validation_errors, yaml_file
+from mt_sweeps.spec.overrides import apply
+from mt_sweeps.spec.sections import Tracking
+from mt_sweeps.spec.sweep_spec import PLAIN_NAME, dotted
 from mt_sweeps.study import Ledger
 from mt_sweeps.trial import Trial
 from mt_sweeps.versions import versions
@@ -158,7 +159,10 @@ def read(path: Path, overrides: tuple[str, ...] = ()) -> Asked:
         best = BestFile.model_validate(data)
     except ValidationError as error:
         raise InputError(
-            *(f"{path}: {'.'.join(map(str, where))}: {what}" for where, what in explain.problems(error, BestFile, data))
+            *(
+                f"{path}: {'.'.join(map(str, where))}: {what}"
+                for where, what in validation_errors.problems(error, BestFile, data)
+            )
         ) from None
     after = dotted({"trainer": data["trainer"]})
     changed = [key.removeprefix("trainer.") for key in {**before, **after} if before.get(key) != after.get(key)]

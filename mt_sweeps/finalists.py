@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from mt_sweeps.spec import SweepSpec, dotted
+from mt_sweeps.spec.sweep_spec import SweepSpec, dotted
 from mt_sweeps.study import Ledger
 from mt_sweeps.trial import Trial, best_of
 from mt_sweeps.verdict import Comparison, Gain, Interval, compare, gain, interval

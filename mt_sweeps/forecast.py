@@ -6,7 +6,7 @@ from mt_sweeps import pruning
 from mt_sweeps.cluster import Share
 from mt_sweeps.formatting import counted, duration
 from mt_sweeps.machine import Data
-from mt_sweeps.spec import Arm, SweepSpec
+from mt_sweeps.spec.sweep_spec import Arm, SweepSpec
 from trainers.config import TrainerConfig
 
 OVERHEAD_BYTES = 30_000_000  # ledger, MLflow's database, records and logs of a usual sweep

@@ -11,7 +11,7 @@ from mt_sweeps.cluster import Share
 from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.formatting import counted
 from mt_sweeps.home import Home
-from mt_sweeps.spec import SweepSpec, Values
+from mt_sweeps.spec.sweep_spec import SweepSpec, Values
 from trainers.data.cache import cache_folder, prepare, read_facts
 from trainers.data.sources import check_source
 from trainers.data.splits import split_for

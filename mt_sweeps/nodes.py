@@ -9,7 +9,7 @@ from mt_sweeps.cluster import Share
 from mt_sweeps.errors import InputError
 from mt_sweeps.formatting import counted
 from mt_sweeps.machine import check_data
-from mt_sweeps.spec import SweepSpec
+from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.versions import versions
 
 PATIENCE = 3600  # seconds that a node may take to decode its images, the first time

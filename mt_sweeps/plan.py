@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from mt_sweeps import cluster, spec_file
+from mt_sweeps import cluster
 from mt_sweeps import forecast as forecasts
 from mt_sweeps.errors import InputError
 from mt_sweeps.machine import check_data, share_of
+from mt_sweeps.spec import load
 from trainers.errors import DataError, TrainingError
 
 
@@ -23,7 +24,7 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> str:
     Raises:
         InputError: the file is wrong, or asks for what this machine does not have.
     """
-    spec = spec_file.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
+    spec = load.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
     share = share_of(file, spec, cluster.found_here())
     planned = forecasts.forecast(spec, share.concurrent)
     data, speed, trouble = None, None, ""

@@ -7,7 +7,7 @@ from bisect import bisect_left, insort
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mt_sweeps.spec import SweepSpec
+from mt_sweeps.spec.sweep_spec import SweepSpec
 
 MEDIAN_OF = 5  # trials at a rung, before the median of them ends any
 _CORRELATED_OF = 8  # trials, before a correlation of theirs says something

@@ -14,8 +14,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from mt_sweeps.errors import SweepError
 from mt_sweeps.search_space.space import Space, Suggester
-from mt_sweeps.sections import Sampler
-from mt_sweeps.spec import Values
+from mt_sweeps.spec.sections import Sampler
+from mt_sweeps.spec.sweep_spec import Values
 
 # A trial that failed by its own values was as bad as can be; one that was lost or met a bug says nothing of them.
 ITS_OWN_FAULT = {"diverged", "collapsed", "out_of_memory", "no_consistency"}

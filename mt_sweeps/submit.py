@@ -6,8 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps import spec_file, yaml_file
 from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.spec import load, yaml_file
 
 _FILE, _CONTENT = "/dev/stdin", "MT_SWEEP_FILE"  # what a driver reads; where its content is until then
 _STARTED = "  files  "  # the line that a driver prints once nothing of the file or the cluster is wrong
@@ -33,7 +33,7 @@ def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...
         InputError: the file, the address, the token or the versions are wrong, or the driver refused.
         SweepError: the cluster did not begin within an hour.
     """
-    spec = spec_file.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
+    spec = load.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
     for key in ("root", "label_file"):
         path = spec.trainer.get("dataset", {}).get(key)
         if path is not None and not Path(path).is_absolute():

@@ -15,14 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps import cluster, export, nodes, spec_file, tracking
+from mt_sweeps import cluster, export, nodes, tracking
 from mt_sweeps import forecast as forecasts
 from mt_sweeps.cluster import Share
 from mt_sweeps.console import Board
 from mt_sweeps.errors import InputError, SweepError, Unfinished, disk_full_text, is_disk_full
 from mt_sweeps.home import DRIVEN, Home, SweepDirectory, typed
 from mt_sweeps.machine import Data, check_data, check_disk, check_places, share_of
-from mt_sweeps.spec import SweepSpec
+from mt_sweeps.spec import load
+from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage import StorageLost
 from mt_sweeps.study import Ledger
 from mt_sweeps.summary import summary_text
@@ -49,7 +50,7 @@ def run(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], tr
         InputError: the file or the machine cannot do it; nothing has started.
         SweepError: it ended without a result.
     """
-    spec = spec_file.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
+    spec = load.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
     if VARIABLE in os.environ:
         print(f"{VARIABLE} is set: the trials are scripted, no network is trained", flush=True)
     home.new_sweep(name, spec.name)  # refuses a name that is taken, before the work
@@ -85,7 +86,7 @@ def resume(home: Home, name: str | None, more: int = 0) -> None:
     if directory.is_driven:
         raise InputError(DRIVEN.format(directory.name))
     if more:
-        spec = spec_file.with_trials(spec, spec.trials + more)
+        spec = load.with_trials(spec, spec.trials + more)
     ledger = Ledger(directory.ledger, spec)
     if more:
         directory.save_spec(spec)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
-from mt_sweeps.spec import Arm, Values
+from mt_sweeps.spec.sweep_spec import Arm, Values
 from trainers.report import Report
 
 STATES = {

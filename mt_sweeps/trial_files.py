@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mt_sweeps import records
-from mt_sweeps.spec import Arm
+from mt_sweeps.spec.sweep_spec import Arm
 from mt_sweeps.storage import Storage
 from trainers.files import BEST_MODEL, CHECKPOINT, CHECKPOINTS, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.report import Report

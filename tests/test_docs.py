@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from mt_sweeps.cli import cli
-from mt_sweeps.explain import dotted_keys
-from mt_sweeps.spec import SweepSpec
+from mt_sweeps.spec.sweep_spec import SweepSpec
+from mt_sweeps.spec.validation_errors import dotted_keys
 from trainers import TrainerConfig
 
 ROOT = Path(__file__).parents[1]

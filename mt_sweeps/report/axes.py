@@ -7,7 +7,7 @@ from typing import Literal
 from mt_sweeps.formatting import value_text
 from mt_sweeps.search_space.distributions import Categorical, Dimension, Tied, internal_name
 from mt_sweeps.search_space.space import Space, Value, Values
-from mt_sweeps.spec import SweepSpec
+from mt_sweeps.spec.sweep_spec import SweepSpec
 
 Scale = Literal["linear", "log", "one_minus_log", "categorical"]
 

@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps import finalists, records, spec_file, sweep, yaml_file
+from mt_sweeps import finalists, records, sweep
 from mt_sweeps.cluster import Share
 from mt_sweeps.home import Home, SweepDirectory
 from mt_sweeps.machine import check_data
-from mt_sweeps.spec import SweepSpec
+from mt_sweeps.spec import load, yaml_file
+from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.study import Ledger
 from mt_sweeps.tracking import embedded_uri
 from mt_sweeps.trial import Trial
@@ -29,7 +30,7 @@ ENVIRONMENT = {  # what a sweep writes down when it starts
 
 def digits(*overrides: str) -> SweepSpec:
     """The quick start's file without finalists, changed as `--set` would."""
-    return spec_file.load(DIGITS, ("finalists.top=0", *overrides))
+    return load.load(DIGITS, ("finalists.top=0", *overrides))
 
 
 def new_ledger(path: Path, spec: SweepSpec) -> Ledger:

@@ -5,7 +5,7 @@ import pytest
 from mt_sweeps import cluster
 from mt_sweeps.cluster import Share, share
 from mt_sweeps.errors import InputError
-from mt_sweeps.spec import Resources
+from mt_sweeps.spec.sweep_spec import Resources
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 import pytest
 from scipy.stats import binomtest
 
-from mt_sweeps import export, finalists, yaml_file
+from mt_sweeps import export, finalists
 from mt_sweeps.errors import InputError
+from mt_sweeps.spec import yaml_file
 from tests.mt_sweeps.support import ENVIRONMENT, digits, finish, new_ledger, report
 
 

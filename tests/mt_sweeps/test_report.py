@@ -239,7 +239,7 @@ def test_what_there_is_nothing_of_is_told_in_a_sentence(tmp_path, overrides, com
 
 
 def only_one_parameter():
-    from mt_sweeps.spec import SweepSpec
+    from mt_sweeps.spec.sweep_spec import SweepSpec
 
     plain = digits("finalists.baselines=[]", "trials=3", "points=[]").model_dump(exclude_none=True)
     plain["search_space"] = {"optimizer.learning_rate": [{"type": "float", "low": 0.01, "high": 1.0, "scale": "log"}]}

@@ -3,7 +3,8 @@ import shutil
 import optuna
 import pytest
 
-from mt_sweeps import sampling, spec_file, yaml_file
+from mt_sweeps import sampling
+from mt_sweeps.spec import load, yaml_file
 from mt_sweeps.study import Ledger
 from tests.mt_sweeps.support import (
     DIGITS,
@@ -100,7 +101,7 @@ def test_a_reopened_ledger_suggests_what_an_undisturbed_one_would(sampler, tmp_p
 
 
 def test_a_grid_is_run_whole_in_its_order_and_outlasts_a_reopening(tmp_path):
-    spec = spec_file.load(written(tmp_path, GRID))
+    spec = load.load(written(tmp_path, GRID))
     ledger = new_ledger(tmp_path / "ledger.db", spec)
     first = [ledger.ask(), ledger.ask()]
     for trial in first:

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from mt_sweeps import cluster, spec_file, status, sweep
+from mt_sweeps import cluster, status, sweep
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.home import Home
 from mt_sweeps.machine import check_data
+from mt_sweeps.spec import load
 from mt_sweeps.study import Ledger
 from tests.mt_sweeps.support import DIGITS, REPOSITORY, begun, digits, report, supervised_report
 from tests.trainers.support import write_image
@@ -32,7 +33,7 @@ def images(tmp_path):
 def of_folder(images, *overrides):
     small = ("labels=10", "validation=20", "verdict=10", f"root={images}")
     settings = [f"trainer.dataset.{setting}" for setting in small] + ["trainer.batch_size=16", *overrides]
-    return spec_file.load(REPOSITORY / "search_spaces" / "image_folder.yaml", tuple(settings))
+    return load.load(REPOSITORY / "search_spaces" / "image_folder.yaml", tuple(settings))
 
 
 def test_a_sweep_does_not_go_on_with_other_images(images, tmp_path):

@@ -14,7 +14,7 @@ import optuna
 import pytest
 
 from mt_sweeps.home import Home
-from mt_sweeps.sections import Tracking
+from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.tracking import Client
 from tests.chaos.support import SAME, shown, study
 from tests.end_to_end.support import DIGITS, MT_SWEEP

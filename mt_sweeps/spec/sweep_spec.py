@@ -10,7 +10,7 @@ from pydantic import Field, ModelWrapValidatorHandler, field_validator, model_va
 from mt_sweeps.search_space.distributions import Entry, Tied
 from mt_sweeps.search_space.filters import Expression
 from mt_sweeps.search_space.space import Space, Value, Values
-from mt_sweeps.sections import Budget, Finalists, Objective, Pruner, Resources, Sampler, Tracking
+from mt_sweeps.spec.sections import Budget, Finalists, Objective, Pruner, Resources, Sampler, Tracking
 from trainers import recipes
 from trainers.combinations import CONSISTENCY_ONLY
 from trainers.config import Settings, TrainerConfig

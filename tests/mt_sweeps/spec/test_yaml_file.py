@@ -1,7 +1,7 @@
 import pytest
 
-from mt_sweeps import yaml_file
 from mt_sweeps.errors import InputError
+from mt_sweeps.spec import yaml_file
 
 
 def test_a_number_with_an_exponent_is_a_number_and_no_is_a_word():

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from mt_sweeps import yaml_file
 from mt_sweeps.errors import InputError, did_you_mean
+from mt_sweeps.spec import yaml_file
 
 DOTTED = ("search_space.", "points.")
 """Where keys hold dots, so that a new one is not a path."""

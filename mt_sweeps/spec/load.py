@@ -4,11 +4,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mt_sweeps import explain, yaml_file
 from mt_sweeps.errors import InputError, did_you_mean
-from mt_sweeps.overrides import apply
 from mt_sweeps.search_space import feasibility
-from mt_sweeps.spec import Arm, SweepSpec, Values
+from mt_sweeps.spec import validation_errors, yaml_file
+from mt_sweeps.spec.overrides import apply
+from mt_sweeps.spec.sweep_spec import Arm, SweepSpec, Values
 from trainers.config import TrainerConfig
 from trainers.settings.known_datasets import KNOWN_DATASETS
 
@@ -32,7 +32,7 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:
         spec = SweepSpec.model_validate(data)
     except ValidationError as error:
         raise InputError(
-            *(f"{path}: {_dotted(where)}: {what}" for where, what in explain.problems(error, SweepSpec, data))
+            *(f"{path}: {_dotted(where)}: {what}" for where, what in validation_errors.problems(error, SweepSpec, data))
         ) from None
     found = _problems(spec)
     if found:
@@ -42,7 +42,7 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:
 
 def _problems(spec: SweepSpec) -> list[str]:
     """What only shows when the parts of a file are seen together."""
-    known = explain.dotted_keys(TrainerConfig)
+    known = validation_errors.dotted_keys(TrainerConfig)
     refused = [
         f"search_space.{key}: unknown key; {did_you_mean(key, known)}" for key in spec.search_space if key not in known
     ]
@@ -87,7 +87,7 @@ def _config_problems(spec: SweepSpec, values: Values, arm: Arm) -> list[str]:
     except ValidationError as error:
         data = spec.trainer_with(values, arm)
         lines = []
-        for path, what in explain.problems(error, TrainerConfig, data):
+        for path, what in validation_errors.problems(error, TrainerConfig, data):
             key = _dotted(path)
             place = "search_space" if key in values else "trainer"
             lines.append(f"{place}.{key}: {what}" if key else f"{place}: {what}")
@@ -106,7 +106,7 @@ def _published_problems(spec: SweepSpec) -> list[str]:
     try:
         spec.published(known.classes if known else 10, unlabeled)
     except ValidationError as error:
-        found = explain.problems(error, TrainerConfig, spec.trainer)
+        found = validation_errors.problems(error, TrainerConfig, spec.trainer)
         return [f"finalists.baselines: published: {_dotted(path) or 'trainer'}: {what}" for path, what in found]
     return []
 
@@ -124,5 +124,5 @@ def with_trials(spec: SweepSpec, trials: int) -> SweepSpec:
     return changed
 
 
-def _dotted(path: explain.KeyPath) -> str:
+def _dotted(path: validation_errors.KeyPath) -> str:
     return ".".join(map(str, path))

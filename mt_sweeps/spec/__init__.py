@@ -1,0 +1,1 @@
+"""The search-space file: read, overridden, validated, explained."""
