@@ -23,7 +23,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from mt_sweeps.home import Home
+from mt_sweeps.storage.home import Home
 from mt_sweeps.study import Ledger
 from trainers.scripted import VARIABLE
 

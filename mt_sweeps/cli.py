@@ -53,7 +53,7 @@ def cli() -> None:
 def run(file: Path, name: str | None, overrides: tuple[str, ...], trials: int | None, home: str | None) -> None:
     """Search the space of FILE, show it in MLflow, name the best."""
     from mt_sweeps import sweep
-    from mt_sweeps.open_home import open_home
+    from mt_sweeps.storage.open import open_home
 
     sweep.run(file, open_home(home), name, overrides, trials)
 
@@ -97,7 +97,7 @@ def resume(name: str | None, more: int, address: str | None, home: str | None) -
         click.echo(submit.resume(name, address, more))
         return
     from mt_sweeps import sweep
-    from mt_sweeps.open_home import open_home
+    from mt_sweeps.storage.open import open_home
 
     sweep.resume(open_home(home), name, more)
 
@@ -108,7 +108,7 @@ def resume(name: str | None, more: int, address: str | None, home: str | None) -
 def stop(name: str, home: str | None) -> None:
     """End the driver of SWEEP, from another terminal; `resume` goes on where it was."""
     from mt_sweeps import manage
-    from mt_sweeps.open_home import open_home
+    from mt_sweeps.storage.open import open_home
 
     click.echo(manage.stop(open_home(home), name))
 
@@ -119,7 +119,7 @@ def stop(name: str, home: str | None) -> None:
 def sync(name: str, home: str | None) -> None:
     """Complete the MLflow runs of SWEEP, or make them again, from what is on disk."""
     from mt_sweeps import manage
-    from mt_sweeps.open_home import open_home
+    from mt_sweeps.storage.open import open_home
 
     click.echo(manage.sync(open_home(home), name))
 
@@ -131,7 +131,7 @@ def sync(name: str, home: str | None) -> None:
 def rm(name: str, yes: bool, home: str | None) -> None:
     """Remove SWEEP and all that it kept: ledger, trials, MLflow runs and their models."""
     from mt_sweeps import manage
-    from mt_sweeps.open_home import open_home
+    from mt_sweeps.storage.open import open_home
 
     directory = open_home(home).sweep(name)
     if not yes:
@@ -176,7 +176,7 @@ def validate(files: tuple[Path, ...]) -> None:
 def list_sweeps(home: str | None, as_json: bool) -> None:
     """All sweeps of the home directory, the newest last."""
     from mt_sweeps import status
-    from mt_sweeps.open_home import open_home
+    from mt_sweeps.storage.open import open_home
 
     rows = []
     for sweep in open_home(home).sweeps():
@@ -194,7 +194,7 @@ def list_sweeps(home: str | None, as_json: bool) -> None:
 def show_status(name: str | None, home: str | None, as_json: bool) -> None:
     """How SWEEP (default: the newest) stands."""
     from mt_sweeps import status
-    from mt_sweeps.open_home import open_home
+    from mt_sweeps.storage.open import open_home
 
     row = status.status(open_home(home).sweep(name))
     click.echo(json.dumps(row, indent=2) if as_json else status.status_text(row, open_home(home)))
@@ -207,7 +207,7 @@ def show_status(name: str | None, home: str | None, as_json: bool) -> None:
 def best(name: str, home: str | None, as_json: bool) -> None:
     """The best configuration of SWEEP so far."""
     from mt_sweeps import export, status
-    from mt_sweeps.open_home import open_home
+    from mt_sweeps.storage.open import open_home
 
     found = status.best_of(open_home(home).sweep(name))
     click.echo(found.model_dump_json(indent=2) if as_json else export.text(found), nl=as_json)
@@ -220,7 +220,7 @@ def best(name: str, home: str | None, as_json: bool) -> None:
 def export_best(name: str, output: Path | None, home: str | None) -> None:
     """Write the best hyper-parameters of SWEEP to a file that `train` takes."""
     from mt_sweeps import export, status
-    from mt_sweeps.open_home import open_home
+    from mt_sweeps.storage.open import open_home
     from trainers.files import write_atomically
 
     text = export.text(status.best_of(open_home(home).sweep(name)))
@@ -241,7 +241,7 @@ def export_best(name: str, output: Path | None, home: str | None) -> None:
 def write_report(name: str, home: str | None, as_json: bool) -> None:
     """Write the report of SWEEP, a web page that is read offline, put it into MLflow, and print its path."""
     from mt_sweeps import report
-    from mt_sweeps.open_home import open_home
+    from mt_sweeps.storage.open import open_home
 
     directory = open_home(home).sweep(name)
     if as_json:
@@ -262,7 +262,7 @@ def write_report(name: str, home: str | None, as_json: bool) -> None:
 def train(file: Path, seeds: int, overrides: tuple[str, ...], with_validation: bool, home: str | None) -> None:
     """Train the final model with the values of FILE (from `export`) and read the test set once."""
     from mt_sweeps import final
-    from mt_sweeps.open_home import open_home
+    from mt_sweeps.storage.open import open_home
 
     final.train(file, open_home(home), overrides, with_validation, seeds)
 
@@ -275,7 +275,7 @@ def train(file: Path, seeds: int, overrides: tuple[str, ...], with_validation: b
 def predict(model: str, folder: Path, output: Path | None, home: str | None) -> None:
     """Classify the images in FOLDER with MODEL (from `train`): CSV lines of path, class and probability."""
     from mt_sweeps import predict
-    from mt_sweeps.open_home import open_home
+    from mt_sweeps.storage.open import open_home
 
     predict.predict(predict.find(model, open_home(home)), folder, output)
 
@@ -287,7 +287,7 @@ def predict(model: str, folder: Path, output: Path | None, home: str | None) -> 
 def dashboard(name: str | None, port: int, home: str | None) -> None:
     """Show SWEEP (default: the newest) in MLflow: its address, and a server on this machine alone where none runs."""
     from mt_sweeps import dashboard as server
-    from mt_sweeps.open_home import open_home
+    from mt_sweeps.storage.open import open_home
 
     server.serve(open_home(home), name, port)
 

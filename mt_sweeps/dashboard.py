@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from mt_sweeps.errors import InputError, SweepError
-from mt_sweeps.home import Home, SweepDirectory
+from mt_sweeps.storage.home import Home, SweepDirectory
 from mt_sweeps.tracking import Client, embedded_uri, raise_if_for_good, told
 
 HOST = "127.0.0.1"

@@ -17,15 +17,16 @@ from urllib.parse import urlsplit
 
 from packaging.requirements import Requirement
 
-from mt_sweeps import cluster, storage, tracking
+from mt_sweeps import cluster, tracking
 from mt_sweeps.cluster import Share
 from mt_sweeps.errors import InputError
 from mt_sweeps.formatting import counted
-from mt_sweeps.home import Home
-from mt_sweeps.open_home import open_home
 from mt_sweeps.spec import load
 from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.spec.sweep_spec import SweepSpec
+from mt_sweeps.storage import file_store
+from mt_sweeps.storage.home import Home
+from mt_sweeps.storage.open import open_home
 from trainers.data.cache import cache_folder
 
 FORMAT = "mt-sweeps-doctor/1"
@@ -213,7 +214,7 @@ def _ledger(where: str | None, clocks: _Clocks) -> Check:
     home.check_writable()
     found = counted(len(home.sweeps()), "sweep")
     if home.is_shared:
-        from mt_sweeps.database import clock
+        from mt_sweeps.storage.postgres import clock
 
         clocks.compare("PostgreSQL", lambda: clock(home.where))
     return Check("ledger", "ok", f"{home.where}: {found}")
@@ -222,9 +223,9 @@ def _ledger(where: str | None, clocks: _Clocks) -> Check:
 def _store(spec: SweepSpec, clocks: _Clocks) -> Check:
     if spec.storage is None:
         return Check("store", "ok", "trials are kept beside the ledger")
-    storage.check(spec.storage)
+    file_store.check(spec.storage)
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
-    if spec.storage.startswith(storage.SCHEME) and endpoint:
+    if spec.storage.startswith(file_store.SCHEME) and endpoint:
         _compare_server(clocks, "the object store", endpoint)
     return Check("store", "ok", f"{spec.storage}: written, read, removed")
 

@@ -20,7 +20,7 @@ from ray.tune.search import Searcher
 from mt_sweeps import budget, cluster, finalists
 from mt_sweeps.cluster import Share
 from mt_sweeps.errors import SweepError, Unfinished, disk_full_text
-from mt_sweeps.home import SweepDirectory
+from mt_sweeps.storage.home import SweepDirectory
 from mt_sweeps.study import Ledger
 from mt_sweeps.trial import Trial
 from mt_sweeps.worker import DISK_FULL, STORAGE_LOST, TrialWorker

@@ -5,13 +5,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from mt_sweeps import export, records, tracking, trained
+from mt_sweeps import export, tracking, trained
 from mt_sweeps.console import TrainingProgress
 from mt_sweeps.errors import InputError, SweepError, Unfinished, is_disk_full, trainer_error_text
 from mt_sweeps.export import Asked
 from mt_sweeps.final_window import TrainingWindow
 from mt_sweeps.formatting import counted, error_text
-from mt_sweeps.home import Home, only_one
+from mt_sweeps.storage import records
+from mt_sweeps.storage.home import Home, only_one
 from mt_sweeps.tracking import BackgroundWriter, completed
 from mt_sweeps.trained import MODEL, RESULT, Scored, Trained
 from mt_sweeps.verdict import interval

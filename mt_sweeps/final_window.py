@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from mt_sweeps import records
 from mt_sweeps.export import Asked
-from mt_sweeps.home import Home
 from mt_sweeps.spec.sweep_spec import dotted
+from mt_sweeps.storage import records
+from mt_sweeps.storage.home import Home
 from mt_sweeps.tracking import Client
 from mt_sweeps.trained import MODEL, Trained
 from trainers.report import Report

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mt_sweeps import cluster, storage
+from mt_sweeps import cluster
 from mt_sweeps.cluster import Share
 from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.formatting import counted
-from mt_sweeps.home import Home
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values
+from mt_sweeps.storage import file_store
+from mt_sweeps.storage.home import Home
 from trainers.data.cache import cache_folder, prepare, read_facts
 from trainers.data.sources import check_source
 from trainers.data.splits import split_for
@@ -91,12 +92,12 @@ def check_places(file: Path, home: Home, spec: SweepSpec) -> None:
                     "every machine; write it into the file, or use --set"
                 )
     if spec.storage is not None:
-        storage.check(spec.storage)
+        file_store.check(spec.storage)
 
 
 def check_disk(home: Home, kept_in: str | None, needed: int) -> None:
     """Make sure that there is room for so many bytes, where a disk is what they go to."""
-    if kept_in is not None and kept_in.startswith(storage.SCHEME):
+    if kept_in is not None and kept_in.startswith(file_store.SCHEME):
         return
     path = home.path if kept_in is None else Path(kept_in)
     free = shutil.disk_usage(path).free

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps import cluster, storage
+from mt_sweeps import cluster
 from mt_sweeps.cluster import Share
 from mt_sweeps.errors import InputError
 from mt_sweeps.formatting import counted
 from mt_sweeps.machine import check_data
 from mt_sweeps.spec.sweep_spec import SweepSpec
+from mt_sweeps.storage import file_store
 from mt_sweeps.versions import versions
 
 PATIENCE = 3600  # seconds that a node may take to decode its images, the first time
@@ -73,7 +74,7 @@ def seen(spec: str) -> Seen:
     loaded = SweepSpec.model_validate_json(spec)
     try:
         if loaded.storage is not None:
-            storage.check(loaded.storage)
+            file_store.check(loaded.storage)
         return Seen(versions(), check_data(Path(loaded.name), loaded).fingerprint, "")
     except InputError as error:
         return Seen(versions(), "", str(error))

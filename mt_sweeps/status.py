@@ -5,7 +5,7 @@ from typing import Any
 from mt_sweeps import budget, export
 from mt_sweeps.errors import InputError
 from mt_sweeps.formatting import counted, duration, error_text, values_text
-from mt_sweeps.home import Home, SweepDirectory, typed
+from mt_sweeps.storage.home import Home, SweepDirectory, typed
 from mt_sweeps.study import Ledger
 from mt_sweeps.trial import Trial
 

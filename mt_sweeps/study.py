@@ -15,10 +15,10 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.ledger_storage import open_storage
 from mt_sweeps.pruning import Correlation, Standings
 from mt_sweeps.sampling import Suggestions
 from mt_sweeps.spec.sweep_spec import Arm, SweepSpec, Values, differences
+from mt_sweeps.storage.rdb import open_storage
 from mt_sweeps.trial import STATES, Trial, best_of, rank, read
 from trainers.report import Report
 

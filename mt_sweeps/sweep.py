@@ -20,11 +20,11 @@ from mt_sweeps import forecast as forecasts
 from mt_sweeps.cluster import Share
 from mt_sweeps.console import Board
 from mt_sweeps.errors import InputError, SweepError, Unfinished, disk_full_text, is_disk_full
-from mt_sweeps.home import DRIVEN, Home, SweepDirectory, typed
 from mt_sweeps.machine import Data, check_data, check_disk, check_places, share_of
 from mt_sweeps.spec import load
 from mt_sweeps.spec.sweep_spec import SweepSpec
-from mt_sweeps.storage import StorageLost
+from mt_sweeps.storage.file_store import StorageLost
+from mt_sweeps.storage.home import DRIVEN, Home, SweepDirectory, typed
 from mt_sweeps.study import Ledger
 from mt_sweeps.summary import summary_text
 from mt_sweeps.tracking import BackgroundWriter, completed

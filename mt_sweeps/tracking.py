@@ -15,8 +15,8 @@ from filelock import FileLock
 
 from mt_sweeps import registry
 from mt_sweeps.errors import InputError
-from mt_sweeps.home import Home, SweepDirectory
 from mt_sweeps.spec.sections import Tracking
+from mt_sweeps.storage.home import Home, SweepDirectory
 from trainers.report import Report
 
 CHECK_SECONDS = 10  # that the start of a sweep waits for MLflow

@@ -15,10 +15,11 @@ from typing import Any
 
 from ray.tune import Trainable
 
-from mt_sweeps import records, system
+from mt_sweeps import system
 from mt_sweeps.errors import is_disk_full
-from mt_sweeps.storage import StorageLost
-from mt_sweeps.trial_files import Workplace
+from mt_sweeps.storage import records
+from mt_sweeps.storage.file_store import StorageLost
+from mt_sweeps.storage.trial_files import Workplace
 from trainers import scripted
 from trainers.config import TrainerConfig
 from trainers.errors import DataError, TrainingError, UnreadableCheckpoint

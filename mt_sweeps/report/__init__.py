@@ -8,9 +8,9 @@ from typing import Any
 
 from mt_sweeps import status
 from mt_sweeps.errors import InputError
-from mt_sweeps.home import SweepDirectory
 from mt_sweeps.report import chapters, findings
 from mt_sweeps.report.axes import axes
+from mt_sweeps.storage.home import SweepDirectory
 from mt_sweeps.study import Ledger
 from trainers.files import write_atomically
 

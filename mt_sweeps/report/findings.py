@@ -12,9 +12,9 @@ from typing import Any
 
 from mt_sweeps import finalists, pruning
 from mt_sweeps.cautions import cautions
-from mt_sweeps.home import SweepDirectory
 from mt_sweeps.report.axes import Axis, axes
 from mt_sweeps.spec.sweep_spec import SweepSpec
+from mt_sweeps.storage.home import SweepDirectory
 from mt_sweeps.study import Ledger
 from mt_sweeps.trial import Trial, best_of
 from trainers.report import Report

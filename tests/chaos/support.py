@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import mlflow
 import optuna
 
-from mt_sweeps.home import Home
 from mt_sweeps.spec.sweep_spec import Tracking
+from mt_sweeps.storage.home import Home
 from mt_sweeps.tracking import Client, embedded_uri
 from tests.end_to_end.support import DIGITS, MT_SWEEP
 from tests.mt_sweeps.support import digits, swept

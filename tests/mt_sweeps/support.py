@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps import finalists, records, sweep
+from mt_sweeps import finalists, sweep
 from mt_sweeps.cluster import Share
-from mt_sweeps.home import Home, SweepDirectory
 from mt_sweeps.machine import check_data
 from mt_sweeps.spec import load, yaml_file
 from mt_sweeps.spec.sweep_spec import SweepSpec
+from mt_sweeps.storage import records
+from mt_sweeps.storage.home import Home, SweepDirectory
 from mt_sweeps.study import Ledger
 from mt_sweeps.tracking import embedded_uri
 from mt_sweeps.trial import Trial

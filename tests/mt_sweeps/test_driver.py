@@ -3,7 +3,7 @@ from ray.tune.search import Searcher
 
 from mt_sweeps import driver
 from mt_sweeps.cluster import Share
-from mt_sweeps.home import Home
+from mt_sweeps.storage.home import Home
 from tests.mt_sweeps.support import digits, new_ledger, report
 
 

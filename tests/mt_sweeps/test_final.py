@@ -9,9 +9,10 @@ import pytest
 import torch
 
 import trainers.mean_teacher
-from mt_sweeps import export, final, records, trained
+from mt_sweeps import export, final, trained
 from mt_sweeps.errors import InputError, SweepError
-from mt_sweeps.home import Home
+from mt_sweeps.storage import records
+from mt_sweeps.storage.home import Home
 from mt_sweeps.tracking import embedded_uri
 from mt_sweeps.verdict import interval
 from tests.mt_sweeps.support import ENVIRONMENT, digits, new_ledger, report

@@ -11,8 +11,8 @@ from playwright.sync_api import expect, sync_playwright
 
 from mt_sweeps import finalists, report, sweep
 from mt_sweeps.cli import cli
-from mt_sweeps.home import Home
 from mt_sweeps.report import findings
+from mt_sweeps.storage.home import Home
 from mt_sweeps.study import Ledger
 from tests.mt_sweeps.support import begun, digits, finish, swept
 from tests.mt_sweeps.support import report as evaluation

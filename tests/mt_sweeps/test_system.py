@@ -3,7 +3,8 @@ import time
 import pytest
 import torch
 
-from mt_sweeps import records, system
+from mt_sweeps import system
+from mt_sweeps.storage import records
 from mt_sweeps.system import GpuSampler
 from trainers.report import Report
 

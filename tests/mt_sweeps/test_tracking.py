@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from mt_sweeps import tracking
 from mt_sweeps.errors import InputError
-from mt_sweeps.home import Home
 from mt_sweeps.spec.sweep_spec import Tracking
+from mt_sweeps.storage.home import Home
 from mt_sweeps.tracking import BackgroundWriter, Client, check
 from tests.servers.common import free_port
 from tests.servers.proxy import Proxy

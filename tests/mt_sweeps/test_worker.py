@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mt_sweeps import records
-from mt_sweeps.storage import Storage
+from mt_sweeps.storage import records
+from mt_sweeps.storage.file_store import Storage
 from mt_sweeps.worker import DISK_FULL, TrialWorker, _run
 from tests.trainers.support import config, in_fresh_process
 from trainers.files import BEST_MODEL, CHECKPOINT

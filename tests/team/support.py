@@ -13,8 +13,8 @@ from typing import Any, Self
 import optuna
 import pytest
 
-from mt_sweeps.home import Home
 from mt_sweeps.spec.sections import Tracking
+from mt_sweeps.storage.home import Home
 from mt_sweeps.tracking import Client
 from tests.chaos.support import SAME, shown, study
 from tests.end_to_end.support import DIGITS, MT_SWEEP

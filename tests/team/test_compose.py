@@ -90,10 +90,10 @@ def test_every_setting_is_one_that_some_code_reads():
     import psycopg
     from ray._private import ray_constants
 
-    from mt_sweeps import home
+    from mt_sweeps.storage import home
 
     mlflow_server = {option.envvar for option in mlflow.cli.server.params if getattr(option, "envvar", None)}
-    sources = [compose.ROOT / "mt_sweeps/storage.py", Path(botocore.credentials.__file__)]
+    sources = [compose.ROOT / "mt_sweeps/storage/file_store.py", Path(botocore.credentials.__file__)]
     of_ray = Path(ray_constants.__file__).parents[1]
     sources += [of_ray / "autoscaler/_private/constants.py", of_ray / "dashboard/consts.py"]
     ray_config = of_ray / "_raylet.so"

@@ -4,7 +4,7 @@ import os
 from urllib.parse import urlsplit
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.home import DATABASE, HERE, VARIABLE, Home
+from mt_sweeps.storage.home import DATABASE, HERE, VARIABLE, Home
 
 
 def open_home(where: str | None) -> Home:
@@ -20,6 +20,6 @@ def open_home(where: str | None) -> Home:
         raise InputError(
             "the address of the home database holds a password, which others could read; take it out and set PGPASSWORD"
         )
-    from mt_sweeps.database import DatabaseHome  # brings the database's driver
+    from mt_sweeps.storage.postgres import DatabaseHome  # brings the database's driver
 
     return DatabaseHome(given)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from mt_sweeps.errors import InputError, did_you_mean
 from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, SweepSpec
-from mt_sweeps.trial_files import TrialFiles
+from mt_sweeps.storage.trial_files import TrialFiles
 from trainers.files import write_atomically
 
 HERE = "sweeps"

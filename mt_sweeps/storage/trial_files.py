@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mt_sweeps import records
 from mt_sweeps.spec.sweep_spec import Arm
-from mt_sweeps.storage import Storage
+from mt_sweeps.storage import records
+from mt_sweeps.storage.file_store import Storage
 from trainers.files import BEST_MODEL, CHECKPOINT, CHECKPOINTS, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.report import Report
 

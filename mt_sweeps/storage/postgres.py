@@ -18,11 +18,11 @@ from optuna.study import StudyDirection
 from psycopg.conninfo import make_conninfo
 
 from mt_sweeps.errors import InputError, Unfinished
-from mt_sweeps.home import HERE, Home, SweepDirectory, parsed_spec
-from mt_sweeps.ledger_storage import open_storage
 from mt_sweeps.patience import patiently
 from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, SweepSpec
+from mt_sweeps.storage.home import HERE, Home, SweepDirectory, parsed_spec
+from mt_sweeps.storage.rdb import open_storage
 
 SPEC, ENVIRONMENT, STOP = "resolved_spec", "environment", "stop"
 _LOCKS = 0x6D740000  # the first half of the key of each of our advisory locks

@@ -1,7 +1,7 @@
 import pytest
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.home import Home, typed
+from mt_sweeps.storage.home import Home, typed
 
 
 def made(home, name):

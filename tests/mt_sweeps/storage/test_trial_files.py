@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from mt_sweeps import records, storage
 from mt_sweeps.errors import InputError
-from mt_sweeps.storage import Storage, StorageLost
-from mt_sweeps.trial_files import TrialFiles, Workplace
+from mt_sweeps.storage import file_store, records
+from mt_sweeps.storage.file_store import Storage, StorageLost
+from mt_sweeps.storage.trial_files import TrialFiles, Workplace
 from tests.mt_sweeps.support import report
 from tests.servers.proxy import Proxy
 from tests.servers.store import ObjectStore
@@ -141,14 +141,14 @@ def test_what_somebody_else_put_there_is_passed_over(place):
 def test_a_place_that_cannot_be_used_is_told_with_what_to_do(store, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="name a folder that every node reaches"):
-        storage.check(str(tmp_path / "file"))
+        file_store.check(str(tmp_path / "file"))
     for name, value in store.environment.items():
         monkeypatch.setenv(name, value)
-    storage.check(store.place)
+    file_store.check(store.place)
     assert ".check" not in str(Storage(store.place).names(""))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(InputError, match="set AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
-        storage.check(store.place)
+        file_store.check(store.place)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     with pytest.raises(InputError, match="AWS_ENDPOINT_URL"):
-        storage.check(store.place)
+        file_store.check(store.place)

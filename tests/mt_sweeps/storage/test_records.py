@@ -1,4 +1,4 @@
-from mt_sweeps import records
+from mt_sweeps.storage import records
 from tests.mt_sweeps.support import report
 from tests.trainers.support import config
 from trainers import Trainer

@@ -9,12 +9,12 @@ import pytest
 import sqlalchemy
 from click.testing import CliRunner
 
-from mt_sweeps import ledger_storage
 from mt_sweeps.cli import cli
-from mt_sweeps.database import DatabaseHome
 from mt_sweeps.errors import InputError, Unfinished
-from mt_sweeps.home import Home
-from mt_sweeps.open_home import open_home
+from mt_sweeps.storage import rdb
+from mt_sweeps.storage.home import Home
+from mt_sweeps.storage.open import open_home
+from mt_sweeps.storage.postgres import DatabaseHome
 from mt_sweeps.study import Ledger
 from tests.mt_sweeps.support import begun, digits, finish, run_all, swept
 from tests.servers.postgres import Postgres
@@ -162,7 +162,7 @@ def test_a_sweep_that_is_removed_leaves_nothing_in_the_database(home, tmp_path):
 
 def test_a_name_that_would_lead_out_of_the_folder_is_no_sweep(home, tmp_path):
     sweep = begun(home, shared(tmp_path))
-    storage = ledger_storage.open_storage(home.where)
+    storage = rdb.open_storage(home.where)
     study = storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], "../../outside")
     for key, value in storage.get_study_user_attrs(sweep._study).items():
         storage.set_study_user_attr(study, key, value)
@@ -174,7 +174,7 @@ def test_a_name_that_would_lead_out_of_the_folder_is_no_sweep(home, tmp_path):
 
 def test_a_database_that_does_not_let_us_in_is_told_with_what_to_do(server, monkeypatch):
     monkeypatch.setenv("PGPASSWORD", "wrong")
-    ledger_storage._database.cache_clear()
+    rdb._database.cache_clear()
     with pytest.raises(InputError, match="PGPASSWORD"):
         open_home(server.address).sweeps()
     with pytest.raises(InputError, match="start it, or check the address"):

@@ -1,0 +1,1 @@
+"""What is kept where: homes, databases, the files of trials, metric records."""
