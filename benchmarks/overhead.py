@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mt_sweeps.storage.home import Home
-from mt_sweeps.study import Ledger
+from mt_sweeps.study.ledger import Ledger
 from trainers.scripted import VARIABLE
 
 ROOT = Path(__file__).parents[1]

@@ -36,12 +36,12 @@ import optuna
 from optuna.storages import InMemoryStorage
 from scipy.stats import spearmanr
 
-from mt_sweeps import study
-from mt_sweeps.pruning import Standings, rungs
 from mt_sweeps.spec import load
 from mt_sweeps.spec.sweep_spec import SweepSpec
-from mt_sweeps.study import Ledger
-from mt_sweeps.trial import Trial
+from mt_sweeps.study import ledger
+from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.pruner import Standings, rungs
+from mt_sweeps.study.trial import Trial
 from trainers.config import TrainerConfig
 from trainers.report import Report
 from trainers.scripted import Curve, Script, ScriptedTrainer, Task
@@ -106,7 +106,7 @@ def new_ledger(spec: SweepSpec) -> Iterator[Ledger]:
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     storage = InMemoryStorage()
     storage.engine = Mock()  # of a database there would be one
-    with tempfile.NamedTemporaryFile() as file, patch.object(study, "_storage", lambda _: storage):
+    with tempfile.NamedTemporaryFile() as file, patch.object(ledger, "_storage", lambda _: storage):
         yield Ledger.create(Path(file.name), spec, {})
 
 

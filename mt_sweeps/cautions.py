@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from mt_sweeps.formatting import counted, value_text
 from mt_sweeps.search_space.distributions import FloatRange, IntRange
-from mt_sweeps.study import Ledger
-from mt_sweeps.trial import Trial
+from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.trial import Trial
 
 _EDGE = 0.05  # of a range, on its scale
 _LEANING = 1 / 3  # of a range: where the middle one of the better trials is, if they lean to an edge

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mt_sweeps.formatting import counted, duration, error_text, errors_text, percent, value_text, values_text
-from mt_sweeps.study import Ledger
-from mt_sweeps.trial import Trial, best_of
+from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.trial import Trial, best_of
 from trainers.report import Report
 
 T = TypeVar("T")

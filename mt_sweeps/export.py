@@ -14,8 +14,8 @@ from mt_sweeps.spec import validation_errors, yaml_file
 from mt_sweeps.spec.overrides import apply
 from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, dotted
-from mt_sweeps.study import Ledger
-from mt_sweeps.trial import Trial
+from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.trial import Trial
 from mt_sweeps.versions import versions
 from trainers.config import Settings, TrainerConfig
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from mt_sweeps import pruning
 from mt_sweeps.cluster import Share
 from mt_sweeps.formatting import counted, duration
 from mt_sweeps.machine import Data
 from mt_sweeps.spec.sweep_spec import Arm, SweepSpec
+from mt_sweeps.study import pruner
 from trainers.config import TrainerConfig
 
 OVERHEAD_BYTES = 30_000_000  # ledger, MLflow's database, records and logs of a usual sweep
@@ -59,7 +59,7 @@ def forecast(spec: SweepSpec, concurrent: int) -> Forecast:
         trials=trials,
         steps=spec.steps * sum(trials.values()),
         evaluations=-(-spec.steps // spec.sample_config().evaluation_interval) * sum(trials.values()),
-        rungs=pruning.rungs(spec),
+        rungs=pruner.rungs(spec),
         disk_bytes=models + checkpoints + OVERHEAD_BYTES,
     )
 
@@ -126,6 +126,6 @@ def text(spec: SweepSpec, planned: Forecast, share: Share, data: Data | None, sp
     limits = [f"{name} {value:g}" for name, value in spec.budget if value is not None]
     if limits:
         told.append(f"  budget    {', '.join(limits)}")
-    if pruning.idle(spec):
-        told.append(f"  note      {pruning.idle(spec)}")
+    if pruner.idle(spec):
+        told.append(f"  note      {pruner.idle(spec)}")
     return "\n".join(told)

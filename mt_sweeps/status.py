@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from mt_sweeps import budget, export
+from mt_sweeps import export
 from mt_sweeps.errors import InputError
 from mt_sweeps.formatting import counted, duration, error_text, values_text
 from mt_sweeps.storage.home import Home, SweepDirectory, typed
-from mt_sweeps.study import Ledger
-from mt_sweeps.trial import Trial
+from mt_sweeps.study import budget
+from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.trial import Trial
 
 FORMAT = "mt-sweeps-status/1"  # of `--json`, as in docs/json.md
 STATES = ("waiting", "running", "complete", "pruned", "failed")

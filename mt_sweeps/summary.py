@@ -8,8 +8,8 @@ from mt_sweeps.cautions import cautions
 from mt_sweeps.formatting import counted, duration, error_text, values_text
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage.home import Home, SweepDirectory, typed
-from mt_sweeps.study import Ledger
-from mt_sweeps.trial import best_of
+from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.trial import best_of
 
 _WIDTH = 110  # of a line: MLflow's page cuts longer ones off
 _BASELINES = {

@@ -25,7 +25,7 @@ from mt_sweeps.spec import load
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage.file_store import StorageLost
 from mt_sweeps.storage.home import DRIVEN, Home, SweepDirectory, typed
-from mt_sweeps.study import Ledger
+from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.summary import summary_text
 from mt_sweeps.tracking import BackgroundWriter, completed
 from mt_sweeps.versions import versions

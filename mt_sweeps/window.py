@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 from typing import cast
 
 from mt_sweeps.errors import SweepError
-from mt_sweeps.pruning import rungs
 from mt_sweeps.spec.sweep_spec import Arm
 from mt_sweeps.storage.home import Home, SweepDirectory
-from mt_sweeps.study import Ledger
+from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.pruner import rungs
+from mt_sweeps.study.trial import Trial
 from mt_sweeps.tracking import Client, raise_if_for_good, told
-from mt_sweeps.trial import Trial
 from trainers.report import Report
 
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}

@@ -11,7 +11,7 @@ from mt_sweeps.errors import InputError
 from mt_sweeps.report import chapters, findings
 from mt_sweeps.report.axes import axes
 from mt_sweeps.storage.home import SweepDirectory
-from mt_sweeps.study import Ledger
+from mt_sweeps.study.ledger import Ledger
 from trainers.files import write_atomically
 
 

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from mt_sweeps import finalists, pruning
+from mt_sweeps import finalists
 from mt_sweeps.cautions import cautions
 from mt_sweeps.report.axes import Axis, axes
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage.home import SweepDirectory
-from mt_sweeps.study import Ledger
-from mt_sweeps.trial import Trial, best_of
+from mt_sweeps.study import pruner
+from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.trial import Trial, best_of
 from trainers.report import Report
 
 FORMAT = "mt-sweeps-report/1"
@@ -154,7 +155,7 @@ def _curves(directory: SweepDirectory, ledger: Ledger) -> dict[str, Any]:
     config = spec.config(best.values) if best else None
     return {
         "of": len(begun),
-        "rungs": pruning.rungs(spec),
+        "rungs": pruner.rungs(spec),
         "ramp_up": config.ramp_up_steps if config is not None and config.method != "supervised" else None,
         "best": best and best.number,
         "lines": [line for line in lines if line["step"]],

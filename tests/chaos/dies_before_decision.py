@@ -4,7 +4,7 @@ import os
 import signal
 
 from mt_sweeps.cli import main
-from mt_sweeps.study import Ledger
+from mt_sweeps.study.ledger import Ledger
 
 decide = Ledger.report
 

@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 
-from mt_sweeps.study import LOSSES
+from mt_sweeps.study.ledger import LOSSES
 from tests.chaos.support import KILLS, Sweep, check
 
 SEED = int(os.environ.get("MT_SWEEPS_SEED", "0"))

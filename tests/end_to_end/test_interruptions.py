@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from mt_sweeps.storage.home import Home
-from mt_sweeps.study import Ledger
+from mt_sweeps.study.ledger import Ledger
 from tests.end_to_end.support import ALONE, DIGITS, as_json, gone, interrupted, mt_sweep
 from trainers import Trainer
 

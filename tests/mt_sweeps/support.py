@@ -10,9 +10,9 @@ from mt_sweeps.spec import load, yaml_file
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage import records
 from mt_sweeps.storage.home import Home, SweepDirectory
-from mt_sweeps.study import Ledger
+from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.trial import Trial
 from mt_sweeps.tracking import embedded_uri
-from mt_sweeps.trial import Trial
 from trainers.errors import Collapsed, Diverged
 from trainers.files import BEST_MODEL
 from trainers.report import Report

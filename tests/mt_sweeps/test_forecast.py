@@ -1,6 +1,6 @@
-from mt_sweeps import pruning
 from mt_sweeps.cluster import Share
 from mt_sweeps.forecast import Speed, forecast, measured, text
+from mt_sweeps.study import pruner
 from tests.mt_sweeps.support import digits
 
 
@@ -35,11 +35,11 @@ def test_a_step_of_this_machine_is_measured():
 
 
 def test_rungs_that_leave_nothing_to_prune_are_told_with_the_numbers():
-    late = pruning.idle(digits("trainer.consistency.ramp_up_steps=280"))
+    late = pruner.idle(digits("trainer.consistency.ramp_up_steps=280"))
     assert "first rung would be at step 280" in late
     assert "the last may be at 240 of 300" in late
-    assert "no trial before 3 are at a rung, and trials is 2" in pruning.idle(digits("trials=2"))
-    assert pruning.idle(digits()) == ""
-    assert pruning.idle(digits("trials=2", "pruner.name=none")) == ""
+    assert "no trial before 3 are at a rung, and trials is 2" in pruner.idle(digits("trials=2"))
+    assert pruner.idle(digits()) == ""
+    assert pruner.idle(digits("trials=2", "pruner.name=none")) == ""
     spec = digits("trials=2")
     assert "trials is 2" in text(spec, forecast(spec, 2), Share(0.0, 1, 2), None, None)

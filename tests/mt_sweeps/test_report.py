@@ -13,7 +13,7 @@ from mt_sweeps import finalists, report, sweep
 from mt_sweeps.cli import cli
 from mt_sweeps.report import findings
 from mt_sweeps.storage.home import Home
-from mt_sweeps.study import Ledger
+from mt_sweeps.study.ledger import Ledger
 from tests.mt_sweeps.support import begun, digits, finish, swept
 from tests.mt_sweeps.support import report as evaluation
 from trainers.scripted import Script

@@ -8,7 +8,7 @@ from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.machine import check_data
 from mt_sweeps.spec import load
 from mt_sweeps.storage.home import Home
-from mt_sweeps.study import Ledger
+from mt_sweeps.study.ledger import Ledger
 from tests.mt_sweeps.support import DIGITS, REPOSITORY, begun, digits, report, supervised_report
 from tests.trainers.support import write_image
 

@@ -15,7 +15,7 @@ from mt_sweeps.storage import rdb
 from mt_sweeps.storage.home import Home
 from mt_sweeps.storage.open import open_home
 from mt_sweeps.storage.postgres import DatabaseHome
-from mt_sweeps.study import Ledger
+from mt_sweeps.study.ledger import Ledger
 from tests.mt_sweeps.support import begun, digits, finish, run_all, swept
 from tests.servers.postgres import Postgres
 

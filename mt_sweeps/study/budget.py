@@ -1,6 +1,6 @@
 """When a sweep has spent enough: on its search, whose best may not improve any more, and in all."""
 
-from mt_sweeps.study import Ledger
+from mt_sweeps.study.ledger import Ledger
 
 SPENT = "the budget is spent"
 

@@ -5,7 +5,7 @@ import optuna
 import pytest
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.study import LOSSES, Ledger
+from mt_sweeps.study.ledger import LOSSES, Ledger
 from tests.mt_sweeps.support import (
     digits,
     finish,

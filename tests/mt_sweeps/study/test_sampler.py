@@ -3,9 +3,9 @@ import shutil
 import optuna
 import pytest
 
-from mt_sweeps import sampling
 from mt_sweeps.spec import load, yaml_file
-from mt_sweeps.study import Ledger
+from mt_sweeps.study import sampler
+from mt_sweeps.study.ledger import Ledger
 from tests.mt_sweeps.support import (
     DIGITS,
     digits,
@@ -113,8 +113,8 @@ def test_a_grid_is_run_whole_in_its_order_and_outlasts_a_reopening(tmp_path):
 
 
 def test_a_sampler_looks_at_the_newest_and_the_best_trials_and_a_reopened_ledger_at_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr(sampling, "NEWEST", 12)
-    monkeypatch.setattr(sampling, "_BEST", 2)
+    monkeypatch.setattr(sampler, "NEWEST", 12)
+    monkeypatch.setattr(sampler, "_BEST", 2)
     spec = digits("trials=50", "points=[]", "finalists.baselines=[]")
     ledger = new_ledger(tmp_path / "ledger.db", spec)
     for number in range(40):

@@ -15,11 +15,11 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.pruning import Correlation, Standings
-from mt_sweeps.sampling import Suggestions
 from mt_sweeps.spec.sweep_spec import Arm, SweepSpec, Values, differences
 from mt_sweeps.storage.rdb import open_storage
-from mt_sweeps.trial import STATES, Trial, best_of, rank, read
+from mt_sweeps.study.pruner import Correlation, Standings
+from mt_sweeps.study.sampler import Suggestions
+from mt_sweeps.study.trial import STATES, Trial, best_of, rank, read
 from trainers.report import Report
 
 FORMAT = 3

@@ -1,6 +1,6 @@
 import pytest
 
-from mt_sweeps.pruning import MEDIAN_OF, Standings, rungs
+from mt_sweeps.study.pruner import MEDIAN_OF, Standings, rungs
 from tests.mt_sweeps.support import digits
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from mt_sweeps import budget
+from mt_sweeps.study import budget
 from tests.mt_sweeps.support import digits, new_ledger, report
 
 
