@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import scipy
 
-from mt_sweeps.verdict import ALPHA, compare
+from mt_sweeps.results.statistics import ALPHA, compare
 
 LIMIT = 0.065  # 5 %, and three standard errors of 2,000 repetitions
 NAMES = ("trial", "trial 2", "trial 3", "supervised", "published")

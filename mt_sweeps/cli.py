@@ -175,7 +175,7 @@ def validate(files: tuple[Path, ...]) -> None:
 @_json_option
 def list_sweeps(home: str | None, as_json: bool) -> None:
     """All sweeps of the home directory, the newest last."""
-    from mt_sweeps import status
+    from mt_sweeps.results import status
     from mt_sweeps.storage.open import open_home
 
     rows = []
@@ -193,7 +193,7 @@ def list_sweeps(home: str | None, as_json: bool) -> None:
 @_json_option
 def show_status(name: str | None, home: str | None, as_json: bool) -> None:
     """How SWEEP (default: the newest) stands."""
-    from mt_sweeps import status
+    from mt_sweeps.results import status
     from mt_sweeps.storage.open import open_home
 
     row = status.status(open_home(home).sweep(name))
@@ -206,11 +206,11 @@ def show_status(name: str | None, home: str | None, as_json: bool) -> None:
 @_json_option
 def best(name: str, home: str | None, as_json: bool) -> None:
     """The best configuration of SWEEP so far."""
-    from mt_sweeps import export, status
+    from mt_sweeps.results import best_file, status
     from mt_sweeps.storage.open import open_home
 
     found = status.best_of(open_home(home).sweep(name))
-    click.echo(found.model_dump_json(indent=2) if as_json else export.text(found), nl=as_json)
+    click.echo(found.model_dump_json(indent=2) if as_json else best_file.text(found), nl=as_json)
 
 
 @cli.command("export")
@@ -219,11 +219,11 @@ def best(name: str, home: str | None, as_json: bool) -> None:
 @_home_option
 def export_best(name: str, output: Path | None, home: str | None) -> None:
     """Write the best hyper-parameters of SWEEP to a file that `train` takes."""
-    from mt_sweeps import export, status
+    from mt_sweeps.results import best_file, status
     from mt_sweeps.storage.open import open_home
     from trainers.files import write_atomically
 
-    text = export.text(status.best_of(open_home(home).sweep(name)))
+    text = best_file.text(status.best_of(open_home(home).sweep(name)))
     if output is None:
         click.echo(text, nl=False)
         return

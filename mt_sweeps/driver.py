@@ -17,9 +17,10 @@ from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from mt_sweeps import cluster, finalists
+from mt_sweeps import cluster
 from mt_sweeps.cluster import Share
 from mt_sweeps.errors import SweepError, Unfinished, disk_full_text
+from mt_sweeps.results import finalists
 from mt_sweeps.storage.home import SweepDirectory
 from mt_sweeps.study import budget
 from mt_sweeps.study.ledger import Ledger

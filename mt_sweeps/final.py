@@ -5,17 +5,18 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from mt_sweeps import export, tracking, trained
+from mt_sweeps import tracking
 from mt_sweeps.console import TrainingProgress
 from mt_sweeps.errors import InputError, SweepError, Unfinished, is_disk_full, trainer_error_text
-from mt_sweeps.export import Asked
 from mt_sweeps.final_window import TrainingWindow
 from mt_sweeps.formatting import counted, error_text
+from mt_sweeps.results import best_file, training_result
+from mt_sweeps.results.best_file import Asked
+from mt_sweeps.results.statistics import interval
+from mt_sweeps.results.training_result import MODEL, RESULT, Scored, Trained
 from mt_sweeps.storage import records
 from mt_sweeps.storage.home import Home, only_one
 from mt_sweeps.tracking import BackgroundWriter, completed
-from mt_sweeps.trained import MODEL, RESULT, Scored, Trained
-from mt_sweeps.verdict import interval
 from mt_sweeps.versions import versions
 from trainers.errors import CheckpointError, DataError, TrainingError
 from trainers.files import BEST_MODEL, CHECKPOINTS, write_atomically
@@ -44,7 +45,7 @@ def train(
     """
     if with_validation:
         overrides = (*overrides, "trainer.dataset.with_validation=true")
-    asked = export.read(file, overrides)
+    asked = best_file.read(file, overrides)
     best = asked.best
     home.check_writable()
     if best.tracking.uri is not None and (trouble := tracking.check(home, best.tracking)):
@@ -77,7 +78,7 @@ def _trained(asked: Asked, file: Path, home: Home) -> Trained:
     with only_one(directory / "train.lock", f"{file}: another process is training this configuration"):
         window = TrainingWindow(home, asked, file, directory)
         writer = BackgroundWriter(window.catch_up)
-        result = trained.read(directory)
+        result = training_result.read(directory)
         if result is not None:
             print("this configuration has been trained; the test set is read once, so this is its result:")
         else:
@@ -162,7 +163,7 @@ def _train(asked: Asked, file: Path, directory: Path, window: TrainingWindow, wr
     return result
 
 
-def _hash(best: export.BestFile) -> str:
+def _hash(best: best_file.BestFile) -> str:
     """Of all that decides a training but its seed."""
     settings = best.trainer.model_dump_json(exclude={"seed"}) + best.data_fingerprint
     return hashlib.sha256(settings.encode()).hexdigest()[:8]

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from mt_sweeps.export import Asked
+from mt_sweeps.results.best_file import Asked
+from mt_sweeps.results.training_result import MODEL, Trained
 from mt_sweeps.spec.sweep_spec import dotted
 from mt_sweeps.storage import records
 from mt_sweeps.storage.home import Home
 from mt_sweeps.tracking import Client
-from mt_sweeps.trained import MODEL, Trained
 from trainers.report import Report
 
 

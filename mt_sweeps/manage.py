@@ -5,10 +5,10 @@ import time
 from mt_sweeps.console import progress
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.formatting import counted
-from mt_sweeps.status import status
+from mt_sweeps.results.status import status
+from mt_sweeps.results.summary import summary_text
 from mt_sweeps.storage.home import DRIVEN, Home
 from mt_sweeps.study.ledger import Ledger
-from mt_sweeps.summary import summary_text
 from mt_sweeps.tracking import raise_if_for_good, remove_runs, told
 from mt_sweeps.window import SweepWindow
 

@@ -15,8 +15,8 @@ from rich.progress import Progress
 
 from mt_sweeps.errors import InputError, SweepError, did_you_mean
 from mt_sweeps.formatting import counted
+from mt_sweeps.results.training_result import MODEL
 from mt_sweeps.storage.home import Home
-from mt_sweeps.trained import MODEL
 from trainers.data.decoding import Unreadable, read_image
 from trainers.data.folders import IMAGE_SUFFIXES, images_below
 from trainers.errors import CheckpointError

@@ -15,18 +15,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps import cluster, export, nodes, tracking
+from mt_sweeps import cluster, nodes, tracking
 from mt_sweeps import forecast as forecasts
 from mt_sweeps.cluster import Share
 from mt_sweeps.console import Board
 from mt_sweeps.errors import InputError, SweepError, Unfinished, disk_full_text, is_disk_full
 from mt_sweeps.machine import Data, check_data, check_disk, check_places, share_of
+from mt_sweeps.results import best_file
+from mt_sweeps.results.summary import summary_text
 from mt_sweeps.spec import load
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage.file_store import StorageLost
 from mt_sweeps.storage.home import DRIVEN, Home, SweepDirectory, typed
 from mt_sweeps.study.ledger import Ledger
-from mt_sweeps.summary import summary_text
 from mt_sweeps.tracking import BackgroundWriter, completed
 from mt_sweeps.versions import versions
 from mt_sweeps.window import SweepWindow
@@ -144,7 +145,7 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
                 raise SweepError(f"no trial completed; see {directory.trials.place}")
             environment = directory.load_environment()
             directory.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(directory.best, export.text(export.best_file(ledger, best, environment)))
+            write_atomically(directory.best, best_file.text(best_file.best_file(ledger, best, environment)))
             status = "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"

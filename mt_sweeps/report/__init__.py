@@ -6,10 +6,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps import status
 from mt_sweeps.errors import InputError
 from mt_sweeps.report import chapters, findings
 from mt_sweeps.report.axes import axes
+from mt_sweeps.results import status
 from mt_sweeps.storage.home import SweepDirectory
 from mt_sweeps.study.ledger import Ledger
 from trainers.files import write_atomically

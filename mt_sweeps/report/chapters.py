@@ -10,7 +10,7 @@ from mt_sweeps.formatting import counted, duration, error_text, percent, value_t
 from mt_sweeps.report import figures, search
 from mt_sweeps.report.axes import Axis
 from mt_sweeps.report.parts import Figure, Findings, Section, Table, hours_text, searched
-from mt_sweeps.verdict import Interval
+from mt_sweeps.results.statistics import Interval
 
 _BASELINES = {"supervised": "the labeled images alone", "published": "the authors' values"}
 

@@ -30,7 +30,7 @@ from mt_sweeps.report.plotting import (
     plot_of,
     vertical,
 )
-from mt_sweeps.verdict import Interval
+from mt_sweeps.results.statistics import Interval
 
 Trial = dict[str, Any]  # as the findings have it
 

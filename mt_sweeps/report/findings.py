@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from mt_sweeps import finalists
-from mt_sweeps.cautions import cautions
 from mt_sweeps.report.axes import Axis, axes
+from mt_sweeps.results import finalists
+from mt_sweeps.results.cautions import cautions
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage.home import SweepDirectory
 from mt_sweeps.study import pruner

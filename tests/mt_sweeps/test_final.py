@@ -9,12 +9,13 @@ import pytest
 import torch
 
 import trainers.mean_teacher
-from mt_sweeps import export, final, trained
+from mt_sweeps import final
 from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.results import best_file, training_result
+from mt_sweeps.results.statistics import interval
 from mt_sweeps.storage import records
 from mt_sweeps.storage.home import Home
 from mt_sweeps.tracking import embedded_uri
-from mt_sweeps.verdict import interval
 from tests.mt_sweeps.support import ENVIRONMENT, digits, new_ledger, report
 from tests.servers.mlflow import MLflowServer
 from tests.trainers.support import in_fresh_process
@@ -46,8 +47,8 @@ def exported(folder, *overrides):
     ledger = new_ledger(folder / "ledger.db", digits(*TINY, *overrides))
     best = ledger.complete(ledger.ask(), report(6, 0.1))
     file = folder / "best.yaml"
-    file.write_text(export.text(export.best_file(ledger, best, ENVIRONMENT)))
-    return file, export.read(file).best.trainer
+    file.write_text(best_file.text(best_file.best_file(ledger, best, ENVIRONMENT)))
+    return file, best_file.read(file).best.trainer
 
 
 def client_of(home):
@@ -78,7 +79,7 @@ def test_a_training_goes_on_from_its_checkpoint_and_is_never_repeated(tmp_path, 
     assert "registered in MLflow: models:/digits/1" in out
     (directory,) = home.trained.iterdir()
     assert [one.step for one in records.read(directory)] == [2, 4, 6]
-    result = trained.read(directory)
+    result = training_result.read(directory)
     whole = Trainer(config)
     list(whole.run())
     assert {name: error.error for name, error in result.test.items()} == {n: e.rate for n, e in whole.test().items()}
@@ -102,7 +103,7 @@ def test_several_seeds_are_trained_one_after_the_other_and_only_those_that_are_n
     final.train(file, home, seeds=3)
     out = capsys.readouterr().out
     assert out.count("has been trained") == 1
-    results = [trained.read(directory) for directory in sorted(home.trained.iterdir())]
+    results = [training_result.read(directory) for directory in sorted(home.trained.iterdir())]
     assert [result.trainer for result in results] == [config.model_copy(update={"seed": seed}) for seed in range(3)]
     errors = [result.test["teacher"].error for result in results]
     assert len(set(errors)) > 1
@@ -121,7 +122,7 @@ def test_a_changed_configuration_has_a_directory_of_its_own_and_says_that_it_is_
     out = capsys.readouterr().out
     assert "note: not as exported, which result.json and MLflow say, too: " in out
     changed = {"ema.decay", "evaluate_every"}
-    first, second = sorted((trained.read(one) for one in home.trained.iterdir()), key=lambda one: one.time)
+    first, second = sorted((training_result.read(one) for one in home.trained.iterdir()), key=lambda one: one.time)
     assert (first.changed, set(second.changed), second.trainer.ema.decay) == ([], changed, 0.9)
     versions = versions_of(home)
     assert "mt.changed" not in versions[0].tags
@@ -138,7 +139,7 @@ def test_with_validation_its_images_and_those_of_the_verdict_are_trained_on(tmp_
     assert "trained on 650 images with labels and 788 without" in out
     assert "step 6/6: loss " in out, "nothing is left to validate on"
     (directory,) = home.trained.iterdir()
-    result = trained.read(directory)
+    result = training_result.read(directory)
     assert result.images == {"labeled": 650, "unlabeled": 788, "validation": 0, "verdict": 0}
     assert result.changed == ["dataset.with_validation"]
     assert result.test["teacher"].images == 359
@@ -249,7 +250,7 @@ def test_a_result_of_another_version_is_not_taken_for_one_of_this(tmp_path, home
     file, _ = exported(tmp_path)
     final.train(file, home)
     (directory,) = home.trained.iterdir()
-    result = directory / trained.RESULT
+    result = directory / training_result.RESULT
     result.write_text(result.read_text().replace("mt-sweeps-trained/1", "mt-sweeps-trained/2"))
     with pytest.raises(InputError, match="result of this version"):
         final.train(file, home)

@@ -9,9 +9,10 @@ import pytest
 from click.testing import CliRunner
 from playwright.sync_api import expect, sync_playwright
 
-from mt_sweeps import finalists, report, sweep
+from mt_sweeps import report, sweep
 from mt_sweeps.cli import cli
 from mt_sweeps.report import findings
+from mt_sweeps.results import finalists
 from mt_sweeps.storage.home import Home
 from mt_sweeps.study.ledger import Ledger
 from tests.mt_sweeps.support import begun, digits, finish, swept

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from mt_sweeps import cluster, status, sweep
+from mt_sweeps import cluster, sweep
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.machine import check_data
+from mt_sweeps.results import status
 from mt_sweeps.spec import load
 from mt_sweeps.storage.home import Home
 from mt_sweeps.study.ledger import Ledger

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from mt_sweeps import export
 from mt_sweeps.errors import InputError
 from mt_sweeps.formatting import counted, duration, error_text, values_text
+from mt_sweeps.results import best_file
 from mt_sweeps.storage.home import Home, SweepDirectory, typed
 from mt_sweeps.study import budget
 from mt_sweeps.study.ledger import Ledger
@@ -62,7 +62,7 @@ def _is_open(directory: SweepDirectory, ledger: Ledger) -> bool:
     return any(ledger.remaining(arm) for arm in ledger.spec.arms() if arm == "finalists" or not over)
 
 
-def best_of(directory: SweepDirectory) -> export.BestFile:
+def best_of(directory: SweepDirectory) -> best_file.BestFile:
     """The best-hyper-parameters file of a sweep, as it stands now.
 
     Raises:
@@ -72,7 +72,7 @@ def best_of(directory: SweepDirectory) -> export.BestFile:
     found = ledger.best()
     if found is None:
         raise InputError(f"{directory.name}: no trial has completed yet; see `mt-sweep status {directory.name}`")
-    return export.best_file(ledger, found, directory.load_environment())
+    return best_file.best_file(ledger, found, directory.load_environment())
 
 
 def status_text(row: dict[str, Any], home: Home) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mt_sweeps.cautions import cautions
+from mt_sweeps.results.cautions import cautions
 from tests.mt_sweeps.support import digits, new_ledger, report
 
 IMAGES = {"labeled": 200, "unlabeled": 638, "validation": 200, "verdict": 300}

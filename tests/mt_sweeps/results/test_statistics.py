@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import ttest_rel
 
 from benchmarks.verdict import LIMIT, Equals, claimed, found, power, seeds_for
-from mt_sweeps.verdict import ALPHA, compare, gain, interval
+from mt_sweeps.results.statistics import ALPHA, compare, gain, interval
 
 
 def drawn(rng, means, seeds=5, spread=0.01, shared=0.02):

@@ -8,10 +8,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from mt_sweeps.results.statistics import Comparison, Gain, Interval, compare, gain, interval
 from mt_sweeps.spec.sweep_spec import SweepSpec, dotted
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial, best_of
-from mt_sweeps.verdict import Comparison, Gain, Interval, compare, gain, interval
 
 FIRST_SEED = 10_000  # far from those that a search uses
 

@@ -3,9 +3,9 @@
 import textwrap
 from pathlib import Path
 
-from mt_sweeps import finalists
-from mt_sweeps.cautions import cautions
 from mt_sweeps.formatting import counted, duration, error_text, values_text
+from mt_sweeps.results import finalists
+from mt_sweeps.results.cautions import cautions
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage.home import Home, SweepDirectory, typed
 from mt_sweeps.study.ledger import Ledger

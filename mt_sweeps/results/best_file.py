@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from mt_sweeps import finalists
 from mt_sweeps.errors import InputError
+from mt_sweeps.results import finalists
 from mt_sweeps.search_space.space import Values
 from mt_sweeps.spec import validation_errors, yaml_file
 from mt_sweeps.spec.overrides import apply

@@ -1,0 +1,1 @@
+"""What the trials show, computed from the ledger alone."""
