@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 
 from mt_sweeps.formatting import counted, duration, error_text, percent, value_text
-from mt_sweeps.report import figures, search
+from mt_sweeps.report import figures, search_chapters
 from mt_sweeps.report.axes import Axis
-from mt_sweeps.report.parts import Figure, Findings, Section, Table, hours_text, searched
+from mt_sweeps.report.components import Figure, Findings, Section, Table, hours_text, searched
 from mt_sweeps.results.statistics import Interval
 
 _BASELINES = {"supervised": "the labeled images alone", "published": "the authors' values"}
@@ -38,12 +38,12 @@ def sections(found: Findings, axes: Sequence[Axis]) -> list[Section]:
     return [
         _verdict(found),
         _best(found),
-        search.progress(found, complete),
-        search.curves(found),
-        search.slices(found, axes, complete),
-        search.parallel(found, axes, complete),
-        search.importance(found),
-        search.rungs(found),
+        search_chapters.progress(found, complete),
+        search_chapters.curves(found),
+        search_chapters.slices(found, axes, complete),
+        search_chapters.parallel(found, axes, complete),
+        search_chapters.importance(found),
+        search_chapters.rungs(found),
         _failures(found),
         _finalists(found),
         _cost(found),

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from mt_sweeps.formatting import counted, percent, value_text
 from mt_sweeps.report import figures
 from mt_sweeps.report.axes import Axis
+from mt_sweeps.report.components import Figure, Findings, Section, Table, hours_text, searched, small
 from mt_sweeps.report.findings import MOST_LINES
-from mt_sweeps.report.parts import Figure, Findings, Section, Table, hours_text, searched, small
 
 
 def progress(found: Findings, complete: list[Findings]) -> Section:
