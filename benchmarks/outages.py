@@ -21,8 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps.tracking import BackgroundWriter
-from mt_sweeps.window import SweepWindow
+from mt_sweeps.tracking.client import BackgroundWriter
+from mt_sweeps.tracking.sweep_run import SweepWindow
 from tests.mt_sweeps.support import Sweep, report, supervised_report
 from tests.servers.mlflow import MLflowServer
 from tests.servers.proxy import Proxy

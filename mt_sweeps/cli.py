@@ -248,7 +248,7 @@ def write_report(name: str, home: str | None, as_json: bool) -> None:
         click.echo(json.dumps(report.build(directory), indent=2))
         return
     click.echo(report.write(directory))
-    from mt_sweeps.window import send_report  # brings MLflow, when the page is there already
+    from mt_sweeps.tracking.sweep_run import send_report  # brings MLflow, when the page is there already
 
     send_report(open_home(home), directory)
 

@@ -7,7 +7,7 @@ import sys
 
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.storage.home import Home, SweepDirectory
-from mt_sweeps.tracking import Client, embedded_uri, raise_if_for_good, told
+from mt_sweeps.tracking.client import Client, embedded_uri, raise_if_for_good, told
 
 HOST = "127.0.0.1"
 

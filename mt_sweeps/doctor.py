@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from packaging.requirements import Requirement
 
-from mt_sweeps import cluster, tracking
+from mt_sweeps import cluster
 from mt_sweeps.cluster import Share
 from mt_sweeps.errors import InputError
 from mt_sweeps.formatting import counted
@@ -27,6 +27,7 @@ from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage import file_store
 from mt_sweeps.storage.home import Home
 from mt_sweeps.storage.open import open_home
+from mt_sweeps.tracking import client
 from trainers.data.cache import cache_folder
 
 FORMAT = "mt-sweeps-doctor/1"
@@ -131,7 +132,7 @@ def _tried(name: str, look: Callable[[], Check]) -> Iterator[Check]:
             said, _, todo = problem.rpartition("; ")
             yield Check(name, "problem", said or todo, todo if said else "")
     except Exception as error:  # of whatever library met something that we did not think of
-        yield Check(name, "problem", tracking.told(error), "its own message is all that is known")
+        yield Check(name, "problem", client.told(error), "its own message is all that is known")
 
 
 def _python() -> Check:
@@ -174,7 +175,7 @@ def _gpus() -> Check:
         try:
             torch.ones(8, 8, device=f"cuda:{number}").sum().item()
         except RuntimeError as error:
-            return Check("gpus", "problem", f"GPU {number} ({about.name}) fails: {tracking.told(error)}", "reset it")
+            return Check("gpus", "problem", f"GPU {number} ({about.name}) fails: {client.told(error)}", "reset it")
         told.append(f"{about.name}, {about.total_memory / 2**30:.0f} GiB")
     return Check("gpus", "ok", "; ".join(told))
 
@@ -233,7 +234,7 @@ def _store(spec: SweepSpec, clocks: _Clocks) -> Check:
 def _mlflow(settings: Tracking, clocks: _Clocks) -> Check:
     if settings.uri is None:
         return Check("mlflow", "ok", "embedded, in the home directory")
-    trouble = tracking.check(Home(), settings)
+    trouble = client.check(Home(), settings)
     if trouble:
         return Check(
             "mlflow",

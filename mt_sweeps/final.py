@@ -5,10 +5,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from mt_sweeps import tracking
 from mt_sweeps.console import TrainingProgress
 from mt_sweeps.errors import InputError, SweepError, Unfinished, is_disk_full, trainer_error_text
-from mt_sweeps.final_window import TrainingWindow
 from mt_sweeps.formatting import counted, error_text
 from mt_sweeps.results import best_file, training_result
 from mt_sweeps.results.best_file import Asked
@@ -16,7 +14,9 @@ from mt_sweeps.results.statistics import interval
 from mt_sweeps.results.training_result import MODEL, RESULT, Scored, Trained
 from mt_sweeps.storage import records
 from mt_sweeps.storage.home import Home, only_one
-from mt_sweeps.tracking import BackgroundWriter, completed
+from mt_sweeps.tracking import client
+from mt_sweeps.tracking.client import BackgroundWriter, completed
+from mt_sweeps.tracking.training_run import TrainingWindow
 from mt_sweeps.versions import versions
 from trainers.errors import CheckpointError, DataError, TrainingError
 from trainers.files import BEST_MODEL, CHECKPOINTS, write_atomically
@@ -48,7 +48,7 @@ def train(
     asked = best_file.read(file, overrides)
     best = asked.best
     home.check_writable()
-    if best.tracking.uri is not None and (trouble := tracking.check(home, best.tracking)):
+    if best.tracking.uri is not None and (trouble := client.check(home, best.tracking)):
         print(f"MLflow at {best.tracking.uri} does not answer ({trouble}): it is told at the end, if it does then")
     if asked.changed:
         print(f"note: not as exported, which result.json and MLflow say, too: {', '.join(asked.changed)}")

@@ -9,8 +9,8 @@ from mt_sweeps.results.status import status
 from mt_sweeps.results.summary import summary_text
 from mt_sweeps.storage.home import DRIVEN, Home
 from mt_sweeps.study.ledger import Ledger
-from mt_sweeps.tracking import raise_if_for_good, remove_runs, told
-from mt_sweeps.window import SweepWindow
+from mt_sweeps.tracking.client import raise_if_for_good, remove_runs, told
+from mt_sweeps.tracking.sweep_run import SweepWindow
 
 STOP_SECONDS = 120  # that a driver may take to end after it was asked to
 

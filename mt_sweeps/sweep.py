@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps import cluster, nodes, tracking
+from mt_sweeps import cluster, nodes
 from mt_sweeps import forecast as forecasts
 from mt_sweeps.cluster import Share
 from mt_sweeps.console import Board
@@ -28,9 +28,10 @@ from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage.file_store import StorageLost
 from mt_sweeps.storage.home import DRIVEN, Home, SweepDirectory, typed
 from mt_sweeps.study.ledger import Ledger
-from mt_sweeps.tracking import BackgroundWriter, completed
+from mt_sweeps.tracking import client
+from mt_sweeps.tracking.client import BackgroundWriter, completed
+from mt_sweeps.tracking.sweep_run import SweepWindow
 from mt_sweeps.versions import versions
-from mt_sweeps.window import SweepWindow
 from trainers.files import write_atomically
 from trainers.scripted import VARIABLE
 
@@ -212,7 +213,7 @@ def _describe(directory: SweepDirectory, spec: SweepSpec, data: Data, share: Sha
 
 def _check_window(home: Home, spec: SweepSpec) -> str:
     """A server may be away for a while, but not for good; the embedded store is made when there is something in it."""
-    trouble = "" if spec.tracking.uri is None else tracking.check(home, spec.tracking)
+    trouble = "" if spec.tracking.uri is None else client.check(home, spec.tracking)
     if trouble:
         print(f"MLflow at {spec.tracking.uri} does not answer ({trouble}): it is completed when it does", flush=True)
     return trouble

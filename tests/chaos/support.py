@@ -15,7 +15,7 @@ import optuna
 
 from mt_sweeps.spec.sweep_spec import Tracking
 from mt_sweeps.storage.home import Home
-from mt_sweeps.tracking import Client, embedded_uri
+from mt_sweeps.tracking.client import Client, embedded_uri
 from tests.end_to_end.support import DIGITS, MT_SWEEP
 from tests.mt_sweeps.support import digits, swept
 from trainers.scripted import VARIABLE

@@ -13,7 +13,7 @@ from mt_sweeps.storage import records
 from mt_sweeps.storage.home import Home, SweepDirectory
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
-from mt_sweeps.tracking import embedded_uri
+from mt_sweeps.tracking.client import embedded_uri
 from trainers.errors import Collapsed, Diverged
 from trainers.files import BEST_MODEL
 from trainers.report import Report

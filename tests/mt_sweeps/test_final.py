@@ -15,7 +15,7 @@ from mt_sweeps.results import best_file, training_result
 from mt_sweeps.results.statistics import interval
 from mt_sweeps.storage import records
 from mt_sweeps.storage.home import Home
-from mt_sweeps.tracking import embedded_uri
+from mt_sweeps.tracking.client import embedded_uri
 from tests.mt_sweeps.support import ENVIRONMENT, digits, new_ledger, report
 from tests.servers.mlflow import MLflowServer
 from tests.trainers.support import in_fresh_process

@@ -15,7 +15,7 @@ import pytest
 
 from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.storage.home import Home
-from mt_sweeps.tracking import Client
+from mt_sweeps.tracking.client import Client
 from tests.chaos.support import SAME, shown, study
 from tests.end_to_end.support import DIGITS, MT_SWEEP
 from tests.servers.mlflow import TeamMLflow

@@ -7,7 +7,7 @@ from mt_sweeps.results.training_result import MODEL, Trained
 from mt_sweeps.spec.sweep_spec import dotted
 from mt_sweeps.storage import records
 from mt_sweeps.storage.home import Home
-from mt_sweeps.tracking import Client
+from mt_sweeps.tracking.client import Client
 from trainers.report import Report
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mt_sweeps.window import SweepWindow, send_report
+from mt_sweeps.tracking.sweep_run import SweepWindow, send_report
 from tests.mt_sweeps.support import Sweep
 from trainers.files import BEST_MODEL
 

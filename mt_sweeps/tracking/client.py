@@ -13,10 +13,10 @@ from urllib.request import url2pathname
 
 from filelock import FileLock
 
-from mt_sweeps import registry
 from mt_sweeps.errors import InputError
 from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.storage.home import Home, SweepDirectory
+from mt_sweeps.tracking import model_registry
 from trainers.report import Report
 
 CHECK_SECONDS = 10  # that the start of a sweep waits for MLflow
@@ -143,7 +143,7 @@ class Client:
 
     def register(self, run: str, name: str, model: Path, tags: dict[str, str]) -> int:
         """Have a model file that a run trained as a version of a registered model; see `registry.register`."""
-        return registry.register(self._mlflow, self.experiment, run, name, model, tags)
+        return model_registry.register(self._mlflow, self.experiment, run, name, model, tags)
 
     def remove(self, run: str) -> None:
         """Delete a run; in the embedded store its artifacts, too. A server's own garbage collection takes the rest."""

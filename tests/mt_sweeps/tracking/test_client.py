@@ -5,11 +5,11 @@ import mlflow
 import pytest
 from pydantic import ValidationError
 
-from mt_sweeps import tracking
 from mt_sweeps.errors import InputError
 from mt_sweeps.spec.sweep_spec import Tracking
 from mt_sweeps.storage.home import Home
-from mt_sweeps.tracking import BackgroundWriter, Client, check
+from mt_sweeps.tracking import client
+from mt_sweeps.tracking.client import BackgroundWriter, Client, check
 from tests.servers.common import free_port
 from tests.servers.proxy import Proxy
 
@@ -79,7 +79,7 @@ def test_a_server_that_does_not_answer_now_may_do_so_later(tmp_path, proxy, monk
     for mode in ("error", "refuse"):
         proxy.mode = mode
         assert checked(tmp_path, uri=proxy.uri), mode
-    monkeypatch.setattr(tracking, "CHECK_SECONDS", 1)
+    monkeypatch.setattr(client, "CHECK_SECONDS", 1)
     proxy.mode = "stall"
     proxy.seconds = 60
     assert checked(tmp_path, uri=proxy.uri) == "TimeoutError: no answer within 1 seconds"

@@ -13,7 +13,7 @@ from mt_sweeps.storage.home import Home, SweepDirectory
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.pruner import rungs
 from mt_sweeps.study.trial import Trial
-from mt_sweeps.tracking import Client, raise_if_for_good, told
+from mt_sweeps.tracking.client import Client, raise_if_for_good, told
 from trainers.report import Report
 
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}

@@ -1,0 +1,1 @@
+"""MLflow: a sweep and a final training as runs."""
