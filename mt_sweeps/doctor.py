@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 
 from packaging.requirements import Requirement
 
-from mt_sweeps import cluster
-from mt_sweeps.cluster import Share
 from mt_sweeps.errors import InputError
+from mt_sweeps.execution import ray_cluster
+from mt_sweeps.execution.ray_cluster import Share
 from mt_sweeps.formatting import counted
 from mt_sweeps.spec import load
 from mt_sweeps.spec.sections import Tracking
@@ -90,7 +90,7 @@ def examine(file: Path | None, home: str | None, overrides: tuple[str, ...], add
     yield _gpus()
     if address is not None:
         yield from _tried("submit", lambda: _job_server(address))
-    if address is None or cluster.address():
+    if address is None or ray_cluster.address():
         yield from _tried("ray", lambda: _ray(file, spec, clocks))
     yield from _tried("ledger", lambda: _ledger(home, clocks))
     if spec is not None:
@@ -181,22 +181,22 @@ def _gpus() -> Check:
 
 
 def _ray(file: Path | None, spec: SweepSpec | None, clocks: _Clocks) -> Check:
-    found = cluster.start()
+    found = ray_cluster.start()
     try:
         what = f"{found.get('CPU', 0):g} cores and {found.get('GPU', 0):g} GPUs"
         if spec is not None:
-            from mt_sweeps.machine import share_of
+            from mt_sweeps.execution.preflight import share_of
 
             share = share_of(file or Path(), spec, found)
             what += f", {counted(share.concurrent, 'trial')} at once"
-        if not cluster.address():
+        if not ray_cluster.address():
             return Check("ray", "ok", f"started on this machine and ended again: {what}")
-        answers = cluster.on_each_node(Share(0, 0, 1), _time, None)
+        answers = ray_cluster.on_each_node(Share(0, 0, 1), _time, None)
         for node, answer in answers.items():
             clocks.compare(f"node {node}", lambda answer=answer: answer(60))  # type: ignore[misc]
-        return Check("ray", "ok", f"joined {cluster.address()}: {counted(len(answers), 'node')}, {what}")
+        return Check("ray", "ok", f"joined {ray_cluster.address()}: {counted(len(answers), 'node')}, {what}")
     finally:
-        cluster.stop()
+        ray_cluster.stop()
 
 
 def _time(_: None) -> float:
@@ -248,7 +248,7 @@ def _mlflow(settings: Tracking, clocks: _Clocks) -> Check:
 
 
 def _images(file: Path | None, spec: SweepSpec) -> Check:
-    from mt_sweeps.machine import check_data
+    from mt_sweeps.execution.preflight import check_data
 
     data = check_data(file or Path(), spec)
     told = ", ".join(f"{count:,} {purpose}" for purpose, count in data.purposes.items())
@@ -261,7 +261,7 @@ def _credentials(spec: SweepSpec | None) -> Iterator[Check]:
     wrong: list[Check] = []
     if env.get("RAY_AUTH_MODE", "") == "token" and not env.get("RAY_AUTH_TOKEN") and not _token_file().exists():
         wrong.append(Check(name, "problem", "RAY_AUTH_MODE is token and there is no token", "set RAY_AUTH_TOKEN"))
-    if cluster.address() and env.get("RAY_AUTH_MODE", "") != "token":
+    if ray_cluster.address() and env.get("RAY_AUTH_MODE", "") != "token":
         todo = "start it with RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, and set both here"
         wrong.append(Check(name, "warning", "the Ray cluster lets everybody in who reaches it", todo))
     uri = spec.tracking.uri if spec is not None else None

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from mt_sweeps import cluster
-from mt_sweeps import forecast as forecasts
 from mt_sweeps.errors import InputError
-from mt_sweeps.machine import check_data, share_of
+from mt_sweeps.execution import forecast as forecasts
+from mt_sweeps.execution import ray_cluster
+from mt_sweeps.execution.preflight import check_data, share_of
 from mt_sweeps.spec import load
 from trainers.errors import DataError, TrainingError
 
@@ -25,7 +25,7 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> str:
         InputError: the file is wrong, or asks for what this machine does not have.
     """
     spec = load.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
-    share = share_of(file, spec, cluster.found_here())
+    share = share_of(file, spec, ray_cluster.found_here())
     planned = forecasts.forecast(spec, share.concurrent)
     data, speed, trouble = None, None, ""
     try:

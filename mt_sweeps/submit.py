@@ -89,9 +89,9 @@ def connected(address: str) -> Any:
     Raises:
         InputError: nothing answers there, or not to us, or it has another version of Ray.
     """
-    from mt_sweeps import cluster
+    from mt_sweeps.execution import ray_cluster
 
-    cluster.prepare()
+    ray_cluster.prepare()
     try:
         import ray
         from ray.job_submission import JobSubmissionClient
@@ -102,7 +102,7 @@ def connected(address: str) -> Any:
         raise InputError(f'submit needs more of Ray ({error}); install it: pip install "mt-sweeps[team]"') from None
     except Exception as error:  # whatever Ray's client makes of a server that is not there, or not one
         raise InputError(
-            f"--address {address}: no job server of Ray answers there, or not to us ({cluster.first_line(error)}); "
+            f"--address {address}: no job server of Ray answers there, or not to us ({ray_cluster.first_line(error)}); "
             "give the address of the dashboard (http://host:8265), and set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
         ) from None
     if there != ray.__version__:

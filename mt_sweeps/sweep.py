@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps import cluster, nodes
-from mt_sweeps import forecast as forecasts
-from mt_sweeps.cluster import Share
 from mt_sweeps.console import Board
 from mt_sweeps.errors import InputError, SweepError, Unfinished, disk_full_text, is_disk_full
-from mt_sweeps.machine import Data, check_data, check_disk, check_places, share_of
+from mt_sweeps.execution import forecast as forecasts
+from mt_sweeps.execution import nodes, ray_cluster
+from mt_sweeps.execution.preflight import Data, check_data, check_disk, check_places, share_of
+from mt_sweeps.execution.ray_cluster import Share
 from mt_sweeps.results import best_file
 from mt_sweeps.results.summary import summary_text
 from mt_sweeps.spec import load
@@ -135,7 +135,7 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
                 if trial.state == "running":
                     ledger.requeue(trial)
             if share is not None:
-                from mt_sweeps import driver  # brings Ray
+                from mt_sweeps.execution import driver  # brings Ray
 
                 # MLflow takes seconds to load: it waits until the workers are at work.
                 with Board(ledger, share.concurrent, on_first_report=writer.start) as board:
@@ -221,13 +221,13 @@ def _check_window(home: Home, spec: SweepSpec) -> str:
 
 @contextmanager
 def _ray(file: Path, spec: SweepSpec, fingerprint: str) -> Iterator[Share]:
-    joined = cluster.address()
+    joined = ray_cluster.address()
     print(f"joining the Ray cluster at {joined}" if joined else "starting Ray on this machine", flush=True)
-    found = cluster.start()
+    found = ray_cluster.start()
     try:
         share = share_of(file, spec, found)
         if joined:
             nodes.check(file, spec, share, fingerprint)
         yield share
     finally:
-        cluster.stop()
+        ray_cluster.stop()

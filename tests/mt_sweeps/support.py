@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from mt_sweeps import sweep
-from mt_sweeps.cluster import Share
-from mt_sweeps.machine import check_data
+from mt_sweeps.execution.preflight import check_data
+from mt_sweeps.execution.ray_cluster import Share
 from mt_sweeps.results import finalists
 from mt_sweeps.spec import load, yaml_file
 from mt_sweeps.spec.sweep_spec import SweepSpec

@@ -7,16 +7,17 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from mt_sweeps import cluster, doctor
+from mt_sweeps import doctor
 from mt_sweeps.cli import cli
 from mt_sweeps.doctor import Check
+from mt_sweeps.execution import ray_cluster
 from tests.end_to_end.support import DIGITS
 
 
 @pytest.fixture(autouse=True)
 def _no_ray_is_started(monkeypatch):
-    monkeypatch.setattr(cluster, "start", lambda: {"CPU": 2.0})
-    monkeypatch.setattr(cluster, "stop", lambda: None)
+    monkeypatch.setattr(ray_cluster, "start", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(ray_cluster, "stop", lambda: None)
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_ADDRESS", "PGPASSWORD", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
 
@@ -62,7 +63,7 @@ def test_what_is_wrong_is_told_with_what_to_do(tmp_path):
 
 
 def test_a_cluster_that_is_not_there_is_a_problem_and_no_ray_is_started_here(tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "start", lambda: pytest.fail("Ray was started"))
+    monkeypatch.setattr(ray_cluster, "start", lambda: pytest.fail("Ray was started"))
     checks = found(tmp_path, address="http://127.0.0.1:1")
     assert checks["submit"].state == "problem"
     assert "RAY_AUTH_TOKEN" in checks["submit"].todo

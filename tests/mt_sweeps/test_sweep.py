@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from mt_sweeps import cluster, sweep
+from mt_sweeps import sweep
 from mt_sweeps.errors import InputError, SweepError
-from mt_sweeps.machine import check_data
+from mt_sweeps.execution import ray_cluster
+from mt_sweeps.execution.preflight import check_data
 from mt_sweeps.results import status
 from mt_sweeps.spec import load
 from mt_sweeps.storage.home import Home
@@ -19,7 +20,7 @@ def _no_ray(monkeypatch):
     def started():
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr(cluster, "start", started)
+    monkeypatch.setattr(ray_cluster, "start", started)
 
 
 @pytest.fixture

@@ -197,7 +197,7 @@ def test_all_that_a_shared_sweep_keeps_must_be_shared(home, tmp_path):
         ("storage", digits("tracking.uri=http://127.0.0.1:1")),
         ("tracking.uri", digits(f"storage={tmp_path}")),
     ):
-        from mt_sweeps.machine import check_places
+        from mt_sweeps.execution.preflight import check_places
 
         with pytest.raises(InputError, match=f"{missing}: must be set where the home is a database"):
             check_places(file, home, spec)

@@ -142,6 +142,6 @@ def test_the_address_of_a_sweeps_page_is_told_where_a_server_has_it(tmp_path, se
 
 
 def test_the_driver_does_not_even_import_what_talks_to_mlflow():
-    script = "import sys, mt_sweeps.driver; print({'mlflow', 'mt_sweeps.tracking.client', 'mt_sweeps.tracking.sweep_run'} & {*sys.modules})"
+    script = "import sys, mt_sweeps.execution.driver; print({'mlflow', 'mt_sweeps.tracking.client', 'mt_sweeps.tracking.sweep_run'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from mt_sweeps import cluster, nodes
-from mt_sweeps.cluster import Share
 from mt_sweeps.errors import InputError
-from mt_sweeps.machine import check_data
-from mt_sweeps.nodes import Seen
+from mt_sweeps.execution import nodes, ray_cluster
+from mt_sweeps.execution.nodes import Seen
+from mt_sweeps.execution.preflight import check_data
+from mt_sweeps.execution.ray_cluster import Share
 from mt_sweeps.versions import versions
 from tests.mt_sweeps.support import digits
 
@@ -17,7 +17,7 @@ OURS = Seen(versions(), "the images", "")
 
 
 def gone(_):
-    raise cluster.NodeGone
+    raise ray_cluster.NodeGone
 
 
 def broken(_):
@@ -29,7 +29,7 @@ def checked(monkeypatch):
     def check(*answers):
         """Each is what a node says, or does."""
         asked = {f"node-{i}": one if callable(one) else lambda _, one=one: one for i, one in enumerate(answers)}
-        monkeypatch.setattr(cluster, "on_each_node", lambda *_: asked)
+        monkeypatch.setattr(ray_cluster, "on_each_node", lambda *_: asked)
         nodes.check(FILE, digits(), Share(0.0, 2, 1), "the images")
 
     return check

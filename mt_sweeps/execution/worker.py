@@ -15,8 +15,8 @@ from typing import Any
 
 from ray.tune import Trainable
 
-from mt_sweeps import system
 from mt_sweeps.errors import is_disk_full
+from mt_sweeps.execution import gpu_metrics
 from mt_sweeps.storage import records
 from mt_sweeps.storage.file_store import StorageLost
 from mt_sweeps.storage.trial_files import Workplace
@@ -61,7 +61,7 @@ class Attempt:
                     (directory / name).replace(directory / f"{name}.unreadable")
             warnings.warn(f"{error}; the trial begins anew", stacklevel=2)
             run = _run(config, directory, threads, gpus)
-        self._gpu = system.GpuSampler() if gpus else None
+        self._gpu = gpu_metrics.GpuSampler() if gpus else None
         self._reports = records.recorded(run, directory, self._gpu.means if self._gpu else dict)
 
     def advance(self) -> tuple[Report, bool]:

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps import cluster
-from mt_sweeps.cluster import Share
 from mt_sweeps.errors import InputError
+from mt_sweeps.execution import ray_cluster
+from mt_sweeps.execution.preflight import check_data
+from mt_sweeps.execution.ray_cluster import Share
 from mt_sweeps.formatting import counted
-from mt_sweeps.machine import check_data
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage import file_store
 from mt_sweeps.versions import versions
@@ -44,7 +44,7 @@ def check(file: Path, spec: SweepSpec, share: Share, fingerprint: str) -> None:
     Raises:
         InputError: a node cannot run trials; what is wrong with it, and what to do.
     """
-    asked = cluster.on_each_node(share, seen, spec.model_dump_json(exclude_none=True))
+    asked = ray_cluster.on_each_node(share, seen, spec.model_dump_json(exclude_none=True))
     if not asked:
         raise InputError(
             f"{file}: resources: no node of the cluster has {share.cpus} cores and {share.gpus:g} GPUs for one trial; "
@@ -55,7 +55,7 @@ def check(file: Path, spec: SweepSpec, share: Share, fingerprint: str) -> None:
     for address, answer in asked.items():
         try:
             problem = _differs(answer(PATIENCE), fingerprint)
-        except cluster.NodeGone:
+        except ray_cluster.NodeGone:
             gone += 1
             print(f"the node {address} has left the cluster: the sweep goes on without it", flush=True)
             continue

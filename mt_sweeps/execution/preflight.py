@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mt_sweeps import cluster
-from mt_sweeps.cluster import Share
 from mt_sweeps.errors import InputError, trainer_error_text
+from mt_sweeps.execution import ray_cluster
+from mt_sweeps.execution.ray_cluster import Share
 from mt_sweeps.formatting import counted
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values
 from mt_sweeps.storage import file_store
@@ -115,6 +115,6 @@ def share_of(file: Path, spec: SweepSpec, found: dict[str, float]) -> Share:
         InputError: the file asks for more.
     """
     try:
-        return cluster.share(spec.resources, found, spec.sample_config().device)
+        return ray_cluster.share(spec.resources, found, spec.sample_config().device)
     except ValueError as error:
         raise InputError(f"{file}: {error}") from None

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mt_sweeps.execution.worker import DISK_FULL, TrialWorker, _run
 from mt_sweeps.storage import records
 from mt_sweeps.storage.file_store import Storage
-from mt_sweeps.worker import DISK_FULL, TrialWorker, _run
 from tests.trainers.support import config, in_fresh_process
 from trainers.files import BEST_MODEL, CHECKPOINT
 from trainers.scripted import VARIABLE, Script

@@ -3,9 +3,9 @@ import time
 import pytest
 import torch
 
-from mt_sweeps import system
+from mt_sweeps.execution import gpu_metrics
+from mt_sweeps.execution.gpu_metrics import GpuSampler
 from mt_sweeps.storage import records
-from mt_sweeps.system import GpuSampler
 from trainers.report import Report
 
 
@@ -16,7 +16,7 @@ def sampler(monkeypatch):
     monkeypatch.setattr(torch.cuda, "utilization", lambda: next(readings))
     monkeypatch.setattr(torch.cuda, "device_memory_used", lambda: 3 * 2**30)
     monkeypatch.setattr(torch.cuda, "power_draw", lambda: 1 / 0)
-    monkeypatch.setattr(system, "_EVERY", 0.01)
+    monkeypatch.setattr(gpu_metrics, "_EVERY", 0.01)
     made = GpuSampler()
     yield made
     made.close()

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from mt_sweeps.cluster import Share
+from mt_sweeps.execution.preflight import Data
+from mt_sweeps.execution.ray_cluster import Share
 from mt_sweeps.formatting import counted, duration
-from mt_sweeps.machine import Data
 from mt_sweeps.spec.sweep_spec import Arm, SweepSpec
 from mt_sweeps.study import pruner
 from trainers.config import TrainerConfig

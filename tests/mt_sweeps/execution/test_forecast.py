@@ -1,5 +1,5 @@
-from mt_sweeps.cluster import Share
-from mt_sweeps.forecast import Speed, forecast, measured, text
+from mt_sweeps.execution.forecast import Speed, forecast, measured, text
+from mt_sweeps.execution.ray_cluster import Share
 from mt_sweeps.study import pruner
 from tests.mt_sweeps.support import digits
 

@@ -17,15 +17,15 @@ from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from mt_sweeps import cluster
-from mt_sweeps.cluster import Share
 from mt_sweeps.errors import SweepError, Unfinished, disk_full_text
+from mt_sweeps.execution import ray_cluster
+from mt_sweeps.execution.ray_cluster import Share
+from mt_sweeps.execution.worker import DISK_FULL, STORAGE_LOST, TrialWorker
 from mt_sweeps.results import finalists
 from mt_sweeps.storage.home import SweepDirectory
 from mt_sweeps.study import budget
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
-from mt_sweeps.worker import DISK_FULL, STORAGE_LOST, TrialWorker
 from trainers.report import Report
 
 TRIALS_AT_MOST = 1000  # of one Tune experiment: what it keeps of them is let go of, and new workers cost seconds
@@ -69,7 +69,7 @@ def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Liste
         KeyboardInterrupt: another process asked for the end.
     """
     engine = _Engine(ledger, directory, share, listener)
-    with cluster.watched(directory.resume):
+    with ray_cluster.watched(directory.resume):
         while _run_some(engine, share) and not engine.is_over():
             pass
     if engine.trouble is not None:
@@ -226,7 +226,7 @@ class _Engine:
 
     def lost(self, tune_id: str, message: str) -> None:
         """The worker of the trial died; where it died with its node, that is no loss to hold against the trial."""
-        if cluster.lost():
+        if ray_cluster.lost():
             return
         self._account(self.ledger.lose(self._running.pop(tune_id), message))
 

@@ -2,9 +2,9 @@ import os
 
 import pytest
 
-from mt_sweeps import cluster
-from mt_sweeps.cluster import Share, share
 from mt_sweeps.errors import InputError
+from mt_sweeps.execution import ray_cluster
+from mt_sweeps.execution.ray_cluster import Share, share
 from mt_sweeps.spec.sweep_spec import Resources
 
 
@@ -59,10 +59,10 @@ def test_the_token_of_a_sweep_is_its_own_and_what_was_there_before_is_there_agai
     )
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     monkeypatch.setattr(ray, "shutdown", lambda: None)
-    monkeypatch.setattr(cluster, "lost", lambda: "")
+    monkeypatch.setattr(ray_cluster, "lost", lambda: "")
     for _ in range(2):
-        assert cluster.start() == {"CPU": 2.0}
-        cluster.stop()
+        assert ray_cluster.start() == {"CPU": 2.0}
+        ray_cluster.stop()
     (mode, first), (_, second) = seen
     assert mode == "token"
     assert len({first, second, "of a cluster"}) == 3
@@ -72,4 +72,4 @@ def test_the_token_of_a_sweep_is_its_own_and_what_was_there_before_is_there_agai
 def test_a_cluster_that_does_not_answer_is_told_at_once(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(InputError, match=r"nothing answers at 127\.0\.0\.1:1"):
-        cluster.start()
+        ray_cluster.start()

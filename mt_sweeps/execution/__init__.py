@@ -1,0 +1,1 @@
+"""Ray: where and when trials run."""
