@@ -52,10 +52,10 @@ def cli() -> None:
 @_home_option
 def run(file: Path, name: str | None, overrides: tuple[str, ...], trials: int | None, home: str | None) -> None:
     """Search the space of FILE, show it in MLflow, name the best."""
-    from mt_sweeps import sweep
+    from mt_sweeps.commands import run
     from mt_sweeps.storage.open import open_home
 
-    sweep.run(file, open_home(home), name, overrides, trials)
+    run.run(file, open_home(home), name, overrides, trials)
 
 
 @cli.command()
@@ -66,7 +66,7 @@ def run(file: Path, name: str | None, overrides: tuple[str, ...], trials: int | 
 @click.option("--trials", type=int, help="How many trials to search with. Default: the file's.")
 def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...], trials: int | None) -> None:
     """Have a Ray cluster search the space of FILE; it goes on when this machine is gone."""
-    from mt_sweeps.submit import submit
+    from mt_sweeps.commands.submit import submit
 
     click.echo(submit(file, address, name, overrides, trials))
 
@@ -77,7 +77,7 @@ def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...
 @click.option("--trials", type=int, help="How many trials to search with. Default: the file's.")
 def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> None:
     """Say what a sweep of FILE would take here: trials, arms, rungs, time, disk. Starts nothing."""
-    from mt_sweeps.plan import plan
+    from mt_sweeps.commands.plan import plan
 
     click.echo(plan(file, overrides, trials))
 
@@ -90,16 +90,16 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> None:
 def resume(name: str | None, more: int, address: str | None, home: str | None) -> None:
     """Go on with an interrupted SWEEP (default: the newest) from its last checkpoints."""
     if address is not None:
-        from mt_sweeps import submit
+        from mt_sweeps.commands import submit
 
         if name is None:
             raise click.UsageError("with --address, name the SWEEP")
         click.echo(submit.resume(name, address, more))
         return
-    from mt_sweeps import sweep
+    from mt_sweeps.commands import run
     from mt_sweeps.storage.open import open_home
 
-    sweep.resume(open_home(home), name, more)
+    run.resume(open_home(home), name, more)
 
 
 @cli.command()
@@ -107,7 +107,7 @@ def resume(name: str | None, more: int, address: str | None, home: str | None) -
 @_home_option
 def stop(name: str, home: str | None) -> None:
     """End the driver of SWEEP, from another terminal; `resume` goes on where it was."""
-    from mt_sweeps import manage
+    from mt_sweeps.commands import manage
     from mt_sweeps.storage.open import open_home
 
     click.echo(manage.stop(open_home(home), name))
@@ -118,7 +118,7 @@ def stop(name: str, home: str | None) -> None:
 @_home_option
 def sync(name: str, home: str | None) -> None:
     """Complete the MLflow runs of SWEEP, or make them again, from what is on disk."""
-    from mt_sweeps import manage
+    from mt_sweeps.commands import manage
     from mt_sweeps.storage.open import open_home
 
     click.echo(manage.sync(open_home(home), name))
@@ -130,7 +130,7 @@ def sync(name: str, home: str | None) -> None:
 @_home_option
 def rm(name: str, yes: bool, home: str | None) -> None:
     """Remove SWEEP and all that it kept: ledger, trials, MLflow runs and their models."""
-    from mt_sweeps import manage
+    from mt_sweeps.commands import manage
     from mt_sweeps.storage.open import open_home
 
     directory = open_home(home).sweep(name)
@@ -146,7 +146,7 @@ def rm(name: str, yes: bool, home: str | None) -> None:
 @click.option("--images", type=click.IntRange(1, 64), default=10, help="How many. Default: 10.")
 def preview(file: Path, output: Path, overrides: tuple[str, ...], images: int) -> None:
     """Draw what student and teacher see with the settings of FILE."""
-    from mt_sweeps.preview import preview
+    from mt_sweeps.commands.preview import preview
 
     click.echo(preview(file, overrides, output, images))
 
@@ -179,11 +179,11 @@ def list_sweeps(home: str | None, as_json: bool) -> None:
     from mt_sweeps.storage.open import open_home
 
     rows = []
-    for sweep in open_home(home).sweeps():
+    for run in open_home(home).sweeps():
         try:
-            rows.append(status.status(sweep))
+            rows.append(status.status(run))
         except InputError as error:  # one that cannot be read hides no other
-            click.echo(f"{sweep.name}: {error}", err=True)
+            click.echo(f"{run.name}: {error}", err=True)
     click.echo(json.dumps(rows, indent=2) if as_json else status.list_text(rows))
 
 
@@ -261,10 +261,10 @@ def write_report(name: str, home: str | None, as_json: bool) -> None:
 @_home_option
 def train(file: Path, seeds: int, overrides: tuple[str, ...], with_validation: bool, home: str | None) -> None:
     """Train the final model with the values of FILE (from `export`) and read the test set once."""
-    from mt_sweeps import final
+    from mt_sweeps.commands import train
     from mt_sweeps.storage.open import open_home
 
-    final.train(file, open_home(home), overrides, with_validation, seeds)
+    train.train(file, open_home(home), overrides, with_validation, seeds)
 
 
 @cli.command()
@@ -274,7 +274,7 @@ def train(file: Path, seeds: int, overrides: tuple[str, ...], with_validation: b
 @_home_option
 def predict(model: str, folder: Path, output: Path | None, home: str | None) -> None:
     """Classify the images in FOLDER with MODEL (from `train`): CSV lines of path, class and probability."""
-    from mt_sweeps import predict
+    from mt_sweeps.commands import predict
     from mt_sweeps.storage.open import open_home
 
     predict.predict(predict.find(model, open_home(home)), folder, output)
@@ -286,7 +286,7 @@ def predict(model: str, folder: Path, output: Path | None, home: str | None) -> 
 @_home_option
 def dashboard(name: str | None, port: int, home: str | None) -> None:
     """Show SWEEP (default: the newest) in MLflow: its address, and a server on this machine alone where none runs."""
-    from mt_sweeps import dashboard as server
+    from mt_sweeps.commands import dashboard as server
     from mt_sweeps.storage.open import open_home
 
     server.serve(open_home(home), name, port)
@@ -300,7 +300,7 @@ def dashboard(name: str | None, port: int, home: str | None) -> None:
 @_json_option
 def doctor(file: Path | None, overrides: tuple[str, ...], address: str | None, home: str | None, as_json: bool) -> None:
     """Try what a sweep (of FILE) needs: Python, GPUs, Ray, ledger, store, MLflow, credentials, disk, clocks."""
-    from mt_sweeps import doctor
+    from mt_sweeps.commands import doctor
 
     checks = []
     for check in doctor.examine(file, home, overrides, address):

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps import sweep
+from mt_sweeps.commands import run
 from mt_sweeps.execution.preflight import check_data
 from mt_sweeps.execution.ray_cluster import Share
 from mt_sweeps.results import finalists
@@ -123,7 +123,7 @@ class Sweep:
 def begun(home: Home, spec: SweepSpec, share: Share = Share(0.0, 1, 2)) -> SweepDirectory:  # noqa: B008 (immutable)
     """A sweep on digits as `run` leaves it before its first trial."""
     directory = home.claim(None, spec.name)
-    sweep._describe(directory, spec.model_copy(update={"name": directory.name}), check_data(DIGITS, spec), share)
+    run._describe(directory, spec.model_copy(update={"name": directory.name}), check_data(DIGITS, spec), share)
     return directory
 
 

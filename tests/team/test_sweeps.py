@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from mt_sweeps import submit
+from mt_sweeps.commands import submit
 from mt_sweeps.errors import InputError
 from tests.chaos.support import INTERVAL, STEPS, check_ledger, undisturbed
 from tests.end_to_end.support import DIGITS

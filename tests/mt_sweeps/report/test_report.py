@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner
 from playwright.sync_api import expect, sync_playwright
 
-from mt_sweeps import report, sweep
+from mt_sweeps import report
 from mt_sweeps.cli import cli
+from mt_sweeps.commands import run
 from mt_sweeps.report import findings
 from mt_sweeps.results import finalists
 from mt_sweeps.storage.home import Home
@@ -281,7 +282,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one_and_nothing_half_don
 def test_the_end_of_a_sweep_writes_it_and_sends_it_to_the_window(tmp_path, capsys):
     home = Home(tmp_path)
     directory = swept(home, digits("trials=2", "finalists.baselines=[]"))
-    sweep.resume(home, "digits")
+    run.resume(home, "digits")
     assert "Finished." in Page(directory.report.read_text()).words
     assert f"report     {directory.report}" in capsys.readouterr().out
     (sent,) = home.artifacts.glob("*/artifacts/report.html")
@@ -292,7 +293,7 @@ def test_a_report_that_fails_costs_the_sweep_nothing_but_a_line(tmp_path, capsys
     home = Home(tmp_path)
     directory = swept(home, digits("trials=2", "finalists.baselines=[]"))
     directory.report.mkdir()
-    sweep.resume(home, "digits")
+    run.resume(home, "digits")
     out = capsys.readouterr().out
     assert "the report was not written" in out
     assert "mt-sweep report digits" in out

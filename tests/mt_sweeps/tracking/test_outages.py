@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from mt_sweeps import dashboard
+from mt_sweeps.commands import dashboard
 from mt_sweeps.tracking.client import BackgroundWriter
 from mt_sweeps.tracking.sweep_run import SweepWindow
 from tests.mt_sweeps.support import Sweep

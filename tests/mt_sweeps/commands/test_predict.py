@@ -8,7 +8,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from mt_sweeps import predict
+from mt_sweeps.commands import predict
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.storage.home import Home
 from tests.trainers.support import config, finished, write_image

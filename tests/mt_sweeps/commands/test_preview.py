@@ -6,8 +6,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from mt_sweeps.cli import cli
+from mt_sweeps.commands.preview import preview
 from mt_sweeps.errors import InputError
-from mt_sweeps.preview import preview
 from tests.mt_sweeps.support import DIGITS
 
 

@@ -7,9 +7,9 @@ import time
 import pytest
 from click.testing import CliRunner
 
-from mt_sweeps import doctor
 from mt_sweeps.cli import cli
-from mt_sweeps.doctor import Check
+from mt_sweeps.commands import doctor
+from mt_sweeps.commands.doctor import Check
 from mt_sweeps.execution import ray_cluster
 from tests.end_to_end.support import DIGITS
 

@@ -204,7 +204,7 @@ def _time(_: None) -> float:
 
 
 def _job_server(address: str) -> Check:
-    from mt_sweeps.submit import connected
+    from mt_sweeps.commands.submit import connected
 
     connected(address)
     return Check("submit", "ok", f"{address} takes jobs, and has our version of Ray")

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from mt_sweeps.console import Board
+from mt_sweeps.commands.console import Board
 from mt_sweeps.formatting import duration, error_text, values_text
 from tests.mt_sweeps.support import digits, new_ledger, report
 

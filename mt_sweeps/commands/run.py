@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps.console import Board
+from mt_sweeps.commands.console import Board
 from mt_sweeps.errors import InputError, SweepError, Unfinished, disk_full_text, is_disk_full
 from mt_sweeps.execution import forecast as forecasts
 from mt_sweeps.execution import nodes, ray_cluster

@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from mt_sweeps.console import TrainingProgress
+from mt_sweeps.commands.console import TrainingProgress
 from mt_sweeps.errors import InputError, SweepError, Unfinished, is_disk_full, trainer_error_text
 from mt_sweeps.formatting import counted, error_text
 from mt_sweeps.results import best_file, training_result

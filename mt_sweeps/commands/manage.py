@@ -2,7 +2,7 @@
 
 import time
 
-from mt_sweeps.console import progress
+from mt_sweeps.commands.console import progress
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.formatting import counted
 from mt_sweeps.results.status import status
