@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.patience import PATIENCE, patiently
+from mt_sweeps.retry import PATIENCE, patiently
 from trainers.files import write_atomically
 
 SCHEME = "s3://"

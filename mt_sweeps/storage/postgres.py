@@ -18,7 +18,7 @@ from optuna.study import StudyDirection
 from psycopg.conninfo import make_conninfo
 
 from mt_sweeps.errors import InputError, Unfinished
-from mt_sweeps.patience import patiently
+from mt_sweeps.retry import patiently
 from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, SweepSpec
 from mt_sweeps.storage.home import HERE, Home, SweepDirectory, parsed_spec

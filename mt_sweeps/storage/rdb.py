@@ -12,7 +12,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from mt_sweeps.errors import InputError, Unfinished
-from mt_sweeps.patience import PATIENCE, patiently
+from mt_sweeps.retry import PATIENCE, patiently
 
 _T = TypeVar("_T")
 
