@@ -23,9 +23,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from mt_sweeps.execution.simulated_trainer import VARIABLE
 from mt_sweeps.storage.home import Home
 from mt_sweeps.study.ledger import Ledger
-from trainers.scripted import VARIABLE
 
 ROOT = Path(__file__).parents[1]
 MT_SWEEP = Path(sys.prefix) / "bin" / "mt-sweep"

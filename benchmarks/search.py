@@ -36,6 +36,7 @@ import optuna
 from optuna.storages import InMemoryStorage
 from scipy.stats import spearmanr
 
+from mt_sweeps.execution.simulated_trainer import Curve, Script, ScriptedTrainer, Task
 from mt_sweeps.spec import load
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.study import ledger
@@ -44,7 +45,6 @@ from mt_sweeps.study.pruner import Standings, rungs
 from mt_sweeps.study.trial import Trial
 from trainers.config import TrainerConfig
 from trainers.report import Report
-from trainers.scripted import Curve, Script, ScriptedTrainer, Task
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 SEEDS = range(3000, 3100)  # of sampler and noise

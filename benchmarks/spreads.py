@@ -21,7 +21,7 @@ import numpy as np
 from mt_sweeps.spec import load
 from trainers import Trainer, TrainerConfig
 from trainers.checkpoint import load_model
-from trainers.data import prepared
+from trainers.data import dataset
 from trainers.data.splits import split_for
 
 SPACE = Path(__file__).parents[1] / "search_spaces" / "digits.yaml"
@@ -51,7 +51,7 @@ def wrong(config: TrainerConfig) -> tuple[np.ndarray, np.ndarray]:
     trainer = Trainer(config)
     for _ in trainer.run():
         pass
-    data = prepared.load(config.dataset)
+    data = dataset.load(config.dataset)
     split = split_for(config, data.train_labels.numpy(), len(data.classes), data.train.shape[1])
     images = np.concatenate([split.validation, split.verdict])
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
@@ -74,7 +74,7 @@ def outcomes(kind: str, file: Path | None = None) -> tuple[list[str], np.ndarray
 
     torch.set_num_threads(1)
     names, start = list(contenders(0, kind)), time.monotonic()
-    images = len(prepared.load(contenders(0, kind)["supervised"].dataset).train)
+    images = len(dataset.load(contenders(0, kind)["supervised"].dataset).train)
     found = np.full((len(names), len(SEEDS[kind]), images), np.nan, np.float32)
     if file is not None and file.exists():
         found = np.load(file)

@@ -15,14 +15,14 @@ from trainers.config import TrainerConfig
 from trainers.report import Report
 
 if TYPE_CHECKING:
-    from trainers.mean_teacher import Trainer
+    from trainers.trainer import Trainer
 
 __all__ = ["Report", "Trainer", "TrainerConfig"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "Trainer":
-        from trainers.mean_teacher import Trainer
+        from trainers.trainer import Trainer
 
         return Trainer
     raise AttributeError(f"module 'trainers' has no attribute {name!r}")

@@ -17,8 +17,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from trainers.config import TrainerConfig
+from trainers.data.geometry import centre
 from trainers.data.normalization import Normalization, restored
-from trainers.data.warping import centre
 from trainers.errors import CheckpointError, UnreadableCheckpoint
 from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.models import build

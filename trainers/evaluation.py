@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from trainers.data.geometry import centre
 from trainers.data.normalization import Normalization
-from trainers.data.warping import centre
 
 PIXELS_AT_ONCE = 2**20  # a thousand images of 32 pixels a side, twenty of 224
 

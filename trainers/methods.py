@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainers.averaging import update_average
 from trainers.config import TrainerConfig
+from trainers.ema import update_average
 from trainers.models.network import Network
 from trainers.schedules import ema_decay
 

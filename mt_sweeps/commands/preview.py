@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.spec import load
-from trainers.combinations import idle_settings, is_idle
+from trainers.config.compatibility import idle_settings, is_idle
 from trainers.errors import DataError, TrainingError
 
 SMALLEST = 64  # pixels a side that an image is shown with

@@ -21,6 +21,7 @@ from mt_sweeps.execution import forecast as forecasts
 from mt_sweeps.execution import nodes, ray_cluster
 from mt_sweeps.execution.preflight import Data, check_data, check_disk, check_places, share_of
 from mt_sweeps.execution.ray_cluster import Share
+from mt_sweeps.execution.simulated_trainer import VARIABLE
 from mt_sweeps.results import best_file
 from mt_sweeps.results.summary import summary_text
 from mt_sweeps.spec import load
@@ -33,7 +34,6 @@ from mt_sweeps.tracking.client import BackgroundWriter, completed
 from mt_sweeps.tracking.sweep_run import SweepWindow
 from mt_sweeps.versions import versions
 from trainers.files import write_atomically
-from trainers.scripted import VARIABLE
 
 WINDOW_SECONDS = 60  # that the end of a sweep waits for MLflow
 

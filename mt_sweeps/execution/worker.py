@@ -16,11 +16,10 @@ from typing import Any
 from ray.tune import Trainable
 
 from mt_sweeps.errors import is_disk_full
-from mt_sweeps.execution import gpu_metrics
+from mt_sweeps.execution import gpu_metrics, simulated_trainer
 from mt_sweeps.storage import records
 from mt_sweeps.storage.file_store import StorageLost
 from mt_sweeps.storage.trial_files import Workplace
-from trainers import scripted
 from trainers.config import TrainerConfig
 from trainers.errors import DataError, TrainingError, UnreadableCheckpoint
 from trainers.files import CHECKPOINTS
@@ -81,12 +80,12 @@ class Attempt:
 
 
 def _run(config: TrainerConfig, directory: Path, threads: int, gpus: float) -> records.Run:
-    script = scripted.from_environment()
+    script = simulated_trainer.from_environment()
     if script is not None:
-        return scripted.ScriptedTrainer(config, directory, script)
+        return simulated_trainer.ScriptedTrainer(config, directory, script)
     import torch
 
-    from trainers.mean_teacher import Trainer
+    from trainers.trainer import Trainer
 
     torch.set_num_threads(threads)
     if gpus and config.device == "auto" and not torch.cuda.is_available():

@@ -10,7 +10,7 @@ from mt_sweeps.spec import validation_errors, yaml_file
 from mt_sweeps.spec.overrides import apply
 from mt_sweeps.spec.sweep_spec import Arm, SweepSpec, Values
 from trainers.config import TrainerConfig
-from trainers.settings.known_datasets import KNOWN_DATASETS
+from trainers.config.known_datasets import KNOWN_DATASETS
 
 
 def load(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:

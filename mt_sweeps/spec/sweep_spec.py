@@ -12,8 +12,8 @@ from mt_sweeps.search_space.filters import Expression
 from mt_sweeps.search_space.space import Space, Value, Values
 from mt_sweeps.spec.sections import Budget, Finalists, Objective, Pruner, Resources, Sampler, Tracking
 from trainers import recipes
-from trainers.combinations import CONSISTENCY_ONLY
 from trainers.config import Settings, TrainerConfig
+from trainers.config.compatibility import CONSISTENCY_ONLY
 from trainers.recipes.published import published_settings
 
 _PLACE = r"/.*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?"  # a bucket has 3 to 63 characters

@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 import mlflow
 import optuna
 
+from mt_sweeps.execution.simulated_trainer import VARIABLE
 from mt_sweeps.spec.sweep_spec import Tracking
 from mt_sweeps.storage.home import Home
 from mt_sweeps.tracking.client import Client, embedded_uri
 from tests.end_to_end.support import DIGITS, MT_SWEEP
 from tests.mt_sweeps.support import digits, swept
-from trainers.scripted import VARIABLE
 
 KILLS = int(os.environ.get("MT_SWEEPS_KILLS", "10"))  # of the campaign of random kills
 NAME = "digits"

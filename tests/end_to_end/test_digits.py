@@ -12,7 +12,7 @@ from tests.end_to_end.support import DIGITS, TINY, as_json, interrupted, mt_swee
 from tests.trainers.support import write_image
 from trainers import TrainerConfig
 from trainers.checkpoint import load_model
-from trainers.data import prepared
+from trainers.data import dataset
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_the_final_model_is_trained_with_exactly_the_exported_values(folder, pri
     assert "the test set is read once" in again
     assert out.splitlines()[-4:] == again.splitlines()[-4:]
 
-    data = prepared.load(model.config.dataset)
+    data = dataset.load(model.config.dataset)
     for i, image in enumerate(data.test[:20].numpy()):
         write_image(folder / f"images/{i:02}.png", image[..., 0])
     (folder / "images/torn.png").write_bytes(b"no image")

@@ -7,9 +7,9 @@ import time
 import mlflow
 import pytest
 
+from mt_sweeps.execution.simulated_trainer import VARIABLE, Script
 from tests.end_to_end.support import ALONE, DIGITS, MT_SWEEP, as_json, gone, mt_sweep
 from tests.servers.common import free_port
-from trainers.scripted import VARIABLE, Script
 
 METRIC = "validation.student_error"
 BARE = ("--set", "finalists.baselines=[]", "--set", "pruner.name=none")

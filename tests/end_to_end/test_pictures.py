@@ -14,9 +14,9 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from mt_sweeps.execution.simulated_trainer import VARIABLE, Script
 from tests.end_to_end.support import DIGITS, MT_SWEEP, mt_sweep
 from tests.servers.common import free_port, wait_for
-from trainers.scripted import VARIABLE, Script
 
 CHROMIUM = shutil.which("chromium")
 KEPT = os.environ.get("MT_SWEEPS_PICTURES")

@@ -2,8 +2,8 @@
 
 import pytest
 
+from mt_sweeps.execution.simulated_trainer import VARIABLE, Script, Task
 from tests.end_to_end.support import DIGITS, as_json, mt_sweep
-from trainers.scripted import VARIABLE, Script, Task
 
 
 def verdict(out):

@@ -6,6 +6,7 @@ from typing import Any
 from mt_sweeps.commands import run
 from mt_sweeps.execution.preflight import check_data
 from mt_sweeps.execution.ray_cluster import Share
+from mt_sweeps.execution.simulated_trainer import Script, ScriptedTrainer
 from mt_sweeps.results import finalists
 from mt_sweeps.spec import load, yaml_file
 from mt_sweeps.spec.sweep_spec import SweepSpec
@@ -17,7 +18,6 @@ from mt_sweeps.tracking.client import embedded_uri
 from trainers.errors import Collapsed, Diverged
 from trainers.files import BEST_MODEL
 from trainers.report import Report
-from trainers.scripted import Script, ScriptedTrainer
 
 REPOSITORY = Path(__file__).parents[2]
 DIGITS = REPOSITORY / "search_spaces" / "digits.yaml"

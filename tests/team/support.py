@@ -13,6 +13,7 @@ from typing import Any, Self
 import optuna
 import pytest
 
+from mt_sweeps.execution.simulated_trainer import VARIABLE
 from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.storage.home import Home
 from mt_sweeps.tracking.client import Client
@@ -22,7 +23,6 @@ from tests.servers.mlflow import TeamMLflow
 from tests.servers.postgres import Postgres
 from tests.servers.ray import RayCluster
 from tests.servers.store import ObjectStore
-from trainers.scripted import VARIABLE
 
 AT_ONCE = int(os.environ.get("MT_SWEEPS_AT_ONCE", "4"))  # trials that the team's cluster runs
 

@@ -16,12 +16,12 @@ import grpc
 import psycopg
 import pytest
 
+from mt_sweeps.execution.simulated_trainer import VARIABLE
 from tests import compose
 from tests.chaos.support import descendants
 from tests.end_to_end.support import DIGITS, MT_SWEEP
 from tests.servers.common import LOOPBACK
 from tests.servers.postgres import Postgres
-from trainers.scripted import VARIABLE
 
 HEALTH = "grpc.health.v1.Health/Check"
 # One call, or more, of each service that a process of Ray's may offer.

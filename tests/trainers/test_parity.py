@@ -8,7 +8,7 @@ import torch
 from tests.trainers.reference import Reference
 from tests.trainers.support import METHODS, REVISITED, config
 from trainers import Trainer, TrainerConfig
-from trainers.data import prepared
+from trainers.data import dataset
 from trainers.data.augmentation import Views
 from trainers.models.blocks import Dropout
 
@@ -60,7 +60,7 @@ def state(trainer: Trainer) -> dict[str, dict[str, torch.Tensor]]:
 def assert_recomputed(settings: TrainerConfig, recorded: Recorded, rtol: float, atol: float) -> list[dict[str, float]]:
     """Runs the trainer and the reference side by side; returns what was reported of each step."""
     trainer = Trainer(settings)
-    reference = Reference(settings, state(trainer), prepared.load(settings.dataset).train_labels)
+    reference = Reference(settings, state(trainer), dataset.load(settings.dataset).train_labels)
     looks = 2 if settings.method in ("mean_teacher", "pi_model") else 1
     reports = []
     for t, report in enumerate(trainer.run()):

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from trainers.config import Augmentation
 from trainers.data.color import jitter
+from trainers.data.geometry import warp
 from trainers.data.normalization import Normalization
-from trainers.data.warping import warp
 
 
 class Views:

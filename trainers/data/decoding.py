@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image, ImageOps
 
+from trainers.config.dataset import ImageFolder, Imagenet
 from trainers.errors import DataError
-from trainers.settings.dataset import ImageFolder, Imagenet
 
 BLOCK = 256  # images decoded before they are written
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from trainers.config.dataset import ImageFolder, Imagenet
+from trainers.config.known_datasets import KNOWN_DATASETS
 from trainers.errors import DataError
-from trainers.settings.dataset import ImageFolder, Imagenet
-from trainers.settings.known_datasets import KNOWN_DATASETS
 
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _LAYOUT = "expected train/<class>/*, and where there are any, unlabeled/* and test/<class>/*"

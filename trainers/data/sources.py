@@ -12,11 +12,11 @@ import numpy as np
 from filelock import FileLock
 
 from trainers.config import Cifar10, Cifar100, DatasetConfig, Digits, ImageFolder, Imagenet, Svhn
+from trainers.config.dataset import check_split_sizes
+from trainers.config.known_datasets import KNOWN_DATASETS
 from trainers.data.decoding import Progress, Write, decode_files
 from trainers.data.folders import Folder
 from trainers.errors import DataError
-from trainers.settings.dataset import check_split_sizes
-from trainers.settings.known_datasets import KNOWN_DATASETS
 
 
 @dataclass(frozen=True)

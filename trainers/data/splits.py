@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainers.combinations import check_image_size, check_unlabeled
 from trainers.config import DatasetConfig, TrainerConfig
+from trainers.config.compatibility import check_image_size, check_unlabeled
+from trainers.config.dataset import check_split_sizes
 from trainers.errors import DataError
-from trainers.settings.dataset import check_split_sizes
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainers import recipes
-from trainers.settings.known_datasets import KNOWN_DATASETS
+from trainers.config.known_datasets import KNOWN_DATASETS
 
 OF_THE_RUN = (
     "dataset",

@@ -13,7 +13,7 @@ from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.storage.home import Home
 from tests.trainers.support import config, finished, write_image
 from trainers.checkpoint import load_model
-from trainers.data import prepared
+from trainers.data import dataset
 from trainers.evaluation import PIXELS_AT_ONCE
 
 CONFIG = config(steps=30, batch_size=40, model={"name": "small_cnn", "width": 8})
@@ -35,7 +35,7 @@ def rows(text):
 
 def test_what_is_predicted_of_the_test_images_is_wrong_as_often_as_the_test_said(trained, tmp_path):
     _, file, trainer = trained
-    data = prepared.load(CONFIG.dataset)
+    data = dataset.load(CONFIG.dataset)
     for i, (image, label) in enumerate(zip(data.test.numpy(), data.test_labels.tolist(), strict=True)):
         write_image(tmp_path / f"{label}/{i}.png", image[..., 0])
     predict.predict(file, tmp_path, tmp_path / "out.csv")
@@ -57,7 +57,7 @@ def test_images_come_to_the_size_that_training_had_them_in(tmp_path):
     settings = config(dataset=dataset, batch_size=4, augmentation={"translate": 1})
     finished(settings).save_model(tmp_path / "model.safetensors")
     predict.predict(tmp_path / "model.safetensors", tmp_path / "train", tmp_path / "out.csv")
-    model, data = load_model(tmp_path / "model.safetensors"), prepared.load(settings.dataset)
+    model, data = load_model(tmp_path / "model.safetensors"), dataset.load(settings.dataset)
     expected = model.logits(data.train).softmax(1).max(1)
     found = rows((tmp_path / "out.csv").read_text())  # in the order of the names, as training has them
     assert [row["class"] for row in found] == [model.classes[number] for number in expected.indices]
@@ -66,7 +66,7 @@ def test_images_come_to_the_size_that_training_had_them_in(tmp_path):
 
 def test_any_name_can_be_read_from_the_csv_and_any_kind_of_image_is_classified(trained, tmp_path, capfdbinary):
     folder = tmp_path / "images"
-    grey = prepared.load(CONFIG.dataset).test[0, :, :, 0].numpy()
+    grey = dataset.load(CONFIG.dataset).test[0, :, :, 0].numpy()
     names = [
         "a,b.png",
         'quo"te.bmp',

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-import trainers.mean_teacher
+import trainers.trainer
 from mt_sweeps.commands import train
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.results import best_file, training_result
@@ -21,7 +21,7 @@ from tests.servers.mlflow import MLflowServer
 from tests.trainers.support import in_fresh_process
 from trainers import Trainer
 from trainers.checkpoint import load_model
-from trainers.data import prepared
+from trainers.data import dataset
 from trainers.data.splits import split
 
 TINY = ("trainer.steps=6", "trainer.evaluate_every=2", "trainer.model.width=4")
@@ -87,7 +87,7 @@ def test_a_training_goes_on_from_its_checkpoint_and_is_never_repeated(tmp_path, 
     left = {file.name for file in directory.iterdir()}
     assert left == {"model.safetensors", "records.jsonl", "result.json", "train.lock"}
 
-    monkeypatch.setattr(trainers.mean_teacher, "Trainer", None)  # whoever trains again fails
+    monkeypatch.setattr(trainers.trainer, "Trainer", None)  # whoever trains again fails
     train.train(file, home)
     out = capsys.readouterr().out
     assert "the test set is read once" in out
@@ -143,7 +143,7 @@ def test_with_validation_its_images_and_those_of_the_verdict_are_trained_on(tmp_
     assert result.images == {"labeled": 650, "unlabeled": 788, "validation": 0, "verdict": 0}
     assert result.changed == ["dataset.with_validation"]
     assert result.test["teacher"].images == 359
-    data = prepared.load(config.dataset)
+    data = dataset.load(config.dataset)
     assert not any("validation.teacher_error" in one.metrics for one in records.read(directory))
     labels = split(data.train_labels.numpy(), 10, result.trainer.dataset).labeled
     assert len(labels) == 650
@@ -153,7 +153,7 @@ def test_the_registered_model_gives_the_probabilities_of_the_network_without_pic
     file, config = exported(tmp_path)
     train.train(file, home)
     (version,) = versions_of(home)
-    images = prepared.load(config.dataset).test
+    images = dataset.load(config.dataset).test
     np.save(tmp_path / "images.npy", images.numpy())
     said = in_fresh_process(
         "import json, sys, mlflow, numpy\n"
@@ -240,8 +240,8 @@ def test_a_checkpoint_of_other_images_is_refused(tmp_path, home, monkeypatch):
         patch.setattr(records, "recorded", lambda trainer, _: interrupted_after(next(trainer.run())))
         with pytest.raises(KeyboardInterrupt):
             train.train(file, home)
-    whole = prepared.load
-    monkeypatch.setattr(prepared, "load", lambda config: replace(whole(config), fingerprint="another"))
+    whole = dataset.load
+    monkeypatch.setattr(dataset, "load", lambda config: replace(whole(config), fingerprint="another"))
     with pytest.raises(InputError, match="other images"):
         train.train(file, home)
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mt_sweeps.execution.simulated_trainer import VARIABLE, Script
 from mt_sweeps.execution.worker import DISK_FULL, TrialWorker, _run
 from mt_sweeps.storage import records
 from mt_sweeps.storage.file_store import Storage
 from tests.trainers.support import config, in_fresh_process
 from trainers.files import BEST_MODEL, CHECKPOINT
-from trainers.scripted import VARIABLE, Script
 
 
 def assignment(directory, previous=None, **changes):
@@ -160,7 +160,7 @@ def test_a_share_of_a_gpu_is_a_cap_on_its_memory(monkeypatch, tmp_path):
     caps = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", caps.append)
-    monkeypatch.setattr("trainers.mean_teacher.Trainer", lambda *_: None)
+    monkeypatch.setattr("trainers.trainer.Trainer", lambda *_: None)
     for gpus in (0.0, 0.25, 1.0, 2.0):
         _run(config(device="auto"), tmp_path, 1, gpus)
     assert caps == [0.25]

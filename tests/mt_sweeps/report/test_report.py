@@ -12,13 +12,13 @@ from playwright.sync_api import expect, sync_playwright
 from mt_sweeps import report
 from mt_sweeps.cli import cli
 from mt_sweeps.commands import run
+from mt_sweeps.execution.simulated_trainer import Script
 from mt_sweeps.report import findings
 from mt_sweeps.results import finalists
 from mt_sweeps.storage.home import Home
 from mt_sweeps.study.ledger import Ledger
 from tests.mt_sweeps.support import begun, digits, finish, swept
 from tests.mt_sweeps.support import report as evaluation
-from trainers.scripted import Script
 
 CHROMIUM = shutil.which("chromium")
 FAILED = Script(fails={"0003": "diverged", "0005": "diverged", "supervised-0000": "error"})

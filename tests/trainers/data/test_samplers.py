@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.data.batches import TwoStreamBatches
+from trainers.data.samplers import TwoStreamBatches
 
 LABELED, UNLABELED = np.arange(100, 107), np.arange(200, 230)
 

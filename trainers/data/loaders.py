@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from trainers.data.batches import TwoStreamBatches
+from trainers.data.samplers import TwoStreamBatches
 
 RESIDENT_SHARE = 0.25  # of the device's memory that images may take
 WORKERS = 2  # they copy; augmentation is the device's

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from trainers.settings.base import Settings
-from trainers.settings.known_datasets import KNOWN_DATASETS
+from trainers.config.base import Settings
+from trainers.config.known_datasets import KNOWN_DATASETS
 
 
 class _Dataset(Settings):

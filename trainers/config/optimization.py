@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from trainers.settings.base import Settings, by_default
+from trainers.config.base import Settings, by_default
 
 
 class _Optimizer(Settings):

@@ -14,7 +14,7 @@ from torch import nn
 from tests.trainers.support import config
 from trainers.config import SmallCnn, TrainerConfig
 from trainers.models import build
-from trainers.optimization import Optimization
+from trainers.optimizer import Optimization
 
 STEPS, WARM_UP, RAMP_DOWN = 20, 8, 6
 SHAPES = [(3, 4), (3,), (2, 3), (2,)]  # of the parameters of `network`, two of them biases

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from tests.trainers.support import METHODS, REVISITED, config, finished, write_image
-from trainers import Trainer, TrainerConfig, losses, mean_teacher, schedules
+from trainers import Trainer, TrainerConfig, losses, schedules, trainer
 from trainers.data.augmentation import Views
 from trainers.errors import Collapsed, ConsistencyMissing, Diverged, NoLabels, UnreadSetting
 from trainers.evaluation import Error
 from trainers.methods import TemporalEnsembling
-from trainers.optimization import Optimization
+from trainers.optimizer import Optimization
 
 WITH_CONSISTENCY = METHODS[1:]
 FIRST_PASS = 2  # steps over the 40 unlabeled images of REVISITED, 15 a batch, an incomplete one dropped
@@ -79,7 +79,7 @@ def scripted(monkeypatch, student: list[float], teacher: list[float]) -> None:
     def evaluate(network, _take, indices, *_):
         return Error(next(scripts[next(network.parameters()).requires_grad]), len(indices))
 
-    monkeypatch.setattr(mean_teacher, "evaluate", evaluate)
+    monkeypatch.setattr(trainer, "evaluate", evaluate)
 
 
 def test_a_teacher_that_falls_back_to_chance_ends_as_collapsed_and_leaves_what_was_good(tmp_path, monkeypatch):
@@ -239,11 +239,9 @@ def test_a_run_reads_all_its_settings_whatever_it_is_made_of(method, optimizer, 
 
 
 def test_a_split_without_labeled_images_is_refused(monkeypatch):
-    split_for = mean_teacher.split_for
+    split_for = trainer.split_for
     nothing = np.array([], np.int64)
-    monkeypatch.setattr(
-        mean_teacher, "split_for", lambda *given: dataclasses.replace(split_for(*given), labeled=nothing)
-    )
+    monkeypatch.setattr(trainer, "split_for", lambda *given: dataclasses.replace(split_for(*given), labeled=nothing))
     with pytest.raises(NoLabels) as ended:
         Trainer(config())
     assert ended.value.reason == "no_labels"
@@ -253,7 +251,7 @@ def test_an_unlabeled_image_among_the_labeled_ones_is_refused(tmp_path, monkeypa
     for i in range(30):
         part = f"train/{'ab'[i % 2]}" if i < 20 else "unlabeled"
         write_image(tmp_path / f"{part}/{i}.png", np.full((8, 8, 3), i, np.uint8))
-    split_for = mean_teacher.split_for
+    split_for = trainer.split_for
 
     def mistaken(*given):
         split = split_for(*given)
@@ -263,7 +261,7 @@ def test_an_unlabeled_image_among_the_labeled_ones_is_refused(tmp_path, monkeypa
         dataset={"name": "image_folder", "root": str(tmp_path), "labels": 4, "validation": 4}, batch_size=4
     )
     Trainer(settings)
-    monkeypatch.setattr(mean_teacher, "split_for", mistaken)
+    monkeypatch.setattr(trainer, "split_for", mistaken)
     with pytest.raises(NoLabels, match="an image without a label"):
         Trainer(settings)
 

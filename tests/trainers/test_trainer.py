@@ -16,9 +16,9 @@ from tests.trainers.support import (
     weights,
     write_image,
 )
-from trainers import Trainer, mean_teacher
+from trainers import Trainer, trainer
 from trainers.checkpoint import load_model
-from trainers.data import prepared
+from trainers.data import dataset
 from trainers.data.augmentation import Views
 from trainers.data.splits import split
 from trainers.errors import DataError
@@ -177,9 +177,9 @@ def test_a_run_trains_on_the_images_of_no_other_purpose(tmp_path, drawn, monkeyp
         model={"name": "small_cnn", "width": 2, "dropout": 0.1},
     )
     evaluated = []
-    evaluate = mean_teacher.evaluate
+    evaluate = trainer.evaluate
     monkeypatch.setattr(
-        mean_teacher,
+        trainer,
         "evaluate",
         lambda net, take, indices, *rest: evaluated.append(take(indices)) or evaluate(net, take, indices, *rest),
     )
@@ -234,7 +234,7 @@ def test_reported_validation_errors_are_those_of_the_validation_images(tmp_path)
     settings = config()
     trainer = finished(settings)
     trainer.save_model(tmp_path / "teacher")
-    model, data = load_model(tmp_path / "teacher"), prepared.load(settings.dataset)
+    model, data = load_model(tmp_path / "teacher"), dataset.load(settings.dataset)
     validation = split(data.train_labels.numpy(), 10, settings.dataset).validation
     with torch.no_grad():
         guesses = model.network(model.normalization(data.train[validation])).argmax(1)
@@ -298,7 +298,7 @@ def test_the_best_model_is_the_one_judged_at_the_first_of_its_lowest_errors(tmp_
     def scripted(network, _take, indices, *_):
         return Error(next(scripts[next(network.parameters()).requires_grad]), len(indices))
 
-    monkeypatch.setattr(mean_teacher, "evaluate", scripted)
+    monkeypatch.setattr(trainer, "evaluate", scripted)
     trainer, kept = Trainer(settings, tmp_path), []
     while len(kept) < 5:
         for _ in trainer.run():

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from trainers.settings.base import Settings
+from trainers.config.base import Settings
 
 
 class SmallCnn(Settings):

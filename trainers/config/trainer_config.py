@@ -7,23 +7,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from trainers.combinations import check_combinations, check_image_size, check_unlabeled
-from trainers.settings.base import Settings, by_default
-from trainers.settings.dataset import Cifar10, Cifar100, DatasetConfig, Digits, ImageFolder, Imagenet, Svhn
-from trainers.settings.known_datasets import KNOWN_DATASETS
-from trainers.settings.method import Augmentation, Consistency, Ema, Ensemble, Teacher
-from trainers.settings.model import ConvLarge, ModelConfig, Residual, ShakeShake, SmallCnn, WideResnet
-from trainers.settings.optimization import (
-    Adam,
-    AdamW,
-    Constant,
+from trainers.config.base import Settings, by_default
+from trainers.config.compatibility import check_combinations, check_image_size, check_unlabeled
+from trainers.config.dataset import DatasetConfig
+from trainers.config.known_datasets import KNOWN_DATASETS
+from trainers.config.method import Augmentation, Consistency, Ema, Ensemble, Teacher
+from trainers.config.model import ModelConfig, SmallCnn
+from trainers.config.optimization import (
     HalfCosine,
     Optimizer,
-    QuarterCosine,
-    RampDown,
     Schedule,
     Sgd,
-    StepDecay,
 )
 
 
@@ -105,37 +99,3 @@ class TrainerConfig(Settings):
     def evaluation_interval(self) -> int:
         """Steps between evaluations; each evaluation is also a checkpoint."""
         return self.evaluate_every or max(1, -(-self.steps // 20))
-
-
-__all__ = [
-    "TrainerConfig",
-    "Settings",
-    "Cifar10",
-    "Cifar100",
-    "DatasetConfig",
-    "Digits",
-    "ImageFolder",
-    "Imagenet",
-    "Svhn",
-    "Augmentation",
-    "Consistency",
-    "Ema",
-    "Ensemble",
-    "Teacher",
-    "ConvLarge",
-    "ModelConfig",
-    "Residual",
-    "ShakeShake",
-    "SmallCnn",
-    "WideResnet",
-    "Adam",
-    "AdamW",
-    "Constant",
-    "HalfCosine",
-    "Optimizer",
-    "QuarterCosine",
-    "RampDown",
-    "Schedule",
-    "Sgd",
-    "StepDecay",
-]

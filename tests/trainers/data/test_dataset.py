@@ -4,7 +4,7 @@ import torch
 
 from tests.trainers.support import decode_whole, write_image
 from trainers.config import Digits, ImageFolder
-from trainers.data import cache, prepared, sources
+from trainers.data import cache, dataset, sources
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def folder(tmp_path, monkeypatch) -> ImageFolder:
 
 def test_what_is_loaded_is_what_was_decoded(tmp_path):
     config = Digits(name="digits", labels=10, validation=1)
-    decoded, loaded = decode_whole(config, tmp_path), prepared.load(config)
+    decoded, loaded = decode_whole(config, tmp_path), dataset.load(config)
     for name in ("train", "train_labels", "test", "test_labels"):
         np.testing.assert_array_equal(getattr(loaded, name).numpy(), getattr(decoded, name))
     assert (loaded.train.dtype, loaded.train_labels.dtype) == (torch.uint8, torch.int64)
@@ -26,21 +26,21 @@ def test_what_is_loaded_is_what_was_decoded(tmp_path):
 
 
 def test_a_data_set_without_test_images_can_be_loaded(folder):
-    loaded = prepared.load(folder)
+    loaded = dataset.load(folder)
     assert loaded.train[:, 0, 0, 0].tolist() == [0, 1, 2]
     assert loaded.train_labels.tolist() == [0, 1, -1]
     assert loaded.test.shape == (0, 4, 4, 3)
 
 
 def test_a_process_loads_a_data_set_once(folder):
-    assert prepared.load(folder) is prepared.load(folder.model_copy())
+    assert dataset.load(folder) is dataset.load(folder.model_copy())
 
 
 def test_a_file_of_another_format_is_not_taken_for_ours(folder, monkeypatch):
-    first = prepared.load(folder)
-    prepared.load.cache_clear()
+    first = dataset.load(folder)
+    dataset.load.cache_clear()
     calls = []
     monkeypatch.setattr(cache, "VERSION", cache.VERSION + 1)
     monkeypatch.setattr(cache, "decode", lambda *arguments: calls.append(1) or sources.decode(*arguments))
-    assert prepared.load(folder).fingerprint == first.fingerprint
+    assert dataset.load(folder).fingerprint == first.fingerprint
     assert len(calls) == 1

@@ -6,9 +6,9 @@ import torch
 
 from tests.trainers.support import METHODS, REVISITED, config, finished, results, weights, write_image
 from trainers import Trainer
-from trainers.data import loading
-from trainers.data.batches import TwoStreamBatches
-from trainers.data.loading import Resident, Streamed, loader
+from trainers.data import loaders
+from trainers.data.loaders import Resident, Streamed, loader
+from trainers.data.samplers import TwoStreamBatches
 
 CPU = torch.device("cpu")
 IMAGES = torch.arange(40 * 3, dtype=torch.uint8).view(40, 1, 1, 3)
@@ -47,7 +47,7 @@ def test_streaming_draws_nothing_from_torchs_global_generator():
 def test_images_are_resident_where_they_take_no_more_than_their_share_and_the_choice_is_logged(
     share, where, monkeypatch, caplog
 ):
-    monkeypatch.setattr(loading, "RESIDENT_SHARE", share)
+    monkeypatch.setattr(loaders, "RESIDENT_SHARE", share)
     with caplog.at_level(logging.INFO):
         assert isinstance(loader("auto", IMAGES, batches(), CPU), where)
     assert where.__name__.lower() in caplog.text

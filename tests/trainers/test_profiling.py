@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainers import measuring
-from trainers.measuring import Stopwatch, peak_memory, reset_peak_memory
+from trainers import profiling
+from trainers.profiling import Stopwatch, peak_memory, reset_peak_memory
 
 CPU = torch.device("cpu")
 
@@ -23,7 +23,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(measuring, "time", clock)
+    monkeypatch.setattr(profiling, "time", clock)
     return clock
 
 
@@ -70,8 +70,8 @@ def test_a_total_is_that_of_the_names_asked_for():
 def test_a_real_second_is_about_a_second():
     watch = Stopwatch(CPU)
     watch.start("step")
-    deadline = measuring.time.perf_counter() + 0.05
-    while measuring.time.perf_counter() < deadline:
+    deadline = profiling.time.perf_counter() + 0.05
+    while profiling.time.perf_counter() < deadline:
         pass
     watch.stop()
     assert 0.05 <= watch.seconds["step"] < 5

@@ -2,8 +2,8 @@
 
 from typing import Any, cast
 
-from trainers.combinations import idle_settings, is_idle
 from trainers.config import Settings, TrainerConfig
+from trainers.config.compatibility import idle_settings, is_idle
 from trainers.errors import UnreadSetting
 
 

@@ -19,10 +19,10 @@ import numpy as np
 from pydantic import Field
 
 from trainers.config import TrainerConfig
+from trainers.config.base import Settings
 from trainers.errors import CheckpointError, Collapsed, Diverged, UnreadableCheckpoint
 from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.report import Report
-from trainers.settings.base import Settings
 
 VARIABLE = "MT_SWEEP_SCRIPT"
 

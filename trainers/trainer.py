@@ -14,25 +14,25 @@ from torch import Tensor
 from trainers import losses, schedules
 from trainers.checkpoint import load_latest_checkpoint, save_checkpoint, save_model
 from trainers.config import TrainerConfig
-from trainers.data import prepared
+from trainers.data import dataset
 from trainers.data.augmentation import Views
-from trainers.data.batches import TwoStreamBatches
-from trainers.data.loading import loader
+from trainers.data.geometry import centre
+from trainers.data.loaders import loader
 from trainers.data.normalization import Take, fitted
+from trainers.data.samplers import TwoStreamBatches
 from trainers.data.splits import split_for
-from trainers.data.warping import centre
 from trainers.devices import autocast, chosen_device, on_cpu
 from trainers.errors import DataError, NoLabels
 from trainers.evaluation import Error, evaluate
 from trainers.files import BEST_MODEL
 from trainers.guards import check_consistency, check_losses, check_teacher, check_weights
-from trainers.measuring import Stopwatch, peak_memory, reset_peak_memory
 from trainers.methods import MeanTeacher, Method, PiModel, Supervised, Target, TemporalEnsembling
 from trainers.models import Network, build
-from trainers.optimization import Optimization
+from trainers.optimizer import Optimization
+from trainers.profiling import Stopwatch, peak_memory, reset_peak_memory
 from trainers.randomness import OwnGenerator
 from trainers.report import Report
-from trainers.watched import Watched
+from trainers.settings_audit import Watched
 
 
 class Trainer:
@@ -69,7 +69,7 @@ class Trainer:
             directory.mkdir(parents=True, exist_ok=True)
         seeds = [int(seed) for seed in np.random.SeedSequence(config.seed).generate_state(5, np.uint32)]
 
-        self._data = data = prepared.load(self.config.dataset)
+        self._data = data = dataset.load(self.config.dataset)
         self.classes = data.classes
         self.split = purposes = split_for(config, data.train_labels.numpy(), len(data.classes), data.train.shape[1])
         self._labels = data.train_labels.to(self._device)

@@ -22,7 +22,7 @@ from tests.trainers.support import (
     saved_state,
     weights,
 )
-from trainers import Trainer, TrainerConfig, measuring
+from trainers import Trainer, TrainerConfig, profiling
 from trainers.data.augmentation import Views
 from trainers.errors import CheckpointError
 
@@ -137,7 +137,7 @@ def test_a_finished_run_that_is_resumed_has_its_history_and_nothing_to_do(tmp_pa
 
 def test_the_seconds_of_a_run_go_on_where_they_stopped(tmp_path, monkeypatch):
     ticks = itertools.count()  # a clock that is a second later at every look
-    monkeypatch.setattr(measuring, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    monkeypatch.setattr(profiling, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
     stopped_after(1, config(), tmp_path)
     metrics = [report.metrics for report in finished(config(), tmp_path).history]
     assert [of["time.data_seconds"] for of in metrics] == [2, 4, 6]  # two steps an interval, of a second each

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from trainers.averaging import update_average
 from trainers.config import Ema, SmallCnn
+from trainers.ema import update_average
 from trainers.models import build
 from trainers.schedules import ema_decay
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from trainers.settings.base import Settings
+from trainers.config.base import Settings
 
 
 class Augmentation(Settings):

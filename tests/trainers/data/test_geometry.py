@@ -7,7 +7,7 @@ from torchvision.transforms.v2 import RandomResizedCrop
 from torchvision.transforms.v2 import functional as F
 
 from trainers.config import Augmentation
-from trainers.data.warping import centre, crop_sides, warp
+from trainers.data.geometry import centre, crop_sides, warp
 
 IMAGES = torch.rand((4, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 

@@ -5,10 +5,10 @@ import pytest
 
 from tests.trainers.support import config
 from trainers import TrainerConfig
-from trainers.combinations import idle_settings, is_idle
 from trainers.config import Adam, ConvLarge, HalfCosine, Sgd, SmallCnn, StepDecay
+from trainers.config.compatibility import idle_settings, is_idle
 from trainers.errors import UnreadSetting
-from trainers.watched import Watched
+from trainers.settings_audit import Watched
 
 
 def keys(settings: dict[str, Any], prefix: str = "") -> list[str]:

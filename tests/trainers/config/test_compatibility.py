@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from trainers import TrainerConfig
-from trainers.combinations import check_image_size, check_unlabeled, idle_settings, is_idle
-from trainers.settings.dataset import check_split_sizes
+from trainers.config.compatibility import check_image_size, check_unlabeled, idle_settings, is_idle
+from trainers.config.dataset import check_split_sizes
 
 LEAST = {"dataset": {"name": "digits", "labels": 50, "validation": 300}, "steps": 1000}
 METHODS = ("mean_teacher", "pi_model", "temporal_ensembling", "supervised")

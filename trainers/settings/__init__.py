@@ -1,1 +1,0 @@
-"""The groups of settings that a `TrainerConfig` is made of; `trainers.config` has them all."""
