@@ -21,8 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mt_sweeps.tracking.client import BackgroundWriter
-from mt_sweeps.tracking.sweep_run import SweepWindow
+from mt_sweeps.tracking.background import BackgroundWriter
+from mt_sweeps.tracking.sweep_run import SweepRun
 from tests.mt_sweeps.support import Sweep, report, supervised_report
 from tests.servers.mlflow import MLflowServer
 from tests.servers.proxy import Proxy
@@ -51,7 +51,7 @@ def main() -> None:
 def _row(mode: str, folder: Path, server: MLflowServer, seconds: float) -> str:
     proxy = Proxy(server.port, STALL)
     sweep = Sweep(folder, f"tracking.uri={proxy.uri}", f"tracking.experiment={folder.name}", "trials=100000")
-    window = SweepWindow(sweep.home, sweep.directory, sweep.ledger)
+    window = SweepRun(sweep.home, sweep.directory, sweep.ledger)
     writer = BackgroundWriter(window.catch_up)
     if mode != "no window":
         writer.start()

@@ -36,12 +36,12 @@ import optuna
 from optuna.storages import InMemoryStorage
 from scipy.stats import spearmanr
 
-from mt_sweeps.execution.simulated_trainer import Curve, Script, ScriptedTrainer, Task
-from mt_sweeps.spec import load
+from mt_sweeps.execution.simulated_trainer import Curve, Script, SimulatedTrainer, Task
+from mt_sweeps.spec.load import load_spec
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.study import ledger
 from mt_sweeps.study.ledger import Ledger
-from mt_sweeps.study.pruner import Standings, rungs
+from mt_sweeps.study.pruner import RungRanking, rungs
 from mt_sweeps.study.trial import Trial
 from trainers.config import TrainerConfig
 from trainers.report import Report
@@ -96,7 +96,7 @@ def specification(file: str, sampler: str, pruner: str, seed: int, trials: int, 
         f"pruner.name={pruner}",
         f"trials={trials if pruner == 'none' else MORE * trials}",
     )
-    return load.load(SPACES / file, ("points=[]", "finalists.baselines=[]", "finalists.top=0", *settings, *more))
+    return load_spec(SPACES / file, ("points=[]", "finalists.baselines=[]", "finalists.top=0", *settings, *more))
 
 
 @contextlib.contextmanager
@@ -124,7 +124,7 @@ def searched(spec: SweepSpec, budget: int, workers: int, curves: Any, truth: Any
     points, spent = [], 0
     with new_ledger(spec) as ledger:
         if naive:
-            ledger._standings = Standings(spec, at=early_rungs(spec))
+            ledger._standings = RungRanking(spec, at=early_rungs(spec))
         running: list[tuple[int, int, Trial, Iterator[Report], Report]] = []
 
         def start(now: int) -> None:
@@ -173,7 +173,7 @@ def scripted(task: str, arm: str, seed: int, trials: int) -> list[Point]:
         return Curve(setting.task, spec.config(trial.values)).teacher(spec.steps)
 
     def curves(config: TrainerConfig) -> Iterator[Report]:
-        return ScriptedTrainer(config, None, script).run()
+        return SimulatedTrainer(config, None, script).run()
 
     return searched(spec, trials * spec.steps, 4, curves, truth, arm == NAIVE)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mt_sweeps.spec import load
+from mt_sweeps.spec.load import load_spec
 from trainers import Trainer, TrainerConfig
 from trainers.checkpoint import load_model
 from trainers.data import dataset
@@ -34,7 +34,7 @@ NEAR = {"ema.decay": 0.97, "consistency.weight": 50.0}
 def contenders(seed: int, kind: str) -> dict[str, TrainerConfig]:
     """The configurations that are compared under one seed."""
     redrawn = kind == "redrawn"
-    spec = load.load(SPACE, ("trainer.evaluate_every=300", *(["trainer.dataset.verdict=0"] if redrawn else [])))
+    spec = load_spec(SPACE, ("trainer.evaluate_every=300", *(["trainer.dataset.verdict=0"] if redrawn else [])))
     best = dict(spec.points[0])
     draws = {"seed": seed, "dataset.split_seed" if redrawn else "dataset.label_seed": seed}
     return {

@@ -10,7 +10,10 @@ from typing import Any, NoReturn
 
 import click
 
+from mt_sweeps.commands.run import resume_sweep, run_sweep
+from mt_sweeps.commands.train import train_best
 from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.spec.load import load_spec
 
 File = click.Path(path_type=Path)
 
@@ -52,10 +55,9 @@ def cli() -> None:
 @_home_option
 def run(file: Path, name: str | None, overrides: tuple[str, ...], trials: int | None, home: str | None) -> None:
     """Search the space of FILE, show it in MLflow, name the best."""
-    from mt_sweeps.commands import run
     from mt_sweeps.storage.open import open_home
 
-    run.run(file, open_home(home), name, overrides, trials)
+    run_sweep(file, open_home(home), name, overrides, trials)
 
 
 @cli.command()
@@ -96,10 +98,9 @@ def resume(name: str | None, more: int, address: str | None, home: str | None) -
             raise click.UsageError("with --address, name the SWEEP")
         click.echo(submit.resume(name, address, more))
         return
-    from mt_sweeps.commands import run
     from mt_sweeps.storage.open import open_home
 
-    run.resume(open_home(home), name, more)
+    resume_sweep(open_home(home), name, more)
 
 
 @cli.command()
@@ -155,12 +156,11 @@ def preview(file: Path, output: Path, overrides: tuple[str, ...], images: int) -
 @click.argument("files", type=File, nargs=-1, required=True)
 def validate(files: tuple[Path, ...]) -> None:
     """Check FILES alone, on any machine: no data, GPU or ledger is looked for."""
-    from mt_sweeps.spec import load
 
     problems: list[str] = []
     for file in files:
         try:
-            loaded = load.load(file)
+            loaded = load_spec(file)
         except InputError as error:
             problems += error.problems
         else:
@@ -261,10 +261,9 @@ def write_report(name: str, home: str | None, as_json: bool) -> None:
 @_home_option
 def train(file: Path, seeds: int, overrides: tuple[str, ...], with_validation: bool, home: str | None) -> None:
     """Train the final model with the values of FILE (from `export`) and read the test set once."""
-    from mt_sweeps.commands import train
     from mt_sweeps.storage.open import open_home
 
-    train.train(file, open_home(home), overrides, with_validation, seeds)
+    train_best(file, open_home(home), overrides, with_validation, seeds)
 
 
 @cli.command()

@@ -5,11 +5,11 @@ from typing import TypeVar
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
-PATIENCE = 600.0  # seconds that a server of a team may be away, before a sweep ends, resumable
+RETRY_SECONDS = 600.0  # seconds that a server of a team may be away, before a sweep ends, resumable
 _T = TypeVar("_T")
 
 
-def patiently(call: Callable[[], _T], may_pass: Callable[[BaseException], bool], seconds: float = PATIENCE) -> _T:
+def retrying(call: Callable[[], _T], may_pass: Callable[[BaseException], bool], seconds: float = RETRY_SECONDS) -> _T:
     """What a call that may be made again returns.
 
     Args:

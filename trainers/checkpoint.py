@@ -17,8 +17,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from trainers.config import TrainerConfig
-from trainers.data.geometry import centre
-from trainers.data.normalization import Normalization, restored
+from trainers.data.geometry import center_crop
+from trainers.data.normalization import Normalization, load_normalization
 from trainers.errors import CheckpointError, UnreadableCheckpoint
 from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.models import build
@@ -129,7 +129,7 @@ class Model:
         Returns:
             float [n, classes].
         """
-        seen = centre(self.normalization(images), self.config.augmentation.crop)
+        seen = center_crop(self.normalization(images), self.config.augmentation.crop)
         said: Tensor = self.network(seen)
         return said
 
@@ -177,7 +177,7 @@ def load_model(path: Path, device: str = "cpu") -> Model:
         for name, value in tensors.items():
             part = next(part for part in parts if name.startswith(part))
             parts[part][name.removeprefix(part)] = value
-        normalization = restored(config.normalization, parts["normalization."])
+        normalization = load_normalization(config.normalization, parts["normalization."])
         size, channels = int(facts["image_size"]), int(facts["channels"])
         network = build(config.model, channels, len(classes), config.heads).to(device)
         network.load_state_dict(parts["network."])

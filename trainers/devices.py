@@ -23,7 +23,7 @@ def on_cpu(state: dict[str, Any]) -> dict[str, Any]:
     return moved
 
 
-def chosen_device(name: str) -> torch.device:
+def resolve_device(name: str) -> torch.device:
     """What `device` in the settings stands for on this machine.
 
     Raises:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from trainers.data.geometry import centre
+from trainers.data.geometry import center_crop
 from trainers.data.normalization import Normalization
 
 PIXELS_AT_ONCE = 2**20  # a thousand images of 32 pixels a side, twenty of 224
@@ -55,7 +55,7 @@ def evaluate(
     wrong = torch.zeros((), dtype=torch.int64, device=labels.device)
     images = max(1, PIXELS_AT_ONCE // take(indices[:1])[0, :, :, 0].numel())
     for part, target in zip(torch.split(indices, images), torch.split(labels, images), strict=True):
-        seen = centre(normalization(take(part)), crop)
+        seen = center_crop(normalization(take(part)), crop)
         wrong += (network(seen).argmax(1) != target).sum()
     network.train(training)
     return Error(int(wrong) / len(labels), len(labels))

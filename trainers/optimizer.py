@@ -10,7 +10,7 @@ from trainers.config import Adam, AdamW, Sgd, TrainerConfig
 from trainers.schedules import learning_rate_factor, ramp_down
 
 
-class Optimization:
+class ScheduledOptimizer:
     """torch's optimiser of a network's weights, with the learning rate and the betas of each step.
 
     Args:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-class OwnGenerator:
+class RunGenerator:
     """The state that torch's global generators have while this run uses them, and not otherwise.
 
     Args:

@@ -15,22 +15,22 @@ from trainers import losses, schedules
 from trainers.checkpoint import load_latest_checkpoint, save_checkpoint, save_model
 from trainers.config import TrainerConfig
 from trainers.data import dataset
-from trainers.data.augmentation import Views
-from trainers.data.geometry import centre
+from trainers.data.augmentation import ViewAugmenter
+from trainers.data.geometry import center_crop
 from trainers.data.loaders import loader
-from trainers.data.normalization import Take, fitted
+from trainers.data.normalization import Take, fit_normalization
 from trainers.data.samplers import TwoStreamBatches
 from trainers.data.splits import split_for
-from trainers.devices import autocast, chosen_device, on_cpu
+from trainers.devices import autocast, on_cpu, resolve_device
 from trainers.errors import DataError, NoLabels
 from trainers.evaluation import Error, evaluate
 from trainers.files import BEST_MODEL
 from trainers.guards import check_consistency, check_losses, check_teacher, check_weights
 from trainers.methods import MeanTeacher, Method, PiModel, Supervised, Target, TemporalEnsembling
 from trainers.models import Network, build
-from trainers.optimizer import Optimization
+from trainers.optimizer import ScheduledOptimizer
 from trainers.profiling import Stopwatch, peak_memory, reset_peak_memory
-from trainers.randomness import OwnGenerator
+from trainers.randomness import RunGenerator
 from trainers.report import Report
 from trainers.settings_audit import Watched
 
@@ -62,7 +62,7 @@ class Trainer:
         self._directory = directory
         self._watched = Watched(config)
         self._settings = config = self._watched.config
-        self._device = chosen_device(config.device)
+        self._device = resolve_device(config.device)
         self._autocast = autocast(self._device, config.precision)
         self._layout = torch.channels_last if config.channels_last else torch.contiguous_format
         if directory is not None:
@@ -83,23 +83,23 @@ class Trainer:
         )
         self._loader = loader(config.images, data.train, self._batches, self._device)
         trained_on = torch.from_numpy(np.concatenate([purposes.labeled, purposes.unlabeled]))
-        self._normalization = fitted(
+        self._normalization = fit_normalization(
             config.normalization, self._loader.take, trained_on, data.fingerprint, self._device
         )
 
-        self._generator = OwnGenerator(seeds[4], self._device)  # of the weights, then of dropout
+        self._generator = RunGenerator(seeds[4], self._device)  # of the weights, then of dropout
         with self._generator.in_use():
             self._student = self._network()
             self._method = self._chosen_method()
         if config.compile:
             for network in self._networks().values():
                 network.compile_passes()
-        self._optimization = Optimization(self._student, config)
+        self._optimization = ScheduledOptimizer(self._student, config)
         looks = config.augmentation
-        self._views = [Views(self._normalization, looks, looks.noise, seeds[2], self._device)]
+        self._views = [ViewAugmenter(self._normalization, looks, looks.noise, seeds[2], self._device)]
         if self._method.looks_twice:
             noise = looks.noise if config.teacher.noise is None else config.teacher.noise
-            self._views.append(Views(self._normalization, looks, noise, seeds[3], self._device))
+            self._views.append(ViewAugmenter(self._normalization, looks, noise, seeds[3], self._device))
 
         self._step = 0
         self._best_error = float("inf")
@@ -169,7 +169,7 @@ class Trainer:
         batch = self._batches.next()
         indices = batch[torch.linspace(0, len(batch) - 1, min(images, len(batch))).long()]
         pixels = self._data.train[indices]
-        plain = centre(pixels.permute(0, 3, 1, 2) / 255, self.config.augmentation.crop)
+        plain = center_crop(pixels.permute(0, 3, 1, 2) / 255, self.config.augmentation.crop)
         views = self._view(pixels.to(self._device), torch.arange(len(indices), device=self._device))
         return [plain, *(self._normalization.shown(view).cpu() for view in views)]
 

@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 from mt_sweeps.errors import InputError, SweepError
-from mt_sweeps.storage.home import Home, SweepDirectory
-from mt_sweeps.tracking.client import Client, embedded_uri, raise_if_for_good, told
+from mt_sweeps.storage.home import Home, SweepStore
+from mt_sweeps.tracking.client import Client, embedded_uri, first_line, raise_if_permanent
 
 HOST = "127.0.0.1"
 
@@ -58,7 +58,7 @@ def serve(home: Home, name: str | None, port: int) -> None:
         raise InputError(f"MLflow's server ended with status {status}; its own message stands above")
 
 
-def _page(home: Home, directory: SweepDirectory) -> str:
+def _page(home: Home, directory: SweepStore) -> str:
     """The sweep's own page, or that of all runs where it has none yet."""
     tracking = directory.load_spec().tracking
     try:
@@ -66,7 +66,7 @@ def _page(home: Home, directory: SweepDirectory) -> str:
         sweep = directory.load_environment()["id"]
         runs = [run for run, _ in client.runs({"mt.sweep": sweep, "mt.arm": "sweep"})]
     except Exception as error:  # of MLflow's client, its store or the network
-        raise_if_for_good(error, tracking)
-        raise SweepError(f"{tracking.uri or home.mlflow_db}: MLflow does not answer ({told(error)})") from None
+        raise_if_permanent(error, tracking)
+        raise SweepError(f"{tracking.uri or home.mlflow_db}: MLflow does not answer ({first_line(error)})") from None
     page = f"experiments/{client.experiment}/runs" + (f"/{runs[0]}" if runs else "")
     return f"{page}?workflowType=machine_learning"  # else its side bar is that for agents

@@ -19,15 +19,15 @@ from packaging.requirements import Requirement
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.execution import ray_cluster
-from mt_sweeps.execution.ray_cluster import Share
+from mt_sweeps.execution.resources import Share
 from mt_sweeps.formatting import counted
-from mt_sweeps.spec import load
+from mt_sweeps.spec.load import load_spec
 from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage import file_store
 from mt_sweeps.storage.home import Home
 from mt_sweeps.storage.open import open_home
-from mt_sweeps.tracking import client
+from mt_sweeps.tracking.client import connection_problem, first_line
 from trainers.data.cache import cache_folder
 
 FORMAT = "mt-sweeps-doctor/1"
@@ -84,7 +84,7 @@ def examine(file: Path | None, home: str | None, overrides: tuple[str, ...], add
     Raises:
         InputError: the file is none, or a wrong one.
     """
-    spec = None if file is None else load.load(file, overrides)
+    spec = None if file is None else load_spec(file, overrides)
     clocks = _Clocks()
     yield _python()
     yield _gpus()
@@ -132,7 +132,7 @@ def _tried(name: str, look: Callable[[], Check]) -> Iterator[Check]:
             said, _, todo = problem.rpartition("; ")
             yield Check(name, "problem", said or todo, todo if said else "")
     except Exception as error:  # of whatever library met something that we did not think of
-        yield Check(name, "problem", client.told(error), "its own message is all that is known")
+        yield Check(name, "problem", first_line(error), "its own message is all that is known")
 
 
 def _python() -> Check:
@@ -175,7 +175,7 @@ def _gpus() -> Check:
         try:
             torch.ones(8, 8, device=f"cuda:{number}").sum().item()
         except RuntimeError as error:
-            return Check("gpus", "problem", f"GPU {number} ({about.name}) fails: {client.told(error)}", "reset it")
+            return Check("gpus", "problem", f"GPU {number} ({about.name}) fails: {first_line(error)}", "reset it")
         told.append(f"{about.name}, {about.total_memory / 2**30:.0f} GiB")
     return Check("gpus", "ok", "; ".join(told))
 
@@ -185,7 +185,7 @@ def _ray(file: Path | None, spec: SweepSpec | None, clocks: _Clocks) -> Check:
     try:
         what = f"{found.get('CPU', 0):g} cores and {found.get('GPU', 0):g} GPUs"
         if spec is not None:
-            from mt_sweeps.execution.preflight import share_of
+            from mt_sweeps.execution.resources import share_of
 
             share = share_of(file or Path(), spec, found)
             what += f", {counted(share.concurrent, 'trial')} at once"
@@ -224,7 +224,7 @@ def _ledger(where: str | None, clocks: _Clocks) -> Check:
 def _store(spec: SweepSpec, clocks: _Clocks) -> Check:
     if spec.storage is None:
         return Check("store", "ok", "trials are kept beside the ledger")
-    file_store.check(spec.storage)
+    file_store.check_file_store(spec.storage)
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
     if spec.storage.startswith(file_store.SCHEME) and endpoint:
         _compare_server(clocks, "the object store", endpoint)
@@ -234,7 +234,7 @@ def _store(spec: SweepSpec, clocks: _Clocks) -> Check:
 def _mlflow(settings: Tracking, clocks: _Clocks) -> Check:
     if settings.uri is None:
         return Check("mlflow", "ok", "embedded, in the home directory")
-    trouble = client.check(Home(), settings)
+    trouble = connection_problem(Home(), settings)
     if trouble:
         return Check(
             "mlflow",

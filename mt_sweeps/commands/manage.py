@@ -7,10 +7,10 @@ from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.formatting import counted
 from mt_sweeps.results.status import status
 from mt_sweeps.results.summary import summary_text
-from mt_sweeps.storage.home import DRIVEN, Home
+from mt_sweeps.storage.home import ALREADY_DRIVEN, Home
 from mt_sweeps.study.ledger import Ledger
-from mt_sweeps.tracking.client import raise_if_for_good, remove_runs, told
-from mt_sweeps.tracking.sweep_run import SweepWindow
+from mt_sweeps.tracking.client import first_line, raise_if_permanent, remove_runs
+from mt_sweeps.tracking.sweep_run import SweepRun
 
 STOP_SECONDS = 120  # that a driver may take to end after it was asked to
 
@@ -56,12 +56,14 @@ def sync(home: Home, name: str) -> str:
         images = directory.load_environment()["images"]
         ended = "KILLED" if state == "interrupted" else "FINISHED" if ledger.best() else "FAILED"
         try:
-            runs = SweepWindow(home, directory, ledger).finish(
+            runs = SweepRun(home, directory, ledger).finish(
                 ended, summary_text(spec, ledger, home, images), lambda trials: progress(trials, "trials")
             )
         except Exception as error:  # of MLflow's client, its store or the network
-            raise_if_for_good(error, spec.tracking)
-            raise SweepError(f"{name}: MLflow is not complete ({told(error)}); the same command goes on") from None
+            raise_if_permanent(error, spec.tracking)
+            raise SweepError(
+                f"{name}: MLflow is not complete ({first_line(error)}); the same command goes on"
+            ) from None
     return f"{name} is complete in MLflow: {counted(runs, 'run')}"
 
 
@@ -76,7 +78,7 @@ def remove(home: Home, name: str) -> str:
         SweepError: MLflow does not answer; nothing but a part of its runs is gone, and it can be asked again.
     """
     directory = home.sweep(name)
-    with directory.only_one(DRIVEN.format(directory.name)):
+    with directory.only_one(ALREADY_DRIVEN.format(directory.name)):
         try:
             runs = remove_runs(home, directory)
         except Exception as error:  # of MLflow's client, its store or the network

@@ -5,8 +5,9 @@ from pathlib import Path
 from mt_sweeps.errors import InputError
 from mt_sweeps.execution import forecast as forecasts
 from mt_sweeps.execution import ray_cluster
-from mt_sweeps.execution.preflight import check_data, share_of
-from mt_sweeps.spec import load
+from mt_sweeps.execution.preflight import check_data
+from mt_sweeps.execution.resources import share_of
+from mt_sweeps.spec.load import load_spec
 from trainers.errors import DataError, TrainingError
 
 
@@ -24,14 +25,14 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> str:
     Raises:
         InputError: the file is wrong, or asks for what this machine does not have.
     """
-    spec = load.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
-    share = share_of(file, spec, ray_cluster.found_here())
+    spec = load_spec(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
+    share = share_of(file, spec, ray_cluster.local_resources())
     planned = forecasts.forecast(spec, share.concurrent)
     data, speed, trouble = None, None, ""
     try:
         data = check_data(file, spec)
         print("measuring a few steps", flush=True)
-        speed = forecasts.measured(spec.sample_config(), share.cpus)
+        speed = forecasts.measure_speed(spec.sample_config(), share.cpus)
     except (InputError, DataError, TrainingError) as error:
         trouble = f"\n  note      not measured: {error}"
     return forecasts.text(spec, planned, share, data, speed) + trouble

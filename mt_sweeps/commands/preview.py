@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mt_sweeps.errors import InputError, trainer_error_text
-from mt_sweeps.spec import load
+from mt_sweeps.spec.load import load_spec
 from trainers.config.compatibility import idle_settings, is_idle
 from trainers.errors import DataError, TrainingError
 
@@ -25,7 +25,7 @@ def preview(file: Path, overrides: tuple[str, ...], output: Path, images: int) -
     Raises:
         InputError: the file is wrong, its images cannot be read, or the picture cannot be written.
     """
-    config = load.load(file, overrides).sample_config()
+    config = load_spec(file, overrides).sample_config()
     from torch.nn.functional import interpolate
     from torchvision.utils import make_grid, save_image
 

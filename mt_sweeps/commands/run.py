@@ -18,27 +18,28 @@ from typing import Any
 from mt_sweeps.commands.console import Board
 from mt_sweeps.errors import InputError, SweepError, Unfinished, disk_full_text, is_disk_full
 from mt_sweeps.execution import forecast as forecasts
-from mt_sweeps.execution import nodes, ray_cluster
-from mt_sweeps.execution.preflight import Data, check_data, check_disk, check_places, share_of
-from mt_sweeps.execution.ray_cluster import Share
+from mt_sweeps.execution import ray_cluster
+from mt_sweeps.execution.preflight import DatasetCheck, check_data, check_disk, check_nodes, check_storage
+from mt_sweeps.execution.resources import Share, share_of
 from mt_sweeps.execution.simulated_trainer import VARIABLE
 from mt_sweeps.results import best_file
 from mt_sweeps.results.summary import summary_text
 from mt_sweeps.spec import load
+from mt_sweeps.spec.load import load_spec
 from mt_sweeps.spec.sweep_spec import SweepSpec
-from mt_sweeps.storage.file_store import StorageLost
-from mt_sweeps.storage.home import DRIVEN, Home, SweepDirectory, typed
+from mt_sweeps.storage.file_store import StorageUnavailable
+from mt_sweeps.storage.home import ALREADY_DRIVEN, Home, SweepStore, command_line
 from mt_sweeps.study.ledger import Ledger
-from mt_sweeps.tracking import client
-from mt_sweeps.tracking.client import BackgroundWriter, completed
-from mt_sweeps.tracking.sweep_run import SweepWindow
+from mt_sweeps.tracking.background import BackgroundWriter, finish
+from mt_sweeps.tracking.client import connection_problem
+from mt_sweeps.tracking.sweep_run import SweepRun
 from mt_sweeps.versions import versions
 from trainers.files import write_atomically
 
 WINDOW_SECONDS = 60  # that the end of a sweep waits for MLflow
 
 
-def run(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], trials: int | None) -> None:
+def run_sweep(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], trials: int | None) -> None:
     """Start a new sweep and carry it to its end.
 
     Args:
@@ -52,11 +53,11 @@ def run(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], tr
         InputError: the file or the machine cannot do it; nothing has started.
         SweepError: it ended without a result.
     """
-    spec = load.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
+    spec = load_spec(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
     if VARIABLE in os.environ:
         print(f"{VARIABLE} is set: the trials are scripted, no network is trained", flush=True)
     home.new_sweep(name, spec.name)  # refuses a name that is taken, before the work
-    check_places(file, home, spec)
+    check_storage(file, home, spec)
     data = check_data(file, spec)
     trouble = _check_window(home, spec)
     with _ray(file, spec, data.fingerprint) as share:
@@ -70,7 +71,7 @@ def run(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], tr
         _carry_on(home, directory, spec, share, trouble)
 
 
-def resume(home: Home, name: str | None, more: int = 0) -> None:
+def resume_sweep(home: Home, name: str | None, more: int = 0) -> None:
     """Go on with a sweep whose driver is gone, from each trial's last checkpoint.
 
     Args:
@@ -84,9 +85,9 @@ def resume(home: Home, name: str | None, more: int = 0) -> None:
     """
     directory = home.sweep(name)
     spec = directory.load_spec()
-    check_places(Path(directory.name), home, spec)
+    check_storage(Path(directory.name), home, spec)
     if directory.is_driven:
-        raise InputError(DRIVEN.format(directory.name))
+        raise InputError(ALREADY_DRIVEN.format(directory.name))
     if more:
         spec = load.with_trials(spec, spec.trials + more)
     ledger = Ledger(directory.ledger, spec)
@@ -112,7 +113,7 @@ def resume(home: Home, name: str | None, more: int = 0) -> None:
         _carry_on(home, directory, spec, share, trouble)
 
 
-def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Share | None, trouble: str = "") -> None:
+def _carry_on(home: Home, directory: SweepStore, spec: SweepSpec, share: Share | None, trouble: str = "") -> None:
     """Steps 5 to 8, for a new sweep and for a resumed one.
 
     Args:
@@ -123,10 +124,10 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
         trouble: that was told of MLflow already.
     """
     enough = ""
-    with directory.only_one(DRIVEN.format(directory.name)):
+    with directory.only_one(ALREADY_DRIVEN.format(directory.name)):
         directory.forget_stop()  # said to a driver before this one
         ledger = Ledger(directory.ledger, spec)
-        window = SweepWindow(home, directory, ledger)
+        window = SweepRun(home, directory, ledger)
         writer = BackgroundWriter(window.catch_up)
         writer.trouble = trouble
         status = "FAILED"
@@ -155,7 +156,7 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
         except Unfinished:
             status = "KILLED"
             raise
-        except StorageLost as error:
+        except StorageUnavailable as error:
             status = "KILLED"
             raise Unfinished(f"the storage is away ({error}); go on with `{directory.resume}`") from None
         except Exception as error:
@@ -168,28 +169,28 @@ def _carry_on(home: Home, directory: SweepDirectory, spec: SweepSpec, share: Sha
                 _report(directory, ledger)
             summary = summary_text(spec, ledger, home, directory.load_environment()["images"])
             seconds = 5 if status == "KILLED" else WINDOW_SECONDS
-            behind = completed(writer, lambda: window.finish(status, summary), seconds)
+            behind = finish(writer, lambda: window.finish(status, summary), seconds)
             if behind:
-                sync = typed("sync", directory.name, home)
+                sync = command_line("sync", directory.name, home)
                 print(f"\nMLflow is not up to date ({behind}); `{sync}` completes it", flush=True)
     if enough:
         print(f"\n{enough}: no more trials were started")
     print(f"\n{summary}", flush=True)
 
 
-def _report(directory: SweepDirectory, ledger: Ledger) -> None:
+def _report(directory: SweepStore, ledger: Ledger) -> None:
     """Step 8's page; what goes wrong with it is told, and costs the sweep nothing."""
     try:
         from mt_sweeps import report  # brings plotly
 
         report.write(directory, ledger, driven=False)
     except Exception as error:
-        again = typed("report", directory.name, directory.home)
+        again = command_line("report", directory.name, directory.home)
         told = str(error).partition("\n")[0]
         print(f"\nthe report was not written ({type(error).__name__}: {told}); try again: {again}", flush=True)
 
 
-def _describe(directory: SweepDirectory, spec: SweepSpec, data: Data, share: Share) -> None:
+def _describe(directory: SweepStore, spec: SweepSpec, data: DatasetCheck, share: Share) -> None:
     environment: dict[str, Any] = {
         "id": uuid.uuid4().hex,
         "started": time.time(),
@@ -213,7 +214,7 @@ def _describe(directory: SweepDirectory, spec: SweepSpec, data: Data, share: Sha
 
 def _check_window(home: Home, spec: SweepSpec) -> str:
     """A server may be away for a while, but not for good; the embedded store is made when there is something in it."""
-    trouble = "" if spec.tracking.uri is None else client.check(home, spec.tracking)
+    trouble = "" if spec.tracking.uri is None else connection_problem(home, spec.tracking)
     if trouble:
         print(f"MLflow at {spec.tracking.uri} does not answer ({trouble}): it is completed when it does", flush=True)
     return trouble
@@ -227,7 +228,7 @@ def _ray(file: Path, spec: SweepSpec, fingerprint: str) -> Iterator[Share]:
     try:
         share = share_of(file, spec, found)
         if joined:
-            nodes.check(file, spec, share, fingerprint)
+            check_nodes(file, spec, share, fingerprint)
         yield share
     finally:
         ray_cluster.stop()

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mt_sweeps.errors import InputError, SweepError
-from mt_sweeps.spec import load, yaml_file
+from mt_sweeps.spec import yaml_file
+from mt_sweeps.spec.load import load_spec
 
 _FILE, _CONTENT = "/dev/stdin", "MT_SWEEP_FILE"  # what a driver reads; where its content is until then
 _STARTED = "  files  "  # the line that a driver prints once nothing of the file or the cluster is wrong
@@ -33,7 +34,7 @@ def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...
         InputError: the file, the address, the token or the versions are wrong, or the driver refused.
         SweepError: the cluster did not begin within an hour.
     """
-    spec = load.load(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
+    spec = load_spec(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
     for key in ("root", "label_file"):
         path = spec.trainer.get("dataset", {}).get(key)
         if path is not None and not Path(path).is_absolute():
@@ -91,7 +92,7 @@ def connected(address: str) -> Any:
     """
     from mt_sweeps.execution import ray_cluster
 
-    ray_cluster.prepare()
+    ray_cluster.set_environment()
     try:
         import ray
         from ray.job_submission import JobSubmissionClient

@@ -9,14 +9,14 @@ from mt_sweeps.commands.console import TrainingProgress
 from mt_sweeps.errors import InputError, SweepError, Unfinished, is_disk_full, trainer_error_text
 from mt_sweeps.formatting import counted, error_text
 from mt_sweeps.results import best_file, training_result
-from mt_sweeps.results.best_file import Asked
+from mt_sweeps.results.best_file import TrainingRequest
 from mt_sweeps.results.statistics import interval
-from mt_sweeps.results.training_result import MODEL, RESULT, Scored, Trained
+from mt_sweeps.results.training_result import MODEL, RESULT, TestError, TrainingResult
 from mt_sweeps.storage import records
-from mt_sweeps.storage.home import Home, only_one
-from mt_sweeps.tracking import client
-from mt_sweeps.tracking.client import BackgroundWriter, completed
-from mt_sweeps.tracking.training_run import TrainingWindow
+from mt_sweeps.storage.home import Home, exclusive
+from mt_sweeps.tracking.background import BackgroundWriter, finish
+from mt_sweeps.tracking.client import connection_problem
+from mt_sweeps.tracking.training_run import TrainingRun
 from mt_sweeps.versions import versions
 from trainers.errors import CheckpointError, DataError, TrainingError
 from trainers.files import BEST_MODEL, CHECKPOINTS, write_atomically
@@ -25,7 +25,7 @@ WINDOW_SECONDS = 600  # that the end of a training waits for MLflow to take the 
 GO_ON = "the same command goes on"
 
 
-def train(
+def train_best(
     file: Path, home: Home, overrides: tuple[str, ...] = (), with_validation: bool = False, seeds: int = 1
 ) -> None:
     """Train with the values of a best-hyper-parameters file.
@@ -48,7 +48,7 @@ def train(
     asked = best_file.read(file, overrides)
     best = asked.best
     home.check_writable()
-    if best.tracking.uri is not None and (trouble := client.check(home, best.tracking)):
+    if best.tracking.uri is not None and (trouble := connection_problem(home, best.tracking)):
         print(f"MLflow at {best.tracking.uri} does not answer ({trouble}): it is told at the end, if it does then")
     if asked.changed:
         print(f"note: not as exported, which result.json and MLflow say, too: {', '.join(asked.changed)}")
@@ -68,15 +68,15 @@ def train(
         print(_over_seeds(done))
 
 
-def _trained(asked: Asked, file: Path, home: Home) -> Trained:
+def _trained(asked: TrainingRequest, file: Path, home: Home) -> TrainingResult:
     """One seed: trained now, or before, and told to MLflow."""
     best = asked.best
     directory = home.trained / f"{best.sweep}-{_hash(best)}-seed-{best.trainer.seed}"
     what = f"the best of {best.sweep} (trial {best.trial}), seed {best.trainer.seed}"
     print(f"training {what}: {best.trainer.steps:,} steps, in {directory}", flush=True)
     directory.mkdir(parents=True, exist_ok=True)
-    with only_one(directory / "train.lock", f"{file}: another process is training this configuration"):
-        window = TrainingWindow(home, asked, file, directory)
+    with exclusive(directory / "train.lock", f"{file}: another process is training this configuration"):
+        window = TrainingRun(home, asked, file, directory)
         writer = BackgroundWriter(window.catch_up)
         result = training_result.read(directory)
         if result is not None:
@@ -84,7 +84,7 @@ def _trained(asked: Asked, file: Path, home: Home) -> Trained:
         else:
             result = _train(asked, file, directory, window, writer)
         version: list[int] = []
-        trouble = completed(writer, lambda: version.append(window.finish(result)), WINDOW_SECONDS)
+        trouble = finish(writer, lambda: version.append(window.finish(result)), WINDOW_SECONDS)
     print("\n".join(_result_lines(result)))
     if trouble:
         print(f"MLflow has not been told ({trouble}); the same command tells it again")
@@ -94,7 +94,9 @@ def _trained(asked: Asked, file: Path, home: Home) -> Trained:
     return result
 
 
-def _train(asked: Asked, file: Path, directory: Path, window: TrainingWindow, writer: BackgroundWriter) -> Trained:
+def _train(
+    asked: TrainingRequest, file: Path, directory: Path, window: TrainingRun, writer: BackgroundWriter
+) -> TrainingResult:
     import torch
 
     from trainers import Trainer
@@ -112,14 +114,14 @@ def _train(asked: Asked, file: Path, directory: Path, window: TrainingWindow, wr
         labels, others = len(split.labeled), len(split.unlabeled)
         print(f"trained on {counted(labels, 'image')} with labels and {others:,} without", flush=True)
         with TrainingProgress(best.trainer.steps) as progress:
-            for i, report in enumerate(records.recorded(trainer, directory)):
+            for i, report in enumerate(records.record_run(trainer, directory)):
                 progress.reported(report)
                 if i == 0:
                     writer.start()  # MLflow takes seconds to load: by now the file is known to be good
         trainer.save_model(directory / MODEL)
         errors = trainer.test() if trainer.has_test_images else {}
         purposes = ("labeled", "unlabeled", "validation", "verdict")
-        result = Trained(
+        result = TrainingResult(
             sweep=best.sweep,
             sweep_id=best.sweep_id,
             trial=best.trial,
@@ -127,7 +129,7 @@ def _train(asked: Asked, file: Path, directory: Path, window: TrainingWindow, wr
             trainer=best.trainer,
             network="teacher" if best.trainer.method == "mean_teacher" else "student",
             test={
-                name: Scored(error=error.rate, standard_error=error.standard_error, images=error.n)
+                name: TestError(error=error.rate, standard_error=error.standard_error, images=error.n)
                 for name, error in errors.items()
             },
             images={purpose: len(getattr(split, purpose)) for purpose in purposes},
@@ -157,7 +159,7 @@ def _train(asked: Asked, file: Path, directory: Path, window: TrainingWindow, wr
         raise Unfinished(f"the disk is full ({error}); make room: {GO_ON}") from None
     finally:
         if status != "FINISHED":
-            completed(writer, lambda: window.interrupted(status), 5)
+            finish(writer, lambda: window.interrupted(status), 5)
     for name in (*CHECKPOINTS, BEST_MODEL):  # the training is over: only its model is kept
         (directory / name).unlink(missing_ok=True)
     return result
@@ -169,7 +171,7 @@ def _hash(best: best_file.BestFile) -> str:
     return hashlib.sha256(settings.encode()).hexdigest()[:8]
 
 
-def _result_lines(result: Trained) -> list[str]:
+def _result_lines(result: TrainingResult) -> list[str]:
     return [
         f"test error of the {name}: {error_text((error.error, error.standard_error))}"
         f" (standard error, {error.images:,} images)"
@@ -177,7 +179,7 @@ def _result_lines(result: Trained) -> list[str]:
     ] or ["the data set has no test images, so there is no test error"]
 
 
-def _over_seeds(done: list[Trained]) -> str:
+def _over_seeds(done: list[TrainingResult]) -> str:
     """The mean over seeds, with the interval that they give: of other trainings with the same images."""
     lines = [f"over {len(done)} seeds, mean test error [95 %]; labels and test images are the same for each:"]
     names = sorted(done[0].test, reverse=True)

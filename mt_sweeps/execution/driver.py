@@ -19,10 +19,10 @@ from ray.tune.search import Searcher
 
 from mt_sweeps.errors import SweepError, Unfinished, disk_full_text
 from mt_sweeps.execution import ray_cluster
-from mt_sweeps.execution.ray_cluster import Share
+from mt_sweeps.execution.resources import Share
 from mt_sweeps.execution.worker import DISK_FULL, STORAGE_LOST, TrialWorker
 from mt_sweeps.results import finalists
-from mt_sweeps.storage.home import SweepDirectory
+from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study import budget
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
@@ -51,7 +51,7 @@ class Listener(Protocol):
         """Something is to be known of the sweep as a whole."""
 
 
-def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Listener) -> str:
+def run(ledger: Ledger, directory: SweepStore, share: Share, listener: Listener) -> str:
     """Run all trials that the ledger asks for.
 
     Args:
@@ -69,7 +69,7 @@ def run(ledger: Ledger, directory: SweepDirectory, share: Share, listener: Liste
         KeyboardInterrupt: another process asked for the end.
     """
     engine = _Engine(ledger, directory, share, listener)
-    with ray_cluster.watched(directory.resume):
+    with ray_cluster.watchdog(directory.resume):
         while _run_some(engine, share) and not engine.is_over():
             pass
     if engine.trouble is not None:
@@ -118,7 +118,7 @@ def _run_some(engine: "_Engine", share: Share) -> bool:
 class _Engine:
     """What Tune's three hooks share."""
 
-    def __init__(self, ledger: Ledger, directory: SweepDirectory, share: Share, listener: Listener) -> None:
+    def __init__(self, ledger: Ledger, directory: SweepStore, share: Share, listener: Listener) -> None:
         self.ledger = ledger
         self.failure: Trial | None = None
         self.trouble: Exception | None = None
@@ -187,7 +187,7 @@ class _Engine:
             return trial
         # What is planned already may run beside the last of the search; more is planned when that has ended.
         trial = self.ledger.ask(finalists=True)
-        if trial is None and not self._running and self.ledger.plan(finalists.planned(self.ledger)):
+        if trial is None and not self._running and self.ledger.plan(finalists.plan(self.ledger)):
             trial = self.ledger.ask(finalists=True)
             self._listener.noted(
                 f"the best and the baselines are trained again: {self.ledger.total('finalists')} trials"
@@ -226,7 +226,7 @@ class _Engine:
 
     def lost(self, tune_id: str, message: str) -> None:
         """The worker of the trial died; where it died with its node, that is no loss to hold against the trial."""
-        if ray_cluster.lost():
+        if ray_cluster.dead_process():
             return
         self._account(self.ledger.lose(self._running.pop(tune_id), message))
 
@@ -241,7 +241,7 @@ class _Engine:
 
     def search_is_over(self) -> str:
         """Why no more trials are searched with; empty: they are."""
-        return budget.search_is_over(self.ledger, *self._spent(), self._share.gpus, self._share.concurrent)
+        return budget.stop_reason(self.ledger, *self._spent(), self._share.gpus, self._share.concurrent)
 
     def _spent(self) -> tuple[float, float]:
         return time.monotonic() - self._start, self.ledger.seconds_done * self._share.gpus

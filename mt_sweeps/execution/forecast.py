@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from mt_sweeps.execution.preflight import Data
-from mt_sweeps.execution.ray_cluster import Share
+from mt_sweeps.execution.preflight import DatasetCheck
+from mt_sweeps.execution.resources import Share
 from mt_sweeps.formatting import counted, duration
 from mt_sweeps.spec.sweep_spec import Arm, SweepSpec
 from mt_sweeps.study import pruner
@@ -64,7 +64,7 @@ def forecast(spec: SweepSpec, concurrent: int) -> Forecast:
     )
 
 
-def measured(config: TrainerConfig, threads: int) -> Speed:
+def measure_speed(config: TrainerConfig, threads: int) -> Speed:
     """Time a few steps and an evaluation of a training run on this machine.
 
     Args:
@@ -90,7 +90,7 @@ def measured(config: TrainerConfig, threads: int) -> Speed:
     return Speed(between("time.step_seconds") / steps, between("time.evaluation_seconds"))
 
 
-def text(spec: SweepSpec, planned: Forecast, share: Share, data: Data | None, speed: Speed | None) -> str:
+def text(spec: SweepSpec, planned: Forecast, share: Share, data: DatasetCheck | None, speed: Speed | None) -> str:
     """For people, a line a quantity.
 
     Args:
@@ -126,6 +126,6 @@ def text(spec: SweepSpec, planned: Forecast, share: Share, data: Data | None, sp
     limits = [f"{name} {value:g}" for name, value in spec.budget if value is not None]
     if limits:
         told.append(f"  budget    {', '.join(limits)}")
-    if pruner.idle(spec):
-        told.append(f"  note      {pruner.idle(spec)}")
+    if pruner.why_not_pruning(spec):
+        told.append(f"  note      {pruner.why_not_pruning(spec)}")
     return "\n".join(told)

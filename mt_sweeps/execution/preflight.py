@@ -5,22 +5,27 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.execution import ray_cluster
-from mt_sweeps.execution.ray_cluster import Share
+from mt_sweeps.execution.resources import Share
 from mt_sweeps.formatting import counted
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values
 from mt_sweeps.storage import file_store
 from mt_sweeps.storage.home import Home
+from mt_sweeps.versions import versions
 from trainers.data.cache import cache_folder, prepare, read_facts
 from trainers.data.sources import check_source
 from trainers.data.splits import split_for
 from trainers.errors import DataError
 
+NODE_SECONDS = 3600  # seconds that a node may take to decode its images, the first time
+_ALIKE = ("mt-sweeps", "code", "torch")  # whose other versions would train or record something else
+
 
 @dataclass(frozen=True)
-class Data:
+class DatasetCheck:
     """What the check of the data set found.
 
     Attributes:
@@ -38,7 +43,7 @@ class Data:
     published: Values
 
 
-def check_data(file: Path, spec: SweepSpec) -> Data:
+def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
     """Make the data set ready on this machine, and make sure that every trial can be fed from it."""
     configs = [spec.config(values, arm) for values, arm in spec.corners()]
     dataset = configs[0].dataset
@@ -62,7 +67,7 @@ def check_data(file: Path, spec: SweepSpec) -> Data:
         names = ", ".join(facts.skipped[:3]) + (", ..." if len(facts.skipped) > 3 else "")
         print(f"left out, since they cannot be read: {counted(len(facts.skipped), 'image')}: {names}", flush=True)
     counts = {purpose: len(getattr(split, purpose)) for purpose in ("labeled", "unlabeled", "validation", "verdict")}
-    return Data(facts.fingerprint, split.fingerprint, len(facts.classes), counts, published)
+    return DatasetCheck(facts.fingerprint, split.fingerprint, len(facts.classes), counts, published)
 
 
 def _decoding() -> Callable[[int, int], None]:
@@ -77,7 +82,7 @@ def _decoding() -> Callable[[int, int], None]:
     return progress
 
 
-def check_places(file: Path, home: Home, spec: SweepSpec) -> None:
+def check_storage(file: Path, home: Home, spec: SweepSpec) -> None:
     """Make sure that what the sweep keeps can be written from here.
 
     Raises:
@@ -92,7 +97,7 @@ def check_places(file: Path, home: Home, spec: SweepSpec) -> None:
                     "every machine; write it into the file, or use --set"
                 )
     if spec.storage is not None:
-        file_store.check(spec.storage)
+        file_store.check_file_store(spec.storage)
 
 
 def check_disk(home: Home, kept_in: str | None, needed: int) -> None:
@@ -108,13 +113,80 @@ def check_disk(home: Home, kept_in: str | None, needed: int) -> None:
         )
 
 
-def share_of(file: Path, spec: SweepSpec, found: dict[str, float]) -> Share:
-    """What a trial gets of what Ray found.
+@dataclass(frozen=True)
+class NodeReport:
+    """What a node found of itself.
+
+    Attributes:
+        versions: of Python and the packages.
+        fingerprint: of its images.
+        problem: why it cannot run trials; empty: it can.
+    """
+
+    versions: dict[str, str]
+    fingerprint: str
+    problem: str
+
+
+def check_nodes(file: Path, spec: SweepSpec, share: Share, fingerprint: str) -> None:
+    """Make sure that each node that may get a trial has our versions, the images, and reaches the storage.
+
+    Args:
+        file: to name in an error.
+        spec: of the sweep.
+        share: what a trial gets.
+        fingerprint: of the images that the driver sees.
 
     Raises:
-        InputError: the file asks for more.
+        InputError: a node cannot run trials; what is wrong with it, and what to do.
     """
+    asked = ray_cluster.on_each_node(share, inspect_node, spec.model_dump_json(exclude_none=True))
+    if not asked:
+        raise InputError(
+            f"{file}: resources: no node of the cluster has {share.cpus} cores and {share.gpus:g} GPUs for one trial; "
+            "ask for less"
+        )
+    print(f"looking at {counted(len(asked), 'node')}: versions, images, storage", flush=True)
+    problems, gone = [], 0
+    for address, answer in asked.items():
+        try:
+            problem = _differs(answer(NODE_SECONDS), fingerprint)
+        except ray_cluster.NodeGone:
+            gone += 1
+            print(f"the node {address} has left the cluster: the sweep goes on without it", flush=True)
+            continue
+        except Exception as error:  # of Ray, or whatever the node's own versions raise
+            problem = f"cannot run mt-sweeps: {' '.join(str(error).split())[-300:]}"
+        if problem:
+            problems.append(f"{file}: the node {address}: {problem}")
+    if problems:
+        raise InputError(*problems)
+    if gone == len(asked):
+        raise InputError(f"{file}: every node has left the cluster; start one again")
+
+
+def inspect_node(spec: str) -> NodeReport:
+    """On a node: what it finds of itself, for a sweep of this specification (JSON)."""
+    loaded = SweepSpec.model_validate_json(spec)
     try:
-        return ray_cluster.share(spec.resources, found, spec.sample_config().device)
-    except ValueError as error:
-        raise InputError(f"{file}: {error}") from None
+        if loaded.storage is not None:
+            file_store.check_file_store(loaded.storage)
+        return NodeReport(versions(), check_data(Path(loaded.name), loaded).fingerprint, "")
+    except InputError as error:
+        return NodeReport(versions(), "", str(error))
+
+
+def _differs(node: NodeReport, fingerprint: str) -> str:
+    if node.problem:
+        return node.problem
+    ours: dict[str, Any] = versions()
+    others = [
+        f"{name} {node.versions.get(name)} (the driver: {ours[name]})"
+        for name in _ALIKE
+        if node.versions.get(name) != ours[name]
+    ]
+    if others:
+        return f"has other versions: {', '.join(others)}; install the same on every node"
+    if node.fingerprint != fingerprint:
+        return "has other images than the driver; copy them, or mount one folder on every node"
+    return ""

@@ -12,12 +12,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from mt_sweeps.errors import InputError, Unfinished
-from mt_sweeps.spec.sections import Resources
+from mt_sweeps.execution.resources import Share
 
 T = TypeVar("T")
 _INDISPENSABLE = ("raylet", "gcs_server")  # Ray itself waits for minutes, or for ever, for one that died
@@ -44,15 +43,6 @@ _ENVIRONMENT = {
 _before: dict[str, str | None] = {}  # of the environment, while Ray runs on this machine
 
 
-@dataclass(frozen=True)
-class Share:
-    """What one trial gets, and how many run at once."""
-
-    gpus: float
-    cpus: int
-    concurrent: int
-
-
 def address() -> str:
     """Of the cluster that is joined; empty: Ray is started on this machine."""
     return os.environ.get("RAY_ADDRESS", "")
@@ -67,7 +57,7 @@ def start() -> dict[str, float]:
     Raises:
         InputError: the cluster cannot be joined.
     """
-    prepare()
+    set_environment()
     if address():
         _check_reachable(address())
         chosen: dict[str, Any] = {
@@ -104,7 +94,7 @@ def start() -> dict[str, float]:
     return found
 
 
-def prepare() -> None:
+def set_environment() -> None:
     """Before Ray is imported."""
     os.environ.update(_ENVIRONMENT)
 
@@ -128,7 +118,7 @@ def first_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def found_here() -> dict[str, float]:
+def local_resources() -> dict[str, float]:
     """What `start` would find on this machine, without starting anything."""
     import torch
 
@@ -139,7 +129,7 @@ class NodeGone(Exception):
     """A node has left the cluster."""
 
 
-def on_each_node(a_trial: "Share", call: Callable[[Any], T], argument: Any) -> dict[str, Callable[[float], T]]:
+def on_each_node(a_trial: Share, call: Callable[[Any], T], argument: Any) -> dict[str, Callable[[float], T]]:
     """Call something on every node that could run a trial.
 
     Args:
@@ -180,7 +170,7 @@ def stop() -> None:
     """End what `start` started, and nothing else."""
     import ray
 
-    if lost():
+    if dead_process():
         _kill()
     else:
         ray.shutdown()
@@ -191,7 +181,7 @@ def stop() -> None:
     _before.clear()
 
 
-def lost() -> str:
+def dead_process() -> str:
     """The name of a process of Ray's own that died and that no trial can run without; empty: all are alive.
 
     Of a cluster that is joined Ray itself tells: it ends a driver whose node is gone.
@@ -204,7 +194,7 @@ def lost() -> str:
 
 
 @contextmanager
-def watched(resume: str) -> Iterator[None]:
+def watchdog(resume: str) -> Iterator[None]:
     """Within it, the death of a process that Ray cannot do without ends the work of the main thread at once.
 
     Args:
@@ -224,7 +214,7 @@ def watched(resume: str) -> Iterator[None]:
     def watch() -> None:
         nonlocal found
         while not over.wait(0.2):
-            found = lost()
+            found = dead_process()
             if found:
                 os.kill(os.getpid(), signal.SIGTERM)  # a KeyboardInterrupt in the main thread, whatever it waits for
                 if not over.wait(_PATIENCE):
@@ -236,7 +226,7 @@ def watched(resume: str) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        name = found or lost()
+        name = found or dead_process()
         if name:
             _kill()  # at once: what is left of Ray would go on to print its own logs
             raise death(name) from None
@@ -254,41 +244,3 @@ def _node() -> Any:
     from ray._private import worker  # Ray tells of its node only here
 
     return worker._global_node
-
-
-def share(resources: Resources, found: dict[str, float], device: str) -> Share:
-    """What a trial gets of what there is.
-
-    Args:
-        resources: as the file asks.
-        found: as `start` returned.
-        device: that the trials are to run on: auto, cpu or cuda.
-
-    Raises:
-        ValueError: the file asks for more than there is; it would wait for ever.
-    """
-    cpus, gpus = int(found.get("CPU", 1)), found.get("GPU", 0.0)
-    auto = 1.0 if device == "cuda" or (gpus and device == "auto") else 0.0
-    a_trial = auto if resources.gpus_per_trial == "auto" else float(resources.gpus_per_trial)
-    if device == "cuda" and not a_trial:
-        raise ValueError("trainer.device: cuda is set and resources.gpus_per_trial is 0; set device: auto, or raise it")
-    if a_trial > gpus:
-        raise ValueError(
-            f"resources.gpus_per_trial: asks for {a_trial:g} and there are {gpus:g} GPUs; lower it, or set it and "
-            "trainer.device to auto"
-        )
-    # A fraction is of one GPU: 0.6 of three GPUs is three trials, not five.
-    at_once = (int(gpus) * int(1 / a_trial) if a_trial < 1 else int(gpus / a_trial)) if a_trial else cpus
-    cpus_a_trial = (
-        (max(1, cpus // at_once) if a_trial else 1)
-        if resources.cpus_per_trial == "auto"
-        else (resources.cpus_per_trial)
-    )
-    if cpus_a_trial > cpus:
-        raise ValueError(
-            f"resources.cpus_per_trial: asks for {cpus_a_trial} and there are {cpus} cores; lower it, or set it to auto"
-        )
-    at_once = min(at_once, cpus // cpus_a_trial)
-    if resources.max_concurrent != "auto":
-        at_once = min(at_once, resources.max_concurrent)
-    return Share(a_trial, cpus_a_trial, at_once)

@@ -93,7 +93,7 @@ class Curve:
         return self.student(step - min(behind, 0.9 * step)) / 1.1
 
 
-class ScriptedTrainer:
+class SimulatedTrainer:
     """`Trainer`'s stand-in: same arguments, same `history`, same `run`.
 
     Args:

@@ -18,8 +18,8 @@ from ray.tune import Trainable
 from mt_sweeps.errors import is_disk_full
 from mt_sweeps.execution import gpu_metrics, simulated_trainer
 from mt_sweeps.storage import records
-from mt_sweeps.storage.file_store import StorageLost
-from mt_sweeps.storage.trial_files import Workplace
+from mt_sweeps.storage.file_store import StorageUnavailable
+from mt_sweeps.storage.trial_files import AttemptDirectory
 from trainers.config import TrainerConfig
 from trainers.errors import DataError, TrainingError, UnreadableCheckpoint
 from trainers.files import CHECKPOINTS
@@ -48,7 +48,7 @@ class Attempt:
         gpus: that Ray gave.
     """
 
-    def __init__(self, config: TrainerConfig, place: Workplace, threads: int, gpus: float) -> None:
+    def __init__(self, config: TrainerConfig, place: AttemptDirectory, threads: int, gpus: float) -> None:
         directory = place.path
         self._place = place
         self._steps = config.steps
@@ -61,7 +61,7 @@ class Attempt:
             warnings.warn(f"{error}; the trial begins anew", stacklevel=2)
             run = _run(config, directory, threads, gpus)
         self._gpu = gpu_metrics.GpuSampler() if gpus else None
-        self._reports = records.recorded(run, directory, self._gpu.means if self._gpu else dict)
+        self._reports = records.record_run(run, directory, self._gpu.means if self._gpu else dict)
 
     def advance(self) -> tuple[Report, bool]:
         """Train to the next evaluation.
@@ -82,7 +82,7 @@ class Attempt:
 def _run(config: TrainerConfig, directory: Path, threads: int, gpus: float) -> records.Run:
     script = simulated_trainer.from_environment()
     if script is not None:
-        return simulated_trainer.ScriptedTrainer(config, directory, script)
+        return simulated_trainer.SimulatedTrainer(config, directory, script)
     import torch
 
     from trainers.trainer import Trainer
@@ -102,7 +102,7 @@ class TrialWorker(Trainable):  # type: ignore[misc]
         """A new process."""
         _die_with_parent()
         self._attempt: Attempt | None = None
-        self._place: Workplace | None = None
+        self._place: AttemptDirectory | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -117,7 +117,7 @@ class TrialWorker(Trainable):  # type: ignore[misc]
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a trial that was given none takes none; read at torch's first use
         try:
             if self._attempt is None:
-                self._place = Workplace(self._assigned["address"], self._assigned["previous"])
+                self._place = AttemptDirectory(self._assigned["address"], self._assigned["previous"])
                 config = TrainerConfig.model_validate_json(self._assigned["config"])
                 self._attempt = Attempt(config, self._place, self._assigned["threads"], self._assigned["gpus"])
             report, done = self._attempt.advance()
@@ -152,7 +152,7 @@ def _reason(error: Exception) -> str:
         return error.reason
     if is_disk_full(error):
         return DISK_FULL
-    if isinstance(error, StorageLost):
+    if isinstance(error, StorageUnavailable):
         return STORAGE_LOST
     torch = sys.modules.get("torch")  # a scripted trial does without
     if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):

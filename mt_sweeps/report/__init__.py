@@ -10,12 +10,12 @@ from mt_sweeps.errors import InputError
 from mt_sweeps.report import chapters, findings
 from mt_sweeps.report.axes import axes
 from mt_sweeps.results import status
-from mt_sweeps.storage.home import SweepDirectory
+from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study.ledger import Ledger
 from trainers.files import write_atomically
 
 
-def build(directory: SweepDirectory, ledger: Ledger | None = None, driven: bool | None = None) -> dict[str, Any]:
+def build(directory: SweepStore, ledger: Ledger | None = None, driven: bool | None = None) -> dict[str, Any]:
     """What the report says, as data; its shape is that of `findings.gather`.
 
     Args:
@@ -28,7 +28,7 @@ def build(directory: SweepDirectory, ledger: Ledger | None = None, driven: bool 
     return findings.gather(directory, ledger, status.state(directory, ledger, driven))
 
 
-def write(directory: SweepDirectory, ledger: Ledger | None = None, driven: bool | None = None) -> Path:
+def write(directory: SweepStore, ledger: Ledger | None = None, driven: bool | None = None) -> Path:
     """Write `report.html` into the sweep's directory; arguments as of `build`.
 
     Raises:
@@ -57,7 +57,7 @@ def html(found: dict[str, Any], ledger: Ledger) -> str:
         format=found["format"],
         name=found["sweep"]["name"],
         stand=chapters.stand(found),
-        sections=chapters.sections(found, axes(ledger.spec)),
+        sections=chapters.all_chapters(found, axes(ledger.spec)),
         style=Markup(_own("page.css")),  # noqa: S704 (ours)
         scripts=[{"text": Markup(text), "hash": _hash(text)} for text in scripts],  # noqa: S704 (ours and plotly's)
     )

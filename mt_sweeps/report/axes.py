@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mt_sweeps.formatting import value_text
-from mt_sweeps.search_space.distributions import Categorical, Dimension, Tied, internal_name
+from mt_sweeps.search_space.distributions import Categorical, Distribution, Tied, internal_name
 from mt_sweeps.search_space.space import Space, Value, Values
 from mt_sweeps.spec.sweep_spec import SweepSpec
 
@@ -25,7 +25,7 @@ class Axis:
 
     key: str
     name: str
-    branch: Dimension
+    branch: Distribution
     space: Space
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from mt_sweeps.formatting import counted, duration, error_text, percent, value_text
 from mt_sweeps.report import figures, search_chapters
 from mt_sweeps.report.axes import Axis
-from mt_sweeps.report.components import Figure, Findings, Section, Table, hours_text, searched
+from mt_sweeps.report.components import Chapter, Figure, Findings, Table, hours_text, searched
 from mt_sweeps.results.statistics import Interval
 
 _BASELINES = {"supervised": "the labeled images alone", "published": "the authors' values"}
@@ -27,7 +27,7 @@ def stand(found: Findings) -> str:
     )
 
 
-def sections(found: Findings, axes: Sequence[Axis]) -> list[Section]:
+def all_chapters(found: Findings, axes: Sequence[Axis]) -> list[Chapter]:
     """All of the report, in order.
 
     Args:
@@ -51,10 +51,10 @@ def sections(found: Findings, axes: Sequence[Axis]) -> list[Section]:
     ]
 
 
-def _verdict(found: Findings) -> Section:
+def _verdict(found: Findings) -> Chapter:
     verdict, cautions = found["verdict"], found["cautions"]
     if verdict is None:
-        return Section("Verdict", lead=[_no_verdict(found)], cautions=cautions)
+        return Chapter("Verdict", lead=[_no_verdict(found)], cautions=cautions)
     comparisons = verdict["comparisons"]
     where = f"{verdict['images']} images that chose nothing"
     if not verdict["kept_back"]:
@@ -107,7 +107,7 @@ def _verdict(found: Findings) -> Section:
     if verdict["gain"]:
         lead.append(f"The gain over the supervised baseline: {verdict['gain']['told']}.")
     lead += [f"Of {name}, {count} trainings failed, and are in no mean." for name, count in verdict["failed"].items()]
-    return Section(
+    return Chapter(
         "Verdict",
         lead=lead,
         cautions=cautions,
@@ -133,10 +133,10 @@ def _no_verdict(found: Findings) -> str:
     return "No verdict yet: no contender has been trained on two seeds."
 
 
-def _best(found: Findings) -> Section:
+def _best(found: Findings) -> Chapter:
     best, sweep = found["best"], found["sweep"]
     if best is None:
-        return Section("The best configuration", text=["No trial has completed."])
+        return Chapter("The best configuration", text=["No trial has completed."])
     baselines = [
         f"{arm} ({_BASELINES[arm]}) {error_text((one['error'], one['standard_error']))}"
         for arm, one in found["baselines"].items()
@@ -146,7 +146,7 @@ def _best(found: Findings) -> Section:
         branches = [one for one in found["parameters"] if one["key"] == key]
         ranges = [searched(one) + (f" where {one['where']}" if one["where"] else "") for one in branches]
         rows.append([key, value_text(value), "; ".join(ranges) or "tied to another key"])
-    return Section(
+    return Chapter(
         "The best configuration",
         text=[
             f"Trial {best['trial']}: validation error of the {sweep['network']} "
@@ -159,22 +159,22 @@ def _best(found: Findings) -> Section:
     )
 
 
-def _failures(found: Findings) -> Section:
+def _failures(found: Findings) -> Chapter:
     failures = found["failures"]
     if not failures:
-        return Section("Failures", text=["No trial failed."])
+        return Chapter("Failures", text=["No trial failed."])
     rows = []
     for one in failures:
         names = [_place(trial["arm"], trial["trial"]) for trial in one["trials"]]
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         rows.append([one["reason"], str(len(names)), ", ".join(names[:8]) + more, _first_line(one["message"])])
-    return Section("Failures", tables=[Table("By reason", ["reason", "trials", "which", "the first says"], rows)])
+    return Chapter("Failures", tables=[Table("By reason", ["reason", "trials", "which", "the first says"], rows)])
 
 
-def _finalists(found: Findings) -> Section:
+def _finalists(found: Findings) -> Chapter:
     by_seed = found["finalists"]
     if not by_seed:
-        return Section("Finalists", text=["No finalist has completed."])
+        return Chapter("Finalists", text=["No finalist has completed."])
     order = sorted({seed for errors in by_seed.values() for seed in errors})
     numbers = Table(
         "Error by seed",
@@ -189,13 +189,13 @@ def _finalists(found: Findings) -> Section:
         f"{ranges}."
     )
     first = next(iter(by_seed))
-    return Section("Finalists", figures=[Figure("Seed by seed", figures.seeds(by_seed, first), caption, numbers)])
+    return Chapter("Finalists", figures=[Figure("Seed by seed", figures.seeds(by_seed, first), caption, numbers)])
 
 
-def _cost(found: Findings) -> Section:
+def _cost(found: Findings) -> Chapter:
     cost, on_gpus = found["cost"], bool(found["reproduction"]["gpus_per_trial"])
     if not cost:
-        return Section("Cost", text=["Nothing has been spent."])
+        return Chapter("Cost", text=["Nothing has been spent."])
     rows = []
     for arm in dict.fromkeys(row["arm"] for row in cost):
         of_arm = [row for row in cost if row["arm"] == arm]
@@ -206,10 +206,10 @@ def _cost(found: Findings) -> Section:
     head = ["arm", "state", "trials", "steps", "hours of workers", *(["GPU-hours"] if on_gpus else [])]
     gpus = f", {found['reproduction']['gpus_per_trial']:g} GPUs a trial" if on_gpus else ", without a GPU"
     text = f"Up to {counted(found['reproduction']['concurrent'], 'trial')} at once{gpus}."
-    return Section("Cost", text=[text], tables=[Table("By arm and state", head, rows)])
+    return Chapter("Cost", text=[text], tables=[Table("By arm and state", head, rows)])
 
 
-def _reproduction(found: Findings) -> Section:
+def _reproduction(found: Findings) -> Chapter:
     how, sweep = found["reproduction"], found["sweep"]
     facts = [
         ["versions", ", ".join(f"{name} {version}" for name, version in how["versions"].items())],
@@ -218,7 +218,7 @@ def _reproduction(found: Findings) -> Section:
         ["images", ", ".join(f"{count:,} {purpose}" for purpose, count in sweep["images"].items())],
         ["fingerprint of the images", how["data_fingerprint"]],
     ]
-    return Section(
+    return Chapter(
         "Reproduction",
         text=[
             "Save the file below as spec.yaml, put the same images in their place, and run it with these versions. "

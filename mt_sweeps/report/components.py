@@ -31,7 +31,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Section:
+class Chapter:
     """A chapter; on the page its parts stand in the order of these fields."""
 
     title: str

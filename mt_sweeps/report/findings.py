@@ -14,7 +14,7 @@ from mt_sweeps.report.axes import Axis, axes
 from mt_sweeps.results import finalists
 from mt_sweeps.results.cautions import cautions
 from mt_sweeps.spec.sweep_spec import SweepSpec
-from mt_sweeps.storage.home import SweepDirectory
+from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study import pruner
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial, best_of
@@ -28,7 +28,7 @@ _FIFTH = 5  # the good region is where the best fifth lies
 _FEWEST = 6  # completed trials, below which a best fifth says nothing
 
 
-def gather(directory: SweepDirectory, ledger: Ledger, state: str) -> dict[str, Any]:
+def gather(directory: SweepStore, ledger: Ledger, state: str) -> dict[str, Any]:
     """Everything there is to tell of a sweep.
 
     Args:
@@ -43,7 +43,7 @@ def gather(directory: SweepDirectory, ledger: Ledger, state: str) -> dict[str, A
     """
     spec, environment = ledger.spec, directory.load_environment()
     searched, best, good = ledger.trials("search"), ledger.best(), best_fifth(ledger)
-    found = finalists.verdict(ledger, environment["images"])
+    found = finalists.compare_finalists(ledger, environment["images"])
     gpus = environment["gpus_per_trial"]
     return {
         "format": FORMAT,
@@ -74,7 +74,7 @@ def gather(directory: SweepDirectory, ledger: Ledger, state: str) -> dict[str, A
         "importance": _importance(ledger, good),
         "rungs": [asdict(one) | {"is_guessing": one.is_guessing} for one in ledger.correlations()],
         "failures": _failures(ledger),
-        "finalists": finalists.errors(ledger),
+        "finalists": finalists.errors_by_seed(ledger),
         "cost": _cost(ledger, gpus),
         "reproduction": {
             "command": "mt-sweep run spec.yaml",
@@ -143,7 +143,7 @@ def _progress(searched: list[Trial], spec: SweepSpec, gpus: float) -> list[dict[
     return rows
 
 
-def _curves(directory: SweepDirectory, ledger: Ledger) -> dict[str, Any]:
+def _curves(directory: SweepStore, ledger: Ledger) -> dict[str, Any]:
     """Learning curves of the search, the best first, and of the best supervised baseline."""
     spec, metric = ledger.spec, ledger.spec.metric
     begun = [trial for trial in ledger.trials("search") if trial.step]
@@ -162,7 +162,7 @@ def _curves(directory: SweepDirectory, ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def _curve(directory: SweepDirectory, trial: Trial) -> dict[str, Any]:
+def _curve(directory: SweepStore, trial: Trial) -> dict[str, Any]:
     reports = spread(directory.trials.records(trial.arm, trial.number), _MOST_POINTS)
     curve = {"arm": trial.arm, "trial": trial.number, "step": [report.step for report in reports]}
     return curve | {network: [_error(report, network) for report in reports] for network in ("student", "teacher")}

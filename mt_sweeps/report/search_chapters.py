@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from mt_sweeps.formatting import counted, percent, value_text
 from mt_sweeps.report import figures
 from mt_sweeps.report.axes import Axis
-from mt_sweeps.report.components import Figure, Findings, Section, Table, hours_text, searched, small
+from mt_sweeps.report.components import Chapter, Figure, Findings, Table, hours_text, searched, small
 from mt_sweeps.report.findings import MOST_LINES
 
 
-def progress(found: Findings, complete: list[Findings]) -> Section:
+def progress(found: Findings, complete: list[Findings]) -> Chapter:
     """The best so far.
 
     Args:
@@ -18,7 +18,7 @@ def progress(found: Findings, complete: list[Findings]) -> Section:
     """
     rows, title = found["progress"], "Best so far"
     if len(complete) < 2:
-        return Section(title, text=[_too_few(complete, "a curve")])
+        return Chapter(title, text=[_too_few(complete, "a curve")])
     on_gpus = bool(found["reproduction"]["gpus_per_trial"])
     hours = "gpu_hours" if on_gpus else "hours"
     unit = "GPU-hours" if on_gpus else "hours of all workers together"
@@ -38,7 +38,7 @@ def progress(found: Findings, complete: list[Findings]) -> Section:
     over_hours = (
         f"The same over {unit}: {improved} after {hours_text(last[1][hours])} of {hours_text(rows[-1][hours])}."
     )
-    return Section(
+    return Chapter(
         title,
         figures=[
             Figure("Over trials", figures.progress(rows), over_trials, small(numbers)),
@@ -47,12 +47,12 @@ def progress(found: Findings, complete: list[Findings]) -> Section:
     )
 
 
-def curves(found: Findings) -> Section:
+def curves(found: Findings) -> Chapter:
     """The learning curves of both networks."""
     curves, title = found["curves"], "Learning curves"
     lines = [line for line in curves["lines"] if line["arm"] == "search"]
     if not lines:
-        return Section(title, text=["No records of a trial's evaluations are there."])
+        return Chapter(title, text=["No records of a trial's evaluations are there."])
     shown = (
         f"{len(lines)} of {curves['of']} trials, evenly over their ranks, are"
         if len(lines) < curves["of"]
@@ -76,14 +76,14 @@ def curves(found: Findings) -> Section:
         caption = f"Validation error of the {network} over optimiser steps. {shown} light; {said}{'; '.join(marks)}."
         plot = figures.curves(curves, network, found["sweep"]["steps"])
         made.append(Figure(f"The {network}", plot, caption))
-    return Section(title, figures=made)
+    return Chapter(title, figures=made)
 
 
-def slices(found: Findings, axes: Sequence[Axis], complete: list[Findings]) -> Section:
+def slices(found: Findings, axes: Sequence[Axis], complete: list[Findings]) -> Chapter:
     """The error over each parameter; arguments as of `progress`, and the axes of the search."""
     title, good = "Each searched parameter", found["good"]
     if len(complete) < 2:
-        return Section(title, text=[_too_few(complete, "slices")])
+        return Chapter(title, text=[_too_few(complete, "slices")])
     text = [
         f"Validation error over each parameter, of the {len(complete)} trials that completed; a range is drawn on the "
         "scale on which it was searched."
@@ -108,16 +108,16 @@ def slices(found: Findings, axes: Sequence[Axis], complete: list[Findings]) -> S
         else:
             plot = figures.slice_of(axis, parameter["good"], points, good, errors)
             shown.append(Figure(name, plot, _region(parameter, len(points), len(good)), _points(points, axis)))
-    return Section(title, text=text + left_out, figures=shown, small=True)
+    return Chapter(title, text=text + left_out, figures=shown, small=True)
 
 
-def parallel(found: Findings, axes: Sequence[Axis], complete: list[Findings]) -> Section:
+def parallel(found: Findings, axes: Sequence[Axis], complete: list[Findings]) -> Chapter:
     """All parameters in one figure; arguments as of `slices`."""
     title, keys = "All parameters together", list(dict.fromkeys(axis.key for axis in axes))
     if len(keys) < 2:
-        return Section(title, text=[f"Only {keys[0]} was searched: its slice above shows it all."])
+        return Chapter(title, text=[f"Only {keys[0]} was searched: its slice above shows it all."])
     if len(complete) < 2:
-        return Section(title, text=[_too_few(complete, "lines")])
+        return Chapter(title, text=[_too_few(complete, "lines")])
     best = found["best"]
     values = ", ".join(f"{key} {value_text(value)}" for key, value in best["values"].items())
     shown = min(len(complete), MOST_LINES)
@@ -129,16 +129,16 @@ def parallel(found: Findings, axes: Sequence[Axis], complete: list[Findings]) ->
         + f"the strongest line is the best, trial {best['trial']}: {values}."
     )
     plot = figures.parallel(axes, complete, found["good"])
-    return Section(title, figures=[Figure("Parallel coordinates", plot, caption, min_width=100 * (len(keys) + 1))])
+    return Chapter(title, figures=[Figure("Parallel coordinates", plot, caption, min_width=100 * (len(keys) + 1))])
 
 
-def importance(found: Findings) -> Section:
+def importance(found: Findings) -> Chapter:
     """How much each parameter decides."""
     title, told = "Importance", found["importance"]
     if told is None:
         keys = {parameter["key"] for parameter in found["parameters"]}
         why = "only one parameter was searched" if len(keys) < 2 else "fewer than six trials completed, or all alike"
-        return Section(title, text=[f"Cannot be told: {why}."])
+        return Chapter(title, text=[f"Cannot be told: {why}."])
     shares = ", ".join(f"{key} {100 * share:.0f} %" for key, share in told["shares"].items())
     hint = " Five good trials or more make it stable: with these few it is a hint." if told["good"] < 5 else ""
     caption = (
@@ -146,16 +146,16 @@ def importance(found: Findings) -> Section:
         f"{told['complete']} that completed), by Optuna's PED-ANOVA (Watanabe et al. 2023); branches of a parameter "
         f"are added up, shares sum to 100 %: {shares}.{hint}"
     )
-    return Section(title, figures=[Figure("Importance of parameters", figures.importance(told["shares"]), caption)])
+    return Chapter(title, figures=[Figure("Importance of parameters", figures.importance(told["shares"]), caption)])
 
 
-def rungs(found: Findings) -> Section:
+def rungs(found: Findings) -> Chapter:
     """How well early results foretold late ones."""
     title, rungs = "Rung correlation", found["rungs"]
     if not found["curves"]["rungs"]:
-        return Section(title, text=["Nothing was pruned: there are no rungs."])
+        return Chapter(title, text=["Nothing was pruned: there are no rungs."])
     if not rungs:
-        return Section(title, text=["Cannot be told: fewer than three trials reached both a rung and the end."])
+        return Chapter(title, text=["Cannot be told: fewer than three trials reached both a rung and the end."])
     rows = [
         [
             str(rung["rung"]),
@@ -169,7 +169,7 @@ def rungs(found: Findings) -> Section:
         "How well the order of trials at a rung foretold their order at the end (Spearman's rank correlation, 1: "
         "exactly, 0: not at all), over those that went on to the end."
     )
-    return Section(title, text=[text], tables=[Table("By rung", ["step", "correlation", "trials", ""], rows)])
+    return Chapter(title, text=[text], tables=[Table("By rung", ["step", "correlation", "trials", ""], rows)])
 
 
 def _region(parameter: Findings, points: int, good: int) -> str:

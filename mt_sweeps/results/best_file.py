@@ -36,7 +36,7 @@ class Validation(Settings):
     step: int
 
 
-class Replicated(Settings):
+class ReplicatedError(Settings):
     """How good the configuration was when it was trained again, on fresh seeds and label draws."""
 
     error: float
@@ -66,7 +66,7 @@ class BestFile(Settings):
     trial: int
     searched: Values
     validation: Validation
-    finalists: Replicated | None
+    finalists: ReplicatedError | None
     seeds: Seeds
     data_fingerprint: str
     split_fingerprint: str
@@ -121,7 +121,7 @@ def text(best: BestFile) -> str:
 
 
 @dataclass(frozen=True)
-class Asked:
+class TrainingRequest:
     """What is to be trained.
 
     Attributes:
@@ -133,7 +133,7 @@ class Asked:
     changed: list[str]
 
 
-def read(path: Path, overrides: tuple[str, ...] = ()) -> Asked:
+def read(path: Path, overrides: tuple[str, ...] = ()) -> TrainingRequest:
     """A best-hyper-parameters file.
 
     Args:
@@ -161,12 +161,12 @@ def read(path: Path, overrides: tuple[str, ...] = ()) -> Asked:
         raise InputError(
             *(
                 f"{path}: {'.'.join(map(str, where))}: {what}"
-                for where, what in validation_errors.problems(error, BestFile, data)
+                for where, what in validation_errors.describe(error, BestFile, data)
             )
         ) from None
     after = dotted({"trainer": data["trainer"]})
     changed = [key.removeprefix("trainer.") for key in {**before, **after} if before.get(key) != after.get(key)]
-    return Asked(best, [key for key in changed if key != "seed"])
+    return TrainingRequest(best, [key for key in changed if key != "seed"])
 
 
 def _check_version(path: Path, data: dict[str, Any]) -> None:
@@ -191,13 +191,13 @@ def _wilson(error: float, images: int) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def _replicated(ledger: Ledger, best: Trial, images: dict[str, int]) -> Replicated | None:
+def _replicated(ledger: Ledger, best: Trial, images: dict[str, int]) -> ReplicatedError | None:
     """None: the sweep has no finalists, or fewer than two seeds of this trial are done."""
-    found, name = finalists.verdict(ledger, images), f"trial {best.number}"
+    found, name = finalists.compare_finalists(ledger, images), f"trial {best.number}"
     if found is None or name not in found.means:
         return None
     interval, seeds = found.means[name]
-    return Replicated(
+    return ReplicatedError(
         error=interval.mean,
         low=interval.low,
         high=interval.high,

@@ -28,7 +28,7 @@ def contenders(ledger: Ledger) -> list[Trial]:
     return best and best + [trial for trial in baselines if trial is not None]
 
 
-def planned(ledger: Ledger) -> list[dict[str, Any]]:
+def plan(ledger: Ledger) -> list[dict[str, Any]]:
     """The trials of the finalists' arm: `values`, and the arm and number that they are `of`.
 
     Seeds are the outer axis, so that a budget that ends it leaves every contender as many.
@@ -41,7 +41,7 @@ def planned(ledger: Ledger) -> list[dict[str, Any]]:
     ]
 
 
-def errors(ledger: Ledger) -> dict[str, dict[int, float]]:
+def errors_by_seed(ledger: Ledger) -> dict[str, dict[int, float]]:
     """The errors of the completed finalists, by contender and by seed: the best of the search, and so on.
 
     That order is the one in which they were chosen, so that it owes nothing to how they do. Those that were among the
@@ -75,14 +75,14 @@ class Verdict:
     failed: dict[str, int] = field(default_factory=dict)
 
 
-def verdict(ledger: Ledger, images: dict[str, int]) -> Verdict | None:
+def compare_finalists(ledger: Ledger, images: dict[str, int]) -> Verdict | None:
     """Mean errors with their intervals, and what beats what; none: no contender has two seeds yet.
 
     Args:
         ledger: of the sweep.
         images: how many serve which purpose.
     """
-    of = {name: by_seed for name, by_seed in errors(ledger).items() if len(by_seed) > 1}
+    of = {name: by_seed for name, by_seed in errors_by_seed(ledger).items() if len(by_seed) > 1}
     if not of:
         return None
     kept_back = images.get("verdict", 0)
@@ -100,9 +100,9 @@ def verdict(ledger: Ledger, images: dict[str, int]) -> Verdict | None:
     )
 
 
-def lines(ledger: Ledger, images: dict[str, int]) -> list[str]:
+def text(ledger: Ledger, images: dict[str, int]) -> list[str]:
     """The verdict, for people."""
-    found = verdict(ledger, images)
+    found = compare_finalists(ledger, images)
     if found is None:
         return []
     where, test = f"{found.images} images that chose nothing", "paired t-test"

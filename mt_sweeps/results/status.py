@@ -5,7 +5,7 @@ from typing import Any
 from mt_sweeps.errors import InputError
 from mt_sweeps.formatting import counted, duration, error_text, values_text
 from mt_sweeps.results import best_file
-from mt_sweeps.storage.home import Home, SweepDirectory, typed
+from mt_sweeps.storage.home import Home, SweepStore, command_line
 from mt_sweeps.study import budget
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
@@ -14,7 +14,7 @@ FORMAT = "mt-sweeps-status/1"  # of `--json`, as in docs/json.md
 STATES = ("waiting", "running", "complete", "pruned", "failed")
 
 
-def status(directory: SweepDirectory) -> dict[str, Any]:
+def status(directory: SweepStore) -> dict[str, Any]:
     """The sweep as `status --json` shows it.
 
     Returns:
@@ -44,12 +44,12 @@ def status(directory: SweepDirectory) -> dict[str, Any]:
     }
 
 
-def state(directory: SweepDirectory, ledger: Ledger, driven: bool) -> str:
+def state(directory: SweepStore, ledger: Ledger, driven: bool) -> str:
     """running, finished (a spent budget included), or interrupted: no process drives it and trials are left."""
     return "running" if driven else "interrupted" if _is_open(directory, ledger) else "finished"
 
 
-def _is_open(directory: SweepDirectory, ledger: Ledger) -> bool:
+def _is_open(directory: SweepStore, ledger: Ledger) -> bool:
     """Whether a driver would find something to do."""
     environment = directory.load_environment()
     gpus, concurrent = environment["gpus_per_trial"], environment["concurrent"]
@@ -58,11 +58,11 @@ def _is_open(directory: SweepDirectory, ledger: Ledger) -> bool:
         return True
     if budget.is_spent(ledger, *spent):
         return False
-    over = budget.search_is_over(ledger, *spent, gpus, concurrent)
+    over = budget.stop_reason(ledger, *spent, gpus, concurrent)
     return any(ledger.remaining(arm) for arm in ledger.spec.arms() if arm == "finalists" or not over)
 
 
-def best_of(directory: SweepDirectory) -> best_file.BestFile:
+def best_of(directory: SweepStore) -> best_file.BestFile:
     """The best-hyper-parameters file of a sweep, as it stands now.
 
     Raises:
@@ -86,7 +86,7 @@ def status_text(row: dict[str, Any], home: Home) -> str:
         lines.append(f"  best       trial {best['trial']}: {error_text((best['error'], best['standard_error']))}")
         lines.append(f"             {values_text(best['values'])}")
     if row["state"] == "interrupted":
-        lines.append(f"  go on with: {typed('resume', row['name'], home)}")
+        lines.append(f"  go on with: {command_line('resume', row['name'], home)}")
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ from mt_sweeps.formatting import counted, duration, error_text, values_text
 from mt_sweeps.results import finalists
 from mt_sweeps.results.cautions import cautions
 from mt_sweeps.spec.sweep_spec import SweepSpec
-from mt_sweeps.storage.home import Home, SweepDirectory, typed
+from mt_sweeps.storage.home import Home, SweepStore, command_line
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import best_of
 
@@ -51,21 +51,21 @@ def summary_text(spec: SweepSpec, ledger: Ledger, home: Home, images: dict[str, 
     lines += [f"{arm:10} {error_text(trial.error(metric))}: {_BASELINES[arm]}" for arm, trial in told]
     if told and "finalists" not in spec.arms():
         lines.append("           (no claim: one run each, on the images that chose the best)")
-    lines += finalists.lines(ledger, images)
+    lines += finalists.text(ledger, images)
     lines += [f"pruning    {correlation}" for correlation in ledger.correlations()]
     lines += [_wrapped("caution", caution) for caution in cautions(ledger, images)]
     reasons = sorted({trial.reason for trial in trials if trial.state == "failed"})
     for reason in reasons:
         failed = [trial for trial in trials if trial.reason == reason]
         lines.append(f"failed     {len(failed)} with {reason}: {failed[0].message.splitlines()[0]}")
-    report = SweepDirectory(home, spec.name).report
+    report = SweepStore(home, spec.name).report
     if best is not None:
         lines += [
             "",
             *([f"report     {_from_here(report)}"] if report.exists() else []),
-            f"dashboard  {typed('dashboard', spec.name, home)}",
-            f"next       {typed('export', f'{spec.name} -o best.yaml', home)}",
-            f"           {typed('train', 'best.yaml', home)}",
+            f"dashboard  {command_line('dashboard', spec.name, home)}",
+            f"next       {command_line('export', f'{spec.name} -o best.yaml', home)}",
+            f"           {command_line('train', 'best.yaml', home)}",
         ]
     return "\n".join(lines)
 

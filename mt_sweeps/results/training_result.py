@@ -12,7 +12,7 @@ RESULT = "result.json"
 MODEL = "model.safetensors"
 
 
-class Scored(Settings):
+class TestError(Settings):
     """The error of one network on the test images."""
 
     error: float
@@ -20,7 +20,7 @@ class Scored(Settings):
     images: int
 
 
-class Trained(Settings):
+class TrainingResult(Settings):
     """The content of `result.json`: with it, the training has ended, and the test set has been read."""
 
     format: Literal["mt-sweeps-trained/1"] = "mt-sweeps-trained/1"
@@ -30,7 +30,7 @@ class Trained(Settings):
     changed: list[str]
     trainer: TrainerConfig
     network: Literal["teacher", "student"]
-    test: dict[str, Scored]
+    test: dict[str, TestError]
     images: dict[str, int]
     data_fingerprint: str
     split_fingerprint: str
@@ -38,7 +38,7 @@ class Trained(Settings):
     time: float
 
 
-def read(directory: Path) -> Trained | None:
+def read(directory: Path) -> TrainingResult | None:
     """The result of the training in a directory; none: it has not ended.
 
     Raises:
@@ -48,7 +48,7 @@ def read(directory: Path) -> Trained | None:
     if not file.exists():
         return None
     try:
-        return Trained.model_validate_json(file.read_text(encoding="utf-8"))
+        return TrainingResult.model_validate_json(file.read_text(encoding="utf-8"))
     except ValidationError:
         raise InputError(
             f"{file}: is no result of this version; use the version that wrote it, or move {directory} away to train "

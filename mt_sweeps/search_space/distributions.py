@@ -190,10 +190,10 @@ def _kind(entry: Any) -> Any:
     return "Tied" if "same_as" in given and "type" not in given else given.get("type")
 
 
-Dimension = FloatRange | IntRange | Categorical
+Distribution = FloatRange | IntRange | Categorical
 """What a sampler chooses a value of."""
 
-Branch = Dimension | Tied
+Branch = Distribution | Tied
 
 Entry = Annotated[
     Annotated[FloatRange, Tag("float")]
@@ -213,7 +213,7 @@ Entry = Annotated[
 """A branch in a file: told from the others by its `type`, which a tied key does not have."""
 
 
-def internal_name(key: str, branch: Dimension) -> str:
+def internal_name(key: str, branch: Distribution) -> str:
     """A branch's name in the ledger: `consistency.weight[mse]`."""
     return f"{key}[{','.join(str(value) for _, value in sorted(branch.when.items()))}]" if branch.when else key
 

@@ -7,7 +7,7 @@ from mt_sweeps.search_space.distributions import Categorical, Tied
 from mt_sweeps.search_space.space import Space
 
 
-def problems(space: Space, sampler: str, trials: int, settings: list[str]) -> list[str]:
+def why_infeasible(space: Space, sampler: str, trials: int, settings: list[str]) -> list[str]:
     """What keeps a space from being searched, with its place in the file.
 
     Args:

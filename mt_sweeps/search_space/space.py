@@ -14,7 +14,7 @@ from itertools import islice
 from mt_sweeps.errors import did_you_mean
 from mt_sweeps.search_space.distributions import (
     Branch,
-    Dimension,
+    Distribution,
     FloatRange,
     Suggester,
     Tied,
@@ -231,7 +231,7 @@ class Space:
             place(key)
         return extended({}, list(order))
 
-    def _filled(self, fixed: Values, choose: Callable[[str, Dimension], Value]) -> Values:
+    def _filled(self, fixed: Values, choose: Callable[[str, Distribution], Value]) -> Values:
         values: Values = {}
         for key in self.order:
             branch = self.branch(key, values)
@@ -301,9 +301,9 @@ class Space:
                 if all(refusals):
                     raise ValueError(f"{key}.when: can never hold: {parent}: {refusals[0]}")
 
-    def _dimensions(self, key: str) -> list[Dimension]:
+    def _dimensions(self, key: str) -> list[Distribution]:
         """What chooses the values of a key, a tied one's through the key that it follows."""
-        found: list[Dimension] = []
+        found: list[Distribution] = []
         for branch in self.entries[key]:
             found += self._dimensions(branch.same_as) if isinstance(branch, Tied) else [branch]
         return found

@@ -13,7 +13,7 @@ from trainers.config import TrainerConfig
 from trainers.config.known_datasets import KNOWN_DATASETS
 
 
-def load(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:
+def load_spec(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:
     """Read and validate a search-space file.
 
     Args:
@@ -32,7 +32,7 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:
         spec = SweepSpec.model_validate(data)
     except ValidationError as error:
         raise InputError(
-            *(f"{path}: {_dotted(where)}: {what}" for where, what in validation_errors.problems(error, SweepSpec, data))
+            *(f"{path}: {_dotted(where)}: {what}" for where, what in validation_errors.describe(error, SweepSpec, data))
         ) from None
     found = _problems(spec)
     if found:
@@ -62,7 +62,7 @@ def _problems(spec: SweepSpec) -> list[str]:
         space = spec.space()
     except ValueError as error:
         return [f"search_space.{error}"]
-    found = feasibility.problems(space, spec.sampler.name, spec.trials, known)
+    found = feasibility.why_infeasible(space, spec.sampler.name, spec.trials, known)
     if spec.sampler.name == "grid" and spec.points:
         found.append("points: a grid is enumerated; add their values to it, or use another sampler")
     if found:
@@ -87,7 +87,7 @@ def _config_problems(spec: SweepSpec, values: Values, arm: Arm) -> list[str]:
     except ValidationError as error:
         data = spec.trainer_with(values, arm)
         lines = []
-        for path, what in validation_errors.problems(error, TrainerConfig, data):
+        for path, what in validation_errors.describe(error, TrainerConfig, data):
             key = _dotted(path)
             place = "search_space" if key in values else "trainer"
             lines.append(f"{place}.{key}: {what}" if key else f"{place}: {what}")
@@ -106,7 +106,7 @@ def _published_problems(spec: SweepSpec) -> list[str]:
     try:
         spec.published(known.classes if known else 10, unlabeled)
     except ValidationError as error:
-        found = validation_errors.problems(error, TrainerConfig, spec.trainer)
+        found = validation_errors.describe(error, TrainerConfig, spec.trainer)
         return [f"finalists.baselines: published: {_dotted(path) or 'trainer'}: {what}" for path, what in found]
     return []
 

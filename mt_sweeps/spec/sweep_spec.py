@@ -19,7 +19,10 @@ from trainers.recipes.published import published_settings
 _PLACE = r"/.*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?"  # a bucket has 3 to 63 characters
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Arm = Literal["search", "supervised", "published", "finalists"]
-GIVEN: tuple[Arm, ...] = ("published", "finalists")  # arms whose trials have all their settings given, but the images
+FIXED_ARMS: tuple[Arm, ...] = (
+    "published",
+    "finalists",
+)  # arms whose trials have all their settings given, but the images
 
 
 class SweepSpec(Settings):
@@ -104,7 +107,7 @@ class SweepSpec(Settings):
     def space(self, arm: Arm = "search") -> Space:
         """What an arm searches: the supervised baseline, the keys that concern it; published and finalists, nothing."""
         if arm not in self._spaces:
-            whole = Space({}) if arm in GIVEN else Space(self.search_space, self.filters, _plain(self.trainer))
+            whole = Space({}) if arm in FIXED_ARMS else Space(self.search_space, self.filters, _plain(self.trainer))
             self._spaces[arm] = whole.without(CONSISTENCY_ONLY) if arm == "supervised" else whole
         return self._spaces[arm]
 
@@ -166,7 +169,7 @@ class SweepSpec(Settings):
 
     def corners(self) -> list[tuple[Values, Arm]]:
         """Values with which the trials of the arms that search must be legal, and the arm."""
-        arms = [arm for arm in self.arms() if arm not in GIVEN]
+        arms = [arm for arm in self.arms() if arm not in FIXED_ARMS]
         return [(values, arm) for arm in arms for values in self.space(arm).corners()]
 
     def sample_config(self) -> TrainerConfig:
@@ -180,7 +183,7 @@ class SweepSpec(Settings):
 
     def trainer_with(self, values: Values, arm: Arm) -> dict[str, Any]:
         """The settings of a trial, nested, before they are validated."""
-        fixed = {"dataset": self.trainer["dataset"]} if arm in GIVEN else self.trainer
+        fixed = {"dataset": self.trainer["dataset"]} if arm in FIXED_ARMS else self.trainer
         merged = {key: dict(value) if isinstance(value, dict) else value for key, value in fixed.items()}
         for key, value in values.items():
             *groups, last = key.split(".")
@@ -196,10 +199,10 @@ class SweepSpec(Settings):
         return merged
 
 
-MAY_CHANGE = {"trials", "budget", "resources", "tracking"}  # while a sweep is interrupted
+CHANGEABLE_ON_RESUME = {"trials", "budget", "resources", "tracking"}  # while a sweep is interrupted
 
 
-def differences(began: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def forbidden_changes(began: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What of a specification may not change between the start of a sweep and a resume, and has: a line each.
 
     Args:
@@ -210,7 +213,7 @@ def differences(began: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [
         f"{key}: the sweep was started with {old.get(key, 'none')}, here is {new.get(key, 'none')}"
         for key in {**old, **new}
-        if key.split(".")[0] not in MAY_CHANGE and old.get(key) != new.get(key)
+        if key.split(".")[0] not in CHANGEABLE_ON_RESUME and old.get(key) != new.get(key)
     ]
 
 

@@ -10,7 +10,7 @@ from mt_sweeps.errors import did_you_mean
 KeyPath = tuple[str | int, ...]
 
 
-def problems(error: ValidationError, model: type[BaseModel], data: Any) -> list[tuple[KeyPath, str]]:
+def describe(error: ValidationError, model: type[BaseModel], data: Any) -> list[tuple[KeyPath, str]]:
     """What pydantic found, as (path into the data, sentence).
 
     Args:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.retry import PATIENCE, patiently
+from mt_sweeps.retry import RETRY_SECONDS, retrying
 from trainers.files import write_atomically
 
 SCHEME = "s3://"
@@ -21,11 +21,11 @@ _FOR_GOOD = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH
 _T = TypeVar("_T")
 
 
-class StorageLost(OSError):
+class StorageUnavailable(OSError):
     """The object store has not answered for longer than we wait."""
 
 
-class Storage:
+class FileStore:
     """A tree of files below one place; paths within it are relative, with forward slashes.
 
     Args:
@@ -35,7 +35,7 @@ class Storage:
         patience: seconds that a call goes on asking a store that does not answer.
     """
 
-    def __init__(self, place: str, patience: float = PATIENCE) -> None:
+    def __init__(self, place: str, patience: float = RETRY_SECONDS) -> None:
         self.place = place.rstrip("/")
         self.folder = None if place.startswith(SCHEME) else Path(place)
         self._patience = patience
@@ -117,20 +117,20 @@ class Storage:
 
     def _call(self, call: Callable[[], _T]) -> _T:
         try:
-            return patiently(call, _may_pass, self._patience)
+            return retrying(call, _may_pass, self._patience)
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise StorageLost(f"{self.place}: {str(error).splitlines()[0]}") from error
+            raise StorageUnavailable(f"{self.place}: {str(error).splitlines()[0]}") from error
 
 
-def check(place: str) -> None:
+def check_file_store(place: str) -> None:
     """Write, read and remove a small file, as every node of a cluster must be able to.
 
     Raises:
         InputError: the place cannot be used from here.
     """
-    storage, name = Storage(place, patience=0), f".check-{os.getpid()}"
+    storage, name = FileStore(place, patience=0), f".check-{os.getpid()}"
     try:
         storage.write(name, b"mt-sweeps")
         back = storage.read(name)

@@ -24,10 +24,10 @@ HERE = "sweeps"
 VARIABLE = "MT_SWEEP_HOME"
 DATABASE = "postgresql://"
 RESERVED = {"artifacts", "mlflow.db", "mlflow.lock", "trained"}
-DRIVEN = "{0}: another process is driving this sweep; wait for it, or end it with `mt-sweep stop {0}`"
+ALREADY_DRIVEN = "{0}: another process is driving this sweep; wait for it, or end it with `mt-sweep stop {0}`"
 
 
-class SweepDirectory:
+class SweepStore:
     """One sweep in a folder of its home directory. What is not here, in its ledger or with its trials does not exist.
 
     Attributes:
@@ -60,7 +60,7 @@ class SweepDirectory:
     @property
     def resume(self) -> str:
         """What to type to go on with it."""
-        return typed("resume", self.name, self.home)
+        return command_line("resume", self.name, self.home)
 
     @property
     def ledger(self) -> Path | str:
@@ -80,7 +80,7 @@ class SweepDirectory:
         Raises:
             InputError: another version wrote it.
         """
-        return parsed_spec(yaml_file.read(self._spec), str(self._spec))
+        return parse_spec(yaml_file.read(self._spec), str(self._spec))
 
     def spec_text(self) -> str:
         """The same, as it is kept: YAML."""
@@ -106,7 +106,7 @@ class SweepDirectory:
         Raises:
             InputError: another process does; with `refusal` as its words.
         """
-        with only_one(self._lock, refusal):
+        with exclusive(self._lock, refusal):
             yield
 
     def check_lock(self) -> None:
@@ -170,12 +170,12 @@ class Home:
                 f"{self.path}: cannot be written: {error.strerror}; choose another with --home DIR"
             ) from None
 
-    def sweeps(self) -> list[SweepDirectory]:
+    def sweeps(self) -> list[SweepStore]:
         """All sweeps, the newest last."""
         found = sorted(self.path.glob("*/spec.yaml"), key=lambda file: file.stat().st_mtime)
-        return [SweepDirectory(self, file.parent.name) for file in found]
+        return [SweepStore(self, file.parent.name) for file in found]
 
-    def sweep(self, name: str | None) -> SweepDirectory:
+    def sweep(self, name: str | None) -> SweepStore:
         """The sweep of that name; without one, the newest.
 
         Raises:
@@ -193,7 +193,7 @@ class Home:
             f"{name}: no such sweep in {self.where}; {did_you_mean(name, [sweep.name for sweep in sweeps])}"
         )
 
-    def claim(self, name: str | None, from_file: str) -> SweepDirectory:
+    def claim(self, name: str | None, from_file: str) -> SweepStore:
         """A new sweep's directory, made now, so that no other command takes the name."""
         while True:
             directory = self.new_sweep(name, from_file)
@@ -203,7 +203,7 @@ class Home:
                 continue
             return directory
 
-    def new_sweep(self, name: str | None, from_file: str) -> SweepDirectory:
+    def new_sweep(self, name: str | None, from_file: str) -> SweepStore:
         """A name for a new sweep; its directory is not made yet.
 
         Args:
@@ -232,21 +232,21 @@ class Home:
             free = f"{from_file}-{number}"
         return self._at(free)
 
-    def _at(self, name: str) -> SweepDirectory:
-        return SweepDirectory(self, name)
+    def _at(self, name: str) -> SweepStore:
+        return SweepStore(self, name)
 
     def _is_taken(self, name: str) -> bool:
         return (self.path / name).exists()
 
 
-def typed(command: str, arguments: str, home: Home) -> str:
+def command_line(command: str, arguments: str, home: Home) -> str:
     """A command as the user of this home directory types it."""
     program = "uv run mt-sweep" if "UV_RUN_RECURSION_DEPTH" in os.environ else "mt-sweep"
     option = "" if home.where in (os.environ.get(VARIABLE), Home().where) else f"--home {home.where}"
     return " ".join(word for word in (program, command, arguments, option) if word)
 
 
-def parsed_spec(content: Any, source: str) -> SweepSpec:
+def parse_spec(content: Any, source: str) -> SweepSpec:
     """A specification as it was kept; `source` names it in the error that another version wrote it."""
     try:
         return SweepSpec.model_validate(content)
@@ -257,7 +257,7 @@ def parsed_spec(content: Any, source: str) -> SweepSpec:
 
 
 @contextmanager
-def only_one(lock: Path, refusal: str) -> Iterator[None]:
+def exclusive(lock: Path, refusal: str) -> Iterator[None]:
     """Within it, this process is the only one that holds the lock: one of the kernel, gone with its holder.
 
     Raises:

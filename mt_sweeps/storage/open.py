@@ -20,6 +20,6 @@ def open_home(where: str | None) -> Home:
         raise InputError(
             "the address of the home database holds a password, which others could read; take it out and set PGPASSWORD"
         )
-    from mt_sweeps.storage.postgres import DatabaseHome  # brings the database's driver
+    from mt_sweeps.storage.postgres import PostgresHome  # brings the database's driver
 
-    return DatabaseHome(given)
+    return PostgresHome(given)

@@ -18,17 +18,17 @@ from optuna.study import StudyDirection
 from psycopg.conninfo import make_conninfo
 
 from mt_sweeps.errors import InputError, Unfinished
-from mt_sweeps.retry import patiently
+from mt_sweeps.retry import retrying
 from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, SweepSpec
-from mt_sweeps.storage.home import HERE, Home, SweepDirectory, parsed_spec
+from mt_sweeps.storage.home import HERE, Home, SweepStore, parse_spec
 from mt_sweeps.storage.rdb import open_storage
 
 SPEC, ENVIRONMENT, STOP = "resolved_spec", "environment", "stop"
 _LOCKS = 0x6D740000  # the first half of the key of each of our advisory locks
 
 
-class DatabaseHome(Home):
+class PostgresHome(Home):
     """A database that holds sweeps. What commands write for people to read goes to a folder here.
 
     Args:
@@ -41,7 +41,7 @@ class DatabaseHome(Home):
         super().__init__(HERE)
         self.where = where
 
-    def sweeps(self) -> list[SweepDirectory]:
+    def sweeps(self) -> list[SweepStore]:
         storage = open_storage(self.where)
         found = [
             (study.user_attrs[ENVIRONMENT]["started"], study.study_name)
@@ -49,12 +49,12 @@ class DatabaseHome(Home):
             # A name that somebody else put there may lead anywhere.
             if SPEC in study.user_attrs and re.fullmatch(PLAIN_NAME, study.study_name)
         ]
-        return [DatabaseSweep(self, name) for _, name in sorted(found)]
+        return [PostgresSweep(self, name) for _, name in sorted(found)]
 
     def _is_taken(self, name: str) -> bool:
         return name in {study.study_name for study in open_storage(self.where).get_all_studies()}
 
-    def claim(self, name: str | None, from_file: str) -> SweepDirectory:
+    def claim(self, name: str | None, from_file: str) -> SweepStore:
         """A new sweep's study, made now, so that no other command takes the name."""
         while True:
             sweep = self.new_sweep(name, from_file)
@@ -62,14 +62,14 @@ class DatabaseHome(Home):
                 open_storage(self.where).create_new_study([StudyDirection.MINIMIZE], sweep.name)
                 return sweep
 
-    def _at(self, name: str) -> SweepDirectory:
-        return DatabaseSweep(self, name)
+    def _at(self, name: str) -> SweepStore:
+        return PostgresSweep(self, name)
 
 
-class DatabaseSweep(SweepDirectory):
+class PostgresSweep(SweepStore):
     """One sweep in a database."""
 
-    home: DatabaseHome
+    home: PostgresHome
 
     @property
     def exists(self) -> bool:
@@ -88,7 +88,7 @@ class DatabaseSweep(SweepDirectory):
         return self.home.where
 
     def load_spec(self) -> SweepSpec:
-        return parsed_spec(yaml_file.parse(self.spec_text(), self.name), f"{self.home.where}: {self.name}")
+        return parse_spec(yaml_file.parse(self.spec_text(), self.name), f"{self.home.where}: {self.name}")
 
     def spec_text(self) -> str:
         return str(self._attributes[SPEC])
@@ -202,7 +202,7 @@ class _Lock:
         except psycopg.Error:
             pass
         try:
-            taken = patiently(lambda: self.take(seconds=0), lambda error: isinstance(error, psycopg.Error))
+            taken = retrying(lambda: self.take(seconds=0), lambda error: isinstance(error, psycopg.Error))
         except psycopg.Error as error:
             raise Unfinished(f"{self._name}: the database does not answer: {error}") from None
         if not taken:

@@ -12,7 +12,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from mt_sweeps.errors import InputError, Unfinished
-from mt_sweeps.retry import PATIENCE, patiently
+from mt_sweeps.retry import RETRY_SECONDS, retrying
 
 _T = TypeVar("_T")
 
@@ -47,7 +47,7 @@ def _database(where: str) -> RDBStorage:
     while True:
         tries -= 1
         try:
-            return PatientStorage(url.render_as_string(hide_password=False), engine_kwargs=dict(settings))
+            return RetryingStorage(url.render_as_string(hide_password=False), engine_kwargs=dict(settings))
         except (sqlalchemy.exc.ProgrammingError, sqlalchemy.exc.IntegrityError):
             if not tries:  # several processes make the tables of a new database at once, and one is the first
                 raise
@@ -58,24 +58,24 @@ def _database(where: str) -> RDBStorage:
             ) from None
 
 
-class PatientStorage(RDBStorage):
+class RetryingStorage(RDBStorage):
     """Optuna's, whose calls are repeated while the database is away; what was done before its answer was lost stays.
 
     A call raises `Unfinished` when the database stays away, and the next ones then no longer wait.
     """
 
-    _patience = PATIENCE
+    _patience = RETRY_SECONDS
 
     def patiently(self, call: Callable[[], _T]) -> _T:
         """What a call that may be made again returns."""
         try:
-            answer = patiently(call, _is_away, self._patience)
+            answer = retrying(call, _is_away, self._patience)
         except Exception as error:
             if not _is_away(error):
                 raise
             self._patience = 0.0
             raise Unfinished(f"the database of the ledgers does not answer: {_told(error)}") from None
-        self._patience = PATIENCE
+        self._patience = RETRY_SECONDS
         return answer
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
@@ -84,11 +84,11 @@ class PatientStorage(RDBStorage):
         def create() -> int:
             nonlocal tried
             if tried and template_trial is not None:
-                for trial in super(PatientStorage, self).get_all_trials(study_id, deepcopy=False):
+                for trial in super(RetryingStorage, self).get_all_trials(study_id, deepcopy=False):
                     if trial.user_attrs == template_trial.user_attrs:  # it names the moment in which it was asked for
                         return trial._trial_id
             tried = True
-            return super(PatientStorage, self).create_new_trial(study_id, template_trial)
+            return super(RetryingStorage, self).create_new_trial(study_id, template_trial)
 
         return self.patiently(create)
 
@@ -97,10 +97,10 @@ class PatientStorage(RDBStorage):
 
         def change() -> bool:
             nonlocal tried
-            if tried and super(PatientStorage, self).get_trial(trial_id).state == state:
+            if tried and super(RetryingStorage, self).get_trial(trial_id).state == state:
                 return True
             tried = True
-            return super(PatientStorage, self).set_trial_state_values(trial_id, state, values)
+            return super(RetryingStorage, self).set_trial_state_values(trial_id, state, values)
 
         return self.patiently(change)
 
@@ -109,7 +109,7 @@ def _repeated(name: str) -> Callable[..., Any]:
     call = getattr(RDBStorage, name)
 
     @functools.wraps(call)
-    def patient(self: PatientStorage, *arguments: Any, **named: Any) -> Any:
+    def patient(self: RetryingStorage, *arguments: Any, **named: Any) -> Any:
         return self.patiently(lambda: call(self, *arguments, **named))
 
     return patient
@@ -126,7 +126,7 @@ for _name in (
     "set_trial_intermediate_value",
     "delete_study",
 ):
-    setattr(PatientStorage, _name, _repeated(_name))
+    setattr(RetryingStorage, _name, _repeated(_name))
 
 
 def _is_away(error: BaseException) -> bool:

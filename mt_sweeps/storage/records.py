@@ -24,7 +24,7 @@ class Run(Protocol):
         """Train to the end."""
 
 
-def recorded(
+def record_run(
     trainer: Run, directory: Path, beside: Callable[[], dict[str, float]] = dict[str, float]
 ) -> Iterator[Report]:
     """Train to the end, each report durably recorded before it is yielded.
@@ -64,10 +64,10 @@ def append(directory: Path, report: Report) -> None:
 def read(directory: Path) -> list[Report]:
     """All whole records in a directory, in the order of their steps."""
     file = directory / FILE
-    return parsed(file.read_bytes()) if file.exists() else []
+    return parse(file.read_bytes()) if file.exists() else []
 
 
-def parsed(content: bytes) -> list[Report]:
+def parse(content: bytes) -> list[Report]:
     """What a file of records says; a last line that was cut off by a crash is left out."""
     lines = content.decode().split("\n")[:-1]  # what follows the last newline is not whole
     return [Report(**json.loads(line)) for line in lines if line.strip()]

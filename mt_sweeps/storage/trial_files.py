@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mt_sweeps.spec.sweep_spec import Arm
 from mt_sweeps.storage import records
-from mt_sweeps.storage.file_store import Storage
+from mt_sweeps.storage.file_store import FileStore
 from trainers.files import BEST_MODEL, CHECKPOINT, CHECKPOINTS, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.report import Report
 
@@ -27,7 +27,7 @@ class TrialFiles:
 
     def __init__(self, place: str) -> None:
         self.place = place
-        self._storage = Storage(place)
+        self._storage = FileStore(place)
 
     def address(self, arm: Arm, number: int, attempt: int) -> str:
         """Of an attempt, as `Workplace` takes it."""
@@ -46,7 +46,7 @@ class TrialFiles:
         found = [attempt for attempt, names in self._attempts(arm, number).items() if records.FILE in names]
         if not found:
             return []
-        return records.parsed(self._storage.read(f"{_attempt(arm, number, max(found))}/{records.FILE}") or b"")
+        return records.parse(self._storage.read(f"{_attempt(arm, number, max(found))}/{records.FILE}") or b"")
 
     def begin(self, arm: Arm, number: int, attempt: int, known: list[Report]) -> None:
         """Give a new attempt the records of those before it."""
@@ -95,7 +95,7 @@ class TrialFiles:
         return found
 
 
-class Workplace:
+class AttemptDirectory:
     """The folder in which an attempt trains, on the worker.
 
     Args:
@@ -107,7 +107,7 @@ class Workplace:
     """
 
     def __init__(self, address: str, previous: str | None) -> None:
-        self._storage = Storage(address)
+        self._storage = FileStore(address)
         self._sent: dict[str, tuple[int, int]] = {}
         if self._storage.folder is not None:
             self.path = self._storage.folder
@@ -121,7 +121,7 @@ class Workplace:
                 write_atomically(self.path / records.FILE, known)
         # The last checkpoint before the one before it: a try that is killed in between may not go back behind the last.
         for name in (BEST_MODEL, *reversed(CHECKPOINTS)):
-            content = Storage(previous).read(name) if previous is not None else None
+            content = FileStore(previous).read(name) if previous is not None else None
             if content is not None:
                 write_atomically(self.path / name, content)
 

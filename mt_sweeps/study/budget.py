@@ -16,7 +16,7 @@ def is_spent(ledger: Ledger, seconds: float, gpu_seconds: float) -> bool:
     return ledger.spec.budget.is_spent(seconds, gpu_seconds)
 
 
-def search_is_over(ledger: Ledger, seconds: float, gpu_seconds: float, gpus: float, concurrent: int) -> str:
+def stop_reason(ledger: Ledger, seconds: float, gpu_seconds: float, gpus: float, concurrent: int) -> str:
     """Why no more trials are to be searched with; empty: they are.
 
     The search ends in time to leave what the finalists are forecast to need at the speed of the trials so far.

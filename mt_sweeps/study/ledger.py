@@ -15,11 +15,11 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.spec.sweep_spec import Arm, SweepSpec, Values, differences
+from mt_sweeps.spec.sweep_spec import Arm, SweepSpec, Values, forbidden_changes
 from mt_sweeps.storage.rdb import open_storage
-from mt_sweeps.study.pruner import Correlation, Standings
-from mt_sweeps.study.sampler import Suggestions
-from mt_sweeps.study.trial import STATES, Trial, best_of, rank, read
+from mt_sweeps.study.pruner import Correlation, RungRanking
+from mt_sweeps.study.sampler import ArmSampler
+from mt_sweeps.study.trial import STATES, Trial, best_of, ranking_error, trial_from_optuna
 from trainers.report import Report
 
 FORMAT = 3
@@ -50,9 +50,9 @@ class Ledger:
         self._waiting: dict[Arm, set[int]] = {}
         self._ids: dict[Arm, list[int]] = {}
         self._studies: dict[Arm, int] = {}
-        self._suggestions: dict[Arm, Suggestions] = {}
+        self._suggestions: dict[Arm, ArmSampler] = {}
         self._planned: dict[Arm, list[dict[str, Any]]] = {}
-        self._standings = Standings(spec)
+        self._standings = RungRanking(spec)
         self.steps_done, self.seconds_done = 0, 0.0
         try:
             for arm in spec.arms():
@@ -133,7 +133,7 @@ class Ledger:
         if not self.owns(trial) or report.step < self._trials[trial.arm][trial.number].step:
             return False
         if report.step > self._trials[trial.arm][trial.number].step:
-            value = rank(report)
+            value = ranking_error(report)
             self._storage.set_trial_intermediate_value(self._id(trial), report.step, value)
             if trial.arm == "search":
                 self._standings.enter(trial.number, report.step, value)
@@ -247,7 +247,7 @@ class Ledger:
                 f"{where}: is a ledger of format {attributes['format']}, this version reads {FORMAT}; use the version "
                 "of mt-sweeps that wrote it"
             )
-        changed = differences(json.loads(attributes["spec"]), json.loads(self.spec.model_dump_json()))
+        changed = forbidden_changes(json.loads(attributes["spec"]), json.loads(self.spec.model_dump_json()))
         if changed:
             kept = where.parent / "spec.yaml" if isinstance(where, Path) else self.spec.name
             raise InputError(
@@ -259,7 +259,7 @@ class Ledger:
             self._planned[arm] = attributes["planned"]
         frozen = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
         self._ids[arm] = [trial._trial_id for trial in frozen]
-        self._trials[arm] = [read(arm, trial) for trial in frozen]
+        self._trials[arm] = [trial_from_optuna(arm, trial) for trial in frozen]
         self.steps_done += sum(trial.step for trial in self._trials[arm] if trial.finished)
         self.seconds_done += sum(trial.seconds for trial in self._trials[arm] if trial.finished)
         self._waiting[arm] = {trial.number for trial in self._trials[arm] if trial.state == "waiting"}
@@ -308,7 +308,7 @@ class Ledger:
         space = self.spec.space(arm)
         if arm not in self._suggestions:
             past = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
-            self._suggestions[arm] = Suggestions(self.spec.sampler, space, past)
+            self._suggestions[arm] = ArmSampler(self.spec.sampler, space, past)
         given = self.spec.points if arm == "search" else []
         if self.spec.sampler.name == "grid":
             given = space.grid()
@@ -332,7 +332,7 @@ class Ledger:
         self._trials[trial.arm][trial.number] = ended
         self.steps_done, self.seconds_done = self.steps_done + ended.step, self.seconds_done + ended.seconds
         if trial.arm in self._suggestions:
-            curve = {last.step: rank(last)} if last is not None else {}
+            curve = {last.step: ranking_error(last)} if last is not None else {}
             self._suggestions[trial.arm].ended(trial.number, objective, curve, reason)
         return ended
 

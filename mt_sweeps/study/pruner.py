@@ -30,7 +30,7 @@ def rungs(spec: SweepSpec) -> list[int]:
     return found
 
 
-def idle(spec: SweepSpec) -> str:
+def why_not_pruning(spec: SweepSpec) -> str:
     """Why the pruner of this file ends no trial, with the numbers; empty: it can, or is not asked to."""
     if spec.pruner.name == "none":
         return ""
@@ -87,7 +87,7 @@ class Correlation:
         return told
 
 
-class Standings:
+class RungRanking:
     """Who stood where at which rung.
 
     Args:

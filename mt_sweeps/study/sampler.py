@@ -26,7 +26,7 @@ _SAMPLED, _DRAWN = 20, 10_000  # tries of the sampler, then at random, to meet t
 NEWEST, _BEST = 1_000, 100
 
 
-class Suggestions:
+class ArmSampler:
     """The sampler of one arm.
 
     Args:

@@ -78,12 +78,12 @@ def best_of(trials: Sequence[Trial], metric: str) -> Trial | None:
     return min(complete, key=lambda trial: trial.objective(metric), default=None)
 
 
-def rank(report: Report) -> float:
+def ranking_error(report: Report) -> float:
     """What trials are ranked on: the better of the two errors, as a slow teacher is still catching up."""
     return min(report.metrics["validation.student_error"], report.metrics.get("validation.teacher_error", 1.0))
 
 
-def read(arm: Arm, frozen: FrozenTrial) -> Trial:
+def trial_from_optuna(arm: Arm, frozen: FrozenTrial) -> Trial:
     """From what Optuna has of it."""
     asked, end = frozen.user_attrs["asked"], frozen.user_attrs.get("end", {})
     lost = frozen.user_attrs.get("lost", {"workers": 0, "seconds": 0.0})

@@ -4,8 +4,7 @@ import logging
 import os
 import shutil
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -15,7 +14,7 @@ from filelock import FileLock
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.spec.sections import Tracking
-from mt_sweeps.storage.home import Home, SweepDirectory
+from mt_sweeps.storage.home import Home, SweepStore
 from mt_sweeps.tracking import model_registry
 from trainers.report import Report
 
@@ -160,7 +159,7 @@ class Client:
             self._mlflow.set_terminated(run, status, int(when * 1000) if when else None)
 
 
-def check(home: Home, tracking: Tracking) -> str:
+def connection_problem(home: Home, tracking: Tracking) -> str:
     """Whether the window opens, asked before anything starts.
 
     Returns:
@@ -185,11 +184,11 @@ def check(home: Home, tracking: Tracking) -> str:
     error = outcome[0] if outcome else TimeoutError(f"no answer within {CHECK_SECONDS} seconds")
     if error is None:
         return ""
-    raise_if_for_good(error, tracking)
-    return told(error)
+    raise_if_permanent(error, tracking)
+    return first_line(error)
 
 
-def raise_if_for_good(error: Exception, tracking: Tracking) -> None:
+def raise_if_permanent(error: Exception, tracking: Tracking) -> None:
     """Nothing happens where the error may go away by itself.
 
     Raises:
@@ -204,10 +203,10 @@ def raise_if_for_good(error: Exception, tracking: Tracking) -> None:
             "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, in the environment"
         )
     if status < 500 or isinstance(error, ImportError):
-        raise InputError(f"tracking.uri: {tracking.uri} is no MLflow store that can be used: {told(error)}")
+        raise InputError(f"tracking.uri: {tracking.uri} is no MLflow store that can be used: {first_line(error)}")
 
 
-def told(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The first line of an error, without what surrounds its cause in the libraries."""
     cause: BaseException = error
     while cause.__cause__ is not None:
@@ -215,7 +214,7 @@ def told(error: Exception) -> str:
     return f"{type(cause).__name__}: {cause}".splitlines()[0][:300]
 
 
-def remove_runs(home: Home, directory: SweepDirectory) -> int:
+def remove_runs(home: Home, directory: SweepStore) -> int:
     """Delete all of a sweep's runs; how many there were."""
     spec = directory.load_spec()
     if spec.tracking.uri is None and not home.mlflow_db.exists():
@@ -227,83 +226,6 @@ def remove_runs(home: Home, directory: SweepDirectory) -> int:
     for run in (*children, *parents):  # the parents last: without them the children would not be found again
         client.remove(run)
     return len(children) + len(parents)
-
-
-class BackgroundWriter:
-    """Calls something every few seconds in a thread of its own, whatever becomes of the calls.
-
-    Args:
-        catch_up: brings the window up to date.
-        every: seconds between calls.
-
-    Attributes:
-        trouble: why the last call failed; empty: it did not.
-        heard: told once when calls begin to fail, and once when they succeed again.
-    """
-
-    def __init__(self, catch_up: Callable[[], object], every: float = 3.0) -> None:
-        self.trouble = ""
-        self.heard: Callable[[str], None] = lambda _: None
-        self._catch_up = catch_up
-        self._every = every
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="window", daemon=True)
-
-    def start(self) -> None:
-        """Begin; the first call is made at once."""
-        self._thread.start()
-
-    @property
-    def running(self) -> bool:
-        """Whether a call is still under way, or more are to come."""
-        return self._thread.is_alive()
-
-    def stop(self, seconds: float) -> bool:
-        """No more calls once one succeeds; whether one did within so many seconds, else `trouble` says why not."""
-        self._ending.set()
-        if self._thread.ident is not None:
-            self._thread.join(seconds)
-        if self.running:
-            self.trouble = self.trouble or f"not done within {seconds:g} seconds"
-        return not self.running
-
-    def _work(self) -> None:
-        while True:  # once at least, also where it is stopped as soon as it starts
-            before = self.trouble
-            try:
-                self._catch_up()
-                self.trouble = ""
-            except Exception as error:  # the window may not stop the sweep
-                self.trouble = told(error)
-            if bool(before) != bool(self.trouble):
-                self.heard(
-                    f"MLflow is behind, and catches up later: {self.trouble}"
-                    if self.trouble
-                    else "MLflow is up to date again"
-                )
-            if self._ending.wait(self._every):
-                if not self.trouble:
-                    return
-                time.sleep(min(1.0, self._every))
-
-
-def completed(writer: BackgroundWriter, finish: Callable[[], object], seconds: float) -> str:
-    """End a writer, then have a last call made by one of its own.
-
-    Args:
-        writer: that was started, or not.
-        finish: the last call.
-        seconds: that each of the two may take.
-
-    Returns:
-        Why the window is not complete; empty: it is.
-    """
-    if not writer.stop(seconds):
-        return writer.trouble
-    last = BackgroundWriter(finish, every=1.0)
-    last.start()
-    last.stop(seconds)
-    return last.trouble
 
 
 def embedded_uri(home: Home) -> str:

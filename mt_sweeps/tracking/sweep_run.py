@@ -9,18 +9,18 @@ from typing import cast
 
 from mt_sweeps.errors import SweepError
 from mt_sweeps.spec.sweep_spec import Arm
-from mt_sweeps.storage.home import Home, SweepDirectory
+from mt_sweeps.storage.home import Home, SweepStore
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.pruner import rungs
 from mt_sweeps.study.trial import Trial
-from mt_sweeps.tracking.client import Client, raise_if_for_good, told
+from mt_sweeps.tracking.client import Client, first_line, raise_if_permanent
 from trainers.report import Report
 
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 Place = tuple[Arm, int]  # a trial's arm and number
 
 
-class SweepWindow:
+class SweepRun:
     """One sweep in MLflow: a parent run, and a child run a trial.
 
     Args:
@@ -29,7 +29,7 @@ class SweepWindow:
         ledger: of the sweep; only read.
     """
 
-    def __init__(self, home: Home, directory: SweepDirectory, ledger: Ledger) -> None:
+    def __init__(self, home: Home, directory: SweepStore, ledger: Ledger) -> None:
         self._home = home
         self._directory = directory
         self._files = directory.trials
@@ -187,7 +187,7 @@ class SweepWindow:
         self._best = (len(complete), best.number)
 
 
-def send_report(home: Home, directory: SweepDirectory) -> None:
+def send_report(home: Home, directory: SweepStore) -> None:
     """Put a report that was written anew on the sweep's parent run, where there is one.
 
     Raises:
@@ -202,5 +202,7 @@ def send_report(home: Home, directory: SweepDirectory) -> None:
         for run, _ in client.runs({"mt.sweep": sweep, "mt.arm": "sweep"}):
             client.send_file(run, directory.report)
     except Exception as error:  # of MLflow's client, its store or the network
-        raise_if_for_good(error, tracking)
-        raise SweepError(f"MLflow has not got the report ({told(error)}); the same command sends it again") from None
+        raise_if_permanent(error, tracking)
+        raise SweepError(
+            f"MLflow has not got the report ({first_line(error)}); the same command sends it again"
+        ) from None

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from mt_sweeps.results.best_file import Asked
-from mt_sweeps.results.training_result import MODEL, Trained
+from mt_sweeps.results.best_file import TrainingRequest
+from mt_sweeps.results.training_result import MODEL, TrainingResult
 from mt_sweeps.spec.sweep_spec import dotted
 from mt_sweeps.storage import records
 from mt_sweeps.storage.home import Home
@@ -11,7 +11,7 @@ from mt_sweeps.tracking.client import Client
 from trainers.report import Report
 
 
-class TrainingWindow:
+class TrainingRun:
     """One training of the exported configuration, with one seed.
 
     Args:
@@ -21,7 +21,7 @@ class TrainingWindow:
         directory: of the training.
     """
 
-    def __init__(self, home: Home, asked: Asked, file: Path, directory: Path) -> None:
+    def __init__(self, home: Home, asked: TrainingRequest, file: Path, directory: Path) -> None:
         self._home = home
         self._asked = asked
         self._file = file
@@ -50,7 +50,7 @@ class TrainingWindow:
             self._client.send(self._run, tags={"mt.state": status})
             self._client.end(self._run, status)
 
-    def finish(self, trained: Trained) -> int:
+    def finish(self, trained: TrainingResult) -> int:
         """It has ended: what the test showed, and the model.
 
         Returns:

@@ -5,13 +5,14 @@ from typing import Any
 
 from mt_sweeps.commands import run
 from mt_sweeps.execution.preflight import check_data
-from mt_sweeps.execution.ray_cluster import Share
-from mt_sweeps.execution.simulated_trainer import Script, ScriptedTrainer
+from mt_sweeps.execution.resources import Share
+from mt_sweeps.execution.simulated_trainer import Script, SimulatedTrainer
 from mt_sweeps.results import finalists
-from mt_sweeps.spec import load, yaml_file
+from mt_sweeps.spec import yaml_file
+from mt_sweeps.spec.load import load_spec
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage import records
-from mt_sweeps.storage.home import Home, SweepDirectory
+from mt_sweeps.storage.home import Home, SweepStore
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
 from mt_sweeps.tracking.client import embedded_uri
@@ -32,7 +33,7 @@ ENVIRONMENT = {  # what a sweep writes down when it starts
 
 def digits(*overrides: str) -> SweepSpec:
     """The quick start's file without finalists, changed as `--set` would."""
-    return load.load(DIGITS, ("finalists.top=0", *overrides))
+    return load_spec(DIGITS, ("finalists.top=0", *overrides))
 
 
 def new_ledger(path: Path, spec: SweepSpec) -> Ledger:
@@ -120,30 +121,30 @@ class Sweep:
         return client, {run.info.run_name: run for run in found}, len(found)
 
 
-def begun(home: Home, spec: SweepSpec, share: Share = Share(0.0, 1, 2)) -> SweepDirectory:  # noqa: B008 (immutable)
+def begun(home: Home, spec: SweepSpec, share: Share = Share(0.0, 1, 2)) -> SweepStore:  # noqa: B008 (immutable)
     """A sweep on digits as `run` leaves it before its first trial."""
     directory = home.claim(None, spec.name)
     run._describe(directory, spec.model_copy(update={"name": directory.name}), check_data(DIGITS, spec), share)
     return directory
 
 
-def swept(home: Home, spec: SweepSpec, script: Script | None = None, gpus: float = 0.0) -> SweepDirectory:
+def swept(home: Home, spec: SweepSpec, script: Script | None = None, gpus: float = 0.0) -> SweepStore:
     """A whole sweep of scripted trials, one after the other in this process: ledger, records and finalists."""
     directory = begun(home, spec, Share(gpus, 1, 2))
     ledger = Ledger(directory.ledger, directory.load_spec())
     while trial := ledger.ask():
         _trained(directory, ledger, trial, script or Script())
     if "finalists" in spec.arms():
-        ledger.plan(finalists.planned(ledger))
+        ledger.plan(finalists.plan(ledger))
         while trial := ledger.ask(finalists=True):
             _trained(directory, ledger, trial, script or Script())
     ledger.close()
     return directory
 
 
-def _trained(directory: SweepDirectory, ledger: Ledger, trial: Trial, script: Script) -> None:
+def _trained(directory: SweepStore, ledger: Ledger, trial: Trial, script: Script) -> None:
     name = Path(directory.trials.address(trial.arm, trial.number, trial.attempt)).parent.name
-    trainer = ScriptedTrainer(ledger.spec.config(trial.values, trial.arm), None, script)
+    trainer = SimulatedTrainer(ledger.spec.config(trial.values, trial.arm), None, script)
     reason, seen = script.fails.get(name, script.fails_all), []
     try:
         if reason:

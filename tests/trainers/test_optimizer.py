@@ -14,7 +14,7 @@ from torch import nn
 from tests.trainers.support import config
 from trainers.config import SmallCnn, TrainerConfig
 from trainers.models import build
-from trainers.optimizer import Optimization
+from trainers.optimizer import ScheduledOptimizer
 
 STEPS, WARM_UP, RAMP_DOWN = 20, 8, 6
 SHAPES = [(3, 4), (3,), (2, 3), (2,)]  # of the parameters of `network`, two of them biases
@@ -38,7 +38,7 @@ def gradients() -> list[list[np.ndarray]]:
     return [[rng.normal(size=shape) for shape in SHAPES] for _ in range(STEPS)]
 
 
-def update(optimization: Optimization, layers: nn.Module, step: int) -> float:
+def update(optimization: ScheduledOptimizer, layers: nn.Module, step: int) -> float:
     for parameter, gradient in zip(layers.parameters(), gradients()[step], strict=True):
         parameter.grad = torch.from_numpy(gradient.copy())
     return optimization.update(step)
@@ -47,7 +47,7 @@ def update(optimization: Optimization, layers: nn.Module, step: int) -> float:
 def assert_follows(settings: TrainerConfig, expected: list[list[np.ndarray]]) -> None:
     """That the weights after each step are the expected ones."""
     layers = network()
-    optimization = Optimization(layers, settings)
+    optimization = ScheduledOptimizer(layers, settings)
     for step in range(STEPS):
         update(optimization, layers, step)
         for parameter, value in zip(layers.parameters(), expected[step], strict=True):
@@ -160,7 +160,9 @@ def test_adam_follows_the_betas_of_the_authors_and_corrects_for_all_of_them(name
 def test_the_learning_rate_told_is_that_of_the_schedule_whatever_the_betas_do():
     switches, schedule, factors, *_ = SWITCHES["both"]
     layers = network()
-    optimization = Optimization(layers, run({"name": "adam", "learning_rate": 0.003} | switches, schedule=schedule))
+    optimization = ScheduledOptimizer(
+        layers, run({"name": "adam", "learning_rate": 0.003} | switches, schedule=schedule)
+    )
     told = [update(optimization, layers, step) for step in range(STEPS)]
     np.testing.assert_allclose(told, 0.003 * factors, rtol=1e-12)
 
@@ -178,7 +180,7 @@ def test_weight_decay_leaves_out_norms_and_biases_if_asked_to(name, on):
         parameter.data += 0.5  # a bias of 0 could not decay
         parameter.grad = torch.zeros_like(parameter)
         before[key] = parameter.detach().clone()
-    Optimization(student, config(optimizer={"name": name, "weight_decay": 0.3, "weight_decay_on": on})).update(0)
+    ScheduledOptimizer(student, config(optimizer={"name": name, "weight_decay": 0.3, "weight_decay_on": on})).update(0)
     decayed = {key for key, parameter in student.named_parameters() if not torch.equal(parameter, before[key])}
     kinds = (nn.Conv2d, nn.Linear)
     weights = {f"{key}.weight" for key, layer in student.named_modules() if isinstance(layer, kinds)}
@@ -207,7 +209,7 @@ def test_twenty_steps_decay_the_weights_alone_if_asked_to(name):
 
 def test_the_gradients_are_dropped_once_they_are_used():
     layers = network()
-    update(Optimization(layers, run({"name": "sgd"})), layers, 0)
+    update(ScheduledOptimizer(layers, run({"name": "sgd"})), layers, 0)
     assert [parameter.grad for parameter in layers.parameters()] == [None] * 4
 
 
@@ -227,13 +229,13 @@ OPTIMIZERS = {
 def test_an_optimiser_goes_on_from_a_saved_state_as_if_it_had_never_stopped(name, taken):
     optimizer, changes = OPTIMIZERS[name]
     layers = network()
-    optimization = Optimization(layers, run(optimizer, **changes))
+    optimization = ScheduledOptimizer(layers, run(optimizer, **changes))
     for step in range(taken):
         update(optimization, layers, step)
     file = io.BytesIO()
     torch.save([layers.state_dict(), optimization.state_dict()], file)
     resumed = network()
-    resumed_optimization = Optimization(resumed, run(optimizer, **changes))
+    resumed_optimization = ScheduledOptimizer(resumed, run(optimizer, **changes))
     weights, state = torch.load(io.BytesIO(file.getvalue()), weights_only=True)
     resumed.load_state_dict(weights)
     resumed_optimization.load_state_dict(state)

@@ -9,7 +9,7 @@ from tests.trainers.reference import Reference
 from tests.trainers.support import METHODS, REVISITED, config
 from trainers import Trainer, TrainerConfig
 from trainers.data import dataset
-from trainers.data.augmentation import Views
+from trainers.data.augmentation import ViewAugmenter
 from trainers.models.blocks import Dropout
 
 RTOL, ATOL = 1e-10, 1e-13  # of what is reported and of the weights after the last step
@@ -33,7 +33,7 @@ class Recorded:
 @pytest.fixture
 def recorded(monkeypatch) -> Recorded:
     drawn = Recorded()
-    draw, forward = Views.draw, Dropout.forward
+    draw, forward = ViewAugmenter.draw, Dropout.forward
 
     def drawing(self, images, indices):
         drawn.views.append((indices, draw(self, images, indices)))
@@ -45,7 +45,7 @@ def recorded(monkeypatch) -> Recorded:
             drawn.masks.append((dropped / features).detach())
         return dropped
 
-    monkeypatch.setattr(Views, "draw", drawing)
+    monkeypatch.setattr(ViewAugmenter, "draw", drawing)
     monkeypatch.setattr(Dropout, "forward", dropping)
     return drawn
 

@@ -16,10 +16,11 @@ from tests.trainers.support import (
     weights,
     write_image,
 )
-from trainers import Trainer, trainer
+from trainers import Trainer
+from trainers import trainer as trainer_module
 from trainers.checkpoint import load_model
 from trainers.data import dataset
-from trainers.data.augmentation import Views
+from trainers.data.augmentation import ViewAugmenter
 from trainers.data.splits import split
 from trainers.errors import DataError
 from trainers.evaluation import Error
@@ -29,14 +30,14 @@ from trainers.evaluation import Error
 def drawn(monkeypatch) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """(indices, view) of all that is drawn; of a step first the student's, then the teacher's."""
     views = []
-    draw = Views.draw
+    draw = ViewAugmenter.draw
 
     def recording(self, images, indices):
         view = draw(self, images, indices)
         views.append((indices.clone(), view.clone()))
         return view
 
-    monkeypatch.setattr(Views, "draw", recording)
+    monkeypatch.setattr(ViewAugmenter, "draw", recording)
     return views
 
 
@@ -177,9 +178,9 @@ def test_a_run_trains_on_the_images_of_no_other_purpose(tmp_path, drawn, monkeyp
         model={"name": "small_cnn", "width": 2, "dropout": 0.1},
     )
     evaluated = []
-    evaluate = trainer.evaluate
+    evaluate = trainer_module.evaluate
     monkeypatch.setattr(
-        trainer,
+        trainer_module,
         "evaluate",
         lambda net, take, indices, *rest: evaluated.append(take(indices)) or evaluate(net, take, indices, *rest),
     )
@@ -298,7 +299,7 @@ def test_the_best_model_is_the_one_judged_at_the_first_of_its_lowest_errors(tmp_
     def scripted(network, _take, indices, *_):
         return Error(next(scripts[next(network.parameters()).requires_grad]), len(indices))
 
-    monkeypatch.setattr(trainer, "evaluate", scripted)
+    monkeypatch.setattr(trainer_module, "evaluate", scripted)
     trainer, kept = Trainer(settings, tmp_path), []
     while len(kept) < 5:
         for _ in trainer.run():

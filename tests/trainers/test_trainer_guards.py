@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from tests.trainers.support import METHODS, REVISITED, config, finished, write_image
-from trainers import Trainer, TrainerConfig, losses, schedules, trainer
-from trainers.data.augmentation import Views
+from trainers import Trainer, TrainerConfig, losses, schedules
+from trainers import trainer as trainer_module
+from trainers.data.augmentation import ViewAugmenter
 from trainers.errors import Collapsed, ConsistencyMissing, Diverged, NoLabels, UnreadSetting
 from trainers.evaluation import Error
 from trainers.methods import TemporalEnsembling
-from trainers.optimizer import Optimization
+from trainers.optimizer import ScheduledOptimizer
 
 WITH_CONSISTENCY = METHODS[1:]
 FIRST_PASS = 2  # steps over the 40 unlabeled images of REVISITED, 15 a batch, an incomplete one dropped
@@ -51,7 +52,7 @@ def test_a_weight_that_overflows_in_the_last_step_of_an_interval_ends_as_diverge
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_that_diverges_later_keeps_its_last_good_checkpoint(tmp_path, monkeypatch, method):
-    update = Optimization.update
+    update = ScheduledOptimizer.update
 
     def breaking(self, step):
         rate = update(self, step)
@@ -62,7 +63,7 @@ def test_a_run_that_diverges_later_keeps_its_last_good_checkpoint(tmp_path, monk
 
     settings = config(method=method, dataset=REVISITED, steps=9, evaluate_every=3)
     trainer = Trainer(settings, tmp_path)
-    monkeypatch.setattr(Optimization, "update", breaking)
+    monkeypatch.setattr(ScheduledOptimizer, "update", breaking)
     with pytest.raises(Diverged, match="a weight of the student is not finite at step 6"):
         list(trainer.run())
     assert [report.step for report in trainer.history] == [3]
@@ -79,7 +80,7 @@ def scripted(monkeypatch, student: list[float], teacher: list[float]) -> None:
     def evaluate(network, _take, indices, *_):
         return Error(next(scripts[next(network.parameters()).requires_grad]), len(indices))
 
-    monkeypatch.setattr(trainer, "evaluate", evaluate)
+    monkeypatch.setattr(trainer_module, "evaluate", evaluate)
 
 
 def test_a_teacher_that_falls_back_to_chance_ends_as_collapsed_and_leaves_what_was_good(tmp_path, monkeypatch):
@@ -141,13 +142,13 @@ def test_a_consistency_loss_that_moves_nothing_is_refused(monkeypatch, method):
 
 
 def test_a_student_that_looks_twice_at_the_same_view_is_refused(monkeypatch):
-    views, draw = [], Views.draw
+    views, draw = [], ViewAugmenter.draw
 
     def the_same(self, images, indices):
         views.append(draw(self, images, indices))
         return views[-1] if len(views) % 2 else views[-2]
 
-    monkeypatch.setattr(Views, "draw", the_same)
+    monkeypatch.setattr(ViewAugmenter, "draw", the_same)
     with pytest.raises(ConsistencyMissing):
         finished(config(method="pi_model"))
 
@@ -239,9 +240,9 @@ def test_a_run_reads_all_its_settings_whatever_it_is_made_of(method, optimizer, 
 
 
 def test_a_split_without_labeled_images_is_refused(monkeypatch):
-    split_for = trainer.split_for
+    split_for = trainer_module.split_for
     nothing = np.array([], np.int64)
-    monkeypatch.setattr(trainer, "split_for", lambda *given: dataclasses.replace(split_for(*given), labeled=nothing))
+    monkeypatch.setattr(trainer_module, "split_for", lambda *given: dataclasses.replace(split_for(*given), labeled=nothing))
     with pytest.raises(NoLabels) as ended:
         Trainer(config())
     assert ended.value.reason == "no_labels"
@@ -251,7 +252,7 @@ def test_an_unlabeled_image_among_the_labeled_ones_is_refused(tmp_path, monkeypa
     for i in range(30):
         part = f"train/{'ab'[i % 2]}" if i < 20 else "unlabeled"
         write_image(tmp_path / f"{part}/{i}.png", np.full((8, 8, 3), i, np.uint8))
-    split_for = trainer.split_for
+    split_for = trainer_module.split_for
 
     def mistaken(*given):
         split = split_for(*given)
@@ -261,7 +262,7 @@ def test_an_unlabeled_image_among_the_labeled_ones_is_refused(tmp_path, monkeypa
         dataset={"name": "image_folder", "root": str(tmp_path), "labels": 4, "validation": 4}, batch_size=4
     )
     Trainer(settings)
-    monkeypatch.setattr(trainer, "split_for", mistaken)
+    monkeypatch.setattr(trainer_module, "split_for", mistaken)
     with pytest.raises(NoLabels, match="an image without a label"):
         Trainer(settings)
 

@@ -23,7 +23,7 @@ from tests.trainers.support import (
     weights,
 )
 from trainers import Trainer, TrainerConfig, profiling
-from trainers.data.augmentation import Views
+from trainers.data.augmentation import ViewAugmenter
 from trainers.errors import CheckpointError
 
 # Every method and whatever else keeps a state, with every source of randomness switched on.
@@ -107,7 +107,7 @@ def test_a_run_that_goes_on_from_the_checkpoint_before_a_torn_one_equals_an_unin
 def test_a_run_that_died_between_two_reports_goes_on_from_the_first_of_them(tmp_path, monkeypatch):
     settings = config(**ARMS["mean_teacher"])
     uninterrupted = finished(settings)
-    trainer, draw = Trainer(settings, tmp_path), Views.draw
+    trainer, draw = Trainer(settings, tmp_path), ViewAugmenter.draw
     calls = []
 
     def dies(self, images, indices):
@@ -116,7 +116,7 @@ def test_a_run_that_died_between_two_reports_goes_on_from_the_first_of_them(tmp_
             raise MemoryError
         return draw(self, images, indices)
 
-    monkeypatch.setattr(Views, "draw", dies)
+    monkeypatch.setattr(ViewAugmenter, "draw", dies)
     with pytest.raises(MemoryError):
         list(trainer.run())
     monkeypatch.undo()

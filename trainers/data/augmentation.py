@@ -9,7 +9,7 @@ from trainers.data.geometry import warp
 from trainers.data.normalization import Normalization
 
 
-class Views:
+class ViewAugmenter:
     """Draws independently augmented views of images.
 
     Args:

@@ -35,7 +35,7 @@ def jitter(pixels: Tensor, config: Augmentation, generator: torch.Generator) -> 
     if config.saturation:
         pixels = _blend(pixels, _grey(pixels), 1 + amounts(config.saturation))
     if config.hue and pixels.shape[1] == 3:
-        pixels = turn_hue(pixels, amounts(config.hue)[:, 0])
+        pixels = shift_hue(pixels, amounts(config.hue)[:, 0])
     return pixels
 
 
@@ -49,7 +49,7 @@ def _grey(pixels: Tensor) -> Tensor:
     return torch.einsum("bchw,c->bhw", pixels, pixels.new_tensor(_GREY))[:, None]
 
 
-def turn_hue(pixels: Tensor, turns: Tensor) -> Tensor:
+def shift_hue(pixels: Tensor, turns: Tensor) -> Tensor:
     """The same saturation and value, another hue.
 
     Args:

@@ -70,7 +70,7 @@ def crop_sides(chances: Tensor, smallest: float) -> Tensor:
     return tried[torch.arange(len(tried), device=tried.device), first].clamp(max=1)
 
 
-def centre(pixels: Tensor, crop: int | None) -> Tensor:
+def center_crop(pixels: Tensor, crop: int | None) -> Tensor:
     """The middle of each image, which is what evaluations see of it.
 
     Args:

@@ -166,7 +166,7 @@ class Zca(Normalization):
         return scaled
 
 
-def fitted(kind: Kind, take: Take, indices: Tensor, fingerprint: str, device: torch.device) -> Normalization:
+def fit_normalization(kind: Kind, take: Take, indices: Tensor, fingerprint: str, device: torch.device) -> Normalization:
     """The normalisation of this kind for the training images.
 
     Args:
@@ -188,10 +188,10 @@ def fitted(kind: Kind, take: Take, indices: Tensor, fingerprint: str, device: to
             tensors = of(take, indices).tensors()
             write_atomically(file, save({name: value.cpu().contiguous() for name, value in tensors.items()}))
     kept = load_file(file, device=str(device))
-    return restored(kind, {name: value.to(torch.get_default_dtype()) for name, value in kept.items()})
+    return load_normalization(kind, {name: value.to(torch.get_default_dtype()) for name, value in kept.items()})
 
 
-def restored(kind: Kind, tensors: dict[str, Tensor]) -> Normalization:
+def load_normalization(kind: Kind, tensors: dict[str, Tensor]) -> Normalization:
     """From what `tensors` returned."""
     if kind == "per_image":
         return PerImage()

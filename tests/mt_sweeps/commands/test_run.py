@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from mt_sweeps.commands import run
+from mt_sweeps.commands.run import resume_sweep, run_sweep
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.execution import ray_cluster
 from mt_sweeps.execution.preflight import check_data
 from mt_sweeps.results import status
-from mt_sweeps.spec import load
+from mt_sweeps.spec.load import load_spec
 from mt_sweeps.storage.home import Home
 from mt_sweeps.study.ledger import Ledger
 from tests.mt_sweeps.support import DIGITS, REPOSITORY, begun, digits, report, supervised_report
@@ -35,7 +35,7 @@ def images(tmp_path):
 def of_folder(images, *overrides):
     small = ("labels=10", "validation=20", "verdict=10", f"root={images}")
     settings = [f"trainer.dataset.{setting}" for setting in small] + ["trainer.batch_size=16", *overrides]
-    return load.load(REPOSITORY / "search_spaces" / "image_folder.yaml", tuple(settings))
+    return load_spec(REPOSITORY / "search_spaces" / "image_folder.yaml", tuple(settings))
 
 
 def test_a_sweep_does_not_go_on_with_other_images(images, tmp_path):
@@ -43,7 +43,7 @@ def test_a_sweep_does_not_go_on_with_other_images(images, tmp_path):
     begun(home, of_folder(images))
     write_image(images / "train" / "a" / "new.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(InputError, match="the images are not those that the sweep began with"):
-        run.resume(home, "my-images")
+        resume_sweep(home, "my-images")
 
 
 def test_a_second_sweep_of_a_file_has_a_name_of_its_own_and_one_that_is_asked_for_must_be_free(tmp_path):
@@ -51,7 +51,7 @@ def test_a_second_sweep_of_a_file_has_a_name_of_its_own_and_one_that_is_asked_fo
     assert [begun(home, digits()).load_spec().name for _ in range(2)] == ["digits", "digits-2"]
     assert [row["name"] for row in map(status.status, home.sweeps())] == ["digits", "digits-2"]
     with pytest.raises(InputError, match="mt-sweep resume digits"):
-        run.run(DIGITS, home, "digits", (), None)
+        run_sweep(DIGITS, home, "digits", (), None)
 
 
 def test_a_sweep_has_one_driver_at_a_time(tmp_path):
@@ -61,7 +61,7 @@ def test_a_sweep_has_one_driver_at_a_time(tmp_path):
     with directory.only_one(""):
         assert status.status(directory)["state"] == "running"
         with pytest.raises(InputError, match="another process is driving this sweep"):
-            run.resume(home, "digits")
+            resume_sweep(home, "digits")
     assert status.status(directory)["state"] == "interrupted"
 
 
@@ -100,7 +100,7 @@ def test_resuming_a_finished_sweep_completes_mlflow_and_starts_nothing(tmp_path,
             "published": report(300, 0.375),
         }
         ledger.complete(trial, errors[trial.arm])
-    run.resume(home, "digits")
+    resume_sweep(home, "digits")
     out = capsys.readouterr().out
     assert "digits is finished" in out
     assert "25.0 % ± 1.0" in out
@@ -116,7 +116,7 @@ def test_resuming_a_sweep_whose_trials_all_failed_says_that_it_failed(tmp_path):
     ledger = Ledger(directory.ledger, directory.load_spec())
     ledger.fail(ledger.ask(), "diverged", "Diverged: nan", None)
     with pytest.raises(SweepError, match="no trial completed"):
-        run.resume(home, "digits")
+        resume_sweep(home, "digits")
 
 
 def test_a_dead_drivers_trials_wait_for_the_next_driver(tmp_path):

@@ -10,6 +10,7 @@ import torch
 
 import trainers.trainer
 from mt_sweeps.commands import train
+from mt_sweeps.commands.train import train_best
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.results import best_file, training_result
 from mt_sweeps.results.statistics import interval
@@ -67,12 +68,12 @@ def interrupted_after(first):
 def test_a_training_goes_on_from_its_checkpoint_and_is_never_repeated(tmp_path, home, capsys, monkeypatch):
     file, config = exported(tmp_path)
     with pytest.MonkeyPatch.context() as patch:  # interrupted after its first evaluation
-        patch.setattr(records, "recorded", lambda trainer, _: interrupted_after(next(trainer.run())))
+        patch.setattr(records, "record_run", lambda trainer, _: interrupted_after(next(trainer.run())))
         with pytest.raises(KeyboardInterrupt):
-            train.train(file, home)
+            train_best(file, home)
     assert "the same command goes on" in capsys.readouterr().out
 
-    train.train(file, home)
+    train_best(file, home)
     out = capsys.readouterr().out
     assert "these are not the images of the sweep" in out
     assert "trained on 50 images with labels and 788 without" in out
@@ -88,7 +89,7 @@ def test_a_training_goes_on_from_its_checkpoint_and_is_never_repeated(tmp_path, 
     assert left == {"model.safetensors", "records.jsonl", "result.json", "train.lock"}
 
     monkeypatch.setattr(trainers.trainer, "Trainer", None)  # whoever trains again fails
-    train.train(file, home)
+    train_best(file, home)
     out = capsys.readouterr().out
     assert "the test set is read once" in out
     assert "registered in MLflow: models:/digits/1" in out
@@ -98,9 +99,9 @@ def test_a_training_goes_on_from_its_checkpoint_and_is_never_repeated(tmp_path, 
 
 def test_several_seeds_are_trained_one_after_the_other_and_only_those_that_are_not_done(tmp_path, home, capsys):
     file, config = exported(tmp_path)
-    train.train(file, home)
+    train_best(file, home)
     assert "over" not in capsys.readouterr().out, "one seed has no interval"
-    train.train(file, home, seeds=3)
+    train_best(file, home, seeds=3)
     out = capsys.readouterr().out
     assert out.count("has been trained") == 1
     results = [training_result.read(directory) for directory in sorted(home.trained.iterdir())]
@@ -116,9 +117,9 @@ def test_several_seeds_are_trained_one_after_the_other_and_only_those_that_are_n
 
 def test_a_changed_configuration_has_a_directory_of_its_own_and_says_that_it_is_changed(tmp_path, home, capsys):
     file, _ = exported(tmp_path)
-    train.train(file, home)
+    train_best(file, home)
     capsys.readouterr()
-    train.train(file, home, ("trainer.ema.decay=0.9", "trainer.evaluate_every=3"))
+    train_best(file, home, ("trainer.ema.decay=0.9", "trainer.evaluate_every=3"))
     out = capsys.readouterr().out
     assert "note: not as exported, which result.json and MLflow say, too: " in out
     changed = {"ema.decay", "evaluate_every"}
@@ -134,7 +135,7 @@ def test_a_changed_configuration_has_a_directory_of_its_own_and_says_that_it_is_
 
 def test_with_validation_its_images_and_those_of_the_verdict_are_trained_on(tmp_path, home, capsys):
     file, config = exported(tmp_path)
-    train.train(file, home, with_validation=True)
+    train_best(file, home, with_validation=True)
     out = capsys.readouterr().out
     assert "trained on 650 images with labels and 788 without" in out
     assert "step 6/6: loss " in out, "nothing is left to validate on"
@@ -151,7 +152,7 @@ def test_with_validation_its_images_and_those_of_the_verdict_are_trained_on(tmp_
 
 def test_the_registered_model_gives_the_probabilities_of_the_network_without_pickle_in_a_fresh_process(tmp_path, home):
     file, config = exported(tmp_path)
-    train.train(file, home)
+    train_best(file, home)
     (version,) = versions_of(home)
     images = dataset.load(config.dataset).test
     np.save(tmp_path / "images.npy", images.numpy())
@@ -183,14 +184,14 @@ def test_a_server_that_does_not_answer_is_told_later(tmp_path, home, capsys, mon
     override = (f"tracking.uri={server.uri}",)
     with monkeypatch.context() as patch:
         patch.setattr(train, "WINDOW_SECONDS", 2)
-        train.train(file, home, override)
+        train_best(file, home, override)
     out = capsys.readouterr().out
     assert f"MLflow at {server.uri} does not answer" in out
     assert re.search(r"MLflow has not been told \(.*\); the same command tells it again", out)
     assert (next(home.trained.iterdir()) / "model.safetensors").exists()
     with server:
         for _ in range(2):
-            train.train(file, home, override)
+            train_best(file, home, override)
             assert "registered in MLflow: models:/digits/1" in capsys.readouterr().out
         client = mlflow.MlflowClient(server.uri)
         (run,) = client.search_runs(["1"])
@@ -220,8 +221,8 @@ def test_a_registration_that_broke_off_anywhere_is_completed_and_never_doubled(t
 
         with monkeypatch.context() as patch:
             patch.setattr(mlflow.MlflowClient, name, lost)
-            train.train(file, home)
-    train.train(file, home)
+            train_best(file, home)
+    train_best(file, home)
     assert len(versions_of(home)) == 1
     client = client_of(home)
     assert len(client.search_runs(["1"])) == 1
@@ -231,26 +232,26 @@ def test_a_registration_that_broke_off_anywhere_is_completed_and_never_doubled(t
 def test_a_training_that_diverges_is_told_with_its_reason(tmp_path, home):
     file, _ = exported(tmp_path, "trainer.optimizer.learning_rate=1.0e+30")
     with pytest.raises(SweepError, match="diverged"):
-        train.train(file, home)
+        train_best(file, home)
 
 
 def test_a_checkpoint_of_other_images_is_refused(tmp_path, home, monkeypatch):
     file, _ = exported(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(records, "recorded", lambda trainer, _: interrupted_after(next(trainer.run())))
+        patch.setattr(records, "record_run", lambda trainer, _: interrupted_after(next(trainer.run())))
         with pytest.raises(KeyboardInterrupt):
-            train.train(file, home)
+            train_best(file, home)
     whole = dataset.load
     monkeypatch.setattr(dataset, "load", lambda config: replace(whole(config), fingerprint="another"))
     with pytest.raises(InputError, match="other images"):
-        train.train(file, home)
+        train_best(file, home)
 
 
 def test_a_result_of_another_version_is_not_taken_for_one_of_this(tmp_path, home):
     file, _ = exported(tmp_path)
-    train.train(file, home)
+    train_best(file, home)
     (directory,) = home.trained.iterdir()
     result = directory / training_result.RESULT
     result.write_text(result.read_text().replace("mt-sweeps-trained/1", "mt-sweeps-trained/2"))
     with pytest.raises(InputError, match="result of this version"):
-        train.train(file, home)
+        train_best(file, home)

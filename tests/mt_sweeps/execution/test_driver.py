@@ -2,7 +2,7 @@ import pytest
 from ray.tune.search import Searcher
 
 from mt_sweeps.execution import driver
-from mt_sweeps.execution.ray_cluster import Share
+from mt_sweeps.execution.resources import Share
 from mt_sweeps.storage.home import Home
 from tests.mt_sweeps.support import digits, new_ledger, report
 

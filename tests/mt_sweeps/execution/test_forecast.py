@@ -1,5 +1,5 @@
-from mt_sweeps.execution.forecast import Speed, forecast, measured, text
-from mt_sweeps.execution.ray_cluster import Share
+from mt_sweeps.execution.forecast import Speed, forecast, measure_speed, text
+from mt_sweeps.execution.resources import Share
 from mt_sweeps.study import pruner
 from tests.mt_sweeps.support import digits
 
@@ -29,17 +29,17 @@ def test_hours_and_gpu_hours_follow_from_a_measured_step():
 
 
 def test_a_step_of_this_machine_is_measured():
-    speed = measured(digits().sample_config(), threads=1)
+    speed = measure_speed(digits().sample_config(), threads=1)
     assert 0 < speed.step < 5
     assert 0 < speed.evaluation < 5
 
 
 def test_rungs_that_leave_nothing_to_prune_are_told_with_the_numbers():
-    late = pruner.idle(digits("trainer.consistency.ramp_up_steps=280"))
+    late = pruner.why_not_pruning(digits("trainer.consistency.ramp_up_steps=280"))
     assert "first rung would be at step 280" in late
     assert "the last may be at 240 of 300" in late
-    assert "no trial before 3 are at a rung, and trials is 2" in pruner.idle(digits("trials=2"))
-    assert pruner.idle(digits()) == ""
-    assert pruner.idle(digits("trials=2", "pruner.name=none")) == ""
+    assert "no trial before 3 are at a rung, and trials is 2" in pruner.why_not_pruning(digits("trials=2"))
+    assert pruner.why_not_pruning(digits()) == ""
+    assert pruner.why_not_pruning(digits("trials=2", "pruner.name=none")) == ""
     spec = digits("trials=2")
     assert "trials is 2" in text(spec, forecast(spec, 2), Share(0.0, 1, 2), None, None)

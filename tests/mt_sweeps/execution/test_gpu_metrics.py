@@ -48,6 +48,6 @@ class Run:
 
 
 def test_what_is_measured_beside_a_run_is_recorded_with_its_report(tmp_path):
-    (told,) = records.recorded(Run(), tmp_path, lambda: {"system/gpu_power_usage_watts": 300.0})
+    (told,) = records.record_run(Run(), tmp_path, lambda: {"system/gpu_power_usage_watts": 300.0})
     assert told.metrics == {"validation.student_error": 0.5, "system/gpu_power_usage_watts": 300.0}
     assert records.read(tmp_path) == [told]

@@ -5,15 +5,14 @@ from pathlib import Path
 import pytest
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.execution import nodes, ray_cluster
-from mt_sweeps.execution.nodes import Seen
-from mt_sweeps.execution.preflight import check_data
-from mt_sweeps.execution.ray_cluster import Share
+from mt_sweeps.execution import ray_cluster
+from mt_sweeps.execution.preflight import NodeReport, check_data, check_nodes, inspect_node
+from mt_sweeps.execution.resources import Share
 from mt_sweeps.versions import versions
 from tests.mt_sweeps.support import digits
 
 FILE = Path("space.yaml")
-OURS = Seen(versions(), "the images", "")
+OURS = NodeReport(versions(), "the images", "")
 
 
 def gone(_):
@@ -30,7 +29,7 @@ def checked(monkeypatch):
         """Each is what a node says, or does."""
         asked = {f"node-{i}": one if callable(one) else lambda _, one=one: one for i, one in enumerate(answers)}
         monkeypatch.setattr(ray_cluster, "on_each_node", lambda *_: asked)
-        nodes.check(FILE, digits(), Share(0.0, 2, 1), "the images")
+        check_nodes(FILE, digits(), Share(0.0, 2, 1), "the images")
 
     return check
 
@@ -42,7 +41,7 @@ def test_nodes_that_are_like_the_driver_may_run_trials(checked, capsys):
 
 @pytest.mark.parametrize("package", ["mt-sweeps", "code", "torch"])
 def test_another_version_of_what_decides_a_result_is_named(checked, package):
-    other = Seen(versions() | {package: "0.0"}, "the images", "")
+    other = NodeReport(versions() | {package: "0.0"}, "the images", "")
     with pytest.raises(
         InputError, match=rf"space.yaml: the node node-1: has other versions: {package} 0.0 \(the driver"
     ):
@@ -52,7 +51,10 @@ def test_another_version_of_what_decides_a_result_is_named(checked, package):
 def test_other_images_a_storage_out_of_reach_and_a_node_without_us_are_told_together(checked):
     with pytest.raises(InputError) as told:
         checked(
-            OURS, Seen(versions(), "others", ""), Seen(versions(), "", "storage: s3://a-bucket cannot be used"), broken
+            OURS,
+            NodeReport(versions(), "others", ""),
+            NodeReport(versions(), "", "storage: s3://a-bucket cannot be used"),
+            broken,
         )
     assert [problem.removeprefix("space.yaml: the node ") for problem in told.value.problems] == [
         "node-1: has other images than the driver; copy them, or mount one folder on every node",
@@ -75,9 +77,9 @@ def test_a_cluster_without_a_node_for_one_trial_is_refused(checked):
 
 def test_a_node_finds_its_versions_its_images_and_whether_it_reaches_the_storage(tmp_path):
     spec = digits(f"storage={tmp_path / 'kept'}")
-    assert nodes.seen(spec.model_dump_json(exclude_none=True)) == Seen(
+    assert inspect_node(spec.model_dump_json(exclude_none=True)) == NodeReport(
         versions(), check_data(FILE, spec).fingerprint, ""
     )
     (tmp_path / "file").write_text("")
     unreached = digits(f"storage={tmp_path / 'file'}")
-    assert "cannot be used" in nodes.seen(unreached.model_dump_json(exclude_none=True)).problem
+    assert "cannot be used" in inspect_node(unreached.model_dump_json(exclude_none=True)).problem

@@ -4,7 +4,7 @@ import pytest
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.execution import ray_cluster
-from mt_sweeps.execution.ray_cluster import Share, share
+from mt_sweeps.execution.resources import Share, allocate
 from mt_sweeps.spec.sweep_spec import Resources
 
 
@@ -23,7 +23,7 @@ from mt_sweeps.spec.sweep_spec import Resources
     ],
 )
 def test_what_a_trial_gets_of_what_there_is(asked, found, given):
-    assert share(Resources(**asked), found, "auto") == given
+    assert allocate(Resources(**asked), found, "auto") == given
 
 
 @pytest.mark.parametrize(
@@ -35,16 +35,16 @@ def test_what_a_trial_gets_of_what_there_is(asked, found, given):
 )
 def test_what_is_not_there_is_refused_at_once(asked, told):
     with pytest.raises(ValueError, match=told):
-        share(Resources(**asked), {"CPU": 2.0}, "auto")
+        allocate(Resources(**asked), {"CPU": 2.0}, "auto")
 
 
 def test_the_device_that_the_file_names_decides_what_auto_means():
     there = {"CPU": 8.0, "GPU": 1.0}
-    assert share(Resources(), there, "cpu").gpus == 0
+    assert allocate(Resources(), there, "cpu").gpus == 0
     with pytest.raises(ValueError, match="asks for 1 and there are 0 GPUs"):
-        share(Resources(), {"CPU": 8.0}, "cuda")
+        allocate(Resources(), {"CPU": 8.0}, "cuda")
     with pytest.raises(ValueError, match=r"cuda is set and resources\.gpus_per_trial is 0"):
-        share(Resources(gpus_per_trial=0.0), there, "cuda")
+        allocate(Resources(gpus_per_trial=0.0), there, "cuda")
 
 
 def test_the_token_of_a_sweep_is_its_own_and_what_was_there_before_is_there_again(monkeypatch):
@@ -59,7 +59,7 @@ def test_the_token_of_a_sweep_is_its_own_and_what_was_there_before_is_there_agai
     )
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     monkeypatch.setattr(ray, "shutdown", lambda: None)
-    monkeypatch.setattr(ray_cluster, "lost", lambda: "")
+    monkeypatch.setattr(ray_cluster, "dead_process", lambda: "")
     for _ in range(2):
         assert ray_cluster.start() == {"CPU": 2.0}
         ray_cluster.stop()

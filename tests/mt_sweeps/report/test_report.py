@@ -11,7 +11,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from mt_sweeps import report
 from mt_sweeps.cli import cli
-from mt_sweeps.commands import run
+from mt_sweeps.commands.run import resume_sweep
 from mt_sweeps.execution.simulated_trainer import Script
 from mt_sweeps.report import findings
 from mt_sweeps.results import finalists
@@ -91,7 +91,7 @@ def page(directory):
 def test_the_verdict_comes_first_and_everything_else_in_order(page, directory):
     assert page.headings == ORDER
     environment = directory.load_environment()
-    for comparison in finalists.verdict(opened(directory), environment["images"]).comparisons:
+    for comparison in finalists.compare_finalists(opened(directory), environment["images"]).comparisons:
         assert str(comparison)[1:] in page.words.split("The best configuration")[0]
 
 
@@ -282,7 +282,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one_and_nothing_half_don
 def test_the_end_of_a_sweep_writes_it_and_sends_it_to_the_window(tmp_path, capsys):
     home = Home(tmp_path)
     directory = swept(home, digits("trials=2", "finalists.baselines=[]"))
-    run.resume(home, "digits")
+    resume_sweep(home, "digits")
     assert "Finished." in Page(directory.report.read_text()).words
     assert f"report     {directory.report}" in capsys.readouterr().out
     (sent,) = home.artifacts.glob("*/artifacts/report.html")
@@ -293,7 +293,7 @@ def test_a_report_that_fails_costs_the_sweep_nothing_but_a_line(tmp_path, capsys
     home = Home(tmp_path)
     directory = swept(home, digits("trials=2", "finalists.baselines=[]"))
     directory.report.mkdir()
-    run.resume(home, "digits")
+    resume_sweep(home, "digits")
     out = capsys.readouterr().out
     assert "the report was not written" in out
     assert "mt-sweep report digits" in out

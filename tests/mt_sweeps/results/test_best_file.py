@@ -45,7 +45,7 @@ def test_the_file_tells_what_the_finalists_showed_of_this_configuration(tmp_path
     ledger = new_ledger(tmp_path / "ledger.db", spec)
     while trial := ledger.ask():
         finish(ledger, trial)
-    ledger.plan(finalists.planned(ledger))
+    ledger.plan(finalists.plan(ledger))
     assert best_file.best_file(ledger, ledger.best(), ENVIRONMENT).finalists is None, "none of them is done"
     while trial := ledger.ask(finalists=True):
         finish(ledger, trial, 0.2 + 0.01 * (trial.number // 3))

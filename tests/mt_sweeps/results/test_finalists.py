@@ -23,7 +23,7 @@ def ledger(tmp_path):
 def test_the_best_completed_and_each_baseline_are_trained_again(ledger):
     of = [(trial.arm, trial.number) for trial in finalists.contenders(ledger)]
     assert of == [("search", 1), ("search", 2), ("supervised", 0), ("published", 0)]
-    assert len(finalists.planned(ledger)) == ledger.spec.trials_of("finalists") == 8
+    assert len(finalists.plan(ledger)) == ledger.spec.trials_of("finalists") == 8
 
 
 def test_one_configuration_under_two_seeds_is_one_contender(tmp_path):
@@ -38,12 +38,12 @@ def test_one_configuration_under_two_seeds_is_one_contender(tmp_path):
 
 
 def test_the_first_seed_of_all_comes_before_the_second_of_any(ledger):
-    seeds = [trial["values"]["seed"] for trial in finalists.planned(ledger)]
+    seeds = [trial["values"]["seed"] for trial in finalists.plan(ledger)]
     assert seeds == [finalists.FIRST_SEED] * 4 + [finalists.FIRST_SEED + 1] * 4
 
 
 def test_a_finalist_differs_from_its_trial_in_seed_label_draw_and_what_it_is_scored_on(ledger):
-    ledger.plan(finalists.planned(ledger))
+    ledger.plan(finalists.plan(ledger))
     for trial in iter(lambda: ledger.ask(finalists=True), None):
         again = ledger.spec.config(trial.values, "finalists")
         arm, number = trial.of
@@ -58,7 +58,7 @@ def test_without_images_kept_back_every_seed_redraws_the_split(tmp_path):
     spec = digits("trials=1", "finalists.top=1", "trainer.dataset.verdict=0", "finalists.baselines=[]")
     ledger = new_ledger(tmp_path / "ledger.db", spec)
     ledger.complete(ledger.ask(), report(300, 0.1))
-    for trial in finalists.planned(ledger):
+    for trial in finalists.plan(ledger):
         assert not trial["values"]["verdict"]
         assert trial["values"]["dataset.split_seed"] == trial["values"]["seed"]
 
@@ -66,25 +66,25 @@ def test_without_images_kept_back_every_seed_redraws_the_split(tmp_path):
 def test_nothing_is_replicated_where_no_trial_completed(tmp_path):
     ledger = new_ledger(tmp_path / "ledger.db", digits("trials=1", "finalists.top=1", "finalists.baselines=[]"))
     ledger.fail(ledger.ask(), "diverged", "", None)
-    assert finalists.planned(ledger) == []
+    assert finalists.plan(ledger) == []
 
 
 def test_a_plan_outlasts_the_driver_and_is_made_once(ledger, tmp_path):
     assert ledger.ask(finalists=True) is None, "before they are planned"
-    assert ledger.plan(finalists.planned(ledger))
+    assert ledger.plan(finalists.plan(ledger))
     first = ledger.ask(finalists=True)
     again = Ledger(tmp_path / "ledger.db", ledger.spec)
-    assert not again.plan(finalists.planned(again))
+    assert not again.plan(finalists.plan(again))
     assert again.total("finalists") == 8
     assert again.trials("finalists")[0].of == first.of == ("search", 1)
 
 
 def test_more_trials_that_change_the_best_add_the_new_ones(ledger, tmp_path):
-    ledger.plan(finalists.planned(ledger))
+    ledger.plan(finalists.plan(ledger))
     ledger.close()
     more = Ledger(tmp_path / "ledger.db", ledger.spec.model_copy(update={"trials": 5}))
     more.complete(more.ask(), report(300, 0.05))
-    assert more.plan(finalists.planned(more))
+    assert more.plan(finalists.plan(more))
     assert more.total("finalists") == 10, "two seeds of the new one; what was planned stays"
 
 
@@ -93,7 +93,7 @@ IMAGES = {"labeled": 50, "unlabeled": 788, "validation": 300, "verdict": 300}
 
 def run_finalists(ledger, errors, fails=()):
     """Train them: `errors` by contender, one a seed; `fails` has contenders, and numbers of their seeds."""
-    ledger.plan(finalists.planned(ledger))
+    ledger.plan(finalists.plan(ledger))
     for trial in iter(lambda: ledger.ask(finalists=True), None):
         arm, number = trial.of
         name, seed = f"trial {number}" if arm == "search" else arm, trial.values["seed"] - finalists.FIRST_SEED
@@ -107,12 +107,12 @@ def run_finalists(ledger, errors, fails=()):
 
 def test_their_mean_errors_on_the_verdict_images_are_told(ledger):
     run_finalists(ledger, dict.fromkeys(("trial 1", "trial 2", "supervised", "published"), (0.1, 0.2)))
-    told = "\n".join(finalists.lines(ledger, IMAGES))
+    told = "\n".join(finalists.text(ledger, IMAGES))
     assert "on 300 images that chose nothing" in told
     assert "trial 1      15.0 % [0.0, 78.5] (2 seeds)" in told
     assert "trial 1 and supervised cannot be told apart: difference 0.0 points" in told
     assert "(p: paired t-test over the seeds, corrected by Holm for 3 comparisons; each interval for itself)" in told
-    redrawn = "\n".join(finalists.lines(ledger, {**IMAGES, "verdict": 0}))
+    redrawn = "\n".join(finalists.text(ledger, {**IMAGES, "verdict": 0}))
     assert "selection and verdict share images" in redrawn
     assert "corrected resampled t-test (Nadeau & Bengio 2003)" in redrawn
     assert "trial 1      15.0 % [0.0, 98.2]" in redrawn, "a wider interval"
@@ -121,10 +121,10 @@ def test_their_mean_errors_on_the_verdict_images_are_told(ledger):
 def test_the_gain_over_supervised_is_a_line_of_its_own(ledger):
     errors = {"trial 1": (0.05, 0.06), "trial 2": (0.05, 0.05), "supervised": (0.10, 0.11), "published": (0.1, 0.1)}
     run_finalists(ledger, errors)
-    found = finalists.verdict(ledger, IMAGES)
+    found = finalists.compare_finalists(ledger, IMAGES)
     assert found.gain.absolute.mean == pytest.approx(0.05)
     assert found.gain.relative.mean == pytest.approx(1 - 0.055 / 0.105)
-    (told,) = [line for line in finalists.lines(ledger, IMAGES) if line.startswith("gain ")]
+    (told,) = [line for line in finalists.text(ledger, IMAGES) if line.startswith("gain ")]
     assert told.startswith("gain       over the supervised baseline 5.0 points [3.5, 6.5], 47.6 % ")
     assert told.endswith(" fewer errors")
 
@@ -133,11 +133,11 @@ def test_the_best_of_the_search_is_compared_though_its_first_seed_failed(ledger)
     errors = {"trial 1": (0.1, 0.1), "trial 2": (0.2, 0.2), "supervised": (0.3, 0.3), "published": (0.3, 0.3)}
     ledger = ledger_with_seeds(ledger, 3)
     run_finalists(ledger, {name: (*pair, pair[0] + 0.01) for name, pair in errors.items()}, fails={("trial 1", 0)})
-    found = finalists.verdict(ledger, IMAGES)
+    found = finalists.compare_finalists(ledger, IMAGES)
     assert list(found.means) == ["trial 1", "trial 2", "supervised", "published"]
     assert {comparison.a for comparison in found.comparisons} == {"trial 1"}
     assert found.failed == {"trial 1": 1}
-    assert "(2 seeds; 1 that failed not counted)" in "\n".join(finalists.lines(ledger, IMAGES))
+    assert "(2 seeds; 1 that failed not counted)" in "\n".join(finalists.text(ledger, IMAGES))
 
 
 def ledger_with_seeds(ledger, seeds):
@@ -151,5 +151,5 @@ def ledger_with_seeds(ledger, seeds):
 def test_a_contender_that_fails_too_often_for_a_mean_is_told(ledger):
     pair = dict.fromkeys(("trial 1", "trial 2", "supervised", "published"), (0.1, 0.2))
     run_finalists(ledger, pair, fails={("trial 2", 1)})
-    told = "\n".join(finalists.lines(ledger, IMAGES))
+    told = "\n".join(finalists.text(ledger, IMAGES))
     assert "trial 2      1 failed: too few are left for a mean" in told

@@ -3,7 +3,8 @@ import pytest
 from mt_sweeps.errors import InputError
 from mt_sweeps.search_space.distributions import Categorical, FloatRange, IntRange, Tied
 from mt_sweeps.search_space.space import Space
-from mt_sweeps.spec import load, yaml_file
+from mt_sweeps.spec import yaml_file
+from mt_sweeps.spec.load import load_spec
 from tests.mt_sweeps.support import DIGITS, digits, written
 
 GRID = (
@@ -75,10 +76,10 @@ def test_every_combination_of_a_grid_is_in_the_space():
 
 
 def test_a_file_with_a_grid_may_leave_out_trials(without_trials):
-    spec = load.load(without_trials, GRID)
+    spec = load_spec(without_trials, GRID)
     assert spec.trials == spec.trials_of("search") == 30
     with pytest.raises(InputError, match="trials: is missing; add it"):
-        load.load(without_trials)
+        load_spec(without_trials)
 
 
 def test_fewer_trials_than_a_grid_has_are_allowed():
@@ -120,6 +121,6 @@ def test_a_mistake_in_a_grid_is_told_with_its_place(override, told):
 
 def test_mistakes_are_told_of_a_file_that_leaves_out_trials_too(without_trials):
     with pytest.raises(InputError, match="needs `levels: n`"):
-        load.load(without_trials, (*GRID, "search_space.ema.decay={type: float, low: 0.8, high: 0.9}"))
+        load_spec(without_trials, (*GRID, "search_space.ema.decay={type: float, low: 0.8, high: 0.9}"))
     with pytest.raises(InputError, match="did you mean 'high'"):
-        load.load(without_trials, (*GRID, "search_space.ema.decay.hihg=0.9"))
+        load_spec(without_trials, (*GRID, "search_space.ema.decay.hihg=0.9"))

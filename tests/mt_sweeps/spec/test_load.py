@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.spec import load
+from mt_sweeps.spec.load import load_spec
 from tests.mt_sweeps.support import DIGITS, REPOSITORY, digits, written
 
 # The example of the design: its names are an interface.
@@ -36,13 +36,13 @@ tracking: {uri: null, experiment: mt-sweeps}
 
 @pytest.mark.parametrize("file", sorted((REPOSITORY / "search_spaces").glob("*.yaml")), ids=lambda file: file.name)
 def test_every_shipped_search_space_is_valid(file):
-    assert load.load(file).trials >= 1
+    assert load_spec(file).trials >= 1
 
 
 def test_the_example_of_the_design_is_valid(tmp_path):
     file = tmp_path / "example.yaml"
     file.write_text(DESIGN_EXAMPLE)
-    spec = load.load(file)
+    spec = load_spec(file)
     assert spec.trials_of("search") == 64
     assert spec.budget.gpu_hours == 24
 
@@ -167,7 +167,7 @@ def test_a_file_that_names_no_baselines_has_both(tmp_path):
     content = DIGITS.read_text()
     file = tmp_path / "space.yaml"
     file.write_text("\n".join(line for line in content.splitlines() if not line.startswith("finalists")))
-    assert load.load(file).arms() == ["search", "supervised", "published", "finalists"]
+    assert load_spec(file).arms() == ["search", "supervised", "published", "finalists"]
     assert digits("finalists.baselines=[published]").arms() == ["search", "published"]
 
 
@@ -181,7 +181,7 @@ def test_the_published_arm_is_one_trial_of_the_rules_of_thumb_on_what_the_file_f
 
 
 def test_the_published_arm_is_the_recipe_where_there_is_one():
-    spec = load.load(REPOSITORY / "search_spaces" / "svhn.yaml")
+    spec = load_spec(REPOSITORY / "search_spaces" / "svhn.yaml")
     config = spec.config(spec.published(classes=10, unlabeled=68_757), "published")
     assert (config.consistency.weight, config.labeled_batch_fraction) == (1.0, 0.01)
     assert (config.class_loss_normalizer, config.steps) == ("whole_batch", 60_000)
@@ -251,8 +251,8 @@ def test_a_point_may_be_a_recipe_which_stands_for_its_values_of_the_searched_key
         "consistency.logit_distance_weight": 0.01,
         "labeled_batch_fraction": 0.2421875,
     }
-    assert load.load(SHAKE).points == [published]
-    changed = load.load(SHAKE, ("points=[{recipe: shake_cifar10_4000, ema.decay: 0.95}]",))
+    assert load_spec(SHAKE).points == [published]
+    changed = load_spec(SHAKE, ("points=[{recipe: shake_cifar10_4000, ema.decay: 0.95}]",))
     assert changed.points == [{**published, "ema.decay": 0.95}]
 
 
@@ -284,7 +284,7 @@ def test_what_a_sweep_writes_down_is_the_spec_it_was(tmp_path):
         "search_space.optimizer.weight_decay={same_as: ema.decay, when: {consistency.loss: kl}}",
         "filters=['ema.decay < 0.99']",
     )
-    assert load.load(written(tmp_path, spec.model_dump(exclude_none=True))) == spec
+    assert load_spec(written(tmp_path, spec.model_dump(exclude_none=True))) == spec
 
 
 @pytest.mark.parametrize(
@@ -300,5 +300,5 @@ def test_what_a_sweep_writes_down_is_the_spec_it_was(tmp_path):
 )
 def test_a_recipe_that_is_no_point_of_the_space_is_told(override, told):
     with pytest.raises(InputError) as error:
-        load.load(SHAKE, (override,))
+        load_spec(SHAKE, (override,))
     assert any(told in problem for problem in error.value.problems), error.value.problems

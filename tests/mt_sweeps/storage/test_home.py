@@ -1,7 +1,7 @@
 import pytest
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.storage.home import Home, typed
+from mt_sweeps.storage.home import Home, command_line
 
 
 def made(home, name):
@@ -45,10 +45,10 @@ def test_the_home_is_the_option_then_the_environment_then_a_folder_here(tmp_path
 def test_a_command_is_shown_as_its_user_types_it(tmp_path, monkeypatch):
     monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
     monkeypatch.setenv("MT_SWEEP_HOME", str(tmp_path))
-    assert typed("resume", "digits", Home()) == "mt-sweep resume digits"
-    assert typed("dashboard", "", Home(tmp_path / "other")) == f"mt-sweep dashboard --home {tmp_path / 'other'}"
+    assert command_line("resume", "digits", Home()) == "mt-sweep resume digits"
+    assert command_line("dashboard", "", Home(tmp_path / "other")) == f"mt-sweep dashboard --home {tmp_path / 'other'}"
     monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
-    assert typed("resume", "digits", Home()) == "uv run mt-sweep resume digits"
+    assert command_line("resume", "digits", Home()) == "uv run mt-sweep resume digits"
 
 
 def test_two_commands_that_start_at_once_get_two_directories(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.storage import rdb
 from mt_sweeps.storage.home import Home
 from mt_sweeps.storage.open import open_home
-from mt_sweeps.storage.postgres import DatabaseHome
+from mt_sweeps.storage.postgres import PostgresHome
 from mt_sweeps.study.ledger import Ledger
 from tests.mt_sweeps.support import begun, digits, finish, run_all, swept
 from tests.servers.postgres import Postgres
@@ -185,9 +185,9 @@ def test_a_database_that_does_not_let_us_in_is_told_with_what_to_do(server, monk
 
 def test_the_home_is_a_database_where_its_address_says_so(monkeypatch, tmp_path):
     assert type(open_home(str(tmp_path))) is Home
-    assert isinstance(open_home("postgresql://a@b/c"), DatabaseHome)
+    assert isinstance(open_home("postgresql://a@b/c"), PostgresHome)
     monkeypatch.setenv("MT_SWEEP_HOME", "postgresql://a@b/c")
-    assert isinstance(open_home(None), DatabaseHome)
+    assert isinstance(open_home(None), PostgresHome)
 
 
 def test_all_that_a_shared_sweep_keeps_must_be_shared(home, tmp_path):
@@ -197,7 +197,7 @@ def test_all_that_a_shared_sweep_keeps_must_be_shared(home, tmp_path):
         ("storage", digits("tracking.uri=http://127.0.0.1:1")),
         ("tracking.uri", digits(f"storage={tmp_path}")),
     ):
-        from mt_sweeps.execution.preflight import check_places
+        from mt_sweeps.execution.preflight import check_storage
 
         with pytest.raises(InputError, match=f"{missing}: must be set where the home is a database"):
-            check_places(file, home, spec)
+            check_storage(file, home, spec)

@@ -20,14 +20,14 @@ def test_a_last_line_that_a_crash_cut_off_is_left_out(tmp_path):
 
 
 def test_a_record_is_on_the_disk_before_its_report_is_told(tmp_path):
-    for told in records.recorded(Trainer(config(), tmp_path), tmp_path):
+    for told in records.record_run(Trainer(config(), tmp_path), tmp_path):
         assert records.read(tmp_path)[-1] == told
 
 
 def test_a_crash_between_checkpoint_and_record_loses_no_record(tmp_path):
     run = Trainer(config(), tmp_path).run()
     next(run)  # its checkpoint is written, its record is not
-    told = [one.step for one in records.recorded(Trainer(config(), tmp_path), tmp_path)]
+    told = [one.step for one in records.record_run(Trainer(config(), tmp_path), tmp_path)]
     assert told == [2, 4, 6]
     assert [one.step for one in records.read(tmp_path)] == [2, 4, 6]
 
@@ -36,13 +36,13 @@ def test_a_checkpoint_that_is_several_records_ahead_loses_none(tmp_path):
     """As one that a worker left whose driver was gone, and that went on for a while."""
     run = Trainer(config(), tmp_path).run()
     next(run), next(run)
-    assert [one.step for one in records.recorded(Trainer(config(), tmp_path), tmp_path)] == [2, 4, 6]
+    assert [one.step for one in records.record_run(Trainer(config(), tmp_path), tmp_path)] == [2, 4, 6]
     assert [one.step for one in records.read(tmp_path)] == [2, 4, 6]
 
 
 def test_no_record_is_written_twice(tmp_path):
-    list(records.recorded(Trainer(config(), tmp_path), tmp_path))
-    told = [one.step for one in records.recorded(Trainer(config(), tmp_path), tmp_path)]
+    list(records.record_run(Trainer(config(), tmp_path), tmp_path))
+    told = [one.step for one in records.record_run(Trainer(config(), tmp_path), tmp_path)]
     assert told == [6], "the last report of a run that had ended is told again"
     assert [one.step for one in records.read(tmp_path)] == [2, 4, 6]
 
@@ -50,7 +50,7 @@ def test_no_record_is_written_twice(tmp_path):
 def test_what_was_recorded_is_told_as_it_was_where_a_lost_checkpoint_has_it_computed_again(tmp_path):
     recorded = [report(2, 0.3), report(4, 0.2)]
     (tmp_path / records.FILE).write_text(records.text(recorded))
-    told = list(records.recorded(Trainer(config(), tmp_path), tmp_path))
+    told = list(records.record_run(Trainer(config(), tmp_path), tmp_path))
     assert told[:2] == recorded
     assert [one.step for one in records.read(tmp_path)] == [2, 4, 6]
 

@@ -7,8 +7,8 @@ import pytest
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.storage import file_store, records
-from mt_sweeps.storage.file_store import Storage, StorageLost
-from mt_sweeps.storage.trial_files import TrialFiles, Workplace
+from mt_sweeps.storage.file_store import FileStore, StorageUnavailable
+from mt_sweeps.storage.trial_files import AttemptDirectory, TrialFiles
 from tests.mt_sweeps.support import report
 from tests.servers.proxy import Proxy
 from tests.servers.store import ObjectStore
@@ -33,7 +33,7 @@ def place(request, tmp_path, monkeypatch):
 
 def left(files, attempt, *names):
     """As a worker that trained leaves its place."""
-    workplace = Workplace(files.address("search", 7, attempt), None)
+    workplace = AttemptDirectory(files.address("search", 7, attempt), None)
     for name in names:
         (workplace.path / name).write_bytes(f"{name} of attempt {attempt}".encode())
         workplace.keep()
@@ -41,7 +41,7 @@ def left(files, attempt, *names):
 
 
 def test_what_is_written_is_read_again_and_what_is_not_there_is_nothing(place):
-    kept = Storage(place)
+    kept = FileStore(place)
     assert kept.read("a/b") is None
     assert kept.names("a") == []
     kept.write("a/b", b"one")
@@ -66,7 +66,7 @@ def test_a_trial_goes_on_from_the_latest_attempt_that_left_a_checkpoint(place):
     assert files.last_checkpoint("search", 7, before=2) == files.address("search", 7, 1)
     assert files.last_checkpoint("search", 7, before=1) is None
     assert files.last_checkpoint("supervised", 7, before=11) is None
-    taken = Workplace(files.address("search", 7, 11), files.address("search", 7, 2))
+    taken = AttemptDirectory(files.address("search", 7, 11), files.address("search", 7, 2))
     assert (taken.path / CHECKPOINT).read_bytes() == b"checkpoint.pt of attempt 2"
     assert (taken.path / BEST_MODEL).read_bytes() == b"best.safetensors of attempt 2"
     files.drop_checkpoints("search", 7)
@@ -80,7 +80,9 @@ def test_records_are_those_of_the_latest_attempt_that_has_any(place):
     files.begin("search", 7, 2, [report(30, 0.3), report(60, 0.2)])
     left(files, 10, BEST_MODEL)
     assert files.records("search", 7) == [report(30, 0.3), report(60, 0.2)]
-    assert (Workplace(files.address("search", 7, 2), None).path / records.FILE).exists(), "the worker knows them, too"
+    assert (AttemptDirectory(files.address("search", 7, 2), None).path / records.FILE).exists(), (
+        "the worker knows them, too"
+    )
 
 
 def test_the_best_model_is_there_as_a_file_until_it_is_dropped(place):
@@ -98,13 +100,13 @@ def test_the_best_model_is_there_as_a_file_until_it_is_dropped(place):
 def test_the_checkpoint_before_the_last_is_kept_where_the_worker_dies(store, monkeypatch):
     for name, value in store.environment.items():
         monkeypatch.setenv(name, value)
-    workplace = Workplace(f"{store.place}/previous", None)
+    workplace = AttemptDirectory(f"{store.place}/previous", None)
     for content in (b"one", b"two", b"two"):
         (workplace.path / CHECKPOINT).write_bytes(content)
         workplace.keep()
     (workplace.path / "scratch").write_bytes(b"not kept")
     workplace.keep()
-    kept = Storage(f"{store.place}/previous")
+    kept = FileStore(f"{store.place}/previous")
     assert kept.read(CHECKPOINT) == b"two"
     assert kept.read(PREVIOUS_CHECKPOINT) in (b"one", b"two")
     assert "scratch" not in kept.names("")
@@ -116,11 +118,11 @@ def test_a_store_that_was_away_is_asked_again_and_one_that_stays_away_is_told(st
     proxy = Proxy(store.port)
     for name, value in {**store.environment, "AWS_ENDPOINT_URL": proxy.uri}.items():
         monkeypatch.setenv(name, value)
-    kept = Storage(f"{store.place}/outage", patience=60)
+    kept = FileStore(f"{store.place}/outage", patience=60)
     kept.write("before", b"1")
     proxy.mode = "refuse"
-    with pytest.raises(StorageLost):
-        Storage(f"{store.place}/outage", patience=0.5).write("lost", b"2")
+    with pytest.raises(StorageUnavailable):
+        FileStore(f"{store.place}/outage", patience=0.5).write("lost", b"2")
     threading.Timer(2, lambda: setattr(proxy, "mode", "pass")).start()
     began = time.monotonic()
     kept.write("during", b"3")
@@ -133,7 +135,7 @@ def test_what_somebody_else_put_there_is_passed_over(place):
     files = TrialFiles(place)
     left(files, 1, CHECKPOINT)
     for name in ("0007/attempt-x/checkpoint.pt", "0007/attempt-9/notes/checkpoint.pt", "0007/other/records.jsonl"):
-        Storage(place).write(name, b"evil")
+        FileStore(place).write(name, b"evil")
     assert files.last_checkpoint("search", 7, 3) == files.address("search", 7, 1)
     assert files.records("search", 7) == []
 
@@ -141,14 +143,14 @@ def test_what_somebody_else_put_there_is_passed_over(place):
 def test_a_place_that_cannot_be_used_is_told_with_what_to_do(store, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="name a folder that every node reaches"):
-        file_store.check(str(tmp_path / "file"))
+        file_store.check_file_store(str(tmp_path / "file"))
     for name, value in store.environment.items():
         monkeypatch.setenv(name, value)
-    file_store.check(store.place)
-    assert ".check" not in str(Storage(store.place).names(""))
+    file_store.check_file_store(store.place)
+    assert ".check" not in str(FileStore(store.place).names(""))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(InputError, match="set AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
-        file_store.check(store.place)
+        file_store.check_file_store(store.place)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     with pytest.raises(InputError, match="AWS_ENDPOINT_URL"):
-        file_store.check(store.place)
+        file_store.check_file_store(store.place)

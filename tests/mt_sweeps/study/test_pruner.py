@@ -1,12 +1,12 @@
 import pytest
 
-from mt_sweeps.study.pruner import MEDIAN_OF, Standings, rungs
+from mt_sweeps.study.pruner import MEDIAN_OF, RungRanking, rungs
 from tests.mt_sweeps.support import digits
 
 
 def ends(curve, others, *overrides, at=(90,)):
     """Whether a trial with this curve ends at its last report, after the others made theirs."""
-    standings = Standings(digits(*overrides), list(at))
+    standings = RungRanking(digits(*overrides), list(at))
     for number, reported in enumerate([*others, curve]):
         for step, value in reported.items():
             standings.enter(number, step, value)
@@ -73,7 +73,7 @@ def test_the_worse_half_ends_with_the_median_once_there_are_enough():
 
 
 def test_the_correlation_of_a_rung_is_that_of_the_trials_that_reached_the_end():
-    standings = Standings(digits(), [90])
+    standings = RungRanking(digits(), [90])
     for number in range(9):
         standings.enter(number, 90, number / 10)
     (same,) = standings.correlations({number: number / 20 for number in range(8)})
@@ -87,7 +87,7 @@ def test_the_correlation_of_a_rung_is_that_of_the_trials_that_reached_the_end():
 
 
 def test_values_that_are_all_the_same_have_no_order_to_correlate():
-    standings = Standings(digits(), [90])
+    standings = RungRanking(digits(), [90])
     for number in range(9):
         standings.enter(number, 90, 0.5)
     assert standings.correlations({number: number / 20 for number in range(9)}) == []

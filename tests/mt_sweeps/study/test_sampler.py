@@ -3,7 +3,8 @@ import shutil
 import optuna
 import pytest
 
-from mt_sweeps.spec import load, yaml_file
+from mt_sweeps.spec import yaml_file
+from mt_sweeps.spec.load import load_spec
 from mt_sweeps.study import sampler
 from mt_sweeps.study.ledger import Ledger
 from tests.mt_sweeps.support import (
@@ -101,7 +102,7 @@ def test_a_reopened_ledger_suggests_what_an_undisturbed_one_would(sampler, tmp_p
 
 
 def test_a_grid_is_run_whole_in_its_order_and_outlasts_a_reopening(tmp_path):
-    spec = load.load(written(tmp_path, GRID))
+    spec = load_spec(written(tmp_path, GRID))
     ledger = new_ledger(tmp_path / "ledger.db", spec)
     first = [ledger.ask(), ledger.ask()]
     for trial in first:
@@ -130,9 +131,9 @@ def test_a_sampler_looks_at_the_newest_and_the_best_trials_and_a_reopened_ledger
 
 def test_no_trial_breaks_a_filter_whatever_the_sampler(tmp_path):
     rule = "filters=['consistency.weight > 20 or labeled_batch_fraction == 0.5']"
-    for sampler in ("random", "tpe", "gp"):
-        spec = digits("trials=15", "points=[]", "finalists.baselines=[]", f"sampler.name={sampler}", rule)
-        for trial in run_all(new_ledger(tmp_path / f"{sampler}.db", spec)):
+    for name in ("random", "tpe", "gp"):
+        spec = digits("trials=15", "points=[]", "finalists.baselines=[]", f"sampler.name={name}", rule)
+        for trial in run_all(new_ledger(tmp_path / f"{name}.db", spec)):
             assert trial.values["consistency.weight"] > 20 or trial.values["labeled_batch_fraction"] == 0.5
 
 

@@ -9,7 +9,8 @@ from mt_sweeps.errors import InputError
 from mt_sweeps.spec.sweep_spec import Tracking
 from mt_sweeps.storage.home import Home
 from mt_sweeps.tracking import client
-from mt_sweeps.tracking.client import BackgroundWriter, Client, check
+from mt_sweeps.tracking.background import BackgroundWriter
+from mt_sweeps.tracking.client import Client, connection_problem
 from tests.servers.common import free_port
 from tests.servers.proxy import Proxy
 
@@ -72,7 +73,7 @@ def proxy():
 
 
 def checked(folder, **settings):
-    return check(Home(folder), Tracking(**settings))
+    return connection_problem(Home(folder), Tracking(**settings))
 
 
 def test_a_server_that_does_not_answer_now_may_do_so_later(tmp_path, proxy, monkeypatch):

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mt_sweeps.tracking.sweep_run import SweepWindow, send_report
+from mt_sweeps.tracking.sweep_run import SweepRun, send_report
 from tests.mt_sweeps.support import Sweep
 from trainers.files import BEST_MODEL
 
@@ -15,7 +15,7 @@ def sweep(tmp_path_factory):
     ledger = made.ledger
     first = ledger.ask()
     last = made.train(first, 0.5, 0.25)
-    SweepWindow(made.home, made.directory, ledger).catch_up()
+    SweepRun(made.home, made.directory, ledger).catch_up()
     ledger.complete(first, last)
     running = ledger.ask()
     assert running.arm == "supervised"
@@ -25,11 +25,11 @@ def sweep(tmp_path_factory):
     ledger.prune(second, made.train(second, 0.7))
     third = ledger.ask()
     ledger.fail(third, "diverged", "Diverged: nan", None)
-    window = SweepWindow(made.home, made.directory, ledger)
+    window = SweepRun(made.home, made.directory, ledger)
     window.catch_up()
     made.train(running, 0.6)
     window.catch_up()
-    SweepWindow(made.home, made.directory, ledger).finish("FINISHED", "best: trial 0")
+    SweepRun(made.home, made.directory, ledger).finish("FINISHED", "best: trial 0")
     return made
 
 
@@ -124,7 +124,7 @@ def completed(made, *errors):
 
 def test_of_the_top_two_alone_the_weights_are_kept_once_no_better_one_can_follow(tmp_path):
     made = Sweep(tmp_path, "tracking.models=2")
-    window = SweepWindow(made.home, made.directory, made.ledger)
+    window = SweepRun(made.home, made.directory, made.ledger)
     completed(made, 0.3, 0.2)
     window.catch_up()
     assert stored(made, "trial-0000") == stored(made, "trial-0001") == []
@@ -133,7 +133,7 @@ def test_of_the_top_two_alone_the_weights_are_kept_once_no_better_one_can_follow
     assert not made.directory.trials.has_model("search", 0)
     window.finish("KILLED", "")
     assert stored(made, "trial-0001") == [], "it may go on, and find better ones"
-    SweepWindow(made.home, made.directory, made.ledger).finish("FINISHED", "")
+    SweepRun(made.home, made.directory, made.ledger).finish("FINISHED", "")
     assert stored(made, "trial-0000") == []
     assert stored(made, "trial-0001") == stored(made, "trial-0002") == [f"teacher/{BEST_MODEL}"]
     assert not list(made.directory.path.glob(f"trials/*/*/{BEST_MODEL}"))
@@ -142,7 +142,7 @@ def test_of_the_top_two_alone_the_weights_are_kept_once_no_better_one_can_follow
 def test_no_weights_are_kept_where_none_are_asked_for(tmp_path):
     made = Sweep(tmp_path, "tracking.models=none")
     completed(made, 0.3)
-    SweepWindow(made.home, made.directory, made.ledger).finish("FINISHED", "")
+    SweepRun(made.home, made.directory, made.ledger).finish("FINISHED", "")
     assert stored(made, "trial-0000") == []
     assert not list(made.directory.path.glob(f"trials/*/*/{BEST_MODEL}"))
 
@@ -150,7 +150,7 @@ def test_no_weights_are_kept_where_none_are_asked_for(tmp_path):
 def test_a_run_that_was_made_twice_as_an_answer_was_lost_is_there_once(tmp_path):
     made = Sweep(tmp_path)
     completed(made, 0.3)
-    window = SweepWindow(made.home, made.directory, made.ledger)
+    window = SweepRun(made.home, made.directory, made.ledger)
     window.catch_up()
     client, runs, _ = made.runs()
     for name in ("digits", "trial-0000"):  # what was asked for, and comes late
@@ -166,7 +166,7 @@ def test_a_run_that_was_made_twice_as_an_answer_was_lost_is_there_once(tmp_path)
 def test_a_run_that_somebody_removed_is_made_again_with_all_its_metrics(tmp_path):
     made = Sweep(tmp_path)
     completed(made, 0.3)
-    window = SweepWindow(made.home, made.directory, made.ledger)
+    window = SweepRun(made.home, made.directory, made.ledger)
     window.catch_up()
     client, runs, _ = made.runs()
     client.delete_run(runs["trial-0000"].info.run_id)
@@ -179,9 +179,9 @@ def test_a_run_that_somebody_removed_is_made_again_with_all_its_metrics(tmp_path
 def test_a_better_one_found_after_the_end_is_told_though_parameters_cannot_be_changed(tmp_path):
     made = Sweep(tmp_path)
     completed(made, 0.3)
-    SweepWindow(made.home, made.directory, made.ledger).finish("FINISHED", "best: trial 0")
+    SweepRun(made.home, made.directory, made.ledger).finish("FINISHED", "best: trial 0")
     completed(made, 0.1)
-    SweepWindow(made.home, made.directory, made.ledger).finish("FINISHED", "best: trial 1")
+    SweepRun(made.home, made.directory, made.ledger).finish("FINISHED", "best: trial 1")
     _, runs, _ = made.runs()
     assert runs["digits"].data.tags["mt.best"] == "1"
     assert "of an earlier best" in runs["digits"].data.tags["mt.params"]
@@ -193,7 +193,7 @@ def test_a_report_that_is_written_anew_stands_on_the_sweeps_own_run(tmp_path):
     made.directory.report.write_text("an early one")
     send_report(made.home, made.directory)
     assert not made.home.mlflow_db.exists(), "nothing is there to put it on"
-    SweepWindow(made.home, made.directory, made.ledger).finish("KILLED", "")
+    SweepRun(made.home, made.directory, made.ledger).finish("KILLED", "")
     made.directory.report.write_text("a new one")
     send_report(made.home, made.directory)
     client, runs, _ = made.runs()

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from trainers.config import Augmentation
-from trainers.data.augmentation import Views
+from trainers.data.augmentation import ViewAugmenter
 from trainers.data.normalization import PerChannel
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
@@ -13,12 +13,12 @@ PLAIN = PerChannel(torch.zeros(3), torch.ones(3))
 ALL = {"translate": 2, "flip": True, "noise": 0.1}
 
 
-def views(seed: int = 0, normalization: PerChannel = PLAIN, noise: float = 0.0, **settings) -> Views:
+def views(seed: int = 0, normalization: PerChannel = PLAIN, noise: float = 0.0, **settings) -> ViewAugmenter:
     nothing = {"translate": 0, "flip": False}
-    return Views(normalization, Augmentation(**nothing | settings), noise, seed, CPU)
+    return ViewAugmenter(normalization, Augmentation(**nothing | settings), noise, seed, CPU)
 
 
-def drawn(view: Views, image: int, n: int) -> np.ndarray:
+def drawn(view: ViewAugmenter, image: int, n: int) -> np.ndarray:
     """float [n, height, width, channels], views of one image."""
     return view.draw(PIXELS, torch.full((n,), image)).numpy().transpose(0, 2, 3, 1)
 
@@ -79,7 +79,7 @@ def test_noise_is_in_units_of_normalised_pixels():
 @pytest.mark.parametrize("noise", [0.0, 0.2])
 def test_a_view_has_its_own_noise_and_not_that_of_the_augmentation(noise):
     images = torch.from_numpy(IMAGES)
-    pixels = Views(PLAIN, Augmentation(translate=0, noise=0.9), noise, 0, CPU).draw(images, torch.arange(3))
+    pixels = ViewAugmenter(PLAIN, Augmentation(translate=0, noise=0.9), noise, 0, CPU).draw(images, torch.arange(3))
     assert (pixels - images.permute(0, 3, 1, 2)).std().item() == pytest.approx(noise, rel=0.1)
 
 
@@ -122,5 +122,5 @@ def test_views_neither_follow_nor_move_torchs_global_generator():
 
 def test_the_images_themselves_are_not_changed():
     images = torch.from_numpy(IMAGES.copy())
-    Views(PLAIN, Augmentation(**ALL), 0.1, 0, CPU).draw(images, torch.arange(3))
+    ViewAugmenter(PLAIN, Augmentation(**ALL), 0.1, 0, CPU).draw(images, torch.arange(3))
     np.testing.assert_array_equal(images.numpy(), IMAGES)

@@ -3,7 +3,7 @@ import torch
 from torchvision.transforms.v2 import functional as F
 
 from trainers.config import Augmentation
-from trainers.data.color import jitter, turn_hue
+from trainers.data.color import jitter, shift_hue
 
 IMAGES = torch.rand((5, 3, 6, 6), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 ADJUST = {"brightness": F.adjust_brightness, "contrast": F.adjust_contrast, "saturation": F.adjust_saturation}
@@ -24,13 +24,13 @@ def test_each_image_is_torchvisions_of_an_amount_of_its_own(name):
 
 @pytest.mark.parametrize("turn", [-0.5, -0.2, 0.0, 0.07, 0.5])
 def test_a_hue_is_turned_as_torchvision_does(turn):
-    found = turn_hue(IMAGES, torch.full((5, 1, 1), turn, dtype=torch.float64))
+    found = shift_hue(IMAGES, torch.full((5, 1, 1), turn, dtype=torch.float64))
     torch.testing.assert_close(found, F.adjust_hue(IMAGES, turn), atol=1e-5, rtol=0)
 
 
 def test_grey_stays_grey_whatever_its_hue():
     grey = torch.full((1, 3, 2, 2), 0.3)
-    assert torch.equal(turn_hue(grey, torch.full((1, 1, 1), 0.3)), grey)
+    assert torch.equal(shift_hue(grey, torch.full((1, 1, 1), 0.3)), grey)
 
 
 def test_images_of_one_channel_change_in_brightness_and_contrast_alone():

@@ -7,7 +7,7 @@ from torchvision.transforms.v2 import RandomResizedCrop
 from torchvision.transforms.v2 import functional as F
 
 from trainers.config import Augmentation
-from trainers.data.geometry import centre, crop_sides, warp
+from trainers.data.geometry import center_crop, crop_sides, warp
 
 IMAGES = torch.rand((4, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -97,8 +97,8 @@ def test_a_crop_lies_within_the_image_and_is_resized():
 
 def test_the_centre_is_what_evaluations_see():
     images = torch.arange(6 * 6).view(1, 1, 6, 6)
-    assert centre(images, 2).tolist() == [[[[14, 15], [20, 21]]]]
-    assert centre(images, None) is images
+    assert center_crop(images, 2).tolist() == [[[[14, 15], [20, 21]]]]
+    assert center_crop(images, None) is images
 
 
 def test_the_same_seed_moves_alike_and_another_otherwise():

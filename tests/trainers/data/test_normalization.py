@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainers.data.normalization import PerChannel, PerImage, Zca, fitted, restored
+from trainers.data.normalization import PerChannel, PerImage, Zca, fit_normalization, load_normalization
 
 CPU = torch.device("cpu")
 
@@ -53,7 +53,9 @@ def test_statistics_and_images_are_in_the_default_precision(dtype, rtol):
     default = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        normalization = fitted("per_channel", torch.from_numpy(pixels).__getitem__, torch.arange(6000), "images", CPU)
+        normalization = fit_normalization(
+            "per_channel", torch.from_numpy(pixels).__getitem__, torch.arange(6000), "images", CPU
+        )
     finally:
         torch.set_default_dtype(default)
     assert normalization(torch.from_numpy(pixels[:2])).dtype == normalization.mean.dtype == dtype
@@ -99,16 +101,16 @@ def test_whitening_is_that_of_the_authors_computed_in_float64():
 @pytest.mark.parametrize("kind", ["per_channel", "per_image", "zca"])
 def test_what_is_kept_of_a_normalisation_is_enough_to_do_it_again(kind):
     pixels = torch.from_numpy(images()[:300])
-    first = fitted(kind, pixels.__getitem__, torch.arange(200), "images", CPU)
-    assert torch.equal(restored(kind, first.tensors())(pixels), first(pixels))
+    first = fit_normalization(kind, pixels.__getitem__, torch.arange(200), "images", CPU)
+    assert torch.equal(load_normalization(kind, first.tensors())(pixels), first(pixels))
 
 
 @pytest.mark.parametrize("kind", ["per_channel", "zca"])
 def test_no_normalisation_looks_at_images_that_were_not_chosen(kind):
     pixels, chosen = torch.from_numpy(images()[:300]), torch.arange(200)
-    before = fitted(kind, pixels.__getitem__, chosen, "images", CPU).tensors()
+    before = fit_normalization(kind, pixels.__getitem__, chosen, "images", CPU).tensors()
     pixels[200:] = 255
-    after = fitted(kind, pixels.__getitem__, chosen, "changed images", CPU).tensors()
+    after = fit_normalization(kind, pixels.__getitem__, chosen, "changed images", CPU).tensors()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
@@ -116,6 +118,6 @@ def test_a_whitening_is_computed_once_for_the_same_images_and_the_same_split(mon
     pixels, calls, of = torch.from_numpy(images()[:300]), [], Zca.of
     monkeypatch.setattr(Zca, "of", lambda *args: calls.append(1) or of(*args))
     for indices, fingerprint in ((200, "a"), (200, "a"), (199, "a"), (200, "b")):
-        zca = fitted("zca", pixels.__getitem__, torch.arange(indices), fingerprint, CPU)
+        zca = fit_normalization("zca", pixels.__getitem__, torch.arange(indices), fingerprint, CPU)
     assert len(calls) == 3
     assert torch.equal(zca.matrix, of(pixels.__getitem__, torch.arange(200)).matrix.float())
