@@ -52,7 +52,7 @@ def _row(mode: str, folder: Path, server: MLflowServer, seconds: float) -> str:
     proxy = Proxy(server.port, STALL)
     sweep = Sweep(folder, f"tracking.uri={proxy.uri}", f"tracking.experiment={folder.name}", "trials=100000")
     window = SweepRun(sweep.home, sweep.directory, sweep.ledger)
-    writer = BackgroundWriter(window.catch_up)
+    writer = BackgroundWriter(window.sync)
     if mode != "no window":
         writer.start()
         time.sleep(10)  # MLflow is imported
@@ -86,7 +86,7 @@ def _driven(sweep: Sweep, seconds: float) -> list[float]:
 
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        trial = timed(sweep.ledger.ask)
+        trial = timed(sweep.ledger.ask_search)
         last = sweep.train(trial, 0.5)
         told = supervised_report if trial.arm == "supervised" else report
         timed(sweep.ledger.report, trial, last)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mt_sweeps.execution.simulated_trainer import VARIABLE
-from mt_sweeps.storage.home import Home
+from mt_sweeps.storage.home import LocalHome
 from mt_sweeps.study.ledger import Ledger
 
 ROOT = Path(__file__).parents[1]
@@ -83,14 +83,14 @@ def arguments(sampler: str) -> list[str]:
 def fill(home: Path, sampler: str, trials: int) -> None:
     """A sweep that has completed so many trials, with random values."""
     drive(home, "run", str(FILE), "--name", NAME, "--trials", "1", *arguments(sampler))
-    directory = Home(home).sweep(NAME)
+    directory = LocalHome(home).sweep(NAME)
     random = directory.load_spec().model_copy(update={"trials": trials})
     random = random.model_copy(update={"sampler": random.sampler.model_copy(update={"name": "random"})})
     ledger = Ledger(directory.ledger, directory.load_spec())
     report = ledger.trials("search")[0].last
     assert report is not None
     ledger.spec = random  # drawn at random; the file keeps its sampler
-    while (trial := ledger.ask()) is not None:
+    while (trial := ledger.ask_search()) is not None:
         ledger.report(trial, report)
         ledger.complete(trial, report)
     ledger.close()
@@ -113,7 +113,7 @@ def drive(home: Path, *words: str) -> Sweep:
             samples.append(Sample(time.time(), *held(process.pid), shown(home)))
             time.sleep(2)
     assert process.wait() == 0, log.read_text()[-2000:]
-    directory = Home(home).sweep(NAME)
+    directory = LocalHome(home).sweep(NAME)
     ledger = Ledger(directory.ledger, directory.load_spec())
     ends = sorted(trial.started + trial.seconds for trial in ledger.trials("search") if trial.started > start)
     ledger.close()

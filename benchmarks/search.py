@@ -128,7 +128,7 @@ def searched(spec: SweepSpec, budget: int, workers: int, curves: Any, truth: Any
         running: list[tuple[int, int, Trial, Iterator[Report], Report]] = []
 
         def start(now: int) -> None:
-            trial = ledger.ask() if spent < budget else None
+            trial = ledger.ask_search() if spent < budget else None
             if trial is not None:
                 reports = iter(curves(spec.config(trial.values)))
                 first = next(reports)
@@ -223,7 +223,7 @@ def correlations(task: str) -> str:
     setting = TASKS[task]
     spec = specification(setting.file, "random", "asha", 0, 300)
     with new_ledger(spec) as ledger:
-        curves = [Curve(setting.task, spec.config(trial.values)) for trial in iter(ledger.ask, None) if trial]
+        curves = [Curve(setting.task, spec.config(trial.values)) for trial in iter(ledger.ask_search, None) if trial]
     ends = [curve.teacher(spec.steps) for curve in curves]
     told = []
     for step in (spec.sample_config().evaluation_interval, rungs(spec)[0]):

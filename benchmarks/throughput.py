@@ -135,9 +135,9 @@ class Floor:
         start = time.perf_counter()
         for _ in range(steps):
             with self._autocast:
-                logits = self._student.both(self._views[0])[0]
+                logits = self._student.forward_heads(self._views[0])[0]
                 with torch.no_grad():
-                    self._teacher.both(self._views[1])
+                    self._teacher.forward_heads(self._views[1])
             logits.backward(self._gradient)
             for weight in self._student.parameters():
                 weight.grad = None

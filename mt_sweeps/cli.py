@@ -4,30 +4,27 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
-from mt_sweeps.commands.run import resume_sweep, run_sweep
-from mt_sweeps.commands.train import train_best
 from mt_sweeps.errors import InputError, SweepError
-from mt_sweeps.spec.load import load_spec
 
 File = click.Path(path_type=Path)
 
 
-def _home_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--home",
-        help="Where sweeps live, or postgresql://...: docs/team.md. Default: MT_SWEEP_HOME, or ./sweeps.",
-        metavar="DIR",
-    )(command)
-
-
-def _json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--json", "as_json", is_flag=True, help="As JSON.")(command)
+_name_option = click.option("--name", help="Name of the sweep. Default: the name in the file, made unique.")
+_set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the file: trainer.steps=100."
+)
+_trials_option = click.option("--trials", type=int, help="Number of search trials. Default: the number in the file.")
+_home_option = click.option(
+    "--home",
+    metavar="DIR",
+    help="Where sweeps live, or postgresql://...: docs/team.md. Default: MT_SWEEP_HOME, or ./sweeps.",
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 
 def _added(_: click.Context, __: click.Parameter, text: str | None) -> int:
@@ -49,12 +46,13 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("file", type=File)
-@click.option("--name", help="Of the sweep. Default: the file's, made unique.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the file: trainer.steps=100.")
-@click.option("--trials", type=int, help="How many trials to search with. Default: the file's.")
+@_name_option
+@_set_option
+@_trials_option
 @_home_option
 def run(file: Path, name: str | None, overrides: tuple[str, ...], trials: int | None, home: str | None) -> None:
     """Search the space of FILE, show it in MLflow, name the best."""
+    from mt_sweeps.commands.run import run_sweep
     from mt_sweeps.storage.open import open_home
 
     run_sweep(file, open_home(home), name, overrides, trials)
@@ -63,9 +61,9 @@ def run(file: Path, name: str | None, overrides: tuple[str, ...], trials: int | 
 @cli.command()
 @click.argument("file", type=File)
 @click.option("--address", required=True, metavar="URL", help="Of the cluster's dashboard: http://host:8265.")
-@click.option("--name", help="Of the sweep. Default: the file's, made unique.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the file: trainer.steps=100.")
-@click.option("--trials", type=int, help="How many trials to search with. Default: the file's.")
+@_name_option
+@_set_option
+@_trials_option
 def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...], trials: int | None) -> None:
     """Have a Ray cluster search the space of FILE; it goes on when this machine is gone."""
     from mt_sweeps.commands.submit import submit
@@ -75,8 +73,8 @@ def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...
 
 @cli.command()
 @click.argument("file", type=File)
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the file: trainer.steps=100.")
-@click.option("--trials", type=int, help="How many trials to search with. Default: the file's.")
+@_set_option
+@_trials_option
 def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> None:
     """Say what a sweep of FILE would take here: trials, arms, rungs, time, disk. Starts nothing."""
     from mt_sweeps.commands.plan import plan
@@ -98,6 +96,7 @@ def resume(name: str | None, more: int, address: str | None, home: str | None) -
             raise click.UsageError("with --address, name the SWEEP")
         click.echo(submit.resume(name, address, more))
         return
+    from mt_sweeps.commands.run import resume_sweep
     from mt_sweeps.storage.open import open_home
 
     resume_sweep(open_home(home), name, more)
@@ -136,14 +135,14 @@ def rm(name: str, yes: bool, home: str | None) -> None:
 
     directory = open_home(home).sweep(name)
     if not yes:
-        click.confirm(f"remove {directory.told} and the sweep's MLflow runs for good?", abort=True)
+        click.confirm(f"remove {directory.location} and the sweep's MLflow runs for good?", abort=True)
     click.echo(manage.remove(open_home(home), name))
 
 
 @cli.command()
 @click.argument("file", type=File)
 @click.option("-o", "--output", type=File, default=Path("preview.png"), help="Default: preview.png.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the file: trainer.steps=100.")
+@_set_option
 @click.option("--images", type=click.IntRange(1, 64), default=10, help="How many. Default: 10.")
 def preview(file: Path, output: Path, overrides: tuple[str, ...], images: int) -> None:
     """Draw what student and teacher see with the settings of FILE."""
@@ -156,6 +155,8 @@ def preview(file: Path, output: Path, overrides: tuple[str, ...], images: int) -
 @click.argument("files", type=File, nargs=-1, required=True)
 def validate(files: tuple[Path, ...]) -> None:
     """Check FILES alone, on any machine: no data, GPU or ledger is looked for."""
+
+    from mt_sweeps.spec.load import load_spec
 
     problems: list[str] = []
     for file in files:
@@ -256,11 +257,12 @@ def write_report(name: str, home: str | None, as_json: bool) -> None:
 @cli.command()
 @click.argument("file", type=File)
 @click.option("--seeds", type=click.IntRange(1), default=1, help="How many, one after the other. Default: 1.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the file: trainer.steps=100.")
+@_set_option
 @click.option("--with-validation", is_flag=True, help="Train on the validation and verdict images and labels too.")
 @_home_option
 def train(file: Path, seeds: int, overrides: tuple[str, ...], with_validation: bool, home: str | None) -> None:
     """Train the final model with the values of FILE (from `export`) and read the test set once."""
+    from mt_sweeps.commands.train import train_best
     from mt_sweeps.storage.open import open_home
 
     train_best(file, open_home(home), overrides, with_validation, seeds)
@@ -293,7 +295,7 @@ def dashboard(name: str | None, port: int, home: str | None) -> None:
 
 @cli.command()
 @click.argument("file", type=File, required=False)
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the file: trainer.steps=100.")
+@_set_option
 @click.option("--address", metavar="URL", help="Of a cluster's dashboard, for `submit`: http://host:8265.")
 @_home_option
 @_json_option

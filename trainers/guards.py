@@ -42,7 +42,7 @@ def check_weights(network: nn.Module, step: int) -> None:
 
 
 def check_consistency(
-    metrics: dict[str, float], config: TrainerConfig, step: int, history: list[Report], targets_from: int
+    metrics: dict[str, float], config: TrainerConfig, step: int, history: list[Report], first_target_step: int
 ) -> None:
     """Refuse a consistency loss that is 0 or moves nothing though it has a weight.
 
@@ -54,13 +54,13 @@ def check_consistency(
         config: of the run.
         step: optimiser steps taken.
         history: the reports before.
-        targets_from: the steps after which there are targets.
+        first_target_step: the steps after which there are targets.
 
     Raises:
         ConsistencyMissing: it is 0, or without gradient.
     """
-    asked = bool(history) and history[-1].step > targets_from
-    if "train.consistency_loss" not in metrics or config.consistency.weight == 0 or asked or step <= targets_from:
+    asked = bool(history) and history[-1].step > first_target_step
+    if "train.consistency_loss" not in metrics or config.consistency.weight == 0 or asked or step <= first_target_step:
         return
     for name in ("train.consistency_loss", "train.consistency_gradient_norm"):
         if not abs(metrics[name]) > 0:  # KL of a pair that nearly agrees may round to less than 0

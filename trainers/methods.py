@@ -28,14 +28,14 @@ class Method:
     """One way of learning from unlabeled images; as it stands here, it learns from the labeled ones alone.
 
     Attributes:
-        looks_twice: whether the target is made from a second view of the batch.
+        needs_second_view: whether the target is made from a second view of the batch.
         teacher: the second network, if the method has one.
-        targets_from: the number of steps after which images have targets that differ from the student's own view.
+        first_target_step: the number of steps after which images have targets that differ from the student's own view.
     """
 
-    looks_twice = False
+    needs_second_view = False
     teacher: Network | None = None
-    targets_from = 2
+    first_target_step = 2
 
     def target(self, indices: Tensor, view: Tensor | None = None) -> Target | None:  # noqa: ARG002
         """What the student is to agree with; none: no consistency loss.
@@ -78,7 +78,7 @@ class PiModel(Method):
         dropout: of the first and of the second look.
     """
 
-    looks_twice = True
+    needs_second_view = True
 
     def __init__(self, student: Network, dropout: tuple[float, float]) -> None:
         self._student = student
@@ -88,7 +88,7 @@ class PiModel(Method):
     def target(self, indices: Tensor, view: Tensor | None = None) -> Target:  # noqa: ARG002
         assert view is not None
         self._student.set_dropout(self._dropout[1])
-        probabilities = self._student.both(view)[0].softmax(1)
+        probabilities = self._student.forward_heads(view)[0].softmax(1)
         self._student.set_dropout(self._dropout[0])
         return Target(probabilities)
 
@@ -108,7 +108,7 @@ class TemporalEnsembling(Method):
     """
 
     def __init__(self, images: int, classes: int, decay: float, epoch: int, like: Tensor) -> None:
-        self.targets_from = epoch
+        self.first_target_step = epoch
         self._decay = decay
         self._sums = like.new_zeros(images, classes)
         self._looks = like.new_zeros(images, dtype=torch.int32)
@@ -146,7 +146,7 @@ class MeanTeacher(Method):
         config: of the run.
     """
 
-    looks_twice = True
+    needs_second_view = True
     teacher: Network
 
     def __init__(self, student: Network, teacher: Network, config: TrainerConfig) -> None:
@@ -159,7 +159,7 @@ class MeanTeacher(Method):
     @torch.no_grad()
     def target(self, indices: Tensor, view: Tensor | None = None) -> Target:  # noqa: ARG002
         assert view is not None
-        return Target(self.teacher.both(view)[0].softmax(1))
+        return Target(self.teacher.forward_heads(view)[0].softmax(1))
 
     def after_step(self, step: int, indices: Tensor, logits: Tensor) -> dict[str, float]:  # noqa: ARG002
         decay = ema_decay(step, self._config.ema, self._config.ramp_up_steps)

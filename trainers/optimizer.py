@@ -23,7 +23,7 @@ class ScheduledOptimizer:
         self._optimizer = _optimizer(network, config.optimizer)
         self._schedule_of_betas = _ScheduledBetas(config) if isinstance(config.optimizer, Adam) else None
 
-    def update(self, step: int) -> float:
+    def step(self, step: int) -> float:
         """Update the weights from their gradients, which are then dropped.
 
         Args:

@@ -22,7 +22,7 @@ class RunGenerator:
             self._states = self._read()
 
     @contextmanager
-    def in_use(self) -> Iterator[None]:
+    def active(self) -> Iterator[None]:
         """Within it, torch's global generators go on from where this run left them."""
         with torch.random.fork_rng(self._cuda):
             torch.set_rng_state(self._states[0])

@@ -88,7 +88,7 @@ class Trainer:
         )
 
         self._generator = RunGenerator(seeds[4], self._device)  # of the weights, then of dropout
-        with self._generator.in_use():
+        with self._generator.active():
             self._student = self._network()
             self._method = self._chosen_method()
         if config.compile:
@@ -97,7 +97,7 @@ class Trainer:
         self._optimization = ScheduledOptimizer(self._student, config)
         looks = config.augmentation
         self._views = [ViewAugmenter(self._normalization, looks, looks.noise, seeds[2], self._device)]
-        if self._method.looks_twice:
+        if self._method.needs_second_view:
             noise = looks.noise if config.teacher.noise is None else config.teacher.noise
             self._views.append(ViewAugmenter(self._normalization, looks, noise, seeds[3], self._device))
 
@@ -124,7 +124,7 @@ class Trainer:
         interval = self._settings.evaluation_interval
         while self._step < self.config.steps:
             to = min((self._step // interval + 1) * interval, self.config.steps)
-            with self._generator.in_use():
+            with self._generator.active():
                 metrics = self._train(to)
             metrics |= self._evaluate()
             if self._settings is not self.config:
@@ -136,7 +136,7 @@ class Trainer:
             yield self.history[-1]
 
     def test(self) -> dict[str, Error]:
-        """The errors of both networks on the test images: to be read once, by the final training.
+        """The errors of both networks on the test images: to be read interval_metrics, by the final training.
 
         Raises:
             DataError: the data set has no test images.
@@ -156,7 +156,7 @@ class Trainer:
         """SHA-256 over the data set's pixels, labels and class names."""
         return self._data.fingerprint
 
-    def look(self, images: int) -> list[Tensor]:
+    def preview_views(self, images: int) -> list[Tensor]:
         """Training images, and what is seen of them, for people. It draws from the views: not in a run that counts.
 
         Args:
@@ -182,20 +182,20 @@ class Trainer:
         """Steps up to `to`; returns the means of what was measured on the way."""
         first, before = self._step, self._stopwatch.total("data", "step")
         sums = torch.zeros((), device=self._device)
-        every: dict[str, Tensor] = {}
-        once: dict[str, Tensor | float] = {}
+        step_losses: dict[str, Tensor] = {}
+        interval_metrics: dict[str, Tensor | float] = {}
         while self._step < to:
-            every, once = self._train_step(measure=self._step + 1 == to)
-            sums = sums + torch.stack(list(every.values()))
+            step_losses, interval_metrics = self._train_step(measure=self._step + 1 == to)
+            sums = sums + torch.stack(list(step_losses.values()))
         self._stopwatch.stop()
         steps, seconds = self._step - first, self._stopwatch.total("data", "step") - before
         # Reading a value waits for the device, so it is done once an interval; NaN and infinity survive the sum.
-        metrics = dict(zip(every, (sums / steps).tolist(), strict=True))
-        metrics |= {name: float(value) for name, value in once.items()}
+        metrics = dict(zip(step_losses, (sums / steps).tolist(), strict=True))
+        metrics |= {name: float(value) for name, value in interval_metrics.items()}
         metrics["train.weighted_class_loss"] = metrics["train.class_weight"] * metrics["train.class_loss"]
         metrics["time.images_per_second"] = steps * self.config.batch_size / seconds
         check_losses(metrics, self._step)
-        check_consistency(metrics, self.config, self._step, self.history, self._method.targets_from)
+        check_consistency(metrics, self.config, self._step, self.history, self._method.first_target_step)
         return metrics
 
     def _train_step(self, measure: bool) -> tuple[dict[str, Tensor], dict[str, Tensor | float]]:
@@ -215,36 +215,38 @@ class Trainer:
 
         self._stopwatch.start("step")
         with self._autocast:
-            logits, agreeing = self._student.both(view)
+            logits, consistency_logits = self._student.forward_heads(view)
             target = self._method.target(indices, *second)
 
         class_loss = losses.classification(logits[:labeled], self._labels[indices[:labeled]])
         class_weight = 1.0 if config.class_loss_normalizer == "labeled" else labeled / config.batch_size
         loss = class_weight * class_loss
-        every = {"train.class_loss": class_loss.detach()}
-        once: dict[str, Tensor | float] = {"train.class_weight": class_weight}
+        step_losses = {"train.class_loss": class_loss.detach()}
+        interval_metrics: dict[str, Tensor | float] = {"train.class_weight": class_weight}
         if target is not None:
             weight = schedules.consistency_weight(self._step, config.consistency, config.ramp_up_steps)
-            consistency = self._consistency_loss(agreeing, target)
+            consistency = self._consistency_loss(consistency_logits, target)
             loss = loss + weight * consistency
-            every["train.consistency_loss"] = consistency.detach()
-            every["train.weighted_consistency_loss"] = weight * consistency.detach()
+            step_losses["train.consistency_loss"] = consistency.detach()
+            step_losses["train.weighted_consistency_loss"] = weight * consistency.detach()
             if measure:
-                once["train.consistency_weight"] = weight
-                once["train.effective_consistency_weight"] = weight / class_weight
-                once["train.consistency_gradient_norm"] = losses.gradient_norm(consistency, agreeing)
-        if agreeing is not logits:
-            distance = losses.logit_distance(logits, agreeing)
+                interval_metrics["train.consistency_weight"] = weight
+                interval_metrics["train.effective_consistency_weight"] = weight / class_weight
+                interval_metrics["train.consistency_gradient_norm"] = losses.gradient_norm(
+                    consistency, consistency_logits
+                )
+        if consistency_logits is not logits:
+            distance = losses.logit_distance(logits, consistency_logits)
             loss = loss + config.consistency.logit_distance_weight * distance
-            every["train.logit_distance"] = distance.detach()
-            every["train.weighted_logit_distance"] = config.consistency.logit_distance_weight * distance.detach()
-        every["train.loss"] = loss.detach()
+            step_losses["train.logit_distance"] = distance.detach()
+            step_losses["train.weighted_logit_distance"] = config.consistency.logit_distance_weight * distance.detach()
+        step_losses["train.loss"] = loss.detach()
 
         loss.backward()  # type: ignore[no-untyped-call]
-        once["train.learning_rate"] = self._optimization.update(self._step)
+        interval_metrics["train.learning_rate"] = self._optimization.step(self._step)
         self._step += 1
-        once |= self._method.after_step(self._step, indices, logits.detach())
-        return every, once
+        interval_metrics |= self._method.after_step(self._step, indices, logits.detach())
+        return step_losses, interval_metrics
 
     def _view(self, images: Tensor, rows: Tensor) -> list[Tensor]:
         """What each look sees of some images; float [b, channels, height, width]."""

@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from mt_sweeps.formatting import counted, duration, error_text, errors_text, percent, value_text, values_text
+from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial, best_of
 from trainers.report import Report
 
 T = TypeVar("T")
-Place = tuple[str, int]  # a trial's arm and number
 
 _SOON = 20  # seconds in which a trial has usually reported
 _COLOURS = {"running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red", "waiting": "magenta"}
@@ -34,9 +34,9 @@ class Board:
 
     def __init__(self, ledger: Ledger, concurrent: int, on_first_report: Callable[[], None]) -> None:
         self._spec, self._ledger = ledger.spec, ledger
-        self._trials: dict[Place, Trial] = {}
-        self._reports: dict[Place, Report] = {}
-        self._open: set[Place] = set()
+        self._trials: dict[TrialId, Trial] = {}
+        self._reports: dict[TrialId, Report] = {}
+        self._open: set[TrialId] = set()
         self._steps = self._seconds = 0.0  # of all reports
         self._ended, self._ended_steps = 0, 0
         self._note = ""
@@ -64,11 +64,11 @@ class Board:
         """A worker was given the trial."""
         self._know(trial)
         again = f" again (attempt {trial.attempt})" if trial.attempt > 1 else ""
-        if trial.of is not None:
-            self._line(f"{_name(trial)} starts{again}: {_place_text(trial.of)} with seed {trial.values['seed']}")
+        if trial.replicates is not None:
+            self._line(f"{trial.id.label} starts{again}: {trial.replicates.label} with seed {trial.values['seed']}")
             return
         searched = {key: value for key, value in trial.values.items() if key in self._spec.search_space}
-        self._line(f"{_name(trial)} starts{again}: {values_text(searched) or 'nothing searched'}")
+        self._line(f"{trial.id.label} starts{again}: {values_text(searched) or 'nothing searched'}")
 
     def reported(self, trial: Trial, report: Report) -> None:
         """The trial was evaluated."""
@@ -79,7 +79,7 @@ class Board:
             self._last_line = -5.0
         if time.monotonic() - self._last_line >= 5:  # a line an evaluation would be too many
             self._last_line = time.monotonic()
-            self._line(f"{_name(trial)} step {report.step}: {errors_text(report)}{self._left_text()}")
+            self._line(f"{trial.id.label} step {report.step}: {errors_text(report)}{self._left_text()}")
 
     def ended(self, trial: Trial) -> None:
         """The trial is complete, pruned, failed, or waits again since its worker was lost."""
@@ -90,9 +90,9 @@ class Board:
         if trial.reason:
             told = f"{trial.reason}: {trial.message.splitlines()[0]}"
         state = "lost its worker and waits for another" if trial.state == "waiting" else trial.state
-        self._line(f"{_name(trial)} {state}: {told}  [{self._ended}/{self._total} trials]{self._left_text()}")
+        self._line(f"{trial.id.label} {state}: {told}  [{self._ended}/{self._total} trials]{self._left_text()}")
 
-    def noted(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Something is to be known of the sweep as a whole."""
         self._note = text
         self._line(text)
@@ -102,9 +102,9 @@ class Board:
         if not self._steps:
             return None
         remaining = 0.0
-        for place in list(self._open):  # the screen is drawn by a thread of its own
-            last = self._reports.get(place)
-            remaining += self._steps_of(self._trials[place]) - (last.step if last else 0)
+        for trial_id in list(self._open):  # the screen is drawn by a thread of its own
+            last = self._reports.get(trial_id)
+            remaining += self._steps_of(self._trials[trial_id]) - (last.step if last else 0)
         # Those still to come will go as far as those that ended, once there are a few of them.
         trials = list(self._trials.values()) if self._ended <= 3 else []
         known = self._ended_steps / self._ended if not trials else sum(map(self._steps_of, trials)) / len(trials)
@@ -116,21 +116,21 @@ class Board:
         return sum(map(self._ledger.total, self._spec.arms()))
 
     def _know(self, trial: Trial) -> None:
-        place = trial.arm, trial.number
-        self._trials[place] = trial
+        trial_id = trial.id
+        self._trials[trial_id] = trial
         if not trial.finished:
-            self._open.add(place)
+            self._open.add(trial_id)
             return
-        self._open.discard(place)
+        self._open.discard(trial_id)
         self._ended += 1
         self._ended_steps += trial.step
 
     def _hear(self, trial: Trial, report: Report) -> None:
-        place = trial.arm, trial.number
-        before = self._reports.get(place)
+        trial_id = trial.id
+        before = self._reports.get(trial_id)
         self._steps += report.step - (before.step if before else 0)
         self._seconds += report.seconds - (before.seconds if before else 0.0)
-        self._reports[place] = report
+        self._reports[trial_id] = report
 
     def _steps_of(self, trial: Trial) -> int:
         return self._spec.config(trial.values, trial.arm).steps
@@ -142,12 +142,12 @@ class Board:
     def _waiting(self) -> str:
         """Which trials wait, and what for."""
         told = []
-        for place in sorted(self._open):
-            trial = self._trials[place]
+        for trial_id in sorted(self._open):
+            trial = self._trials[trial_id]
             if trial.state == "waiting":
-                told.append(f"{_name(trial)} (for a free place: it lost {counted(trial.lost, 'worker')})")
-            elif place not in self._reports and time.time() - trial.began > _SOON:
-                told.append(f"{_name(trial)} (for its first evaluation)")
+                told.append(f"{trial.id.label} (for a free place: it lost {counted(trial.lost_workers, 'worker')})")
+            elif trial_id not in self._reports and time.time() - trial.attempt_started > _SOON:
+                told.append(f"{trial.id.label} (for its first evaluation)")
         return ", ".join(told)
 
     def _line(self, text: str) -> None:
@@ -167,7 +167,7 @@ class Board:
         metric = self._spec.metric
         best = best_of([trial for trial in trials if trial.arm == "search"], metric)
         if best is not None:
-            lines.append(Text(f"best so far  {_name(best)}  {error_text(best.error(metric))}", style="green"))
+            lines.append(Text(f"best so far  {best.id.label}  {error_text(best.error(metric))}", style="green"))
         for arm in self._spec.finalists.baselines:
             baseline = best_of([trial for trial in trials if trial.arm == arm], metric)
             if baseline is not None:
@@ -191,11 +191,11 @@ class Board:
         order = sorted(trials, key=lambda t: (_ORDER.index(t.state), (t.error(metric) or (9.0, 0.0))[0]))
         room = max(4, self._console.height - len(lines) - 4)
         for trial in order[:room]:
-            report = self._reports.get((trial.arm, trial.number))
+            report = self._reports.get(trial.id)
             # Of a finalist, whose values it has: its own are all settings, also those that its method does not read.
-            whose, values = (f" = {_place_text(trial.of)}", {}) if trial.of else ("", trial.values)
+            whose, values = (f" = {trial.replicates.label}", {}) if trial.replicates else ("", trial.values)
             table.add_row(
-                _name(trial).removeprefix("trial ") + whose,
+                trial.id.label.removeprefix("trial ") + whose,
                 Text(trial.reason or trial.state, style=_COLOURS[trial.state]),
                 str(report.step if report else 0),
                 percent(report.metrics.get("validation.student_error")) if report else "",
@@ -253,12 +253,3 @@ def _short(key: str, keys: list[str]) -> str:
     """The last word of a dotted key, where no other key ends in it."""
     last = key.rpartition(".")[2]
     return key if sum(other.rpartition(".")[2] == last for other in keys) > 1 else last
-
-
-def _name(trial: Trial) -> str:
-    return _place_text((trial.arm, trial.number))
-
-
-def _place_text(place: Place) -> str:
-    arm, number = place
-    return f"{ {'search': 'trial', 'finalists': 'finalist'}.get(arm, arm) } {number}"

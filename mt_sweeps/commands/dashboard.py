@@ -63,7 +63,7 @@ def _page(home: Home, directory: SweepStore) -> str:
     tracking = directory.load_spec().tracking
     try:
         client = Client(home, tracking)
-        sweep = directory.load_environment()["id"]
+        sweep = directory.load_environment().id
         runs = [run for run, _ in client.runs({"mt.sweep": sweep, "mt.arm": "sweep"})]
     except Exception as error:  # of MLflow's client, its store or the network
         raise_if_permanent(error, tracking)

@@ -25,7 +25,7 @@ from mt_sweeps.spec.load import load_spec
 from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage import file_store
-from mt_sweeps.storage.home import Home
+from mt_sweeps.storage.home import LocalHome
 from mt_sweeps.storage.open import open_home
 from mt_sweeps.tracking.client import connection_problem, first_line
 from trainers.data.cache import cache_folder
@@ -217,8 +217,8 @@ def _ledger(where: str | None, clocks: _Clocks) -> Check:
     if home.is_shared:
         from mt_sweeps.storage.postgres import clock
 
-        clocks.compare("PostgreSQL", lambda: clock(home.where))
-    return Check("ledger", "ok", f"{home.where}: {found}")
+        clocks.compare("PostgreSQL", lambda: clock(home.address))
+    return Check("ledger", "ok", f"{home.address}: {found}")
 
 
 def _store(spec: SweepSpec, clocks: _Clocks) -> Check:
@@ -234,7 +234,7 @@ def _store(spec: SweepSpec, clocks: _Clocks) -> Check:
 def _mlflow(settings: Tracking, clocks: _Clocks) -> Check:
     if settings.uri is None:
         return Check("mlflow", "ok", "embedded, in the home directory")
-    trouble = connection_problem(Home(), settings)
+    trouble = connection_problem(LocalHome(), settings)
     if trouble:
         return Check(
             "mlflow",

@@ -28,14 +28,14 @@ def stop(home: Home, name: str) -> str:
     directory = home.sweep(name)
     if not directory.is_driven:
         raise InputError(f"{name}: no process drives this sweep, so there is nothing to stop")
-    directory.ask_to_stop()
+    directory.request_stop()
     until = time.monotonic() + STOP_SECONDS
     while directory.is_driven:
         if time.monotonic() > until:
             raise SweepError(f"{name}: its driver has not ended within {STOP_SECONDS} s; it will as soon as it can")
         time.sleep(0.2)
-    directory.forget_stop()
-    return f"{name} is stopped; go on with: {directory.resume}"
+    directory.clear_stop_request()
+    return f"{name} is stopped; go on with: {directory.resume_command}"
 
 
 def sync(home: Home, name: str) -> str:
@@ -51,13 +51,13 @@ def sync(home: Home, name: str) -> str:
     directory = home.sweep(name)
     spec = directory.load_spec()
     state = status(directory)["state"]
-    with directory.only_one(f"{name}: another process is driving this sweep, and keeps MLflow up to date"):
+    with directory.exclusive(f"{name}: another process is driving this sweep, and keeps MLflow up to date"):
         ledger = Ledger(directory.ledger, spec)
-        images = directory.load_environment()["images"]
+        images = directory.load_environment().images
         ended = "KILLED" if state == "interrupted" else "FINISHED" if ledger.best() else "FAILED"
         try:
             runs = SweepRun(home, directory, ledger).finish(
-                ended, summary_text(spec, ledger, home, images), lambda trials: progress(trials, "trials")
+                ended, summary_text(directory, ledger, images), lambda trials: progress(trials, "trials")
             )
         except Exception as error:  # of MLflow's client, its store or the network
             raise_if_permanent(error, spec.tracking)
@@ -78,7 +78,7 @@ def remove(home: Home, name: str) -> str:
         SweepError: MLflow does not answer; nothing but a part of its runs is gone, and it can be asked again.
     """
     directory = home.sweep(name)
-    with directory.only_one(ALREADY_DRIVEN.format(directory.name)):
+    with directory.exclusive(ALREADY_DRIVEN.format(directory.name)):
         try:
             runs = remove_runs(home, directory)
         except Exception as error:  # of MLflow's client, its store or the network

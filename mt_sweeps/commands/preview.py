@@ -32,7 +32,7 @@ def preview(file: Path, overrides: tuple[str, ...], output: Path, images: int) -
     from trainers import Trainer
 
     try:
-        rows = Trainer(config).look(images)
+        rows = Trainer(config).preview_views(images)
     except (DataError, TrainingError) as error:
         raise InputError(f"{file}: {trainer_error_text(error)}") from None
     scale = max(1, -(-SMALLEST // rows[0].shape[-1]))

@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from mt_sweeps.commands.console import Board
 from mt_sweeps.errors import InputError, SweepError, Unfinished, disk_full_text, is_disk_full
@@ -27,6 +26,7 @@ from mt_sweeps.results.summary import summary_text
 from mt_sweeps.spec import load
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.spec.sweep_spec import SweepSpec
+from mt_sweeps.storage.environment import Environment
 from mt_sweeps.storage.file_store import StorageUnavailable
 from mt_sweeps.storage.home import ALREADY_DRIVEN, Home, SweepStore, command_line
 from mt_sweeps.study.ledger import Ledger
@@ -63,11 +63,11 @@ def run_sweep(file: Path, home: Home, name: str | None, overrides: tuple[str, ..
     with _ray(file, spec, data.fingerprint) as share:
         planned = forecasts.forecast(spec, share.concurrent)
         check_disk(home, spec.storage, planned.disk_bytes)
-        directory = home.claim(name, spec.name)
+        directory = home.create_sweep(name, spec.name)
         spec = spec.model_copy(update={"name": directory.name})
         _describe(directory, spec, data, share)
         print(forecasts.text(spec, planned, share, data, None), flush=True)
-        print(f"  files     {directory.told}", flush=True)
+        print(f"  files     {directory.location}", flush=True)
         _carry_on(home, directory, spec, share, trouble)
 
 
@@ -98,18 +98,18 @@ def resume_sweep(home: Home, name: str | None, more: int = 0) -> None:
         _carry_on(home, directory, spec, share=None)
         return
     environment = directory.load_environment()
-    if check_data(Path(directory.name), spec).fingerprint != environment["data_fingerprint"]:
+    if check_data(Path(directory.name), spec).fingerprint != environment.data_fingerprint:
         raise InputError(
             f"{directory.name}: the images are not those that the sweep began with; bring them back, or start a new "
             "sweep"
         )
     trouble = _check_window(home, spec)
-    with _ray(Path(directory.name), spec, environment["data_fingerprint"]) as share:
-        if environment["gpus_per_trial"] and not share.gpus:
+    with _ray(Path(directory.name), spec, environment.data_fingerprint) as share:
+        if environment.gpus_per_trial and not share.gpus:
             raise InputError(
                 f"{directory.name}: its trials ran on GPUs and there are none now; resume it where some are"
             )
-        print(f"{spec.name} goes on where it was\n  files     {directory.told}", flush=True)
+        print(f"{spec.name} goes on where it was\n  files     {directory.location}", flush=True)
         _carry_on(home, directory, spec, share, trouble)
 
 
@@ -124,12 +124,12 @@ def _carry_on(home: Home, directory: SweepStore, spec: SweepSpec, share: Share |
         trouble: that was told of MLflow already.
     """
     enough = ""
-    with directory.only_one(ALREADY_DRIVEN.format(directory.name)):
-        directory.forget_stop()  # said to a driver before this one
+    with directory.exclusive(ALREADY_DRIVEN.format(directory.name)):
+        directory.clear_stop_request()  # said to a driver before this one
         ledger = Ledger(directory.ledger, spec)
         window = SweepRun(home, directory, ledger)
-        writer = BackgroundWriter(window.catch_up)
-        writer.trouble = trouble
+        writer = BackgroundWriter(window.sync)
+        writer.error = trouble
         status = "FAILED"
         try:
             for trial in ledger.all_trials():
@@ -140,34 +140,34 @@ def _carry_on(home: Home, directory: SweepStore, spec: SweepSpec, share: Share |
 
                 # MLflow takes seconds to load: it waits until the workers are at work.
                 with Board(ledger, share.concurrent, on_first_report=writer.start) as board:
-                    writer.heard = board.noted
+                    writer.on_change = board.message
                     enough = driver.run(ledger, directory, share, board)
             best = ledger.best()
             if best is None:
-                raise SweepError(f"no trial completed; see {directory.trials.place}")
+                raise SweepError(f"no trial completed; see {directory.trials.location}")
             environment = directory.load_environment()
             directory.path.mkdir(parents=True, exist_ok=True)
             write_atomically(directory.best, best_file.text(best_file.best_file(ledger, best, environment)))
             status = "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"
-            print(f"\ninterrupted; go on with: {directory.resume}", flush=True)
+            print(f"\ninterrupted; go on with: {directory.resume_command}", flush=True)
             raise
         except Unfinished:
             status = "KILLED"
             raise
         except StorageUnavailable as error:
             status = "KILLED"
-            raise Unfinished(f"the storage is away ({error}); go on with `{directory.resume}`") from None
+            raise Unfinished(f"the storage is away ({error}); go on with `{directory.resume_command}`") from None
         except Exception as error:
             if not is_disk_full(error):
                 raise
             status = "KILLED"
-            raise Unfinished(disk_full_text(str(error).splitlines()[0], directory.resume)) from None
+            raise Unfinished(disk_full_text(str(error).splitlines()[0], directory.resume_command)) from None
         finally:
             if status != "KILLED":
                 _report(directory, ledger)
-            summary = summary_text(spec, ledger, home, directory.load_environment()["images"])
+            summary = summary_text(directory, ledger, directory.load_environment().images)
             seconds = 5 if status == "KILLED" else WINDOW_SECONDS
             behind = finish(writer, lambda: window.finish(status, summary), seconds)
             if behind:
@@ -191,22 +191,22 @@ def _report(directory: SweepStore, ledger: Ledger) -> None:
 
 
 def _describe(directory: SweepStore, spec: SweepSpec, data: DatasetCheck, share: Share) -> None:
-    environment: dict[str, Any] = {
-        "id": uuid.uuid4().hex,
-        "started": time.time(),
-        "versions": versions(),
-        "platform": platform.platform(),
-        "gpus_per_trial": share.gpus,
-        "concurrent": share.concurrent,
-        "seeds": {
+    environment = Environment(
+        id=uuid.uuid4().hex,
+        started=time.time(),
+        versions=versions(),
+        platform=platform.platform(),
+        gpus_per_trial=share.gpus,
+        concurrent=share.concurrent,
+        seeds={
             "sampler": spec.sampler.seed,
             "trainer": spec.trainer.get("seed", 0),
             "split": spec.sample_config().dataset.split_seed,
         },
-        "data_fingerprint": data.fingerprint,
-        "split_fingerprint": data.split_fingerprint,
-        "images": data.purposes,
-    }
+        data_fingerprint=data.fingerprint,
+        split_fingerprint=data.split_fingerprint,
+        images=data.purposes,
+    )
     Ledger.create(directory.ledger, spec, data.published).close()
     directory.save_environment(environment)
     directory.save_spec(spec)  # last: with it the sweep is there for other commands, and all the rest of it too

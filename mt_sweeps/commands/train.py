@@ -77,7 +77,7 @@ def _trained(asked: TrainingRequest, file: Path, home: Home) -> TrainingResult:
     directory.mkdir(parents=True, exist_ok=True)
     with exclusive(directory / "train.lock", f"{file}: another process is training this configuration"):
         window = TrainingRun(home, asked, file, directory)
-        writer = BackgroundWriter(window.catch_up)
+        writer = BackgroundWriter(window.sync)
         result = training_result.read(directory)
         if result is not None:
             print("this configuration has been trained; the test set is read once, so this is its result:")

@@ -47,7 +47,7 @@ class Listener(Protocol):
     def ended(self, trial: Trial) -> None:
         """The trial is complete, pruned, failed, or waits again since its worker was lost."""
 
-    def noted(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Something is to be known of the sweep as a whole."""
 
 
@@ -69,7 +69,7 @@ def run(ledger: Ledger, directory: SweepStore, share: Share, listener: Listener)
         KeyboardInterrupt: another process asked for the end.
     """
     engine = _Engine(ledger, directory, share, listener)
-    with ray_cluster.watchdog(directory.resume):
+    with ray_cluster.watchdog(directory.resume_command):
         while _run_some(engine, share) and not engine.is_over():
             pass
     if engine.trouble is not None:
@@ -80,7 +80,7 @@ def run(ledger: Ledger, directory: SweepStore, share: Share, listener: Listener)
     if engine.failure is not None:
         raise SweepError(
             f"the first three trials all failed with {engine.failure.reason}, so the configuration is at fault: "
-            f"{engine.failure.message}\nsee {directory.trials.address('search', engine.failure.number, 1)}"
+            f"{engine.failure.message}\nsee {directory.trials.address(engine.failure.id, 1)}"
         )
     return engine.search_is_over() if any(ledger.remaining(arm) for arm in ledger.spec.arms()) else ""
 
@@ -156,24 +156,24 @@ class _Engine:
             if trial is None:
                 # A running trial may yet lose its worker and wait again.
                 return None if self._running else Searcher.FINISHED
-            files, place = self._directory.trials, (trial.arm, trial.number)
+            files = self._directory.trials
             again = trial.attempt > 1
-            previous = files.last_checkpoint(*place, trial.attempt) if again else None
-            known = files.records(*place) if again else []
+            previous = files.last_checkpoint(trial.id, trial.attempt) if again else None
+            known = files.records(trial.id) if again else []
             # What a crash kept from the ledger; and it may have come between a report and its decision.
             decisions = [self.ledger.report(trial, report) for report in known]
             if decisions and decisions[-1]:
                 self._account(self.ledger.prune(trial, known[-1]))
                 continue
             if known:
-                files.begin(*place, trial.attempt, known)
+                files.begin(trial.id, trial.attempt, known)
             self._running[tune_id] = trial
             self.started += 1
             self._listener.started(trial)
             config = self.ledger.spec.config(trial.values, trial.arm)
             return {
                 "config": config.model_dump_json(),
-                "address": files.address(*place, trial.attempt),
+                "address": files.address(trial.id, trial.attempt),
                 "previous": previous,
                 "threads": self._share.cpus,
                 "gpus": self._share.gpus,
@@ -182,14 +182,14 @@ class _Engine:
     def _ask(self) -> Trial | None:
         if self.failure or budget.is_spent(self.ledger, *self._spent()):
             return None
-        trial = None if self.search_is_over() else self.ledger.ask()
+        trial = None if self.search_is_over() else self.ledger.ask_search()
         if trial is not None or "finalists" not in self.ledger.spec.arms():
             return trial
         # What is planned already may run beside the last of the search; more is planned when that has ended.
-        trial = self.ledger.ask(finalists=True)
-        if trial is None and not self._running and self.ledger.plan(finalists.plan(self.ledger)):
-            trial = self.ledger.ask(finalists=True)
-            self._listener.noted(
+        trial = self.ledger.ask_finalist()
+        if trial is None and not self._running and self.ledger.add_finalists(finalists.plan(self.ledger)):
+            trial = self.ledger.ask_finalist()
+            self._listener.message(
                 f"the best and the baselines are trained again: {self.ledger.total('finalists')} trials"
             )
         return trial
@@ -198,7 +198,7 @@ class _Engine:
         """Whether the trial ends here."""
         trial = self._running[tune_id]
         pruned = self.ledger.report(trial, report)
-        self.ledger.active_seconds = time.monotonic() - self._start
+        self.ledger.record_active_seconds(time.monotonic() - self._start)
         self._listener.reported(trial, report)
         if pruned:
             self._pruned.add(tune_id)
@@ -210,9 +210,9 @@ class _Engine:
         report, failure = result["report"], result["failure"]
         # No fault of the trial's: it goes on when there is room, or the store is back.
         if failure is not None and failure.reason == DISK_FULL:
-            raise Unfinished(disk_full_text(failure.message, self._directory.resume))
+            raise Unfinished(disk_full_text(failure.message, self._directory.resume_command))
         if failure is not None and failure.reason == STORAGE_LOST:
-            raise Unfinished(f"the storage is away ({failure.message}); go on with `{self._directory.resume}`")
+            raise Unfinished(f"the storage is away ({failure.message}); go on with `{self._directory.resume_command}`")
         if failure is not None:
             trial = self.ledger.fail(trial, failure.reason, failure.message, None)
         elif tune_id in self._pruned:
@@ -228,7 +228,7 @@ class _Engine:
         """The worker of the trial died; where it died with its node, that is no loss to hold against the trial."""
         if ray_cluster.dead_process():
             return
-        self._account(self.ledger.lose(self._running.pop(tune_id), message))
+        self._account(self.ledger.worker_lost(self._running.pop(tune_id), message))
 
     def is_over(self) -> bool:
         """Whether the trials that run are to end, too."""
@@ -236,7 +236,7 @@ class _Engine:
             self._asked_to_stop = time.monotonic()
             with self.watched():
                 self._directory.check_lock()
-                self.stopped = self.stopped or self._directory.is_asked_to_stop()
+                self.stopped = self.stopped or self._directory.is_stop_requested()
         return self.stopped or self.failure is not None or self.trouble is not None
 
     def search_is_over(self) -> str:
@@ -248,15 +248,15 @@ class _Engine:
 
     def _account(self, trial: Trial) -> None:
         if trial.finished:
-            self._directory.trials.drop_checkpoints(trial.arm, trial.number)
-        self.ledger.active_seconds = time.monotonic() - self._start
+            self._directory.trials.drop_checkpoints(trial.id)
+        self.ledger.record_active_seconds(time.monotonic() - self._start)
         self.failure = self.ledger.common_failure()
         self._listener.ended(trial)
         if trial.arm == "search" and trial.state == "complete":
             self._completed += 1
             if self._completed >= 8 and self._completed.bit_count() == 1:  # 8, 16, 32, ...
                 for correlation in self.ledger.correlations():
-                    self._listener.noted(str(correlation))
+                    self._listener.message(str(correlation))
 
 
 class _Asker(Searcher):  # type: ignore[misc]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from mt_sweeps.execution.preflight import DatasetCheck
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.formatting import counted, duration
-from mt_sweeps.spec.sweep_spec import Arm, SweepSpec
+from mt_sweeps.spec.arms import Arm
+from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.study import pruner
 from trainers.config import TrainerConfig
 

@@ -33,7 +33,7 @@ class DatasetCheck:
         split_fingerprint: of which image serves which purpose.
         classes: how many there are.
         purposes: how many images serve which purpose.
-        published: all settings of the published baseline, as `SweepSpec.published` has them.
+        published: all settings of the published baseline, as `SweepSpec.published_values` has them.
     """
 
     fingerprint: str
@@ -54,7 +54,7 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
             split = split_for(config, facts.train_labels, len(facts.classes), facts.shape[0])
         published: Values = {}
         if "published" in spec.arms():
-            published = spec.published(len(facts.classes), len(split.unlabeled))
+            published = spec.published_values(len(facts.classes), len(split.unlabeled))
             split_for(spec.config(published, "published"), facts.train_labels, len(facts.classes), facts.shape[0])
     except DataError as error:
         raise InputError(f"{file}: {trainer_error_text(error)}") from None

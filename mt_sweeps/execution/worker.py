@@ -50,7 +50,7 @@ class Attempt:
 
     def __init__(self, config: TrainerConfig, place: AttemptDirectory, threads: int, gpus: float) -> None:
         directory = place.path
-        self._place = place
+        self._directory = place
         self._steps = config.steps
         try:
             run = _run(config, directory, threads, gpus)
@@ -70,7 +70,7 @@ class Attempt:
             Its report, durably recorded, and whether it was the last one.
         """
         report = next(self._reports)
-        self._place.keep()
+        self._directory.upload()
         return report, report.step == self._steps
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class TrialWorker(Trainable):  # type: ignore[misc]
         """A new process."""
         _die_with_parent()
         self._attempt: Attempt | None = None
-        self._place: AttemptDirectory | None = None
+        self._directory: AttemptDirectory | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -117,14 +117,14 @@ class TrialWorker(Trainable):  # type: ignore[misc]
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a trial that was given none takes none; read at torch's first use
         try:
             if self._attempt is None:
-                self._place = AttemptDirectory(self._assigned["address"], self._assigned["previous"])
+                self._directory = AttemptDirectory(self._assigned["address"], self._assigned["previous"])
                 config = TrainerConfig.model_validate_json(self._assigned["config"])
-                self._attempt = Attempt(config, self._place, self._assigned["threads"], self._assigned["gpus"])
+                self._attempt = Attempt(config, self._directory, self._assigned["threads"], self._assigned["gpus"])
             report, done = self._attempt.advance()
         except Exception as error:
             failure = Failure(_reason(error), f"{type(error).__name__}: {error}")
-            if self._place is not None:
-                self._place.tell(traceback.format_exc())
+            if self._directory is not None:
+                self._directory.write_error(traceback.format_exc())
             self._end()
             return {"report": None, "failure": failure, "done": True}
         return {"report": report, "failure": None, "done": done}
@@ -136,9 +136,9 @@ class TrialWorker(Trainable):  # type: ignore[misc]
     def _end(self) -> None:
         if self._attempt is not None:
             self._attempt.close()
-        if self._place is not None:
-            self._place.close()
-        self._attempt = self._place = None
+        if self._directory is not None:
+            self._directory.close()
+        self._attempt = self._directory = None
 
 
 def _die_with_parent() -> None:

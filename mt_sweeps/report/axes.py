@@ -64,7 +64,7 @@ class Axis:
             return self.branch.choices.index(value)
         return round(1.0 - float(value), 12) if self.branch.scale == "one_minus_log" else float(value)
 
-    def share(self, value: Value) -> float:
+    def fraction_of(self, value: Value) -> float:
         """Where in its range a value lies, from 0 to 1, measured on its scale."""
         low, high, here = self.drawn(self.ends[0]), self.drawn(self.ends[1]), self.drawn(value)
         if self.scale in ("log", "one_minus_log"):

@@ -11,6 +11,7 @@ from mt_sweeps.report import figures, search_chapters
 from mt_sweeps.report.axes import Axis
 from mt_sweeps.report.components import Chapter, Figure, Findings, Table, hours_text, searched
 from mt_sweeps.results.statistics import Interval
+from mt_sweeps.spec.arms import TrialId
 
 _BASELINES = {"supervised": "the labeled images alone", "published": "the authors' values"}
 
@@ -165,7 +166,7 @@ def _failures(found: Findings) -> Chapter:
         return Chapter("Failures", text=["No trial failed."])
     rows = []
     for one in failures:
-        names = [_place(trial["arm"], trial["trial"]) for trial in one["trials"]]
+        names = [TrialId(trial["arm"], trial["trial"]).label for trial in one["trials"]]
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         rows.append([one["reason"], str(len(names)), ", ".join(names[:8]) + more, _first_line(one["message"])])
     return Chapter("Failures", tables=[Table("By reason", ["reason", "trials", "which", "the first says"], rows)])
@@ -240,12 +241,8 @@ def _contender(name: str) -> str:
     return f"{name} ({_BASELINES[name]})" if name in _BASELINES else f"{name} (of the search)"
 
 
-def _place(arm: str, number: int) -> str:
-    return str(number) if arm == "search" else f"{arm} {number}"
-
-
 def _interval(of: Findings, unit: str = "%") -> str:
-    return Interval(of["mean"], of["low"], of["high"]).told(unit)
+    return Interval(of["mean"], of["low"], of["high"]).text(unit)
 
 
 def _range(of: Findings, unit: str = "%") -> str:

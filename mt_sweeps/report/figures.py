@@ -207,7 +207,7 @@ def parallel(axes: Sequence[Axis], trials: Sequence[Trial], good: Sequence[int])
     shown = spread(trials)
 
     def heights(trial: Trial) -> list[float | None]:
-        held = {axis.key: axis.share(axis.value(trial["values"])) for axis in axes if axis.holds(trial["values"])}
+        held = {axis.key: axis.fraction_of(axis.value(trial["values"])) for axis in axes if axis.holds(trial["values"])}
         found = [held.get(key, _MISSING) for key in keys]
         low, high = min(errors), max(errors)
         return [*found, (trial["error"] - low) / (high - low) if high > low else 0.5, None]
@@ -317,7 +317,7 @@ def _intervals(names: list[str], found: list[dict[str, Any]], colours: list[str]
             },
             mode="markers",
             marker={"color": colour, "size": 10, "symbol": "square"},
-            hovertemplate=f"%{{y}}: {Interval(one['mean'], one['low'], one['high']).told(unit)}<extra></extra>",
+            hovertemplate=f"%{{y}}: {Interval(one['mean'], one['low'], one['high']).text(unit)}<extra></extra>",
         )
         for name, one, colour in zip(names, found, colours, strict=True)
     ]
@@ -326,7 +326,7 @@ def _intervals(names: list[str], found: list[dict[str, Any]], colours: list[str]
 def _marks(axes: Sequence[Axis]) -> list[tuple[float, str]]:
     """What stands at which height of a parallel axis."""
     if axes[0].scale == "categorical":
-        return [(axes[0].share(choice), value_text(choice)) for choice in axes[0].choices]
+        return [(axes[0].fraction_of(choice), value_text(choice)) for choice in axes[0].choices]
     return [(float(i), " | ".join(value_text(one.ends[i]) for one in axes)) for i in (0, 1)]
 
 

@@ -43,8 +43,8 @@ def gather(directory: SweepStore, ledger: Ledger, state: str) -> dict[str, Any]:
     """
     spec, environment = ledger.spec, directory.load_environment()
     searched, best, good = ledger.trials("search"), ledger.best(), best_fifth(ledger)
-    found = finalists.compare_finalists(ledger, environment["images"])
-    gpus = environment["gpus_per_trial"]
+    found = finalists.compare_finalists(ledger, environment.images)
+    gpus = environment.gpus_per_trial
     return {
         "format": FORMAT,
         "sweep": {
@@ -53,13 +53,13 @@ def gather(directory: SweepStore, ledger: Ledger, state: str) -> dict[str, Any]:
             "metric": spec.metric,
             "network": "student" if "student" in spec.metric else "teacher",
             "steps": spec.steps,
-            "started": environment["started"],
+            "started": environment.started,
             "seconds": ledger.active_seconds,
-            "images": environment["images"],
+            "images": environment.images,
             "states": {name: sum(trial.state == name for trial in searched) for name in STATES},
         },
         "verdict": None if found is None else _verdict(found),
-        "cautions": cautions(ledger, environment["images"]),
+        "cautions": cautions(ledger, environment.images),
         "best": None if best is None else _trial(best, spec) | {"standard_error": _standard_error(best, spec)},
         "baselines": {
             arm: {"error": trial.objective(spec.metric), "standard_error": _standard_error(trial, spec)}
@@ -79,8 +79,13 @@ def gather(directory: SweepStore, ledger: Ledger, state: str) -> dict[str, Any]:
         "reproduction": {
             "command": "mt-sweep run spec.yaml",
             "spec": directory.spec_text(),
-            **{key: environment[key] for key in ("versions", "seeds", "data_fingerprint", "platform", "id")},
-            **{key: environment[key] for key in ("gpus_per_trial", "concurrent")},
+            "versions": environment.versions,
+            "seeds": environment.seeds,
+            "data_fingerprint": environment.data_fingerprint,
+            "platform": environment.platform,
+            "id": environment.id,
+            "gpus_per_trial": environment.gpus_per_trial,
+            "concurrent": environment.concurrent,
         },
     }
 
@@ -134,7 +139,7 @@ def _progress(searched: list[Trial], spec: SweepSpec, gpus: float) -> list[dict[
     rows: list[dict[str, Any]] = []
     seconds, best = 0.0, None
     ended = [trial for trial in searched if trial.finished]
-    for trial in sorted(ended, key=lambda t: (t.last.time if t.last else t.began, t.number)):
+    for trial in sorted(ended, key=lambda t: (t.last.time if t.last else t.attempt_started, t.number)):
         seconds += trial.seconds
         error = trial.objective(spec.metric) if trial.state == "complete" else None
         best = error if best is None or (error is not None and error < best) else best
@@ -163,7 +168,7 @@ def _curves(directory: SweepStore, ledger: Ledger) -> dict[str, Any]:
 
 
 def _curve(directory: SweepStore, trial: Trial) -> dict[str, Any]:
-    reports = spread(directory.trials.records(trial.arm, trial.number), _MOST_POINTS)
+    reports = spread(directory.trials.records(trial.id), _MOST_POINTS)
     curve = {"arm": trial.arm, "trial": trial.number, "step": [report.step for report in reports]}
     return curve | {network: [_error(report, network) for report in reports] for network in ("student", "teacher")}
 
@@ -185,7 +190,7 @@ def _parameter(axis: Axis, good: list[Trial]) -> dict[str, Any]:
         even = len(values) / len(counts)
         region = [{"choice": choice, "trials": n, "marked": n >= even} for choice, n in counts.items()]
     elif values:
-        ranked, tenth = sorted(values, key=axis.share), len(values) // 10
+        ranked, tenth = sorted(values, key=axis.fraction_of), len(values) // 10
         region = {"low": ranked[tenth], "high": ranked[-1 - tenth]}
     return {
         "key": axis.key,
@@ -217,9 +222,9 @@ def _importance(ledger: Ledger, good: list[Trial]) -> dict[str, Any] | None:
         study.add_trial(
             optuna.create_trial(
                 value=trial.objective(ledger.spec.metric),
-                params={axis.name: axis.share(axis.value(trial.values)) for axis in held},
+                params={axis.name: axis.fraction_of(axis.value(trial.values)) for axis in held},
                 distributions={
-                    axis.name: CategoricalDistribution([axis.share(choice) for choice in axis.choices])
+                    axis.name: CategoricalDistribution([axis.fraction_of(choice) for choice in axis.choices])
                     if axis.choices
                     else FloatDistribution(0.0, 1.0)
                     for axis in held

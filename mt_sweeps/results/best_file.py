@@ -14,6 +14,7 @@ from mt_sweeps.spec import validation_errors, yaml_file
 from mt_sweeps.spec.overrides import apply
 from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, dotted
+from mt_sweeps.storage.environment import Environment
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
 from mt_sweeps.versions import versions
@@ -75,7 +76,7 @@ class BestFile(Settings):
     trainer: TrainerConfig
 
 
-def best_file(ledger: Ledger, best: Trial, environment: dict[str, Any]) -> BestFile:
+def best_file(ledger: Ledger, best: Trial, environment: Environment) -> BestFile:
     """The file for a sweep's best trial.
 
     Args:
@@ -91,7 +92,7 @@ def best_file(ledger: Ledger, best: Trial, environment: dict[str, Any]) -> BestF
     return BestFile(
         format="mt-sweeps-best/2",
         sweep=spec.name,
-        sweep_id=environment["id"],
+        sweep_id=environment.id,
         trial=best.number,
         searched=best.values,
         validation=Validation(
@@ -104,11 +105,11 @@ def best_file(ledger: Ledger, best: Trial, environment: dict[str, Any]) -> BestF
             images=config.dataset.validation,
             step=best.last.step,
         ),
-        finalists=_replicated(ledger, best, environment["images"]),
+        finalists=_replicated(ledger, best, environment.images),
         seeds=Seeds(sampler=spec.sampler.seed, trainer=config.seed, split=config.dataset.split_seed),
-        data_fingerprint=environment["data_fingerprint"],
-        split_fingerprint=environment["split_fingerprint"],
-        versions=environment["versions"],
+        data_fingerprint=environment.data_fingerprint,
+        split_fingerprint=environment.split_fingerprint,
+        versions=environment.versions,
         tracking=spec.tracking,
         trainer=config,
     )

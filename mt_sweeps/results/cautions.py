@@ -89,7 +89,7 @@ def _edges(ledger: Ledger, complete: Sequence[Trial]) -> list[str]:
         if not isinstance(branch, FloatRange | IntRange):
             continue
         same = [trial for trial in complete if ledger.spec.space().branch(key, trial.values) == branch]
-        shares = [branch.share(float(trial.values[key])) for trial in same]
+        shares = [branch.fraction_of(float(trial.values[key])) for trial in same]
         upper = shares[0] > 0.5
         away = [1 - share if upper else share for share in shares]
         better = sorted(away[: len(away) // 2])
@@ -106,7 +106,7 @@ def _edges(ledger: Ledger, complete: Sequence[Trial]) -> list[str]:
 
 
 def _may_go_on(ledger: Ledger, best: Trial, key: str, branch: FloatRange | IntRange, upper: bool) -> bool:
-    beyond = branch.at(1 + _EDGE if upper else -_EDGE)
+    beyond = branch.value_at(1 + _EDGE if upper else -_EDGE)
     if isinstance(branch, IntRange):
         beyond = branch.high + 1 if upper else branch.low - 1
     try:

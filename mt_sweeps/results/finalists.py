@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mt_sweeps.results.statistics import Comparison, Gain, Interval, compare, gain, interval
+from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.spec.sweep_spec import SweepSpec, dotted
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial, best_of
@@ -47,10 +48,10 @@ def errors_by_seed(ledger: Ledger) -> dict[str, dict[int, float]]:
     That order is the one in which they were chosen, so that it owes nothing to how they do. Those that were among the
     best before there were more trials come last.
     """
-    found: dict[str, dict[int, float]] = {_name(trial.arm, trial.number): {} for trial in contenders(ledger)}
+    found: dict[str, dict[int, float]] = {_name(trial.id): {} for trial in contenders(ledger)}
     for trial in _again(ledger):
-        if trial.of is not None and trial.state == "complete":
-            found.setdefault(_name(*trial.of), {})[int(trial.values["seed"])] = _error(ledger.spec, trial)
+        if trial.replicates is not None and trial.state == "complete":
+            found.setdefault(_name(trial.replicates), {})[int(trial.values["seed"])] = _error(ledger.spec, trial)
     return {name: by_seed for name, by_seed in found.items() if by_seed}
 
 
@@ -96,7 +97,9 @@ def compare_finalists(ledger: Ledger, images: dict[str, int]) -> Verdict | None:
         scored_on,
         bool(kept_back),
         gain(of[first], of.get("supervised", {}), overlap, scored_on) if first != "supervised" else None,
-        dict(Counter(_name(*trial.of) for trial in _again(ledger) if trial.of and trial.state == "failed")),
+        dict(
+            Counter(_name(trial.replicates) for trial in _again(ledger) if trial.replicates and trial.state == "failed")
+        ),
     )
 
 
@@ -129,8 +132,8 @@ def _again(ledger: Ledger) -> list[Trial]:
     return ledger.trials("finalists") if "finalists" in ledger.spec.arms() else []
 
 
-def _name(arm: str, number: int) -> str:
-    return f"trial {number}" if arm == "search" else arm
+def _name(trial: TrialId) -> str:
+    return trial.label if trial.arm == "search" else trial.arm
 
 
 def _error(spec: SweepSpec, trial: Trial) -> float:

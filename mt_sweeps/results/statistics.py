@@ -27,9 +27,9 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
-        return self.told("%")
+        return self.text("%")
 
-    def told(self, unit: str) -> str:
+    def text(self, unit: str) -> str:
         """In hundredths: `points` of what is a difference of two errors, `%` of what is a share."""
         return f"{100 * self.mean:.1f} {unit} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
@@ -64,11 +64,11 @@ class Comparison:
     def __str__(self) -> str:
         if self.winner:
             loser, by = (self.b, _mirrored(self.difference)) if self.winner == self.a else (self.a, self.difference)
-            return f"{self.winner} beats {loser} by {by.told('points')}, p = {self.p:.2g}"
+            return f"{self.winner} beats {loser} by {by.text('points')}, p = {self.p:.2g}"
         more = "no number of seeds would tell"
         if self.more_seeds is not None:
             more = f"{self.more_seeds} more seed{'s' * (self.more_seeds > 1)} might tell"
-        difference = self.difference.told("points")
+        difference = self.difference.text("points")
         return f"{self.a} and {self.b} cannot be told apart: difference {difference}, p = {self.p:.2g}; {more}"
 
 
@@ -88,7 +88,7 @@ class Gain:
     seeds: int
 
     def __str__(self) -> str:
-        told = self.absolute.told("points")
+        told = self.absolute.text("points")
         if self.relative is not None:
             told += f", {self.relative} fewer errors"
         return told if self.absolute.low > 0 else f"not shown: {told}"

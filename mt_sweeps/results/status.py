@@ -52,7 +52,7 @@ def state(directory: SweepStore, ledger: Ledger, driven: bool) -> str:
 def _is_open(directory: SweepStore, ledger: Ledger) -> bool:
     """Whether a driver would find something to do."""
     environment = directory.load_environment()
-    gpus, concurrent = environment["gpus_per_trial"], environment["concurrent"]
+    gpus, concurrent = environment.gpus_per_trial, environment.concurrent
     spent = ledger.active_seconds, gpus * ledger.seconds_done
     if any(trial.state == "running" for trial in ledger.all_trials()):
         return True

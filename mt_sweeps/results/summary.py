@@ -6,8 +6,7 @@ from pathlib import Path
 from mt_sweeps.formatting import counted, duration, error_text, values_text
 from mt_sweeps.results import finalists
 from mt_sweeps.results.cautions import cautions
-from mt_sweeps.spec.sweep_spec import SweepSpec
-from mt_sweeps.storage.home import Home, SweepStore, command_line
+from mt_sweeps.storage.home import SweepStore, command_line
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import best_of
 
@@ -18,16 +17,15 @@ _BASELINES = {
 }
 
 
-def summary_text(spec: SweepSpec, ledger: Ledger, home: Home, images: dict[str, int]) -> str:
+def summary_text(sweep: SweepStore, ledger: Ledger, images: dict[str, int]) -> str:
     """How a sweep stands or ended: counts, the best, the baseline beside it, and what to type next.
 
     Args:
-        spec: of the sweep.
+        sweep: of which it is.
         ledger: of it.
-        home: where it lives.
         images: how many serve which purpose.
     """
-    trials = ledger.all_trials()
+    spec, home, trials = ledger.spec, sweep.home, ledger.all_trials()
     searched = [trial for trial in trials if trial.arm == "search"]
     counts = ", ".join(
         f"{sum(trial.state == state for trial in searched)} {state}"
@@ -58,11 +56,10 @@ def summary_text(spec: SweepSpec, ledger: Ledger, home: Home, images: dict[str, 
     for reason in reasons:
         failed = [trial for trial in trials if trial.reason == reason]
         lines.append(f"failed     {len(failed)} with {reason}: {failed[0].message.splitlines()[0]}")
-    report = SweepStore(home, spec.name).report
     if best is not None:
         lines += [
             "",
-            *([f"report     {_from_here(report)}"] if report.exists() else []),
+            *([f"report     {_from_here(sweep.report)}"] if sweep.report.exists() else []),
             f"dashboard  {command_line('dashboard', spec.name, home)}",
             f"next       {command_line('export', f'{spec.name} -o best.yaml', home)}",
             f"           {command_line('train', 'best.yaml', home)}",

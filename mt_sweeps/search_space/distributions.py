@@ -52,7 +52,7 @@ class _Range(_Branch):
             raise ValueError(f"high ({high}) must be below 1 on the scale one_minus_log, which searches log(1 - x)")
         return self
 
-    def at(self, share: float) -> float:
+    def value_at(self, share: float) -> float:
         """The value at a share (0 to 1) of the range, measured on its scale."""
         if share in (0, 1):
             return self.high if share else self.low
@@ -60,7 +60,7 @@ class _Range(_Branch):
             return _one_minus(_between(_one_minus(self.low), _one_minus(self.high), share, log=True))
         return _between(self.low, self.high, share, log=self.scale == "log")
 
-    def share(self, value: float) -> float:
+    def fraction_of(self, value: float) -> float:
         """Where a value is in the range, measured on its scale: 0 at its low end, 1 at its high one."""
         low, at, high = map(self._scaled, (self.low, value, self.high))
         return (at - low) / (high - low)
@@ -70,17 +70,17 @@ class _Range(_Branch):
             return -math.log(_one_minus(value))
         return math.log(value) if self.scale == "log" else value
 
-    def internal(self, name: str, value: Value) -> Values:
+    def to_params(self, name: str, value: Value) -> Values:
         """The entry of the ledger that stands for `value`."""
         return {name: value}
 
-    def refusal(self, value: Value) -> str | None:
+    def why_invalid(self, value: Value) -> str | None:
         """Why `value` is not in this branch, or none."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return f"{value!r} is not a number"
         return None if self.low <= value <= self.high else f"{value} is outside {self.low} to {self.high}"
 
-    def corners(self) -> list[Value]:
+    def boundary_values(self) -> list[Value]:
         """Values with which a trial of this branch must be legal."""
         return [self.low, self.high]
 
@@ -92,11 +92,11 @@ class _Range(_Branch):
         """
         if self.levels is None:
             raise ValueError("sampler grid needs `levels: n` for a float range, or a categorical")
-        return list(dict.fromkeys(self.at(i / (self.levels - 1)) for i in range(self.levels)))
+        return list(dict.fromkeys(self.value_at(i / (self.levels - 1)) for i in range(self.levels)))
 
     def draw(self, rng: random.Random) -> Value:
         """A value by chance."""
-        return rng.choice(self.grid()) if self.levels else self.at(rng.random())
+        return rng.choice(self.grid()) if self.levels else self.value_at(rng.random())
 
 
 class FloatRange(_Range):
@@ -111,7 +111,7 @@ class FloatRange(_Range):
         distance = trial.suggest_float(f"1 - {name}", _one_minus(self.high), _one_minus(self.low), log=True)
         return _one_minus(distance)
 
-    def internal(self, name: str, value: Value) -> Values:
+    def to_params(self, name: str, value: Value) -> Values:
         return {f"1 - {name}": _one_minus(float(value))} if self.scale == "one_minus_log" else {name: float(value)}
 
 
@@ -127,11 +127,11 @@ class IntRange(_Range):
         """Ask for a value under the internal name of this branch."""
         return trial.suggest_int(name, self.low, self.high, log=self.scale == "log")
 
-    def at(self, share: float) -> int:
-        return round(super().at(share))
+    def value_at(self, share: float) -> int:
+        return round(super().value_at(share))
 
-    def refusal(self, value: Value) -> str | None:
-        return super().refusal(value) if isinstance(value, int) else f"{value!r} is not a whole number"
+    def why_invalid(self, value: Value) -> str | None:
+        return super().why_invalid(value) if isinstance(value, int) else f"{value!r} is not a whole number"
 
     def grid(self) -> Sequence[Value]:
         return super().grid() if self.levels else range(self.low, self.high + 1)
@@ -154,15 +154,15 @@ class Categorical(_Branch):
         """Ask for a value under the internal name of this branch."""
         return trial.suggest_categorical(name, self.choices)
 
-    def internal(self, name: str, value: Value) -> Values:
+    def to_params(self, name: str, value: Value) -> Values:
         """The entry of the ledger that stands for `value`."""
         return {name: value}
 
-    def refusal(self, value: Value) -> str | None:
+    def why_invalid(self, value: Value) -> str | None:
         """Why `value` is not in this branch, or none."""
         return None if value in self.choices else f"{value!r} is not one of {self.choices}"
 
-    def corners(self) -> list[Value]:
+    def boundary_values(self) -> list[Value]:
         """Values with which a trial of this branch must be legal."""
         return self.choices
 

@@ -86,7 +86,7 @@ class Space:
         except ValueError:
             return False
 
-    def internal(self, point: Values) -> Values:
+    def to_params(self, point: Values) -> Values:
         """The ledger's names and values of a point that a person added.
 
         Raises:
@@ -116,10 +116,10 @@ class Space:
                         "which it is tied to; leave it out"
                     )
                 continue
-            refusal = branch.refusal(point[key])
+            refusal = branch.why_invalid(point[key])
             if refusal:
                 raise ValueError(f"{key}: {refusal}")
-            found |= branch.internal(internal_name(key, branch), point[key])
+            found |= branch.to_params(internal_name(key, branch), point[key])
         ruling_out = self._ruling_out(values, undecided)
         if ruling_out:
             raise ValueError(f"the filter {ruling_out.text!r} rules it out; change the point or the filter")
@@ -253,12 +253,12 @@ class Space:
                 for key, branches in self.entries.items()
                 for branch in branches
                 if not isinstance(branch, Tied)
-                for value in branch.corners()
+                for value in branch.boundary_values()
             ),
         ]
 
     def _corner(self, fixed: Values) -> Values:
-        return self._filled(fixed, lambda _, branch: branch.corners()[0])
+        return self._filled(fixed, lambda _, branch: branch.boundary_values()[0])
 
     def _find(self, fixed: Values, draws: int = DRAWS // 10) -> Values | None:
         """A combination with these values that the filters allow, by chance if its first is none."""
@@ -297,7 +297,7 @@ class Space:
                 dimensions = self._dimensions(parent)
                 if any(isinstance(other, FloatRange) for other in dimensions):
                     raise ValueError(f"{key}.when: {parent} is a float; conditions can be on categorical or int keys")
-                refusals = [other.refusal(wanted) for other in dimensions]
+                refusals = [other.why_invalid(wanted) for other in dimensions]
                 if all(refusals):
                     raise ValueError(f"{key}.when: can never hold: {parent}: {refusals[0]}")
 

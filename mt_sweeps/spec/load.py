@@ -7,8 +7,9 @@ from pydantic import ValidationError
 from mt_sweeps.errors import InputError, did_you_mean
 from mt_sweeps.search_space import feasibility
 from mt_sweeps.spec import validation_errors, yaml_file
+from mt_sweeps.spec.arms import Arm
 from mt_sweeps.spec.overrides import apply
-from mt_sweeps.spec.sweep_spec import Arm, SweepSpec, Values
+from mt_sweeps.spec.sweep_spec import SweepSpec, Values
 from trainers.config import TrainerConfig
 from trainers.config.known_datasets import KNOWN_DATASETS
 
@@ -37,7 +38,7 @@ def load_spec(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:
     found = _problems(spec)
     if found:
         raise InputError(*(f"{path}: {problem}" for problem in found))
-    return spec.model_copy(update={"points": [spec.point(point) for point in spec.points]})
+    return spec.model_copy(update={"points": [spec.expand_point(point) for point in spec.points]})
 
 
 def _problems(spec: SweepSpec) -> list[str]:
@@ -71,7 +72,7 @@ def _problems(spec: SweepSpec) -> list[str]:
         found.append(f"points: has {len(spec.points)} entries and trials is {spec.trials}; raise trials or remove some")
     for i, point in enumerate(spec.points):
         try:
-            space.internal(spec.point(point))
+            space.to_params(spec.expand_point(point))
         except ValueError as error:
             found.append(f"points.{i}: {error}")
     for values, arm in spec.corners():
@@ -85,7 +86,7 @@ def _config_problems(spec: SweepSpec, values: Values, arm: Arm) -> list[str]:
     try:
         spec.config(values, arm)
     except ValidationError as error:
-        data = spec.trainer_with(values, arm)
+        data = spec.trainer_settings(values, arm)
         lines = []
         for path, what in validation_errors.describe(error, TrainerConfig, data):
             key = _dotted(path)
@@ -104,7 +105,7 @@ def _published_problems(spec: SweepSpec) -> list[str]:
     others = known.extra if known and getattr(config.dataset, "extra", False) else 0
     unlabeled = config.dataset.unlabeled_count(known.train, others) if known else config.batch_size
     try:
-        spec.published(known.classes if known else 10, unlabeled)
+        spec.published_values(known.classes if known else 10, unlabeled)
     except ValidationError as error:
         found = validation_errors.describe(error, TrainerConfig, spec.trainer)
         return [f"finalists.baselines: published: {_dotted(path) or 'trainer'}: {what}" for path, what in found]

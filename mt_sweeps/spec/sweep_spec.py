@@ -3,13 +3,14 @@
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, field_validator, model_validator
 
 from mt_sweeps.search_space.distributions import Entry, Tied
 from mt_sweeps.search_space.filters import Expression
 from mt_sweeps.search_space.space import Space, Value, Values
+from mt_sweeps.spec.arms import FIXED_ARMS, Arm
 from mt_sweeps.spec.sections import Budget, Finalists, Objective, Pruner, Resources, Sampler, Tracking
 from trainers import recipes
 from trainers.config import Settings, TrainerConfig
@@ -18,11 +19,6 @@ from trainers.recipes.published import published_settings
 
 _PLACE = r"/.*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?"  # a bucket has 3 to 63 characters
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-Arm = Literal["search", "supervised", "published", "finalists"]
-FIXED_ARMS: tuple[Arm, ...] = (
-    "published",
-    "finalists",
-)  # arms whose trials have all their settings given, but the images
 
 
 class SweepSpec(Settings):
@@ -120,7 +116,7 @@ class SweepSpec(Settings):
             return 1
         return min(self.trials, len(space.grid())) if self.sampler.name == "grid" else self.trials
 
-    def point(self, point: Values) -> Values:
+    def expand_point(self, point: Values) -> Values:
         """The values of a hand-added point; those that its recipe stands for, where the branches of the space hold.
 
         Raises:
@@ -145,7 +141,7 @@ class SweepSpec(Settings):
                 raise ValueError(f"{key}: the recipe {name} has no value for it; write one beside the recipe")
         return values
 
-    def published(self, classes: int, unlabeled: int) -> Values:
+    def published_values(self, classes: int, unlabeled: int) -> Values:
         """All settings of the published baseline but its images, as dotted keys: the values of its one trial.
 
         Args:
@@ -165,7 +161,7 @@ class SweepSpec(Settings):
         Raises:
             pydantic.ValidationError: the values and the fixed settings do not go together.
         """
-        return TrainerConfig.model_validate(self.trainer_with(values, arm))
+        return TrainerConfig.model_validate(self.trainer_settings(values, arm))
 
     def corners(self) -> list[tuple[Values, Arm]]:
         """Values with which the trials of the arms that search must be legal, and the arm."""
@@ -181,7 +177,7 @@ class SweepSpec(Settings):
         """Of a trial, at the most: the same for every arm."""
         return max(self.config(corner).steps for corner in self.space().corners())
 
-    def trainer_with(self, values: Values, arm: Arm) -> dict[str, Any]:
+    def trainer_settings(self, values: Values, arm: Arm) -> dict[str, Any]:
         """The settings of a trial, nested, before they are validated."""
         fixed = {"dataset": self.trainer["dataset"]} if arm in FIXED_ARMS else self.trainer
         merged = {key: dict(value) if isinstance(value, dict) else value for key, value in fixed.items()}
@@ -230,4 +226,4 @@ def _plain(trainer: dict[str, Any]) -> Values:
     return {key: value for key, value in dotted(trainer).items() if isinstance(value, bool | int | float | str)}
 
 
-__all__ = ["Arm", "Objective", "SweepSpec", "Value", "Values"]
+__all__ = ["Objective", "SweepSpec", "Value", "Values"]

@@ -1,11 +1,12 @@
-"""Where the files of trials are kept: a folder, or an object store, through the file systems that Ray's storage uses.
+"""Where the files of trials are kept: in a folder, or in an object store.
 
-What is written is there whole or not at all. An object store that does not answer is asked again; a folder is not: what
-is wrong with a disk stays wrong.
+A file is there whole or not at all. A call to an object store that does not answer is repeated for a while. A call to
+a folder is not: a broken disk stays broken.
 """
 
 import os
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -17,76 +18,136 @@ from mt_sweeps.retry import RETRY_SECONDS, retrying
 from trainers.files import write_atomically
 
 SCHEME = "s3://"
-_FOR_GOOD = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "NO_SUCH_BUCKET", "NO_SUCH_KEY")
+_PERMANENT = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "NO_SUCH_BUCKET", "NO_SUCH_KEY")
 _T = TypeVar("_T")
 
 
 class StorageUnavailable(OSError):
-    """The object store has not answered for longer than we wait."""
+    """The object store has not answered for longer than a call waits."""
 
 
-class FileStore:
-    """A tree of files below one place; paths within it are relative, with forward slashes.
+class FileStore(ABC):
+    """A tree of files at one location. Paths in it are relative, with forward slashes.
 
-    Args:
-        place: a folder, or `s3://bucket/prefix`. The address, the region and the credentials of an object store are
-            in the environment, as for every client of one: AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID,
-            AWS_SECRET_ACCESS_KEY.
-        patience: seconds that a call goes on asking a store that does not answer.
+    Attributes:
+        location: a folder, or `s3://bucket/prefix`, without a slash at its end.
+        folder: the folder on this machine, or None if the files are elsewhere.
     """
 
-    def __init__(self, place: str, patience: float = RETRY_SECONDS) -> None:
-        self.place = place.rstrip("/")
-        self.folder = None if place.startswith(SCHEME) else Path(place)
-        self._patience = patience
+    folder: Path | None = None
 
+    def __init__(self, location: str) -> None:
+        self.location = location.rstrip("/")
+
+    @abstractmethod
     def names(self, within: str) -> list[str]:
-        """All files below a path, relative to it."""
-        if self.folder is not None:
-            top = self.folder / within
-            return [path.relative_to(top).as_posix() for path in top.rglob("*") if path.is_file()]
-        from pyarrow.fs import FileSelector
+        """Return all files below a path, relative to it; none if there is no such path."""
 
-        top_key = self._key(within)
-        chosen = FileSelector(top_key, allow_not_found=True, recursive=True)
-        found = self._call(lambda: self._store.get_file_info(chosen))
-        return [info.path.removeprefix(f"{top_key}/") for info in found if info.is_file]
-
+    @abstractmethod
     def read(self, path: str) -> bytes | None:
-        """What a file holds; none: there is no such file."""
-        try:
-            if self.folder is not None:
-                return (self.folder / path).read_bytes()
-            return self._call(lambda: self._read(path))
-        except FileNotFoundError:
-            return None
+        """Return the content of a file, or None if there is no such file."""
 
+    @abstractmethod
     def write(self, path: str, content: bytes) -> None:
-        """Make a file, or replace it; its folder is made where there is none."""
-        if self.folder is not None:
-            (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.folder / path, content)
-        else:
-            self._call(lambda: self._write(path, content))
+        """Create or replace a file, and its folder if there is none."""
+
+    @abstractmethod
+    def delete(self, path: str) -> None:
+        """Delete a file if it exists."""
+
+    @abstractmethod
+    def delete_all(self) -> None:
+        """Delete every file at the location."""
 
     def copy(self, path: str, to: str) -> None:
-        """Have a file under a second name, too; nothing happens where it is not there."""
+        """Copy a file to a second path if it exists."""
         content = self.read(path)
         if content is not None:
             self.write(to, content)
 
+
+class LocalFiles(FileStore):
+    """Files in a folder that this machine reaches.
+
+    Args:
+        location: the path of the folder.
+    """
+
+    folder: Path
+
+    def __init__(self, location: str) -> None:
+        super().__init__(location)
+        self.folder = Path(location)
+
+    def names(self, within: str) -> list[str]:
+        top = self.folder / within
+        return [path.relative_to(top).as_posix() for path in top.rglob("*") if path.is_file()]
+
+    def read(self, path: str) -> bytes | None:
+        try:
+            return (self.folder / path).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write(self, path: str, content: bytes) -> None:
+        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.folder / path, content)
+
     def delete(self, path: str) -> None:
-        """Remove a file, where it is there."""
-        if self.folder is not None:
-            (self.folder / path).unlink(missing_ok=True)
-        elif path.rpartition("/")[2] in self.names(path.rpartition("/")[0]):
+        (self.folder / path).unlink(missing_ok=True)
+
+    def delete_all(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class S3Files(FileStore):
+    """Files in an object store, read and written by the library that Ray uses for its own storage.
+
+    The environment holds its address, region and credentials, as for every client of S3: AWS_ENDPOINT_URL, AWS_REGION,
+    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+
+    Args:
+        location: `s3://bucket/prefix`.
+        retry_seconds: how long a call is repeated while the store does not answer.
+    """
+
+    def __init__(self, location: str, retry_seconds: float = RETRY_SECONDS) -> None:
+        super().__init__(location)
+        self._retry_seconds = retry_seconds
+
+    def names(self, within: str) -> list[str]:
+        from pyarrow.fs import FileSelector
+
+        top = self._key(within)
+        selector = FileSelector(top, allow_not_found=True, recursive=True)
+        infos = self._call(lambda: self._store.get_file_info(selector))
+        return [info.path.removeprefix(f"{top}/") for info in infos if info.is_file]
+
+    def read(self, path: str) -> bytes | None:
+        def read() -> bytes:
+            with self._store.open_input_stream(self._key(path)) as file:
+                return bytes(file.read())
+
+        try:
+            return self._call(read)
+        except FileNotFoundError:
+            return None
+
+    def write(self, path: str, content: bytes) -> None:
+        def write() -> None:
+            # An object appears whole when the stream is closed, and never in part.
+            with self._store.open_output_stream(self._key(path)) as file:
+                file.write(content)
+
+        self._call(write)
+
+    def delete(self, path: str) -> None:
+        folder, _, name = path.rpartition("/")
+        if name in self.names(folder):
             self._call(lambda: self._store.delete_file(self._key(path)))
 
     def delete_all(self) -> None:
-        """Remove everything below the place."""
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        elif self.names(""):
+        if self.names(""):
             self._call(lambda: self._store.delete_dir(self._key("")))
 
     @cached_property
@@ -104,52 +165,50 @@ class FileStore:
         )
 
     def _key(self, path: str) -> str:
-        return f"{self.place.removeprefix(SCHEME)}/{path}".rstrip("/")
-
-    def _read(self, path: str) -> bytes:
-        with self._store.open_input_stream(self._key(path)) as file:
-            return bytes(file.read())
-
-    def _write(self, path: str, content: bytes) -> None:
-        # One call: an object is there when it is closed, and a part of it never.
-        with self._store.open_output_stream(self._key(path)) as file:
-            file.write(content)
+        return f"{self.location.removeprefix(SCHEME)}/{path}".rstrip("/")
 
     def _call(self, call: Callable[[], _T]) -> _T:
         try:
-            return retrying(call, _may_pass, self._patience)
+            return retrying(call, _is_transient, self._retry_seconds)
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise StorageUnavailable(f"{self.place}: {str(error).splitlines()[0]}") from error
+            raise StorageUnavailable(f"{self.location}: {str(error).splitlines()[0]}") from error
 
 
-def check_file_store(place: str) -> None:
-    """Write, read and remove a small file, as every node of a cluster must be able to.
+def open_files(location: str) -> FileStore:
+    """Return the files at a location: a folder, or `s3://bucket/prefix`."""
+    return S3Files(location) if location.startswith(SCHEME) else LocalFiles(location)
+
+
+def check_file_store(location: str) -> None:
+    """Write, read and delete a small file, as every node of a cluster must be able to.
 
     Raises:
-        InputError: the place cannot be used from here.
+        InputError: this machine cannot use the location.
     """
-    storage, name = FileStore(place, patience=0), f".check-{os.getpid()}"
+    on_s3 = location.startswith(SCHEME)
+    files: FileStore = S3Files(location, retry_seconds=0) if on_s3 else LocalFiles(location)
+    name, content = f".check-{os.getpid()}", b"mt-sweeps"
     try:
-        storage.write(name, b"mt-sweeps")
-        back = storage.read(name)
-        storage.delete(name)
+        files.write(name, content)
+        read_back = files.read(name)
+        files.delete(name)
     except OSError as error:
         hint = (
             "set AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment of every node, and "
-            "make the bucket"
-            if storage.folder is None
-            else "name a folder that every node reaches and may write"
+            "create the bucket"
+            if on_s3
+            else "name a folder that every node can reach and write to"
         )
-        raise InputError(f"storage: {place} cannot be used: {str(error).splitlines()[0]}; {hint}") from None
-    if back != b"mt-sweeps":
-        raise InputError(f"storage: {place} does not give back what was written; name another")
+        raise InputError(f"storage: {location} cannot be used: {str(error).splitlines()[0]}; {hint}") from None
+    if read_back != content:
+        raise InputError(f"storage: {location} does not return what was written to it; name another location")
 
 
-def _may_pass(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     return (
         isinstance(error, OSError)
         and not isinstance(error, FileNotFoundError)
-        and not any(name in str(error) for name in _FOR_GOOD)
+        and not any(name in str(error) for name in _PERMANENT)
     )

@@ -4,7 +4,7 @@ import os
 from urllib.parse import urlsplit
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.storage.home import DATABASE, HERE, VARIABLE, Home
+from mt_sweeps.storage.home import DATABASE, HERE, VARIABLE, Home, LocalHome
 
 
 def open_home(where: str | None) -> Home:
@@ -15,7 +15,7 @@ def open_home(where: str | None) -> Home:
     """
     given = where or os.environ.get(VARIABLE) or HERE
     if not given.startswith(DATABASE):
-        return Home(given)
+        return LocalHome(given)
     if urlsplit(given).password is not None:
         raise InputError(
             "the address of the home database holds a password, which others could read; take it out and set PGPASSWORD"

@@ -5,11 +5,14 @@ an advisory one of the database, gone with the connection of its holder.
 """
 
 import re
+import shutil
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -21,6 +24,7 @@ from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.retry import retrying
 from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, SweepSpec
+from mt_sweeps.storage.environment import Environment
 from mt_sweeps.storage.home import HERE, Home, SweepStore, parse_spec
 from mt_sweeps.storage.rdb import open_storage
 
@@ -29,83 +33,77 @@ _LOCKS = 0x6D740000  # the first half of the key of each of our advisory locks
 
 
 class PostgresHome(Home):
-    """A database that holds sweeps. What commands write for people to read goes to a folder here.
+    """A database that holds sweeps. What people read of them is in `./sweeps`.
 
     Args:
-        where: `postgresql://user@host:port/database`.
+        address: `postgresql://user@host:port/database`.
     """
 
     is_shared = True
 
-    def __init__(self, where: str) -> None:
-        super().__init__(HERE)
-        self.where = where
+    def __init__(self, address: str) -> None:
+        super().__init__(Path(HERE).absolute(), address)
 
-    def sweeps(self) -> list[SweepStore]:
-        storage = open_storage(self.where)
-        found = [
+    def sweeps(self) -> Sequence["PostgresSweep"]:
+        started = [
             (study.user_attrs[ENVIRONMENT]["started"], study.study_name)
-            for study in storage.get_all_studies()
+            for study in open_storage(self.address).get_all_studies()
             # A name that somebody else put there may lead anywhere.
             if SPEC in study.user_attrs and re.fullmatch(PLAIN_NAME, study.study_name)
         ]
-        return [PostgresSweep(self, name) for _, name in sorted(found)]
+        return [PostgresSweep(self, name) for _, name in sorted(started)]
 
-    def _is_taken(self, name: str) -> bool:
-        return name in {study.study_name for study in open_storage(self.where).get_all_studies()}
-
-    def claim(self, name: str | None, from_file: str) -> SweepStore:
-        """A new sweep's study, made now, so that no other command takes the name."""
+    def create_sweep(self, name: str | None, from_file: str) -> SweepStore:
         while True:
             sweep = self.new_sweep(name, from_file)
-            with suppress(DuplicatedStudyError):  # another command was quicker: look again
-                open_storage(self.where).create_new_study([StudyDirection.MINIMIZE], sweep.name)
+            with suppress(DuplicatedStudyError):  # another command was quicker: choose again
+                open_storage(self.address).create_new_study([StudyDirection.MINIMIZE], sweep.name)
                 return sweep
 
-    def _at(self, name: str) -> SweepStore:
+    def _store(self, name: str) -> "PostgresSweep":
         return PostgresSweep(self, name)
+
+    def _is_taken(self, name: str) -> bool:
+        return name in {study.study_name for study in open_storage(self.address).get_all_studies()}
 
 
 class PostgresSweep(SweepStore):
     """One sweep in a database."""
-
-    home: PostgresHome
 
     @property
     def exists(self) -> bool:
         return SPEC in self._attributes
 
     @property
-    def told(self) -> str:
-        return f"{self.name} in {self.home.where}, its trials in {self.trials.place}"
+    def location(self) -> str:
+        return f"{self.name} in {self.home.address}, its trials in {self.trials.location}"
 
     @property
-    def resume(self) -> str:
-        return f"{super().resume} --address URL"  # of the cluster that shares the database
+    def resume_command(self) -> str:
+        return f"{super().resume_command} --address URL"  # of the cluster that shares the database
 
     @property
     def ledger(self) -> str:
-        return self.home.where
-
-    def load_spec(self) -> SweepSpec:
-        return parse_spec(yaml_file.parse(self.spec_text(), self.name), f"{self.home.where}: {self.name}")
+        return self.home.address
 
     def spec_text(self) -> str:
         return str(self._attributes[SPEC])
 
+    def load_spec(self) -> SweepSpec:
+        return parse_spec(yaml_file.parse(self.spec_text(), self.name), f"{self.home.address}: {self.name}")
+
     def save_spec(self, spec: SweepSpec) -> None:
         self._set(SPEC, yaml_file.dump(spec.model_dump(exclude_none=True)))
 
-    def load_environment(self) -> dict[str, Any]:
-        found: dict[str, Any] = self._attributes[ENVIRONMENT]
-        return found
+    def load_environment(self) -> Environment:
+        return Environment(**self._attributes[ENVIRONMENT])
 
-    def save_environment(self, environment: dict[str, Any]) -> None:
-        self._set(ENVIRONMENT, environment)
+    def save_environment(self, environment: Environment) -> None:
+        self._set(ENVIRONMENT, asdict(environment))
 
     @contextmanager
-    def only_one(self, refusal: str) -> Iterator[None]:
-        self._held = _Lock(self.home.where, self.name)
+    def exclusive(self, refusal: str) -> Iterator[None]:
+        self._held = _Lock(self.home.address, self.name)
         try:
             if not self._held.take(seconds=2):
                 raise InputError(refusal)
@@ -118,41 +116,36 @@ class PostgresSweep(SweepStore):
 
     @property
     def is_driven(self) -> bool:
-        return _Lock(self.home.where, self.name).is_held()
+        return _Lock(self.home.address, self.name).is_held()
 
-    def ask_to_stop(self) -> None:
+    def request_stop(self) -> None:
         self._set(STOP, True)
 
-    def is_asked_to_stop(self) -> bool:
+    def is_stop_requested(self) -> bool:
         return bool(self._attributes.get(STOP))
 
-    def forget_stop(self) -> None:
-        if self.is_asked_to_stop():
+    def clear_stop_request(self) -> None:
+        if self.is_stop_requested():
             self._set(STOP, False)
 
     def delete(self) -> None:
-        storage = open_storage(self.home.where)
-        mine = [
-            study
-            for study in storage.get_all_studies()
-            if study.study_name == self.name or study.study_name.startswith(f"{self.name}/")
-        ]
-        for study in sorted(
-            mine, key=lambda study: study.study_name, reverse=True
-        ):  # the search last, by which it is found
-            storage.delete_study(study._study_id)
-        super().delete()
+        storage = open_storage(self.home.address)
+        studies = {study.study_name: study._study_id for study in storage.get_all_studies()}
+        own = [name for name in studies if name == self.name or name.startswith(f"{self.name}/")]
+        for name in sorted(own, reverse=True):  # the search last, by which the sweep is found
+            storage.delete_study(studies[name])
+        shutil.rmtree(self.path, ignore_errors=True)
 
     @cached_property
     def _study(self) -> int:
-        return open_storage(self.home.where).get_study_id_from_name(self.name)
+        return open_storage(self.home.address).get_study_id_from_name(self.name)
 
     @property
     def _attributes(self) -> dict[str, Any]:
-        return open_storage(self.home.where).get_study_user_attrs(self._study)
+        return open_storage(self.home.address).get_study_user_attrs(self._study)
 
     def _set(self, key: str, value: Any) -> None:
-        open_storage(self.home.where).set_study_user_attr(self._study, key, value)
+        open_storage(self.home.address).set_study_user_attr(self._study, key, value)
 
 
 def clock(database: str) -> float:

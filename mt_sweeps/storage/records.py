@@ -25,14 +25,14 @@ class Run(Protocol):
 
 
 def record_run(
-    trainer: Run, directory: Path, beside: Callable[[], dict[str, float]] = dict[str, float]
+    trainer: Run, directory: Path, extra_metrics: Callable[[], dict[str, float]] = dict[str, float]
 ) -> Iterator[Report]:
     """Train to the end, each report durably recorded before it is yielded.
 
     Args:
         trainer: that trains.
         directory: for the records.
-        beside: metrics of something else than the trainer, recorded with its own.
+        extra_metrics: metrics of something else than the trainer, recorded with its own.
 
     A crash may fall between a checkpoint and its record, so a resumed run tells what its checkpoint has and the records
     do not, or its last report again. What was recorded once stays as it was, also where a lost checkpoint has it
@@ -43,7 +43,7 @@ def record_run(
     for reports in (missing or trainer.history[-1:], trainer.run()):
         for report in reports:
             if report.step not in known:
-                known[report.step] = replace(report, metrics=report.metrics | beside())
+                known[report.step] = replace(report, metrics=report.metrics | extra_metrics())
                 append(directory, known[report.step])
             yield known[report.step]
 

@@ -1,7 +1,8 @@
-"""The files of a sweep's trials: checkpoints, records and best models, a directory an attempt.
+"""The files of a sweep's trials: checkpoints, records and best models, in one folder per attempt.
 
-An attempt that was given up cannot write into the next. A worker trains in a folder: the attempt's own, or, where
-trials are kept in an object store, one on the worker's disk, of which what is new is sent after each evaluation.
+An attempt that was given up cannot write into the folder of the next one. A worker trains in a folder on its own
+machine: the attempt's folder itself, or, if the trials are kept in an object store, a temporary one whose new files are
+uploaded after each evaluation.
 """
 
 import re
@@ -11,159 +12,153 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mt_sweeps.spec.sweep_spec import Arm
+from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage import records
-from mt_sweeps.storage.file_store import FileStore
+from mt_sweeps.storage.file_store import open_files
 from trainers.files import BEST_MODEL, CHECKPOINT, CHECKPOINTS, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.report import Report
 
 
 class TrialFiles:
-    """Those of all trials of a sweep.
+    """The files of all trials of one sweep.
 
     Args:
-        place: a folder, or an object store; see `Storage`.
+        location: a folder, or `s3://bucket/prefix`.
     """
 
-    def __init__(self, place: str) -> None:
-        self.place = place
-        self._storage = FileStore(place)
+    def __init__(self, location: str) -> None:
+        self._files = open_files(location)
+        self.location = self._files.location
 
-    def address(self, arm: Arm, number: int, attempt: int) -> str:
-        """Of an attempt, as `Workplace` takes it."""
-        return f"{self._storage.place}/{_attempt(arm, number, attempt)}"
+    def address(self, trial: TrialId, attempt: int) -> str:
+        """Return the location of an attempt, which `AttemptDirectory` takes."""
+        return f"{self.location}/{_folder(trial, attempt)}"
 
-    def last_checkpoint(self, arm: Arm, number: int, before: int) -> str | None:
-        """The address of the latest attempt before number `before` that left a checkpoint, if any did."""
-        left = [attempt for attempt, names in self._attempts(arm, number).items() if names & {*CHECKPOINTS}]
-        return max((self.address(arm, number, one) for one in left if one < before), key=_number, default=None)
+    def last_checkpoint(self, trial: TrialId, before: int) -> str | None:
+        """Return the address of the latest attempt before attempt `before` that left a checkpoint, if any did."""
+        attempts = [number for number, names in self._attempts(trial).items() if names & {*CHECKPOINTS}]
+        last = max((number for number in attempts if number < before), default=None)
+        return None if last is None else self.address(trial, last)
 
-    def records(self, arm: Arm, number: int) -> list[Report]:
-        """Those of the latest attempt that has any: the last may not have come so far.
+    def records(self, trial: TrialId) -> list[Report]:
+        """Return the records of the latest attempt that has any; the very last one may have been lost before its first.
 
-        They may be newer than the last checkpoint that is left: what was told once is not told otherwise.
+        They may be newer than the last checkpoint: a report that was recorded once is never replaced.
         """
-        found = [attempt for attempt, names in self._attempts(arm, number).items() if records.FILE in names]
-        if not found:
+        attempts = [number for number, names in self._attempts(trial).items() if records.FILE in names]
+        if not attempts:
             return []
-        return records.parse(self._storage.read(f"{_attempt(arm, number, max(found))}/{records.FILE}") or b"")
+        return records.parse(self._files.read(f"{_folder(trial, max(attempts))}/{records.FILE}") or b"")
 
-    def begin(self, arm: Arm, number: int, attempt: int, known: list[Report]) -> None:
-        """Give a new attempt the records of those before it."""
-        self._storage.write(f"{_attempt(arm, number, attempt)}/{records.FILE}", records.text(known).encode())
+    def begin(self, trial: TrialId, attempt: int, known: list[Report]) -> None:
+        """Write the records of earlier attempts into the folder of a new one."""
+        self._files.write(f"{_folder(trial, attempt)}/{records.FILE}", records.text(known).encode())
 
-    def has_model(self, arm: Arm, number: int) -> bool:
-        """Whether a trial's best model is here."""
-        return any(BEST_MODEL in names for names in self._attempts(arm, number).values())
+    def has_model(self, trial: TrialId) -> bool:
+        """Return True if the best model of a trial is here."""
+        return any(BEST_MODEL in names for names in self._attempts(trial).values())
 
     @contextmanager
-    def model(self, arm: Arm, number: int) -> Iterator[Path]:
-        """The file of a trial's best model, on this machine for as long as the block runs."""
-        newest = max(attempt for attempt, names in self._attempts(arm, number).items() if BEST_MODEL in names)
-        path = f"{_attempt(arm, number, newest)}/{BEST_MODEL}"
-        if self._storage.folder is not None:
-            yield self._storage.folder / path
+    def model(self, trial: TrialId) -> Iterator[Path]:
+        """Give the best model of a trial as a file on this machine, for as long as the block runs."""
+        newest = max(number for number, names in self._attempts(trial).items() if BEST_MODEL in names)
+        path = f"{_folder(trial, newest)}/{BEST_MODEL}"
+        if self._files.folder is not None:
+            yield self._files.folder / path
             return
         with tempfile.TemporaryDirectory(prefix="mt-sweeps-") as folder:
             file = Path(folder) / BEST_MODEL
-            file.write_bytes(self._storage.read(path) or b"")
+            file.write_bytes(self._files.read(path) or b"")
             yield file
 
-    def drop_model(self, arm: Arm, number: int) -> None:
-        """It is kept elsewhere, or not wanted."""
-        self._drop(arm, number, (BEST_MODEL,))
+    def drop_model(self, trial: TrialId) -> None:
+        """Delete the best model of a trial: MLflow has it, or nobody wants it."""
+        self._drop(trial, (BEST_MODEL,))
 
-    def drop_checkpoints(self, arm: Arm, number: int) -> None:
-        """The full training state is kept only while a trial is unfinished."""
-        self._drop(arm, number, CHECKPOINTS)
+    def drop_checkpoints(self, trial: TrialId) -> None:
+        """Delete the checkpoints of a trial, which are only needed while it is unfinished."""
+        self._drop(trial, CHECKPOINTS)
 
     def delete(self) -> None:
-        """Those of every trial."""
-        self._storage.delete_all()
+        """Delete the files of every trial."""
+        self._files.delete_all()
 
-    def _drop(self, arm: Arm, number: int, dropped: tuple[str, ...]) -> None:
-        for attempt, names in self._attempts(arm, number).items():
+    def _drop(self, trial: TrialId, dropped: tuple[str, ...]) -> None:
+        for attempt, names in self._attempts(trial).items():
             for name in names & {*dropped}:
-                self._storage.delete(f"{_attempt(arm, number, attempt)}/{name}")
+                self._files.delete(f"{_folder(trial, attempt)}/{name}")
 
-    def _attempts(self, arm: Arm, number: int) -> dict[int, set[str]]:
-        found: dict[int, set[str]] = {}
-        for path in self._storage.names(_trial(arm, number)):
-            attempt, _, name = path.partition("/")
-            if re.fullmatch(r"attempt-\d+", attempt):
-                found.setdefault(_number(attempt), set()).add(name)
-        return found
+    def _attempts(self, trial: TrialId) -> dict[int, set[str]]:
+        """Return the names of the files of each attempt."""
+        attempts: dict[int, set[str]] = {}
+        for path in self._files.names(trial.slug):
+            folder, _, name = path.partition("/")
+            if match := re.fullmatch(r"attempt-(\d+)", folder):
+                attempts.setdefault(int(match[1]), set()).add(name)
+        return attempts
 
 
 class AttemptDirectory:
-    """The folder in which an attempt trains, on the worker.
+    """The folder in which a worker trains one attempt.
 
     Args:
-        address: of the attempt, from `TrialFiles.address`.
-        previous: of an earlier one, whose checkpoint this one goes on from.
+        address: where the attempt is kept, from `TrialFiles.address`.
+        previous: the address of an earlier attempt whose checkpoint this one resumes from.
 
     Attributes:
-        path: of the folder.
+        path: the folder, on this machine.
     """
 
     def __init__(self, address: str, previous: str | None) -> None:
-        self._storage = FileStore(address)
-        self._sent: dict[str, tuple[int, int]] = {}
-        if self._storage.folder is not None:
-            self.path = self._storage.folder
+        self._files = open_files(address)
+        self._uploaded: dict[str, tuple[int, int]] = {}
+        self._scratch: Path | None = None
+        if self._files.folder is not None:
+            self.path = self._files.folder
             self.path.mkdir(parents=True, exist_ok=True)
         else:
             self._scratch = Path(tempfile.mkdtemp(prefix="mt-sweeps-"))
             self.path = self._scratch.joinpath(*Path(address).parts[-2:])  # named as the attempt is
             self.path.mkdir(parents=True)
-            known = self._storage.read(records.FILE)
+            known = self._files.read(records.FILE)
             if known is not None:
                 write_atomically(self.path / records.FILE, known)
-        # The last checkpoint before the one before it: a try that is killed in between may not go back behind the last.
+        # The newest checkpoint first: an attempt that is killed in between must not fall back to the one before it.
         for name in (BEST_MODEL, *reversed(CHECKPOINTS)):
-            content = FileStore(previous).read(name) if previous is not None else None
+            content = open_files(previous).read(name) if previous is not None else None
             if content is not None:
                 write_atomically(self.path / name, content)
 
-    def keep(self) -> None:
-        """Send what is new to where it is kept, in the order in which each can be made again from those before it.
+    def upload(self) -> None:
+        """Send new files to where the attempt is kept, in an order in which each can be rebuilt from those before it.
 
         Raises:
-            StorageLost: the store does not answer, and has not for a long time.
+            StorageUnavailable: the object store has not answered for a long time.
         """
-        if self._storage.folder is not None:
+        if self._scratch is None:
             return
         for name in (BEST_MODEL, CHECKPOINT, records.FILE):
             file = self.path / name
             if not file.exists():
                 continue
             about = file.stat()
-            now = (about.st_mtime_ns, about.st_size)
-            if self._sent.get(name) != now:
+            version = (about.st_mtime_ns, about.st_size)
+            if self._uploaded.get(name) != version:
                 if name == CHECKPOINT:
-                    self._storage.copy(CHECKPOINT, PREVIOUS_CHECKPOINT)
-                self._storage.write(name, file.read_bytes())
-                self._sent[name] = now
+                    self._files.copy(CHECKPOINT, PREVIOUS_CHECKPOINT)
+                self._files.write(name, file.read_bytes())
+                self._uploaded[name] = version
 
-    def tell(self, error: str) -> None:
-        """Leave a note of why the attempt failed, where that can be done."""
+    def write_error(self, error: str) -> None:
+        """Leave the traceback of a failure beside the attempt's files, if that is possible."""
         with suppress(OSError):  # the disk may be full
-            self._storage.write("error.txt", error.encode())
+            self._files.write("error.txt", error.encode())
 
     def close(self) -> None:
-        """What is only on this worker is removed."""
-        if self._storage.folder is None:
+        """Delete what is only on this worker."""
+        if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
 
-def _trial(arm: Arm, number: int) -> str:
-    """Those of the search arm are plain numbers."""
-    return f"{number:04d}" if arm == "search" else f"{arm}-{number:04d}"
-
-
-def _attempt(arm: Arm, number: int, attempt: int) -> str:
-    return f"{_trial(arm, number)}/attempt-{attempt}"
-
-
-def _number(attempt: str) -> int:
-    return int(attempt.rpartition("-")[2])
+def _folder(trial: TrialId, attempt: int) -> str:
+    return f"{trial.slug}/attempt-{attempt}"

@@ -15,7 +15,8 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.spec.sweep_spec import Arm, SweepSpec, Values, forbidden_changes
+from mt_sweeps.spec.arms import Arm, TrialId
+from mt_sweeps.spec.sweep_spec import SweepSpec, Values, forbidden_changes
 from mt_sweeps.storage.rdb import open_storage
 from mt_sweeps.study.pruner import Correlation, RungRanking
 from mt_sweeps.study.sampler import ArmSampler
@@ -50,9 +51,9 @@ class Ledger:
         self._waiting: dict[Arm, set[int]] = {}
         self._ids: dict[Arm, list[int]] = {}
         self._studies: dict[Arm, int] = {}
-        self._suggestions: dict[Arm, ArmSampler] = {}
+        self._samplers: dict[Arm, ArmSampler] = {}
         self._planned: dict[Arm, list[dict[str, Any]]] = {}
-        self._standings = RungRanking(spec)
+        self._ranking = RungRanking(spec)
         self.steps_done, self.seconds_done = 0, 0.0
         try:
             for arm in spec.arms():
@@ -71,7 +72,7 @@ class Ledger:
         Args:
             where: as `open_storage` takes it.
             spec: of the sweep.
-            published: `spec.published` of the data set, where the sweep has this arm.
+            published: `spec.published_values` of the data set, where the sweep has this arm.
         """
         storage = open_storage(where)
         for arm in spec.arms():
@@ -96,21 +97,21 @@ class Ledger:
         """Those of every arm."""
         return [trial for arm in self._trials for trial in self._trials[arm]]
 
-    def ask(self, finalists: bool = False) -> Trial | None:
-        """The next trial to run, now RUNNING in the ledger: one that waits, or a new one; none: all have been asked.
+    def ask_search(self) -> Trial | None:
+        """Return the next trial of the search or a baseline, now RUNNING in the ledger, or None if none is left.
 
-        The arm that has had the smallest share of its trials is next, so that a baseline runs beside the search.
-
-        Args:
-            finalists: ask for one of those that were planned, and for no other.
+        A waiting trial comes before a new one. The next arm is the one that has started the smallest share of its
+        trials, so that the baselines run beside the search.
         """
-        arms = [arm for arm in self._trials if (arm == "finalists") == finalists and self.remaining(arm)]
-        if not arms or (finalists and "finalists" not in self._planned):
-            return None
-        arm = max(arms, key=lambda arm: self.remaining(arm) / self.total(arm))
-        return self._again(arm, min(self._waiting[arm])) if self._waiting[arm] else self._new(arm)
+        arms = [arm for arm in self._trials if arm != "finalists" and self.remaining(arm)]
+        arm = max(arms, key=lambda arm: self.remaining(arm) / self.total(arm), default=None)
+        return None if arm is None else self._ask(arm)
 
-    def plan(self, trials: list[dict[str, Any]]) -> bool:
+    def ask_finalist(self) -> Trial | None:
+        """Return the next trial of the finalists, now RUNNING in the ledger, or None if none is left."""
+        return self._ask("finalists") if "finalists" in self._planned and self.remaining("finalists") else None
+
+    def add_finalists(self, trials: list[dict[str, Any]]) -> bool:
         """Have these trials run as finalists; those that are planned already stay. Whether there are new ones.
 
         Args:
@@ -130,15 +131,15 @@ class Ledger:
             Whether the trial is to end here: the same answer whenever the same values are in the ledger. It went on
             from what it reported before its last.
         """
-        if not self.owns(trial) or report.step < self._trials[trial.arm][trial.number].step:
+        if not self.is_current_attempt(trial) or report.step < self._trials[trial.arm][trial.number].step:
             return False
         if report.step > self._trials[trial.arm][trial.number].step:
             value = ranking_error(report)
             self._storage.set_trial_intermediate_value(self._id(trial), report.step, value)
             if trial.arm == "search":
-                self._standings.enter(trial.number, report.step, value)
+                self._ranking.report(trial.number, report.step, value)
             self._change(trial, step=report.step)
-        return trial.arm == "search" and self._standings.is_pruned(trial.number, report.step)
+        return trial.arm == "search" and self._ranking.should_prune(trial.number, report.step)
 
     def complete(self, trial: Trial, last: Report) -> Trial:
         """The trial trained to its end; its objective is its last evaluation."""
@@ -154,25 +155,27 @@ class Ledger:
 
     def requeue(self, trial: Trial) -> Trial:
         """The trial lost its driver: it waits for its next attempt."""
-        if not self.owns(trial):
+        if not self.is_current_attempt(trial):
             return self._trials[trial.arm][trial.number]
         self._storage.set_trial_state_values(self._id(trial), TrialState.WAITING)
         self._waiting[trial.arm].add(trial.number)
         return self._change(trial, state="waiting")
 
-    def lose(self, trial: Trial, message: str) -> Trial:
+    def worker_lost(self, trial: Trial, message: str) -> Trial:
         """The trial lost its worker: it waits for its next attempt, or fails where that has happened too often."""
         now = self._trials[trial.arm][trial.number]
-        if not self.owns(trial):
+        if not self.is_current_attempt(trial):
             return now
-        lost = {"workers": now.lost + 1, "seconds": now.seconds + time.time() - now.began}
+        lost = {"workers": now.lost_workers + 1, "seconds": now.seconds + time.time() - now.attempt_started}
         self._storage.set_trial_user_attr(self._id(trial), "lost", lost)
-        trial = self._change(trial, lost=lost["workers"], seconds=lost["seconds"], began=time.time())
-        if trial.lost >= LOSSES:
-            return self.fail(trial, "lost_worker", f"its worker was lost {trial.lost} times, at last: {message}", None)
+        trial = self._change(trial, lost_workers=lost["workers"], seconds=lost["seconds"], attempt_started=time.time())
+        if trial.lost_workers >= LOSSES:
+            return self.fail(
+                trial, "lost_worker", f"its worker was lost {trial.lost_workers} times, at last: {message}", None
+            )
         return self.requeue(trial)
 
-    def owns(self, trial: Trial) -> bool:
+    def is_current_attempt(self, trial: Trial) -> bool:
         """Whether this attempt at the trial is the one that counts: what a stale worker still says changes nothing."""
         now = self._trials[trial.arm][trial.number]
         return now.state == "running" and now.attempt == trial.attempt
@@ -205,7 +208,7 @@ class Ledger:
     def correlations(self) -> list[Correlation]:
         """How well the order at each rung foretold the order of the trials that went on to their end."""
         ends = {t.number: t.objective(self.spec.metric) for t in self._trials["search"] if t.state == "complete"}
-        return self._standings.correlations(ends)
+        return self._ranking.correlations(ends)
 
     def common_failure(self) -> Trial | None:
         """The first failed trial, if the first three that ended all failed for one reason: a configuration error."""
@@ -224,8 +227,8 @@ class Ledger:
         """How long drivers have worked on this sweep; saved every other second."""
         return self._active_seconds
 
-    @active_seconds.setter
-    def active_seconds(self, seconds: float) -> None:
+    def record_active_seconds(self, seconds: float) -> None:
+        """Set `active_seconds`; written to the storage every other second."""
         self._active_seconds = seconds
         if time.monotonic() - self._saved > _SAVE_TIME_EVERY:
             self.save_time()
@@ -265,13 +268,16 @@ class Ledger:
         self._waiting[arm] = {trial.number for trial in self._trials[arm] if trial.state == "waiting"}
         for trial in frozen if arm == "search" else []:
             for step, value in sorted(trial.intermediate_values.items()):
-                self._standings.enter(trial.number, step, value)
+                self._ranking.report(trial.number, step, value)
 
-    def _again(self, arm: Arm, number: int) -> Trial:
+    def _ask(self, arm: Arm) -> Trial:
+        return self._restart(arm, min(self._waiting[arm])) if self._waiting[arm] else self._create(arm)
+
+    def _restart(self, arm: Arm, number: int) -> Trial:
         before = self._trials[arm][number]
         asked = {
             "values": before.values,
-            "of": before.of,
+            "of": before.replicates,
             "attempt": before.attempt + 1,
             "started": before.started,
             "began": time.time(),
@@ -279,9 +285,9 @@ class Ledger:
         self._storage.set_trial_user_attr(self._ids[arm][number], "asked", asked)
         self._storage.set_trial_state_values(self._ids[arm][number], TrialState.RUNNING)
         self._waiting[arm].remove(number)
-        return self._change(before, state="running", attempt=asked["attempt"], began=asked["began"])
+        return self._change(before, state="running", attempt=asked["attempt"], attempt_started=asked["began"])
 
-    def _new(self, arm: Arm) -> Trial:
+    def _create(self, arm: Arm) -> Trial:
         number, now = len(self._trials[arm]), time.time()
         values, suggested = self._suggested(arm, number)
         of = self._planned[arm][number].get("of") if arm in self._planned else None
@@ -296,8 +302,8 @@ class Ledger:
                 values=values,
                 attempt=1,
                 started=now,
-                began=now,
-                of=of and tuple(of),
+                attempt_started=now,
+                replicates=of and TrialId(*of),
             )
         )
         return self._trials[arm][number]
@@ -306,20 +312,20 @@ class Ledger:
         if arm in self._planned:
             return self._planned[arm][number]["values"], create_trial(state=TrialState.RUNNING)
         space = self.spec.space(arm)
-        if arm not in self._suggestions:
+        if arm not in self._samplers:
             past = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
-            self._suggestions[arm] = ArmSampler(self.spec.sampler, space, past)
+            self._samplers[arm] = ArmSampler(self.spec.sampler, space, past)
         given = self.spec.points if arm == "search" else []
         if self.spec.sampler.name == "grid":
             given = space.grid()
-        fixed = space.internal(given[number]) if number < len(given) else {}
-        return self._suggestions[arm].next(number, fixed)
+        fixed = space.to_params(given[number]) if number < len(given) else {}
+        return self._samplers[arm].suggest(number, fixed)
 
     def _end(self, trial: Trial, state: TrialState, last: Report | None, reason: str = "", message: str = "") -> Trial:
-        if not self.owns(trial):
+        if not self.is_current_attempt(trial):
             return self._trials[trial.arm][trial.number]
         now = self._trials[trial.arm][trial.number]
-        seconds = now.seconds + time.time() - now.began
+        seconds = now.seconds + time.time() - now.attempt_started
         facts: dict[str, Any] = {"reason": reason, "message": message, "seconds": seconds}
         if last is not None:
             facts["last"] = {"step": last.step, "time": last.time, "metrics": last.metrics}
@@ -331,9 +337,9 @@ class Ledger:
         self._storage.set_trial_state_values(self._id(trial), state, None if objective is None else [objective])
         self._trials[trial.arm][trial.number] = ended
         self.steps_done, self.seconds_done = self.steps_done + ended.step, self.seconds_done + ended.seconds
-        if trial.arm in self._suggestions:
+        if trial.arm in self._samplers:
             curve = {last.step: ranking_error(last)} if last is not None else {}
-            self._suggestions[trial.arm].ended(trial.number, objective, curve, reason)
+            self._samplers[trial.arm].observe(trial.number, objective, curve, reason)
         return ended
 
     def _change(self, trial: Trial, **changes: Any) -> Trial:

@@ -102,7 +102,7 @@ class RungRanking:
         }
         self._values: dict[int, list[float]] = {rung: [] for rung in self._entries}
 
-    def enter(self, number: int, step: int, value: float) -> None:
+    def report(self, number: int, step: int, value: float) -> None:
         """A trial reported; a rung between two evaluations is entered with the later one.
 
         Args:
@@ -115,7 +115,7 @@ class RungRanking:
                 entries[number] = (step, value)
                 insort(self._values[rung], value)
 
-    def is_pruned(self, number: int, step: int) -> bool:
+    def should_prune(self, number: int, step: int) -> bool:
         """Whether a trial ends at its report of this step: the same answer for the same values.
 
         With `asha` only one in `reduction_factor` goes on at a rung, and all while there are fewer than that; with

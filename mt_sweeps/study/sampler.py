@@ -39,12 +39,12 @@ class ArmSampler:
         self._settings = settings
         self._space = space
         self._study = optuna.create_study()
-        self._place: dict[int, int] = {}  # by the trial's number in the ledger: its number here
-        if self._learns:
+        self._numbers: dict[int, int] = {}  # by the trial's number in the ledger: its number here
+        if self._is_model_based:
             past = list(past)
-            self._look_at({trial.number: _remembered(trial) for trial in past if trial.params}, len(past))
+            self._rebuild_history({trial.number: _remembered(trial) for trial in past if trial.params}, len(past))
 
-    def next(self, number: int, fixed: Values) -> tuple[Values, FrozenTrial]:
+    def suggest(self, number: int, fixed: Values) -> tuple[Values, FrozenTrial]:
         """The values of a new trial.
 
         Args:
@@ -58,10 +58,10 @@ class ArmSampler:
         Raises:
             SweepError: the filters leave nothing that is left to find.
         """
-        if self._learns and number % NEWEST == 0:
+        if self._is_model_based and number % NEWEST == 0:
             trials = self._study.get_trials(deepcopy=False)
-            self._look_at({known: trials[place] for known, place in self._place.items()}, number)
-        study = self._study if self._learns else optuna.create_study()
+            self._rebuild_history({known: trials[place] for known, place in self._numbers.items()}, number)
+        study = self._study if self._is_model_based else optuna.create_study()
         study.sampler = self._sampler(number)
         for tries in range(_SAMPLED + _DRAWN):
             if tries == _SAMPLED:
@@ -74,15 +74,15 @@ class ArmSampler:
                 self._space.suggest_all(cast(Suggester, trial))
             values = self._space.suggest(cast(Suggester, trial))
             if self._space.allows(values):
-                if self._learns:
-                    self._place[number] = trial.number
+                if self._is_model_based:
+                    self._numbers[number] = trial.number
                 return values, create_trial(
                     state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions
                 )
             study.tell(trial, state=TrialState.FAIL)
         raise SweepError(f"no combination of {_DRAWN:,} drawn at random passes the filters; loosen them")
 
-    def ended(self, number: int, objective: float | None, curve: Mapping[int, float], reason: str) -> None:
+    def observe(self, number: int, objective: float | None, curve: Mapping[int, float], reason: str) -> None:
         """A trial will say no more.
 
         Args:
@@ -91,9 +91,9 @@ class ArmSampler:
             curve: by step, what a pruned one was ranked on.
             reason: of a failed one.
         """
-        if not self._learns or number not in self._place:
+        if not self._is_model_based or number not in self._numbers:
             return
-        place = self._place[number]
+        place = self._numbers[number]
         if objective is None and not reason:
             storage = self._study._storage
             trial_id = storage.get_trial_id_from_study_id_trial_number(self._study._study_id, place)
@@ -105,7 +105,7 @@ class ArmSampler:
         else:
             self._study.tell(place, _WORST if objective is None else objective)
 
-    def _look_at(self, trials: Mapping[int, FrozenTrial], number: int) -> None:
+    def _rebuild_history(self, trials: Mapping[int, FrozenTrial], number: int) -> None:
         """Begin a study of the newest of these trials, the best of the older ones, and those that still run.
 
         Args:
@@ -115,14 +115,14 @@ class ArmSampler:
         since = number - number % NEWEST - NEWEST
         old = [known for known, trial in trials.items() if known < since and trial.state == TrialState.COMPLETE]
         best = set(sorted(old, key=lambda known: (trials[known].value, known))[:_BEST])
-        self._study, self._place = optuna.create_study(), {}
+        self._study, self._numbers = optuna.create_study(), {}
         for known, trial in trials.items():
             if known >= since or known in best or not trial.state.is_finished():
-                self._place[known] = len(self._place)
+                self._numbers[known] = len(self._numbers)
                 self._study.add_trial(trial)
 
     @property
-    def _learns(self) -> bool:
+    def _is_model_based(self) -> bool:
         return self._settings.name in ("tpe", "gp")
 
     def _sampler(self, number: int) -> BaseSampler:
@@ -137,7 +137,7 @@ def _seed(of_sweep: int, number: int) -> int:
 
 
 def _remembered(trial: FrozenTrial) -> FrozenTrial:
-    """What `ended` would have made of it."""
+    """What `observe` would have made of it."""
     reason = trial.user_attrs.get("end", {}).get("reason", "")
     state, value = trial.state, trial.value
     if state == TrialState.WAITING:  # it will run again: as far as the sampler is concerned it has not ended

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from optuna.trial import FrozenTrial, TrialState
 
-from mt_sweeps.spec.sweep_spec import Arm, Values
+from mt_sweeps.spec.arms import Arm, TrialId
+from mt_sweeps.spec.sweep_spec import Values
 from trainers.report import Report
 
-STATES = {
+State = Literal["waiting", "running", "complete", "pruned", "failed"]
+STATES: dict[TrialState, State] = {
     TrialState.WAITING: "waiting",
     TrialState.RUNNING: "running",
     TrialState.COMPLETE: "complete",
@@ -28,30 +31,35 @@ class Trial:
         values: what was searched, under the dotted keys of the search space; of the published baseline, all settings.
         attempt: which try this is, from 1.
         started: when its first attempt began, in seconds since 1970.
-        began: when its last attempt began.
+        attempt_started: when its last attempt began.
         reason: of a failure, one word; empty otherwise.
         message: of a failure, a sentence; empty otherwise.
         step: optimiser steps of its last report, 0 where there is none.
         last: its last report, once it is finished and had any.
-        of: arm and number of the trial that this one, a finalist, trains again.
-        lost: how many workers it lost.
+        replicates: arm and number of the trial that this one, a finalist, trains again.
+        lost_workers: how many workers it lost.
         seconds: that workers spent on it, a running attempt not counted, nor one whose driver was lost.
     """
 
     arm: Arm
     number: int
-    state: str
+    state: State
     values: Values
     attempt: int
     started: float
-    began: float
+    attempt_started: float
     reason: str = ""
     message: str = ""
     step: int = 0
     last: Report | None = None
-    of: tuple[str, int] | None = None
-    lost: int = 0
+    replicates: TrialId | None = None
+    lost_workers: int = 0
     seconds: float = 0.0
+
+    @property
+    def id(self) -> TrialId:
+        """Which trial it is."""
+        return TrialId(self.arm, self.number)
 
     @property
     def finished(self) -> bool:
@@ -93,13 +101,13 @@ def trial_from_optuna(arm: Arm, frozen: FrozenTrial) -> Trial:
         state=STATES[frozen.state],
         values=asked["values"],
         attempt=asked["attempt"],
-        of=tuple(asked["of"]) if asked["of"] else None,
+        replicates=TrialId(*asked["of"]) if asked["of"] else None,
         started=asked["started"],
-        began=asked["began"],
+        attempt_started=asked["began"],
         reason=end.get("reason", ""),
         message=end.get("message", ""),
         step=max(frozen.intermediate_values, default=0),
         last=Report(**end["last"]) if "last" in end else None,
-        lost=lost["workers"],
+        lost_workers=lost["workers"],
         seconds=end.get("seconds", lost["seconds"]),
     )

@@ -11,18 +11,18 @@ class BackgroundWriter:
     """Calls something every few seconds in a thread of its own, whatever becomes of the calls.
 
     Args:
-        catch_up: brings the window up to date.
+        sync: brings the window up to date.
         every: seconds between calls.
 
     Attributes:
         trouble: why the last call failed; empty: it did not.
-        heard: told once when calls begin to fail, and once when they succeed again.
+        on_change: told once when calls begin to fail, and once when they succeed again.
     """
 
-    def __init__(self, catch_up: Callable[[], object], every: float = 3.0) -> None:
-        self.trouble = ""
-        self.heard: Callable[[str], None] = lambda _: None
-        self._catch_up = catch_up
+    def __init__(self, sync: Callable[[], object], every: float = 3.0) -> None:
+        self.error = ""
+        self.on_change: Callable[[str], None] = lambda _: None
+        self._catch_up = sync
         self._every = every
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="window", daemon=True)
@@ -42,25 +42,25 @@ class BackgroundWriter:
         if self._thread.ident is not None:
             self._thread.join(seconds)
         if self.running:
-            self.trouble = self.trouble or f"not done within {seconds:g} seconds"
+            self.error = self.error or f"not done within {seconds:g} seconds"
         return not self.running
 
     def _work(self) -> None:
         while True:  # once at least, also where it is stopped as soon as it starts
-            before = self.trouble
+            before = self.error
             try:
                 self._catch_up()
-                self.trouble = ""
+                self.error = ""
             except Exception as error:  # the window may not stop the sweep
-                self.trouble = first_line(error)
-            if bool(before) != bool(self.trouble):
-                self.heard(
-                    f"MLflow is behind, and catches up later: {self.trouble}"
-                    if self.trouble
+                self.error = first_line(error)
+            if bool(before) != bool(self.error):
+                self.on_change(
+                    f"MLflow is behind, and catches up later: {self.error}"
+                    if self.error
                     else "MLflow is up to date again"
                 )
             if self._ending.wait(self._every):
-                if not self.trouble:
+                if not self.error:
                     return
                 time.sleep(min(1.0, self._every))
 
@@ -77,8 +77,8 @@ def finish(writer: BackgroundWriter, last_call: Callable[[], object], seconds: f
         Why the window is not complete; empty: it is.
     """
     if not writer.stop(seconds):
-        return writer.trouble
+        return writer.error
     last = BackgroundWriter(last_call, every=1.0)
     last.start()
     last.stop(seconds)
-    return last.trouble
+    return last.error

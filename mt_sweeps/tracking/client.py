@@ -77,12 +77,12 @@ class Client:
             )
         return str(found.experiment_id)
 
-    def run(self, tags: dict[str, str], name: str, start: float) -> str:
+    def get_or_create_run(self, tags: dict[str, str], name: str, start: float) -> str:
         """The id of the run with these tags, made if there is none."""
         found = list(self.runs(tags))
-        return self.only(found) if found else self.new_run(tags, name, start)
+        return self.deduplicate(found) if found else self.create_run(tags, name, start)
 
-    def only(self, runs: list[tuple[str, dict[str, str]]]) -> str:
+    def deduplicate(self, runs: list[tuple[str, dict[str, str]]]) -> str:
         """The one of several runs that is in use; the others are removed.
 
         A run that was asked for, and whose answer was lost, is there beside the one that was made in its place.
@@ -93,7 +93,7 @@ class Client:
                 self.remove(run)
         return kept
 
-    def new_run(self, tags: dict[str, str], name: str, start: float) -> str:
+    def create_run(self, tags: dict[str, str], name: str, start: float) -> str:
         """The id of a run made now."""
         return str(self._mlflow.create_run(self.experiment, int(start * 1000), tags, name).info.run_id)
 
@@ -109,7 +109,7 @@ class Client:
             if not token:
                 return
 
-    def send(
+    def log(
         self,
         run: str,
         reports: Iterable[Report] = (),
@@ -132,11 +132,11 @@ class Client:
         """The parameters that a run has."""
         return dict(self._mlflow.get_run(run).data.params)
 
-    def send_file(self, run: str, file: Path, folder: str | None = None) -> None:
+    def log_file(self, run: str, file: Path, folder: str | None = None) -> None:
         """Store a file with the run."""
         self._mlflow.log_artifact(run, str(file), folder)
 
-    def send_text(self, run: str, text: str, file: str) -> None:
+    def log_text(self, run: str, text: str, file: str) -> None:
         """Store a text with the run, as a file of that name."""
         self._mlflow.log_text(run, text, file)
 
@@ -151,7 +151,7 @@ class Client:
         if self._embedded and artifacts.startswith("file://"):
             shutil.rmtree(Path(url2pathname(urlparse(artifacts).path)).parent, ignore_errors=True)
 
-    def end(self, run: str, status: str, when: float | None = None) -> None:
+    def set_status(self, run: str, status: str, when: float | None = None) -> None:
         """Set the run's status; RUNNING takes it up again."""
         if status == "RUNNING":
             self._mlflow.update_run(run, status)
@@ -220,7 +220,7 @@ def remove_runs(home: Home, directory: SweepStore) -> int:
     if spec.tracking.uri is None and not home.mlflow_db.exists():
         return 0
     client = Client(home, spec.tracking)
-    sweep = directory.load_environment()["id"]
+    sweep = directory.load_environment().id
     parents = [run for run, _ in client.runs({"mt.sweep": sweep, "mt.arm": "sweep"})]  # final trainings stay
     children = [run for parent in parents for run, _ in client.runs({"mlflow.parentRunId": parent})]
     for run in (*children, *parents):  # the parents last: without them the children would not be found again

@@ -30,14 +30,14 @@ class TrainingRun:
         self._run = ""
         self._sent = 0  # the last step of what is there
 
-    def catch_up(self) -> None:
+    def sync(self) -> None:
         """Send what is new since the last time; after a failure, simply call it again."""
         reports = records.read(self._directory)
         if not reports:
             return
         client = self._client or self._connected(reports[0])
         try:
-            client.send(self._run, [report for report in reports if report.step > self._sent])
+            client.log(self._run, [report for report in reports if report.step > self._sent])
             self._sent = reports[-1].step
         except Exception:
             self._client = None  # what was asked for last may have been done or not: looked up anew
@@ -45,10 +45,10 @@ class TrainingRun:
 
     def interrupted(self, status: str) -> None:
         """It has ended before its end: KILLED (it can go on) or FAILED."""
-        self.catch_up()
+        self.sync()
         if self._client is not None:
-            self._client.send(self._run, tags={"mt.state": status})
-            self._client.end(self._run, status)
+            self._client.log(self._run, tags={"mt.state": status})
+            self._client.set_status(self._run, status)
 
     def finish(self, trained: TrainingResult) -> int:
         """It has ended: what the test showed, and the model.
@@ -57,7 +57,7 @@ class TrainingRun:
             The version in the registry.
         """
         self._client = None  # looked up once more: what was late is there by now
-        self.catch_up()
+        self.sync()
         assert self._client is not None  # who has ended has reported
         shown = {
             f"test.{network}_{key}": getattr(error, key)
@@ -66,13 +66,13 @@ class TrainingRun:
         }
         step = self._asked.best.trainer.steps
         tags = self._tags | {"mt.state": "complete"}
-        self._client.send(self._run, [Report(step, trained.time, shown)] if shown else [], tags=tags)
-        self._client.send_file(self._run, self._file)
+        self._client.log(self._run, [Report(step, trained.time, shown)] if shown else [], tags=tags)
+        self._client.log_file(self._run, self._file)
         error = trained.test.get(trained.network)
         of_version = self._tags | {"mt.test_error": f"{error.error:.4f}" if error else "none"}
         name = self._asked.best.sweep
         version = self._client.register(self._run, name, self._directory / MODEL, of_version)
-        self._client.end(self._run, "FINISHED", trained.time)
+        self._client.set_status(self._run, "FINISHED", trained.time)
         return version
 
     @property
@@ -87,11 +87,11 @@ class TrainingRun:
         best = self._asked.best
         client = Client(self._home, best.tracking)
         own = {key: self._tags[key] for key in ("mt.sweep", "mt.trained")} | {"mt.arm": "train"}
-        self._run = client.run(own, self._directory.name, first.time - first.seconds)
+        self._run = client.get_or_create_run(own, self._directory.name, first.time - first.seconds)
         settings = dotted(best.trainer.model_dump())
         params = {key: settings[key] for key in best.searched if key in settings}
-        client.send(self._run, params=params | {"seed": best.trainer.seed}, tags=self._tags | {"mt.state": "RUNNING"})
-        client.send_text(self._run, best.trainer.model_dump_json(indent=2), "config.json")
-        client.end(self._run, "RUNNING")
+        client.log(self._run, params=params | {"seed": best.trainer.seed}, tags=self._tags | {"mt.state": "RUNNING"})
+        client.log_text(self._run, best.trainer.model_dump_json(indent=2), "config.json")
+        client.set_status(self._run, "RUNNING")
         self._client, self._sent = client, 0
         return client

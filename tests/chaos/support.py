@@ -15,7 +15,7 @@ import optuna
 
 from mt_sweeps.execution.simulated_trainer import VARIABLE
 from mt_sweeps.spec.sweep_spec import Tracking
-from mt_sweeps.storage.home import Home
+from mt_sweeps.storage.home import LocalHome
 from mt_sweeps.tracking.client import Client, embedded_uri
 from tests.end_to_end.support import DIGITS, MT_SWEEP
 from tests.mt_sweeps.support import digits, swept
@@ -76,7 +76,7 @@ class Sweep:
 
     def shown(self) -> dict[int, tuple[str, list[int]]]:
         """What MLflow has of it."""
-        home, sweep_id = Home(self.home), json.loads((self.path / "environment.json").read_text())["id"]
+        home, sweep_id = LocalHome(self.home), json.loads((self.path / "environment.json").read_text())["id"]
         return shown(Client(home, Tracking()), embedded_uri(home), sweep_id)
 
     def attempts(self, number: int) -> list[Path]:
@@ -200,7 +200,7 @@ def study(name: str, url: str) -> list[optuna.trial.FrozenTrial]:
 
 def undisturbed(folder: Path, trials: int) -> list[optuna.trial.FrozenTrial]:
     """Those of a sweep that nothing disturbs, trained one after the other in this process."""
-    made = swept(Home(folder), digits(*SAME, "pruner.name=none", f"trials={trials}"))
+    made = swept(LocalHome(folder), digits(*SAME, "pruner.name=none", f"trials={trials}"))
     return study(made.name, f"sqlite:///{made.ledger}")
 
 

@@ -4,7 +4,8 @@ import signal
 
 import pytest
 
-from mt_sweeps.storage.home import Home
+from mt_sweeps.spec.arms import TrialId
+from mt_sweeps.storage.home import LocalHome
 from mt_sweeps.study.ledger import Ledger
 from tests.end_to_end.support import ALONE, DIGITS, as_json, gone, interrupted, mt_sweep
 from trainers import Trainer
@@ -30,12 +31,12 @@ def test_a_sweep_that_every_signal_ends_resumes_to_what_an_undisturbed_one_finds
 
     mt_sweep("resume", "digits", folder=tmp_path)
     assert as_json("status", folder=tmp_path)["state"] == "finished"
-    sweep = Home(tmp_path / "sweeps").sweep("digits")
+    sweep = LocalHome(tmp_path / "sweeps").sweep("digits")
     ledger = Ledger(sweep.ledger, sweep.load_spec())
     attempts = [trial.attempt for trial in ledger.trials("search")]
     assert max(attempts) == 4, "one of them went through all"
     for trial in ledger.trials("search"):
-        found = sweep.trials.records("search", trial.number)
+        found = sweep.trials.records(TrialId("search", trial.number))
         undisturbed = Trainer(ledger.spec.config(trial.values, "search"), None).run()
         assert [(report.step, learned(report)) for report in found] == [
             (report.step, learned(report)) for report in undisturbed

@@ -12,7 +12,7 @@ from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage import records
-from mt_sweeps.storage.home import Home, SweepStore
+from mt_sweeps.storage.home import Home, LocalHome, SweepStore
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
 from mt_sweeps.tracking.client import embedded_uri
@@ -38,7 +38,7 @@ def digits(*overrides: str) -> SweepSpec:
 
 def new_ledger(path: Path, spec: SweepSpec) -> Ledger:
     """The ledger of a sweep on digits."""
-    return Ledger.create(path, spec, spec.published(10, 788) if "published" in spec.arms() else {})
+    return Ledger.create(path, spec, spec.published_values(10, 788) if "published" in spec.arms() else {})
 
 
 def written(folder: Path, content: dict[str, Any]) -> Path:
@@ -83,7 +83,7 @@ def finish(ledger: Ledger, trial: Trial, error: float = 0.1) -> Trial:
 
 def run_all(ledger: Ledger) -> list[Trial]:
     asked = []
-    while trial := ledger.ask():
+    while trial := ledger.ask_search():
         asked.append(trial)
         finish(ledger, trial)
     return asked
@@ -93,7 +93,7 @@ class Sweep:
     """A sweep whose trials are told by hand."""
 
     def __init__(self, folder: Path, *overrides: str) -> None:
-        self.home = Home(folder)
+        self.home = LocalHome(folder)
         self.directory = self.home.new_sweep(None, "digits")
         self.directory.path.mkdir(parents=True)
         self.spec = digits("trials=3", *overrides)
@@ -102,7 +102,7 @@ class Sweep:
         self.ledger = new_ledger(self.directory.ledger, self.spec)
 
     def train(self, trial: Trial, *errors: float) -> Report:
-        folder = Path(self.directory.trials.address(trial.arm, trial.number, trial.attempt))
+        folder = Path(self.directory.trials.address(trial.id, trial.attempt))
         folder.mkdir(parents=True, exist_ok=True)
         (folder / BEST_MODEL).write_bytes(b"weights")
         for i, error in enumerate(errors):
@@ -123,7 +123,7 @@ class Sweep:
 
 def begun(home: Home, spec: SweepSpec, share: Share = Share(0.0, 1, 2)) -> SweepStore:  # noqa: B008 (immutable)
     """A sweep on digits as `run` leaves it before its first trial."""
-    directory = home.claim(None, spec.name)
+    directory = home.create_sweep(None, spec.name)
     run._describe(directory, spec.model_copy(update={"name": directory.name}), check_data(DIGITS, spec), share)
     return directory
 
@@ -132,18 +132,18 @@ def swept(home: Home, spec: SweepSpec, script: Script | None = None, gpus: float
     """A whole sweep of scripted trials, one after the other in this process: ledger, records and finalists."""
     directory = begun(home, spec, Share(gpus, 1, 2))
     ledger = Ledger(directory.ledger, directory.load_spec())
-    while trial := ledger.ask():
+    while trial := ledger.ask_search():
         _trained(directory, ledger, trial, script or Script())
     if "finalists" in spec.arms():
-        ledger.plan(finalists.plan(ledger))
-        while trial := ledger.ask(finalists=True):
+        ledger.add_finalists(finalists.plan(ledger))
+        while trial := ledger.ask_finalist():
             _trained(directory, ledger, trial, script or Script())
     ledger.close()
     return directory
 
 
 def _trained(directory: SweepStore, ledger: Ledger, trial: Trial, script: Script) -> None:
-    name = Path(directory.trials.address(trial.arm, trial.number, trial.attempt)).parent.name
+    name = Path(directory.trials.address(trial.id, trial.attempt)).parent.name
     trainer = SimulatedTrainer(ledger.spec.config(trial.values, trial.arm), None, script)
     reason, seen = script.fails.get(name, script.fails_all), []
     try:
@@ -158,4 +158,4 @@ def _trained(directory: SweepStore, ledger: Ledger, trial: Trial, script: Script
             ledger.complete(trial, seen[-1])
     except Exception as error:
         ledger.fail(trial, reason, str(error), None)
-    directory.trials.begin(trial.arm, trial.number, trial.attempt, seen)
+    directory.trials.begin(trial.id, trial.attempt, seen)

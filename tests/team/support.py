@@ -15,7 +15,7 @@ import pytest
 
 from mt_sweeps.execution.simulated_trainer import VARIABLE
 from mt_sweeps.spec.sections import Tracking
-from mt_sweeps.storage.home import Home
+from mt_sweeps.storage.home import LocalHome
 from mt_sweeps.tracking.client import Client
 from tests.chaos.support import SAME, shown, study
 from tests.end_to_end.support import DIGITS, MT_SWEEP
@@ -155,7 +155,7 @@ class Team:
         with pytest.MonkeyPatch.context() as patch:
             for variable, value in self.reader.items():
                 patch.setenv(variable, value)
-            return shown(Client(Home(self.folder), Tracking(uri=self.mlflow.uri)), self.mlflow.uri, sweep_id)
+            return shown(Client(LocalHome(self.folder), Tracking(uri=self.mlflow.uri)), self.mlflow.uri, sweep_id)
 
     def kill_driver(self, name: str) -> bool:
         """Whether there was one."""

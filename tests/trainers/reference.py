@@ -57,7 +57,7 @@ class Reference:
         batch = len(indices)
         labeled = batch if config.method == "supervised" else round(config.labeled_batch_fraction * batch)
         leaves = [self._student[name].requires_grad_() for name in self._parameters]
-        logits, agreeing = _passed(self._student, views[0].double(), True, next(masks, 1.0))
+        logits, consistency_logits = _passed(self._student, views[0].double(), True, next(masks, 1.0))
 
         p = _softmax(logits)
         class_loss = -p[torch.arange(labeled), self._labels[indices[:labeled]]].log().sum() / labeled
@@ -72,17 +72,17 @@ class Reference:
         if config.method != "supervised":
             with torch.no_grad():
                 targets = self._targets(indices, views, masks)
-            consistency = self._consistency_loss(_softmax(agreeing), targets, labeled)
+            consistency = self._consistency_loss(_softmax(consistency_logits), targets, labeled)
             weight = config.consistency.weight * _ramp_up(t, self._ramp_up_steps, config.consistency.ramp_up)
             loss = loss + weight * consistency
-            (gradient,) = torch.autograd.grad(consistency, agreeing, retain_graph=True)
+            (gradient,) = torch.autograd.grad(consistency, consistency_logits, retain_graph=True)
             values["consistency_loss"] = consistency
             values["weighted_consistency_loss"] = weight * consistency
             values["consistency_weight"] = weight
             values["effective_consistency_weight"] = weight / class_weight
             values["consistency_gradient_norm"] = (gradient**2).sum().sqrt()
             if config.consistency.heads == 2:
-                distance = ((logits - agreeing) ** 2).sum() / logits.numel()
+                distance = ((logits - consistency_logits) ** 2).sum() / logits.numel()
                 weighted = config.consistency.logit_distance_weight * distance
                 loss = loss + weighted
                 values |= {"logit_distance": distance, "weighted_logit_distance": weighted}

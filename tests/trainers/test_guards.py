@@ -90,21 +90,21 @@ def test_a_consistency_term_that_nobody_wants_may_be_nothing():
     check_consistency({}, config(method="supervised"), 3, [], 2)
 
 
-@pytest.mark.parametrize("targets_from", [2, 40])
-def test_the_consistency_term_is_asked_for_once_at_the_first_evaluation_that_has_targets(targets_from):
+@pytest.mark.parametrize("first_target_step", [2, 40])
+def test_the_consistency_term_is_asked_for_once_at_the_first_evaluation_that_has_targets(first_target_step):
     def asked(step: int, *before: int) -> bool:
         try:
-            check_consistency(consistent(0.0), config(), step, history(*before), targets_from)
+            check_consistency(consistent(0.0), config(), step, history(*before), first_target_step)
         except ConsistencyMissing:
             return True
         return False
 
-    assert not asked(targets_from - 1)
-    assert not asked(targets_from, targets_from - 1)
-    assert asked(targets_from + 1, targets_from - 1, targets_from)
-    assert asked(targets_from + 1)
-    assert asked(targets_from + 100, targets_from)
-    assert not asked(targets_from + 2, targets_from, targets_from + 1)
+    assert not asked(first_target_step - 1)
+    assert not asked(first_target_step, first_target_step - 1)
+    assert asked(first_target_step + 1, first_target_step - 1, first_target_step)
+    assert asked(first_target_step + 1)
+    assert asked(first_target_step + 100, first_target_step)
+    assert not asked(first_target_step + 2, first_target_step, first_target_step + 1)
 
 
 # --- the teacher

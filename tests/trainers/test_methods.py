@@ -63,7 +63,7 @@ def share(mask: torch.Tensor) -> float:
 
 def test_a_supervised_run_has_no_target_no_teacher_and_one_look():
     method = Supervised()
-    assert (method.target(INDICES), method.teacher, method.looks_twice) == (None, None, False)
+    assert (method.target(INDICES), method.teacher, method.needs_second_view) == (None, None, False)
     assert method.after_step(1, INDICES, torch.zeros(BATCH, CLASSES)) == method.state_dict() == {}
 
 
@@ -80,7 +80,7 @@ def test_the_target_of_the_pi_model_is_what_the_students_first_head_says_of_the_
 
 def test_the_pi_model_looks_twice_and_has_no_teacher():
     method = PiModel(network(), (0.0, 0.0))
-    assert method.looks_twice
+    assert method.needs_second_view
     assert method.teacher is None
     assert method.after_step(1, INDICES, torch.zeros(BATCH, CLASSES)) == method.state_dict() == {}
 
@@ -205,7 +205,7 @@ def test_an_image_that_is_twice_in_a_batch_is_one_look_with_the_mean_of_both():
 
 def test_temporal_ensembling_looks_once_and_has_targets_after_an_epoch():
     method = ensembling()
-    assert (method.looks_twice, method.teacher, method.targets_from) == (False, None, 7)
+    assert (method.needs_second_view, method.teacher, method.first_target_step) == (False, None, 7)
 
 
 def test_no_gradient_flows_into_the_targets_of_temporal_ensembling_nor_out_of_them():
@@ -255,7 +255,7 @@ def test_the_target_of_mean_teacher_is_what_the_teachers_first_head_says_of_the_
     expected = classified(method.teacher, view(2).numpy())
     np.testing.assert_allclose(target.probabilities.numpy(), expected, rtol=0, atol=1e-14)
     assert target.known is None
-    assert method.looks_twice
+    assert method.needs_second_view
 
 
 def test_no_gradient_reaches_the_teacher_and_every_one_the_student():

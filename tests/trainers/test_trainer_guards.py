@@ -127,10 +127,10 @@ BROKEN = {
 @pytest.mark.parametrize("every", [1, 4])
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("method", WITH_CONSISTENCY)
-def test_a_consistency_loss_of_zero_is_refused(monkeypatch, method, name, every):
+def test_a_consistency_loss_of_zero_is_refused(monkeypatch, method, name, step_losses):
     monkeypatch.setitem(losses.CONSISTENCY, "mse", BROKEN[name])
     with pytest.raises(ConsistencyMissing, match=r"train\.consistency_loss is 0.*consistency\.weight is 10") as ended:
-        finished(config(method=method, dataset=REVISITED, evaluate_every=every))
+        finished(config(method=method, dataset=REVISITED, evaluate_every=step_losses))
     assert ended.value.reason == "no_consistency"
 
 
@@ -242,7 +242,9 @@ def test_a_run_reads_all_its_settings_whatever_it_is_made_of(method, optimizer, 
 def test_a_split_without_labeled_images_is_refused(monkeypatch):
     split_for = trainer_module.split_for
     nothing = np.array([], np.int64)
-    monkeypatch.setattr(trainer_module, "split_for", lambda *given: dataclasses.replace(split_for(*given), labeled=nothing))
+    monkeypatch.setattr(
+        trainer_module, "split_for", lambda *given: dataclasses.replace(split_for(*given), labeled=nothing)
+    )
     with pytest.raises(NoLabels) as ended:
         Trainer(config())
     assert ended.value.reason == "no_labels"

@@ -29,15 +29,15 @@ class Network(nn.Module):
         """The logits of the classes, [b, classes]."""
         return self._heads(self.features(pixels))[0]
 
-    def both(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits that classify and those that agree with the teacher: with one head, the same tensor twice."""
+    def forward_heads(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits that classify, and logits that agree with the teacher: with one head, the same tensor twice."""
         return self._heads(self.features(pixels))
 
     def compile_passes(self) -> None:
-        """Have `both` compiled at its first call, unless this process did so before for a network of the same shape."""
+        """Compile `forward_heads` at its first call, once per process for all networks of the same shape."""
         # A worker trains trials of many shapes; beyond its own limit, torch would go on uncompiled.
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _COMPILED)
-        self.both = torch.compile(self.both, dynamic=False)  # type: ignore[method-assign]
+        self.forward_heads = torch.compile(self.forward_heads, dynamic=False)  # type: ignore[method-assign]
 
     def set_dropout(self, probability: float) -> None:
         """Use another dropout from now on."""

@@ -20,7 +20,7 @@ def board(ledger, first=lambda: None):
 
 def test_piped_output_is_plain_lines(ledger, capsys):
     shown = board(ledger)
-    trial = ledger.ask()
+    trial = ledger.ask_search()
     with shown:
         shown.started(trial)
         shown.reported(trial, report(30, 0.5))
@@ -34,7 +34,7 @@ def test_piped_output_is_plain_lines(ledger, capsys):
 
 def test_a_failure_is_told_with_its_reason(ledger, capsys):
     shown = board(ledger)
-    trial = ledger.ask()
+    trial = ledger.ask_search()
     shown.started(trial)
     shown.ended(ledger.fail(trial, "diverged", "Diverged: the loss is nan\nat step 3", None))
     assert "trial 0 failed: diverged: Diverged: the loss is nan" in capsys.readouterr().out
@@ -42,7 +42,7 @@ def test_a_failure_is_told_with_its_reason(ledger, capsys):
 
 def test_the_time_left_follows_from_the_reports(ledger):
     shown = board(ledger)
-    trial = ledger.ask()
+    trial = ledger.ask_search()
     assert shown.seconds_left() is None
     shown.started(trial)
     shown.reported(trial, report(100, 0.5))  # 100 steps a second, two trials at once
@@ -52,7 +52,7 @@ def test_the_time_left_follows_from_the_reports(ledger):
 def test_the_first_report_is_announced_once(ledger):
     calls = []
     shown = board(ledger, lambda: calls.append(1))
-    trial = ledger.ask()
+    trial = ledger.ask_search()
     shown.started(trial)
     for step in (30, 60):
         shown.reported(trial, report(step, 0.5))
@@ -61,7 +61,7 @@ def test_the_first_report_is_announced_once(ledger):
 
 def test_the_table_of_a_terminal_shows_what_runs_and_the_best_so_far(ledger):
     shown = board(ledger)
-    first, second = ledger.ask(), ledger.ask()
+    first, second = ledger.ask_search(), ledger.ask_search()
     for trial in (first, second):
         shown.started(trial)
         shown.reported(trial, report(30, 0.5, student=0.6))
@@ -78,12 +78,12 @@ def test_the_table_of_a_terminal_shows_what_runs_and_the_best_so_far(ledger):
 
 def test_the_table_says_what_a_trial_waits_for(ledger):
     shown = board(ledger)
-    first, second, third = ledger.ask(), ledger.ask(), ledger.ask()
-    for trial in (first, replace(second, began=second.began - 60), third):
+    first, second, third = ledger.ask_search(), ledger.ask_search(), ledger.ask_search()
+    for trial in (first, replace(second, attempt_started=second.attempt_started - 60), third):
         shown.started(trial)
     shown.reported(first, report(30, 0.5))
-    shown.started(ledger.ask())  # just now
-    shown.ended(ledger.lose(third, "killed"))
+    shown.started(ledger.ask_search())  # just now
+    shown.ended(ledger.worker_lost(third, "killed"))
     out = io.StringIO()
     Console(file=out, width=150, height=30).print(shown._view())
     told = next(line for line in out.getvalue().splitlines() if line.startswith("waiting: "))
@@ -95,7 +95,7 @@ def test_the_table_says_what_a_trial_waits_for(ledger):
 def test_each_baseline_is_shown_beside_the_best(ledger, capsys):
     shown = board(ledger)
     for error in (0.2, 0.4, 0.3):
-        trial = ledger.ask()
+        trial = ledger.ask_search()
         shown.started(trial)
         shown.ended(ledger.complete(trial, report(300, error)))
     out = io.StringIO()
@@ -109,9 +109,9 @@ def test_each_baseline_is_shown_beside_the_best(ledger, capsys):
 
 def test_a_finalist_is_shown_as_whose_values_it_has(ledger):
     shown = board(ledger)
-    trial = ledger.ask()
+    trial = ledger.ask_search()
     shown.started(
-        replace(trial, arm="finalists", number=9, of=("supervised", 0), values=trial.values | {"seed": 10003})
+        replace(trial, arm="finalists", number=9, replicates=("supervised", 0), values=trial.values | {"seed": 10003})
     )
     out = io.StringIO()
     Console(file=out, width=120, height=30).print(shown._view())
@@ -121,7 +121,7 @@ def test_a_finalist_is_shown_as_whose_values_it_has(ledger):
 
 def test_many_trials_fit_on_the_screen(ledger):
     shown = board(ledger)
-    trial = ledger.ask()
+    trial = ledger.ask_search()
     for number in range(200):
         shown.started(replace(trial, number=number))
     out = io.StringIO()

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from mt_sweeps.commands import predict
 from mt_sweeps.errors import InputError, SweepError
-from mt_sweeps.storage.home import Home
+from mt_sweeps.storage.home import LocalHome
 from tests.trainers.support import config, finished, write_image
 from trainers.checkpoint import load_model
 from trainers.data import dataset
@@ -21,7 +21,7 @@ CONFIG = config(steps=30, batch_size=40, model={"name": "small_cnn", "width": 8}
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    home = Home(tmp_path_factory.mktemp("home"))
+    home = LocalHome(tmp_path_factory.mktemp("home"))
     directory = home.trained / "digits-0123abcd-seed-0"
     directory.mkdir(parents=True)
     trainer = finished(CONFIG)
@@ -140,7 +140,7 @@ def test_a_model_that_is_not_there_is_told_with_the_nearest(trained, tmp_path):
     with pytest.raises(InputError, match=r"did you mean 'digits-0123abcd-seed-0'\?"):
         predict.find("digits-0123abce-seed-0", home)
     with pytest.raises(InputError, match=r"train one with `mt-sweep train FILE`"):
-        predict.find("digits", Home(tmp_path))
+        predict.find("digits", LocalHome(tmp_path))
     with pytest.raises(InputError, match=r"holds no model\.safetensors"):
         predict.find(str(tmp_path), home)
     (tmp_path / "checkpoint.pt").touch()

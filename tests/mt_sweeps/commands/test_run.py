@@ -9,7 +9,7 @@ from mt_sweeps.execution import ray_cluster
 from mt_sweeps.execution.preflight import check_data
 from mt_sweeps.results import status
 from mt_sweeps.spec.load import load_spec
-from mt_sweeps.storage.home import Home
+from mt_sweeps.storage.home import LocalHome
 from mt_sweeps.study.ledger import Ledger
 from tests.mt_sweeps.support import DIGITS, REPOSITORY, begun, digits, report, supervised_report
 from tests.trainers.support import write_image
@@ -39,7 +39,7 @@ def of_folder(images, *overrides):
 
 
 def test_a_sweep_does_not_go_on_with_other_images(images, tmp_path):
-    home = Home(tmp_path / "home")
+    home = LocalHome(tmp_path / "home")
     begun(home, of_folder(images))
     write_image(images / "train" / "a" / "new.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(InputError, match="the images are not those that the sweep began with"):
@@ -47,7 +47,7 @@ def test_a_sweep_does_not_go_on_with_other_images(images, tmp_path):
 
 
 def test_a_second_sweep_of_a_file_has_a_name_of_its_own_and_one_that_is_asked_for_must_be_free(tmp_path):
-    home = Home(tmp_path)
+    home = LocalHome(tmp_path)
     assert [begun(home, digits()).load_spec().name for _ in range(2)] == ["digits", "digits-2"]
     assert [row["name"] for row in map(status.status, home.sweeps())] == ["digits", "digits-2"]
     with pytest.raises(InputError, match="mt-sweep resume digits"):
@@ -55,10 +55,10 @@ def test_a_second_sweep_of_a_file_has_a_name_of_its_own_and_one_that_is_asked_fo
 
 
 def test_a_sweep_has_one_driver_at_a_time(tmp_path):
-    home = Home(tmp_path)
+    home = LocalHome(tmp_path)
     directory = begun(home, digits())
     assert status.status(directory)["state"] == "interrupted"
-    with directory.only_one(""):
+    with directory.exclusive(""):
         assert status.status(directory)["state"] == "running"
         with pytest.raises(InputError, match="another process is driving this sweep"):
             resume_sweep(home, "digits")
@@ -90,10 +90,10 @@ def test_a_dangling_link_among_the_images_is_named(images):
 
 
 def test_resuming_a_finished_sweep_completes_mlflow_and_starts_nothing(tmp_path, capsys):
-    home = Home(tmp_path)
+    home = LocalHome(tmp_path)
     directory = begun(home, digits("trials=1"))
     ledger = Ledger(directory.ledger, directory.load_spec())
-    while trial := ledger.ask():
+    while trial := ledger.ask_search():
         errors = {
             "search": report(300, 0.25),
             "supervised": supervised_report(300, 0.5),
@@ -111,16 +111,16 @@ def test_resuming_a_finished_sweep_completes_mlflow_and_starts_nothing(tmp_path,
 
 
 def test_resuming_a_sweep_whose_trials_all_failed_says_that_it_failed(tmp_path):
-    home = Home(tmp_path)
+    home = LocalHome(tmp_path)
     directory = begun(home, digits("trials=1", "finalists.baselines=[]"))
     ledger = Ledger(directory.ledger, directory.load_spec())
-    ledger.fail(ledger.ask(), "diverged", "Diverged: nan", None)
+    ledger.fail(ledger.ask_search(), "diverged", "Diverged: nan", None)
     with pytest.raises(SweepError, match="no trial completed"):
         resume_sweep(home, "digits")
 
 
 def test_a_dead_drivers_trials_wait_for_the_next_driver(tmp_path):
-    directory = begun(Home(tmp_path), digits("trials=3"))
+    directory = begun(LocalHome(tmp_path), digits("trials=3"))
     Ledger(directory.ledger, directory.load_spec()).ask()
     row = status.status(directory)
     assert row["state"] == "interrupted"
@@ -128,21 +128,21 @@ def test_a_dead_drivers_trials_wait_for_the_next_driver(tmp_path):
 
 
 def test_the_published_baseline_of_your_own_images_follows_from_their_classes(images, tmp_path):
-    directory = begun(Home(tmp_path / "home"), of_folder(images))
+    directory = begun(LocalHome(tmp_path / "home"), of_folder(images))
     spec = directory.load_spec()
     ledger = Ledger(directory.ledger, spec)
-    trial = next(trial for trial in iter(ledger.ask, None) if trial.arm == "published")
+    trial = next(trial for trial in iter(ledger.ask_search, None) if trial.arm == "published")
     config = spec.config(trial.values, "published")
     assert config.consistency.weight == pytest.approx(2 * 2**0.5)
     assert (config.dataset, config.steps) == (spec.sample_config().dataset, spec.steps)
 
 
 def test_the_environment_holds_versions_seeds_and_the_fingerprint_of_the_data(tmp_path):
-    directory = begun(Home(tmp_path), digits("trainer.seed=3", "sampler.seed=4"))
+    directory = begun(LocalHome(tmp_path), digits("trainer.seed=3", "sampler.seed=4"))
     environment = directory.load_environment()
-    assert environment["seeds"] == {"sampler": 4, "trainer": 3, "split": 0}
-    assert {"python", "torch", "ray", "optuna", "mlflow"} <= environment["versions"].keys()
-    assert len(environment["data_fingerprint"]) == 64
+    assert environment.seeds == {"sampler": 4, "trainer": 3, "split": 0}
+    assert {"python", "torch", "ray", "optuna", "mlflow"} <= environment.versions.keys()
+    assert len(environment.data_fingerprint) == 64
 
 
 def test_images_that_cannot_be_read_are_told_before_a_sweep_begins(images, capsys):

@@ -15,7 +15,7 @@ from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.results import best_file, training_result
 from mt_sweeps.results.statistics import interval
 from mt_sweeps.storage import records
-from mt_sweeps.storage.home import Home
+from mt_sweeps.storage.home import LocalHome
 from mt_sweeps.tracking.client import embedded_uri
 from tests.mt_sweeps.support import ENVIRONMENT, digits, new_ledger, report
 from tests.servers.mlflow import MLflowServer
@@ -38,7 +38,7 @@ def empty_store(tmp_path_factory):
 
 @pytest.fixture
 def home(tmp_path, empty_store):
-    home = Home(tmp_path / "home")
+    home = LocalHome(tmp_path / "home")
     home.path.mkdir()
     shutil.copy(empty_store, home.mlflow_db)
     return home
@@ -46,7 +46,7 @@ def home(tmp_path, empty_store):
 
 def exported(folder, *overrides):
     ledger = new_ledger(folder / "ledger.db", digits(*TINY, *overrides))
-    best = ledger.complete(ledger.ask(), report(6, 0.1))
+    best = ledger.complete(ledger.ask_search(), report(6, 0.1))
     file = folder / "best.yaml"
     file.write_text(best_file.text(best_file.best_file(ledger, best, ENVIRONMENT)))
     return file, best_file.read(file).best.trainer

@@ -3,7 +3,7 @@ from ray.tune.search import Searcher
 
 from mt_sweeps.execution import driver
 from mt_sweeps.execution.resources import Share
-from mt_sweeps.storage.home import Home
+from mt_sweeps.storage.home import LocalHome
 from tests.mt_sweeps.support import digits, new_ledger, report
 
 
@@ -13,13 +13,13 @@ class Nobody:
     def started(self, *_):
         pass
 
-    reported = ended = noted = started
+    reported = ended = message = started
 
 
 @pytest.fixture
 def engine(tmp_path):
     spec = digits("trials=4", "finalists.baselines=[]")
-    directory = Home(tmp_path).claim(None, spec.name)
+    directory = LocalHome(tmp_path).claim(None, spec.name)
     directory.save_spec(spec)
     return driver._Engine(new_ledger(directory.ledger, spec), directory, Share(0.0, 1, 2), Nobody())
 

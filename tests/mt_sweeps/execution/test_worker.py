@@ -9,14 +9,14 @@ from safetensors.torch import load_file
 from mt_sweeps.execution.simulated_trainer import VARIABLE, Script
 from mt_sweeps.execution.worker import DISK_FULL, TrialWorker, _run
 from mt_sweeps.storage import records
-from mt_sweeps.storage.file_store import FileStore
+from mt_sweeps.storage.file_store import open_files
 from tests.trainers.support import config, in_fresh_process
 from trainers.files import BEST_MODEL, CHECKPOINT
 
 
 def assignment(directory, previous=None, **changes):
     if previous is not None:  # as the driver does
-        FileStore(str(directory)).write(records.FILE, records.text(records.read(previous)).encode())
+        open_files(str(directory)).write(records.FILE, records.text(records.read(previous)).encode())
     return {
         "config": config(**changes).model_dump_json(),
         "address": str(directory),

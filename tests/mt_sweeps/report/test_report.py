@@ -15,7 +15,8 @@ from mt_sweeps.commands.run import resume_sweep
 from mt_sweeps.execution.simulated_trainer import Script
 from mt_sweeps.report import findings
 from mt_sweeps.results import finalists
-from mt_sweeps.storage.home import Home
+from mt_sweeps.spec.arms import TrialId
+from mt_sweeps.storage.home import LocalHome
 from mt_sweeps.study.ledger import Ledger
 from tests.mt_sweeps.support import begun, digits, finish, swept
 from tests.mt_sweeps.support import report as evaluation
@@ -80,7 +81,7 @@ def page_of(directory):
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
-    return swept(Home(tmp_path_factory.mktemp("home")), digits(*EVERYTHING), FAILED, gpus=0.5)
+    return swept(LocalHome(tmp_path_factory.mktemp("home")), digits(*EVERYTHING), FAILED, gpus=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def page(directory):
 def test_the_verdict_comes_first_and_everything_else_in_order(page, directory):
     assert page.headings == ORDER
     environment = directory.load_environment()
-    for comparison in finalists.compare_finalists(opened(directory), environment["images"]).comparisons:
+    for comparison in finalists.compare_finalists(opened(directory), environment.images).comparisons:
         assert str(comparison)[1:] in page.words.split("The best configuration")[0]
 
 
@@ -201,11 +202,11 @@ def test_the_good_region_is_where_the_best_fifth_lies(directory):
 def test_long_sweeps_are_thinned_and_keep_their_ends(tmp_path):
     thin = findings.spread(list(range(1000)))
     assert (thin[0], thin[-1], len(thin)) == (0, 999, findings.MOST_LINES)
-    directory = begun(Home(tmp_path), digits("trials=1", "finalists.baselines=[]"))
+    directory = begun(LocalHome(tmp_path), digits("trials=1", "finalists.baselines=[]"))
     ledger = opened(directory)
-    trial = ledger.ask()
+    trial = ledger.ask_search()
     reports = [evaluation(step, 0.5) for step in range(1, 1001)]
-    directory.trials.begin("search", 0, 1, reports)
+    directory.trials.begin(TrialId("search", 0), 1, reports)
     ledger.report(trial, reports[-1])
     ledger.complete(trial, reports[-1])
     (line,) = report.build(directory, ledger)["curves"]["lines"]
@@ -228,10 +229,10 @@ def test_long_sweeps_are_thinned_and_keep_their_ends(tmp_path):
 )
 def test_what_there_is_nothing_of_is_told_in_a_sentence(tmp_path, overrides, complete, told):
     spec = digits("finalists.baselines=[]", *overrides) if complete != 3 else only_one_parameter()
-    directory = begun(Home(tmp_path), spec)
+    directory = begun(LocalHome(tmp_path), spec)
     ledger = opened(directory)
     for i in range(complete):
-        finish(ledger, ledger.ask(), 0.1 + i / 100)
+        finish(ledger, ledger.ask_search(), 0.1 + i / 100)
     ledger.close()
     page = page_of(directory)
     assert page.headings == ORDER
@@ -249,7 +250,7 @@ def only_one_parameter():
 
 
 def test_a_sweep_of_which_everything_failed_has_a_report_too(tmp_path):
-    directory = swept(Home(tmp_path), digits("trials=3", "finalists.top=1"), Script(fails_all="diverged"))
+    directory = swept(LocalHome(tmp_path), digits("trials=3", "finalists.top=1"), Script(fails_all="diverged"))
     page = page_of(directory)
     assert page.headings == ORDER
     assert not page.plots
@@ -258,11 +259,11 @@ def test_a_sweep_of_which_everything_failed_has_a_report_too(tmp_path):
 
 
 def test_a_running_sweep_is_reported_as_it_stands(tmp_path):
-    directory = begun(Home(tmp_path), digits("trials=3", "finalists.baselines=[]"))
+    directory = begun(LocalHome(tmp_path), digits("trials=3", "finalists.baselines=[]"))
     ledger = opened(directory)
-    finish(ledger, ledger.ask())
-    ledger.ask()
-    with directory.only_one(""):
+    finish(ledger, ledger.ask_search())
+    ledger.ask_search()
+    with directory.exclusive(""):
         words = page_of(directory).words
     assert "Running. 2 trials searched" in words
     assert "1 complete, 1 running" in words
@@ -271,7 +272,7 @@ def test_a_running_sweep_is_reported_as_it_stands(tmp_path):
 def test_a_report_that_cannot_be_written_leaves_the_old_one_and_nothing_half_done(directory, tmp_path):
     copy = tmp_path / "digits"
     shutil.copytree(directory.path, copy)
-    (there,) = Home(tmp_path).sweeps()
+    (there,) = LocalHome(tmp_path).sweeps()
     there.report.unlink(missing_ok=True)
     there.report.mkdir()
     result = CliRunner().invoke(cli, ["report", "digits", "--home", str(tmp_path)])
@@ -280,7 +281,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one_and_nothing_half_don
 
 
 def test_the_end_of_a_sweep_writes_it_and_sends_it_to_the_window(tmp_path, capsys):
-    home = Home(tmp_path)
+    home = LocalHome(tmp_path)
     directory = swept(home, digits("trials=2", "finalists.baselines=[]"))
     resume_sweep(home, "digits")
     assert "Finished." in Page(directory.report.read_text()).words
@@ -290,7 +291,7 @@ def test_the_end_of_a_sweep_writes_it_and_sends_it_to_the_window(tmp_path, capsy
 
 
 def test_a_report_that_fails_costs_the_sweep_nothing_but_a_line(tmp_path, capsys):
-    home = Home(tmp_path)
+    home = LocalHome(tmp_path)
     directory = swept(home, digits("trials=2", "finalists.baselines=[]"))
     directory.report.mkdir()
     resume_sweep(home, "digits")

@@ -10,7 +10,7 @@ from tests.mt_sweeps.support import ENVIRONMENT, digits, finish, new_ledger, rep
 @pytest.fixture
 def text(tmp_path):
     ledger = new_ledger(tmp_path / "ledger.db", digits())
-    best = ledger.complete(ledger.ask(), report(300, 0.1))
+    best = ledger.complete(ledger.ask_search(), report(300, 0.1))
     return best_file.text(best_file.best_file(ledger, best, ENVIRONMENT))
 
 
@@ -43,11 +43,11 @@ def test_the_file_says_how_sure_one_can_be_and_what_everything_followed_from(tex
 def test_the_file_tells_what_the_finalists_showed_of_this_configuration(tmp_path):
     spec = digits("trials=1", "finalists.top=1", "finalists.seeds=3")
     ledger = new_ledger(tmp_path / "ledger.db", spec)
-    while trial := ledger.ask():
+    while trial := ledger.ask_search():
         finish(ledger, trial)
-    ledger.plan(finalists.plan(ledger))
+    ledger.add_finalists(finalists.plan(ledger))
     assert best_file.best_file(ledger, ledger.best(), ENVIRONMENT).finalists is None, "none of them is done"
-    while trial := ledger.ask(finalists=True):
+    while trial := ledger.ask_finalist():
         finish(ledger, trial, 0.2 + 0.01 * (trial.number // 3))
     file = written(tmp_path, best_file.text(best_file.best_file(ledger, ledger.best(), ENVIRONMENT)))
     shown = best_file.read(file).best.finalists

@@ -15,7 +15,7 @@ def told(folder, *trials, images=IMAGES, settings=()):
     spec = digits(*settings).model_copy(update={"points": [{**MSE, **values} for values, _ in trials]})
     ledger = new_ledger(folder / "ledger.db", spec)
     for _, error in trials:
-        ledger.complete(ledger.ask(), report(300, error))  # its standard error is 0.01
+        ledger.complete(ledger.ask_search(), report(300, error))  # its standard error is 0.01
     return cautions(ledger, images)
 
 

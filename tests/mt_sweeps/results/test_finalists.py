@@ -33,7 +33,7 @@ def test_one_configuration_under_two_seeds_is_one_contender(tmp_path):
     spec = spec.model_copy(update={"points": [{**same, "seed": 0}, {**same, "seed": 1}]})
     ledger = new_ledger(tmp_path / "ledger.db", spec)
     for error in (0.1, 0.11, 0.3):
-        ledger.complete(ledger.ask(), report(300, error))
+        ledger.complete(ledger.ask_search(), report(300, error))
     assert [trial.number for trial in finalists.contenders(ledger)] == [0, 2]
 
 
@@ -43,10 +43,10 @@ def test_the_first_seed_of_all_comes_before_the_second_of_any(ledger):
 
 
 def test_a_finalist_differs_from_its_trial_in_seed_label_draw_and_what_it_is_scored_on(ledger):
-    ledger.plan(finalists.plan(ledger))
-    for trial in iter(lambda: ledger.ask(finalists=True), None):
+    ledger.add_finalists(finalists.plan(ledger))
+    for trial in iter(lambda: ledger.ask_finalist(), None):
         again = ledger.spec.config(trial.values, "finalists")
-        arm, number = trial.of
+        arm, number = trial.replicates
         once = ledger.spec.config(ledger.trials(arm)[number].values, arm)
         seed = again.seed
         dataset = once.dataset.model_copy(update={"label_seed": seed})
@@ -57,7 +57,7 @@ def test_a_finalist_differs_from_its_trial_in_seed_label_draw_and_what_it_is_sco
 def test_without_images_kept_back_every_seed_redraws_the_split(tmp_path):
     spec = digits("trials=1", "finalists.top=1", "trainer.dataset.verdict=0", "finalists.baselines=[]")
     ledger = new_ledger(tmp_path / "ledger.db", spec)
-    ledger.complete(ledger.ask(), report(300, 0.1))
+    ledger.complete(ledger.ask_search(), report(300, 0.1))
     for trial in finalists.plan(ledger):
         assert not trial["values"]["verdict"]
         assert trial["values"]["dataset.split_seed"] == trial["values"]["seed"]
@@ -65,22 +65,22 @@ def test_without_images_kept_back_every_seed_redraws_the_split(tmp_path):
 
 def test_nothing_is_replicated_where_no_trial_completed(tmp_path):
     ledger = new_ledger(tmp_path / "ledger.db", digits("trials=1", "finalists.top=1", "finalists.baselines=[]"))
-    ledger.fail(ledger.ask(), "diverged", "", None)
+    ledger.fail(ledger.ask_search(), "diverged", "", None)
     assert finalists.plan(ledger) == []
 
 
 def test_a_plan_outlasts_the_driver_and_is_made_once(ledger, tmp_path):
-    assert ledger.ask(finalists=True) is None, "before they are planned"
-    assert ledger.plan(finalists.plan(ledger))
-    first = ledger.ask(finalists=True)
+    assert ledger.ask_finalist() is None, "before they are planned"
+    assert ledger.add_finalists(finalists.plan(ledger))
+    first = ledger.ask_finalist()
     again = Ledger(tmp_path / "ledger.db", ledger.spec)
     assert not again.plan(finalists.plan(again))
     assert again.total("finalists") == 8
-    assert again.trials("finalists")[0].of == first.of == ("search", 1)
+    assert again.trials("finalists")[0].replicates == first.replicates == ("search", 1)
 
 
 def test_more_trials_that_change_the_best_add_the_new_ones(ledger, tmp_path):
-    ledger.plan(finalists.plan(ledger))
+    ledger.add_finalists(finalists.plan(ledger))
     ledger.close()
     more = Ledger(tmp_path / "ledger.db", ledger.spec.model_copy(update={"trials": 5}))
     more.complete(more.ask(), report(300, 0.05))
@@ -93,9 +93,9 @@ IMAGES = {"labeled": 50, "unlabeled": 788, "validation": 300, "verdict": 300}
 
 def run_finalists(ledger, errors, fails=()):
     """Train them: `errors` by contender, one a seed; `fails` has contenders, and numbers of their seeds."""
-    ledger.plan(finalists.plan(ledger))
-    for trial in iter(lambda: ledger.ask(finalists=True), None):
-        arm, number = trial.of
+    ledger.add_finalists(finalists.plan(ledger))
+    for trial in iter(lambda: ledger.ask_finalist(), None):
+        arm, number = trial.replicates
         name, seed = f"trial {number}" if arm == "search" else arm, trial.values["seed"] - finalists.FIRST_SEED
         if (name, seed) in fails:
             ledger.fail(trial, "diverged", "a loss", None)

@@ -71,7 +71,7 @@ def test_every_combination_of_a_grid_is_in_the_space():
     space = digits(*GRID).space()
     assert len(space.grid()) == 3 * (2 + 3) * 2
     for values in space.grid():
-        assert space.internal(values)
+        assert space.to_params(values)
         assert space.allows(values)
 
 

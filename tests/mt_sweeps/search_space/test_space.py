@@ -45,13 +45,13 @@ def test_a_value_that_was_added_by_hand_comes_back_as_it_was_written():
     space = digits().space()
     point = {"ema.decay": 0.999, "consistency.loss": "kl", "consistency.weight": 3.0, "labeled_batch_fraction": 0.25}
     study = optuna.create_study()
-    study.enqueue_trial(space.internal(point))
+    study.enqueue_trial(space.to_params(point))
     assert space.suggest(study.ask()) == point
 
 
 def test_a_point_may_leave_a_key_to_the_sampler():
     study = optuna.create_study()
-    study.enqueue_trial(digits().space().internal({"consistency.loss": "kl"}))
+    study.enqueue_trial(digits().space().to_params({"consistency.loss": "kl"}))
     values = digits().space().suggest(study.ask())
     assert values["consistency.loss"] == "kl"
     assert 0.3 <= values["consistency.weight"] <= 30
@@ -82,9 +82,9 @@ def test_conditions_may_follow_one_another():
 
 def test_a_point_with_a_value_of_the_wrong_type_is_refused():
     with pytest.raises(ValueError, match="'big' is not a number"):
-        digits().space().internal({"ema.decay": "big"})
+        digits().space().to_params({"ema.decay": "big"})
     with pytest.raises(ValueError, match=r"consistency\.rate is not in search_space"):
-        digits().space().internal({"consistency.rate": 1.0})
+        digits().space().to_params({"consistency.rate": 1.0})
 
 
 def test_corners_try_every_end_and_every_choice():

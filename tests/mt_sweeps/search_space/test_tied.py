@@ -37,16 +37,16 @@ def test_a_condition_may_be_on_a_tied_key():
     depth = [IntRange(type="int", low=1, high=2, when={"follower": "kl"})]
     space = Space({"depth": depth, "follower": [Tied(same_as="loss")], "loss": LOSS})
     assert all(("depth" in values) == (values["loss"] == "kl") for values in space.grid())
-    assert space.internal({"loss": "kl", "depth": 2}) == {"loss": "kl", "depth[kl]": 2}
+    assert space.to_params({"loss": "kl", "depth": 2}) == {"loss": "kl", "depth[kl]": 2}
 
 
 def test_a_point_may_give_a_tied_key_only_the_value_of_the_other():
     space = Space({"follower": [Tied(same_as="loss")], "loss": LOSS})
-    assert space.internal({"loss": "kl"}) == space.internal({"loss": "kl", "follower": "kl"}) == {"loss": "kl"}
+    assert space.to_params({"loss": "kl"}) == space.to_params({"loss": "kl", "follower": "kl"}) == {"loss": "kl"}
     with pytest.raises(ValueError, match=r"follower: 'mse' is not the value of loss \('kl'\), which it is tied to"):
-        space.internal({"loss": "kl", "follower": "mse"})
+        space.to_params({"loss": "kl", "follower": "mse"})
     with pytest.raises(ValueError, match="follower has no branch that holds"):
-        space.internal({"follower": "mse"})
+        space.to_params({"follower": "mse"})
 
 
 def test_a_tied_key_reaches_the_trainer():

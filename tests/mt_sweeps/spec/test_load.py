@@ -174,7 +174,7 @@ def test_a_file_that_names_no_baselines_has_both(tmp_path):
 def test_the_published_arm_is_one_trial_of_the_rules_of_thumb_on_what_the_file_fixes():
     spec = digits()
     assert spec.trials_of("published") == 1
-    config = spec.config(spec.published(classes=10, unlabeled=788), "published")
+    config = spec.config(spec.published_values(classes=10, unlabeled=788), "published")
     assert config == spec.config(
         {"ema.decay": 0.999, "consistency.weight": 10**1.5, "labeled_batch_fraction": 0.375, "consistency.loss": "mse"}
     )
@@ -182,7 +182,7 @@ def test_the_published_arm_is_one_trial_of_the_rules_of_thumb_on_what_the_file_f
 
 def test_the_published_arm_is_the_recipe_where_there_is_one():
     spec = load_spec(REPOSITORY / "search_spaces" / "svhn.yaml")
-    config = spec.config(spec.published(classes=10, unlabeled=68_757), "published")
+    config = spec.config(spec.published_values(classes=10, unlabeled=68_757), "published")
     assert (config.consistency.weight, config.labeled_batch_fraction) == (1.0, 0.01)
     assert (config.class_loss_normalizer, config.steps) == ("whole_batch", 60_000)
     assert config.dataset == spec.sample_config().dataset
@@ -190,7 +190,7 @@ def test_the_published_arm_is_the_recipe_where_there_is_one():
 
 def test_of_searched_steps_the_published_arm_has_the_most():
     spec = digits("search_space.steps={type: int, low: 100, high: 400}")
-    assert spec.config(spec.published(10, 788), "published").steps == 400
+    assert spec.config(spec.published_values(10, 788), "published").steps == 400
 
 
 def test_a_published_baseline_that_the_fixed_settings_do_not_allow_is_told_with_the_way_out():

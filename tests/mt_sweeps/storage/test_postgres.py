@@ -45,17 +45,17 @@ def shared(tmp_path, *overrides):
 def test_a_sweep_in_a_database_is_read_by_the_same_commands(home, tmp_path):
     swept(home, shared(tmp_path))
     command = CliRunner()
-    (row,) = json.loads(command.invoke(cli, ["list", "--home", home.where, "--json"]).output)
+    (row,) = json.loads(command.invoke(cli, ["list", "--home", home.address, "--json"]).output)
     assert row["name"] == "digits"
     assert row["arms"]["search"]["complete"] + row["arms"]["search"]["pruned"] == 3
-    status = command.invoke(cli, ["status", "--home", home.where])
+    status = command.invoke(cli, ["status", "--home", home.address])
     assert "digits: finished" in status.output
-    best = json.loads(command.invoke(cli, ["best", "digits", "--home", home.where, "--json"]).output)
+    best = json.loads(command.invoke(cli, ["best", "digits", "--home", home.address, "--json"]).output)
     assert best["trial"] == row["best"]["trial"]
-    exported = command.invoke(cli, ["export", "digits", "--home", home.where, "-o", str(tmp_path / "best.yaml")])
+    exported = command.invoke(cli, ["export", "digits", "--home", home.address, "-o", str(tmp_path / "best.yaml")])
     assert exported.exit_code == 0
     assert (tmp_path / "best.yaml").read_text().count("ema")
-    report = command.invoke(cli, ["report", "digits", "--home", home.where, "--json"])
+    report = command.invoke(cli, ["report", "digits", "--home", home.address, "--json"])
     assert json.loads(report.output)["sweep"]["name"] == "digits"
     assert not list(tmp_path.glob("sweeps/*/ledger.db")), "nothing of it is only on this machine"
 
@@ -75,43 +75,43 @@ def test_names_are_taken_once_however_many_ask_at_a_time(home, tmp_path):
 
 def test_one_driver_a_sweep_and_its_lock_is_gone_with_it(home, tmp_path):
     sweep = begun(home, shared(tmp_path))
-    other = open_home(home.where).sweep(sweep.name)
+    other = open_home(home.address).sweep(sweep.name)
     assert not other.is_driven
-    with sweep.only_one("first"):
+    with sweep.exclusive("first"):
         assert other.is_driven
         sweep.check_lock()
-        with pytest.raises(InputError, match="second"), other.only_one("second"):
+        with pytest.raises(InputError, match="second"), other.exclusive("second"):
             pass
         another = begun(home, shared(tmp_path))
-        with another.only_one("another sweep"):
+        with another.exclusive("another sweep"):
             pass
     assert not other.is_driven
-    with other.only_one("third"):
+    with other.exclusive("third"):
         assert sweep.is_driven
 
 
 def test_a_driver_is_asked_to_stop_through_the_database(home, tmp_path):
     sweep = begun(home, shared(tmp_path))
-    assert not sweep.is_asked_to_stop()
-    open_home(home.where).sweep(sweep.name).ask_to_stop()
-    assert sweep.is_asked_to_stop()
-    sweep.forget_stop()
-    assert not sweep.is_asked_to_stop()
+    assert not sweep.is_stop_requested()
+    open_home(home.address).sweep(sweep.name).request_stop()
+    assert sweep.is_stop_requested()
+    sweep.clear_stop_request()
+    assert not sweep.is_stop_requested()
 
 
 def test_a_restart_of_the_database_loses_nothing_and_repeats_nothing(home, server, tmp_path):
     sweep = begun(home, shared(tmp_path, "trials=40", "finalists.baselines=[]", "pruner.name=none"))
     ledger = Ledger(sweep.ledger, sweep.load_spec())
-    with sweep.only_one(""):
+    with sweep.exclusive(""):
         again = threading.Timer(0.5, lambda: (server.stop("immediate"), time.sleep(2), server.start()))
         again.start()
-        while (trial := ledger.ask()) is not None:
+        while (trial := ledger.ask_search()) is not None:
             finish(ledger, trial)
             sweep.check_lock()
             time.sleep(0.05)
         again.join()
         sweep.check_lock()
-        assert open_home(home.where).sweep(sweep.name).is_driven, "the lock was taken anew"
+        assert open_home(home.address).sweep(sweep.name).is_driven, "the lock was taken anew"
     told = Ledger(sweep.ledger, sweep.load_spec())
     assert [trial.number for trial in told.trials("search")] == list(range(40))
     assert {trial.state for trial in told.trials("search")} == {"complete"}
@@ -120,11 +120,11 @@ def test_a_restart_of_the_database_loses_nothing_and_repeats_nothing(home, serve
 
 def test_a_driver_whose_sweep_was_taken_over_meanwhile_ends(home, server, tmp_path):
     sweep = begun(home, shared(tmp_path))
-    with sweep.only_one(""):
+    with sweep.exclusive(""):
         server.stop("immediate")
         server.start()
         with (
-            open_home(home.where).sweep(sweep.name).only_one("taken"),
+            open_home(home.address).sweep(sweep.name).exclusive("taken"),
             pytest.raises(Unfinished, match="another driver"),
         ):
             sweep.check_lock()
@@ -162,7 +162,7 @@ def test_a_sweep_that_is_removed_leaves_nothing_in_the_database(home, tmp_path):
 
 def test_a_name_that_would_lead_out_of_the_folder_is_no_sweep(home, tmp_path):
     sweep = begun(home, shared(tmp_path))
-    storage = rdb.open_storage(home.where)
+    storage = rdb.open_storage(home.address)
     study = storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], "../../outside")
     for key, value in storage.get_study_user_attrs(sweep._study).items():
         storage.set_study_user_attr(study, key, value)

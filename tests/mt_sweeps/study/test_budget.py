@@ -7,7 +7,7 @@ from tests.mt_sweeps.support import digits, new_ledger, report
 def begun(tmp_path, *overrides):
     """A sweep of which one trial has completed; its workers took a second for each of its 300 steps."""
     ledger = new_ledger(tmp_path / "ledger.db", digits("finalists.baselines=[]", *overrides))
-    trial = ledger.ask()
+    trial = ledger.ask_search()
     ledger.report(trial, report(300, 0.5))
     ledger.complete(trial, report(300, 0.5))
     ledger.seconds_done = 300.0
@@ -45,7 +45,7 @@ def test_gpu_hours_of_finalists_do_not_depend_on_how_many_run_at_once(tmp_path):
 def test_a_search_whose_best_does_not_improve_beyond_its_noise_is_over(tmp_path):
     ledger = begun(tmp_path, "budget.patience=2")
     for error in (0.495, 0.2, 0.195):
-        ledger.complete(ledger.ask(), report(300, error))
+        ledger.complete(ledger.ask_search(), report(300, error))
         assert budget.stop_reason(ledger, 0, 0, 0.0, 2) == ""
-    ledger.complete(ledger.ask(), report(300, 0.6))
+    ledger.complete(ledger.ask_search(), report(300, 0.6))
     assert "has not improved beyond its noise for 2 completed trials" in budget.stop_reason(ledger, 0, 0, 0.0, 2)

@@ -36,16 +36,16 @@ def test_baselines_run_beside_the_search(tmp_path):
 def test_the_published_baseline_has_its_settings_in_the_ledger_and_they_outlast_a_lost_driver(tmp_path):
     spec = digits("trials=1", "finalists.baselines=[published]")
     ledger = new_ledger(tmp_path / "ledger.db", spec)
-    ledger.ask()
-    ledger.requeue(ledger.ask())
+    ledger.ask_search()
+    ledger.requeue(ledger.ask_search())
     again = reopened(ledger, tmp_path).ask()
     assert (again.arm, again.number, again.attempt) == ("published", 0, 2)
-    assert again.values == spec.published(10, 788)
+    assert again.values == spec.published_values(10, 788)
 
 
 def test_the_published_baseline_is_neither_pruned_nor_the_best(tmp_path):
     ledger = new_ledger(tmp_path / "ledger.db", digits("trials=3", "points=[]", "finalists.baselines=[published]"))
-    trials = {trial.arm: trial for trial in iter(ledger.ask, None)}
+    trials = {trial.arm: trial for trial in iter(ledger.ask_search, None)}
     for trial in ledger.trials("search"):
         ledger.report(trial, report(90, 0.1))
     assert not ledger.report(trials["published"], report(90, 0.9))
@@ -55,16 +55,16 @@ def test_the_published_baseline_is_neither_pruned_nor_the_best(tmp_path):
 
 
 def test_the_time_of_a_lost_worker_is_spent(ledger):
-    ledger.lose(ledger.ask(), "killed")
+    ledger.worker_lost(ledger.ask_search(), "killed")
     time.sleep(0.2)
-    spent = ledger.lose(ledger.ask(), "killed")
+    spent = ledger.worker_lost(ledger.ask_search(), "killed")
     assert spent.seconds > 0
     assert spent.started > 0
 
 
 def test_what_was_told_is_there_after_a_reopening(ledger, tmp_path):
-    trial = finish(ledger, ledger.ask(), 0.25)
-    ledger.active_seconds = 12.0
+    trial = finish(ledger, ledger.ask_search(), 0.25)
+    ledger.record_active_seconds(12.0)
     ledger.save_time()
     again = reopened(ledger, tmp_path)
     assert again.trials("search") == [trial]
@@ -74,8 +74,8 @@ def test_what_was_told_is_there_after_a_reopening(ledger, tmp_path):
 
 
 def test_a_requeued_trial_keeps_its_values_and_number_and_counts_its_attempts(ledger, tmp_path):
-    first = ledger.ask()
-    second = ledger.ask()
+    first = ledger.ask_search()
+    second = ledger.ask_search()
     ledger.requeue(second)
     again = reopened(ledger, tmp_path).ask()
     assert (again.number, again.values, again.attempt) == (second.number, second.values, 2)
@@ -84,36 +84,36 @@ def test_a_requeued_trial_keeps_its_values_and_number_and_counts_its_attempts(le
 
 def test_a_trial_whose_worker_is_lost_again_and_again_fails(ledger):
     for attempt in range(1, LOSSES + 1):
-        trial = ledger.ask()
+        trial = ledger.ask_search()
         assert trial.attempt == attempt
-        trial = ledger.lose(trial, "killed")
+        trial = ledger.worker_lost(trial, "killed")
     assert (trial.state, trial.reason) == ("failed", "lost_worker")
     assert "killed" in trial.message
 
 
 def test_drivers_may_be_lost_as_often_as_they_like(ledger):
     for _ in range(LOSSES + 2):
-        trial = ledger.requeue(ledger.ask())
+        trial = ledger.requeue(ledger.ask_search())
     assert trial.state == "waiting"
 
 
 def test_failed_trials_count_and_their_reason_is_kept(ledger):
-    failed = ledger.fail(ledger.ask(), "diverged", "Diverged: loss is nan", None)
+    failed = ledger.fail(ledger.ask_search(), "diverged", "Diverged: loss is nan", None)
     assert (failed.state, failed.reason, failed.message) == ("failed", "diverged", "Diverged: loss is nan")
     assert len([trial for trial in run_all(ledger) if trial.arm == "search"]) == 3
 
 
 def test_the_first_three_failing_alike_are_a_configuration_error(ledger):
     for reason in ("diverged", "diverged"):
-        ledger.fail(ledger.ask(), reason, "", None)
+        ledger.fail(ledger.ask_search(), reason, "", None)
         assert ledger.common_failure() is None
-    ledger.fail(ledger.ask(), "diverged", "", None)
+    ledger.fail(ledger.ask_search(), "diverged", "", None)
     assert ledger.common_failure().number == 0
 
 
 def test_failing_differently_or_after_a_success_is_no_configuration_error(ledger, tmp_path):
     for reason in ("diverged", "out_of_memory", "diverged"):
-        ledger.fail(ledger.ask(), reason, "", None)
+        ledger.fail(ledger.ask_search(), reason, "", None)
     assert ledger.common_failure() is None
     other = new_ledger(tmp_path / "other.db", ledger.spec)
     finish(other, other.ask())
@@ -123,7 +123,7 @@ def test_failing_differently_or_after_a_success_is_no_configuration_error(ledger
 
 
 def test_a_bad_trial_is_pruned_at_the_rung_and_only_there(ledger):
-    trials = [ledger.ask() for _ in range(4)]
+    trials = [ledger.ask_search() for _ in range(4)]
     for trial, error in zip(trials[:3], (0.1, 0.2, 0.3), strict=True):
         assert not ledger.report(trial, report(30, error))
         ledger.report(trial, report(90, error))
@@ -135,7 +135,7 @@ def test_a_bad_trial_is_pruned_at_the_rung_and_only_there(ledger):
 
 
 def test_trials_are_ranked_on_the_better_of_student_and_teacher(ledger):
-    trials = [ledger.ask() for _ in range(4)]
+    trials = [ledger.ask_search() for _ in range(4)]
     for trial in trials[:3]:
         ledger.report(trial, report(90, 0.3))
     slow_teacher = report(90, teacher=0.9, student=0.1)
@@ -143,7 +143,7 @@ def test_trials_are_ranked_on_the_better_of_student_and_teacher(ledger):
 
 
 def test_the_objective_is_the_last_evaluation_and_the_best_is_the_lowest(ledger):
-    first, second = ledger.ask(), ledger.ask()
+    first, second = ledger.ask_search(), ledger.ask_search()
     ledger.report(first, report(30, 0.01))  # lucky, and early
     finish(ledger, first, 0.3)
     finish(ledger, second, 0.2)
@@ -157,7 +157,7 @@ def test_a_ledger_of_another_format_is_refused(ledger, tmp_path):
 
 
 def test_optuna_reads_the_ledger_as_it_is(ledger, tmp_path):
-    finish(ledger, ledger.ask(), 0.25)
+    finish(ledger, ledger.ask_search(), 0.25)
     study = optuna.load_study(study_name="digits", storage=url(tmp_path))
     assert study.best_value == 0.25
     assert study.trials[0].intermediate_values == {300: 0.25}
@@ -165,7 +165,7 @@ def test_optuna_reads_the_ledger_as_it_is(ledger, tmp_path):
 
 def test_fewer_trials_than_were_asked_for_already_are_no_more_to_come(ledger, tmp_path):
     for _ in range(3):
-        finish(ledger, ledger.ask())
+        finish(ledger, ledger.ask_search())
     ledger.close()
     fewer = Ledger(tmp_path / "ledger.db", ledger.spec.model_copy(update={"trials": 1}))
     assert (fewer.total("search"), fewer.remaining("search"), fewer.ask()) == (3, 0, None)
@@ -174,7 +174,7 @@ def test_fewer_trials_than_were_asked_for_already_are_no_more_to_come(ledger, tm
 def test_what_remains_are_the_trials_that_wait_and_those_not_yet_asked_for(tmp_path):
     ledger = new_ledger(tmp_path / "ledger.db", digits("trials=4"))
     assert ledger.remaining("search") == 4
-    trial = ledger.ask()
+    trial = ledger.ask_search()
     assert ledger.remaining("search") == 3
     ledger.requeue(trial)
     assert ledger.remaining("search") == 4
@@ -213,9 +213,9 @@ def test_a_sweep_goes_on_only_with_what_it_was_started_with(ledger, tmp_path):
 
 
 def test_what_a_stale_worker_says_changes_nothing(ledger):
-    stale = ledger.ask()
+    stale = ledger.ask_search()
     ledger.requeue(stale)
-    owner = ledger.ask()
+    owner = ledger.ask_search()
     assert (owner.number, owner.attempt) == (stale.number, 2)
     assert not ledger.report(stale, report(30, 0.1))
     for said in (
@@ -223,7 +223,7 @@ def test_what_a_stale_worker_says_changes_nothing(ledger):
         ledger.prune(stale, report(90, 0.1)),
         ledger.fail(stale, "error", "", None),
         ledger.requeue(stale),
-        ledger.lose(stale, "killed"),
+        ledger.worker_lost(stale, "killed"),
     ):
         assert said == owner
     ledger.report(owner, report(30, 0.2))
@@ -231,7 +231,7 @@ def test_what_a_stale_worker_says_changes_nothing(ledger):
 
 
 def test_a_step_that_is_told_twice_counts_once_and_the_first_time(ledger, tmp_path):
-    trial = ledger.ask()
+    trial = ledger.ask_search()
     for step, error in ((30, 0.5), (60, 0.4), (30, 0.1), (60, 0.1)):
         ledger.report(trial, report(step, error))
     assert optuna.load_study(study_name="digits", storage=url(tmp_path)).trials[0].intermediate_values == {
@@ -242,5 +242,5 @@ def test_a_step_that_is_told_twice_counts_once_and_the_first_time(ledger, tmp_pa
 
 def test_the_best_that_improves_within_its_noise_has_not_improved(ledger):
     for error, since in ((0.5, 0), (0.495, 1), (0.2, 0), (0.191, 1)):
-        finish(ledger, ledger.ask(), error)
+        finish(ledger, ledger.ask_search(), error)
         assert ledger.trials_since_improvement() == since

@@ -9,8 +9,8 @@ def ends(curve, others, *overrides, at=(90,)):
     standings = RungRanking(digits(*overrides), list(at))
     for number, reported in enumerate([*others, curve]):
         for step, value in reported.items():
-            standings.enter(number, step, value)
-    return standings.is_pruned(len(others), max(curve))
+            standings.report(number, step, value)
+    return standings.should_prune(len(others), max(curve))
 
 
 def test_no_rung_stands_before_the_consistency_ramp_up_is_over():
@@ -75,7 +75,7 @@ def test_the_worse_half_ends_with_the_median_once_there_are_enough():
 def test_the_correlation_of_a_rung_is_that_of_the_trials_that_reached_the_end():
     standings = RungRanking(digits(), [90])
     for number in range(9):
-        standings.enter(number, 90, number / 10)
+        standings.report(number, 90, number / 10)
     (same,) = standings.correlations({number: number / 20 for number in range(8)})
     assert (same.rung, same.spearman, same.trials) == (90, pytest.approx(1.0), 8)
     assert not same.is_guessing
@@ -89,5 +89,5 @@ def test_the_correlation_of_a_rung_is_that_of_the_trials_that_reached_the_end():
 def test_values_that_are_all_the_same_have_no_order_to_correlate():
     standings = RungRanking(digits(), [90])
     for number in range(9):
-        standings.enter(number, 90, 0.5)
+        standings.report(number, 90, 0.5)
     assert standings.correlations({number: number / 20 for number in range(9)}) == []

@@ -58,7 +58,7 @@ def test_a_resumed_sweep_makes_the_suggestions_of_an_undisturbed_one(tmp_path):
     resumed = []
     for _ in range(14):  # a new process, as it were, for every trial
         ledger = Ledger(tmp_path / "b.db", spec)
-        trial = ledger.ask()
+        trial = ledger.ask_search()
         resumed.append(trial)
         finish(ledger, trial)
         ledger.close()
@@ -72,7 +72,7 @@ def test_a_trial_whose_values_are_at_fault_is_as_bad_as_can_be_to_the_sampler(tm
     asked = {}
     for reason in ("diverged", "error"):
         ledger = new_ledger(tmp_path / f"{reason}.db", learning)
-        for trial in iter(ledger.ask, None):
+        for trial in iter(ledger.ask_search, None):
             if trial.values["consistency.loss"] == "kl":
                 ledger.fail(trial, reason, "", None)
             else:
@@ -87,7 +87,7 @@ def test_a_reopened_ledger_suggests_what_an_undisturbed_one_would(sampler, tmp_p
     ledger = new_ledger(tmp_path / "ledger.db", spec)
     open_trials = []
     for number in range(15):
-        trial = ledger.ask()
+        trial = ledger.ask_search()
         if number % 5 == 1:
             ledger.report(trial, report(90, 0.9))
             ledger.prune(trial, report(90, 0.9))
@@ -98,13 +98,13 @@ def test_a_reopened_ledger_suggests_what_an_undisturbed_one_would(sampler, tmp_p
         else:
             finish(ledger, trial, 0.1 + number / 100)
     shutil.copy(tmp_path / "ledger.db", tmp_path / "copy.db")
-    assert Ledger(tmp_path / "copy.db", spec).ask().values == ledger.ask().values
+    assert Ledger(tmp_path / "copy.db", spec).ask().values == ledger.ask_search().values
 
 
 def test_a_grid_is_run_whole_in_its_order_and_outlasts_a_reopening(tmp_path):
     spec = load_spec(written(tmp_path, GRID))
     ledger = new_ledger(tmp_path / "ledger.db", spec)
-    first = [ledger.ask(), ledger.ask()]
+    first = [ledger.ask_search(), ledger.ask_search()]
     for trial in first:
         finish(ledger, trial)
     rest = run_all(reopened(ledger, tmp_path))
@@ -119,7 +119,7 @@ def test_a_sampler_looks_at_the_newest_and_the_best_trials_and_a_reopened_ledger
     spec = digits("trials=50", "points=[]", "finalists.baselines=[]")
     ledger = new_ledger(tmp_path / "ledger.db", spec)
     for number in range(40):
-        trial = ledger.ask()
+        trial = ledger.ask_search()
         ledger.report(trial, report(300, 0.1 + 0.01 * number))
         ledger.complete(trial, report(300, 0.1 + 0.01 * number))
     known = ledger._suggestions["search"]._place

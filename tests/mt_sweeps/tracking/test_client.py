@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.spec.sweep_spec import Tracking
-from mt_sweeps.storage.home import Home
+from mt_sweeps.storage.home import LocalHome
 from mt_sweeps.tracking import client
 from mt_sweeps.tracking.background import BackgroundWriter
 from mt_sweeps.tracking.client import Client, connection_problem
@@ -27,7 +27,7 @@ def test_a_window_that_fails_stops_nobody_and_tells_why():
     while len(calls) < 3:
         pass
     assert not writer.stop(0.1), "it goes on trying"
-    assert writer.trouble == "ConnectionError: no server there"
+    assert writer.error == "ConnectionError: no server there"
 
 
 def test_what_fails_at_the_end_is_tried_again_until_it_succeeds():
@@ -41,7 +41,7 @@ def test_what_fails_at_the_end_is_tried_again_until_it_succeeds():
     writer = BackgroundWriter(away_for_a_while, every=0.01)
     writer.start()
     assert writer.stop(10)
-    assert (len(calls), writer.trouble) == (4, "")
+    assert (len(calls), writer.error) == (4, "")
 
 
 def test_a_writer_that_was_never_started_can_be_stopped():
@@ -56,13 +56,13 @@ from mt_sweeps.home import Home
 from mt_sweeps.spec import Tracking
 from mt_sweeps.tracking import Client
 HeadMaintainer.update_to_step = lambda *_: os._exit(9)  # a change is made, and not yet written down
-Client(Home(Path(sys.argv[1])), Tracking())
+Client(LocalHome(Path(sys.argv[1])), Tracking())
 """
 
 
 def test_a_process_that_is_killed_as_it_makes_the_embedded_store_leaves_none_that_cannot_be_opened(tmp_path):
     assert subprocess.run([sys.executable, "-c", DIES, tmp_path], check=False).returncode == 9
-    assert Client(Home(tmp_path), Tracking()).new_run({}, "a run", 1_700_000_000.0)
+    assert Client(LocalHome(tmp_path), Tracking()).new_run({}, "a run", 1_700_000_000.0)
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def proxy():
 
 
 def checked(folder, **settings):
-    return connection_problem(Home(folder), Tracking(**settings))
+    return connection_problem(LocalHome(folder), Tracking(**settings))
 
 
 def test_a_server_that_does_not_answer_now_may_do_so_later(tmp_path, proxy, monkeypatch):
@@ -101,14 +101,14 @@ def test_an_address_that_is_no_store_is_an_error_at_once(tmp_path):
 
 
 def test_a_deleted_experiment_is_an_error_at_once(tmp_path):
-    client = Client(Home(tmp_path), Tracking(experiment="gone"))
+    client = Client(LocalHome(tmp_path), Tracking(experiment="gone"))
     client._mlflow.delete_experiment(client.experiment)
     with pytest.raises(InputError, match="'gone' was deleted in MLflow; restore it there, or name another"):
         checked(tmp_path, experiment="gone")
 
 
 def test_two_sweeps_that_make_the_experiment_at_once_share_it(tmp_path, monkeypatch):
-    home = Home(tmp_path)
+    home = LocalHome(tmp_path)
     made = Client(home, Tracking()).experiment
     find, first = mlflow.MlflowClient.get_experiment_by_name, []
 

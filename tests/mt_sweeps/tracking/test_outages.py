@@ -34,15 +34,15 @@ class Driven:
     def __init__(self, folder, server, proxy):
         self.sweep = Sweep(folder, f"tracking.uri={proxy.uri}", f"tracking.experiment={folder.name}", "trials=60")
         self.window = SweepRun(self.sweep.home, self.sweep.directory, self.sweep.ledger)
-        self.writer = BackgroundWriter(self.window.catch_up, every=0.05)
+        self.writer = BackgroundWriter(self.window.sync, every=0.05)
         self.told = []
-        self.writer.heard = self.told.append
+        self.writer.on_change = self.told.append
         self.server, self.proxy = server, proxy
         self.writer.start()
 
     def goes_on(self, trials):
         for _ in range(trials):
-            trial = self.sweep.ledger.ask()
+            trial = self.sweep.ledger.ask_search()
             last = self.sweep.train(trial, 0.5, 0.25)
             time.sleep(0.2)
             self.sweep.ledger.complete(trial, last)
@@ -52,9 +52,9 @@ class Driven:
         self.proxy.mode = mode
         self.goes_on(2)
         until = time.monotonic() + 30
-        while not (self.writer.trouble or (mode == "stall" and self.proxy.hits > 1)) and time.monotonic() < until:
+        while not (self.writer.error or (mode == "stall" and self.proxy.hits > 1)) and time.monotonic() < until:
             time.sleep(0.05)
-        hurt = self.writer.trouble or mode == "stall"
+        hurt = self.writer.error or mode == "stall"
         self.proxy.mode = "pass"
         self.goes_on(1)
         return hurt

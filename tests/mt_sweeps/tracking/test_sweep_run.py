@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.tracking.sweep_run import SweepRun, send_report
 from tests.mt_sweeps.support import Sweep
 from trainers.files import BEST_MODEL
@@ -13,22 +14,22 @@ def sweep(tmp_path_factory):
     """Two complete, one pruned, one failed, one running trial; shown twice by two windows, as after a restart."""
     made = Sweep(tmp_path_factory.mktemp("home"))
     ledger = made.ledger
-    first = ledger.ask()
+    first = ledger.ask_search()
     last = made.train(first, 0.5, 0.25)
-    SweepRun(made.home, made.directory, ledger).catch_up()
+    SweepRun(made.home, made.directory, ledger).sync()
     ledger.complete(first, last)
-    running = ledger.ask()
+    running = ledger.ask_search()
     assert running.arm == "supervised"
-    published = ledger.ask()
+    published = ledger.ask_search()
     ledger.complete(published, made.train(published, 0.4))
-    second = ledger.ask()
+    second = ledger.ask_search()
     ledger.prune(second, made.train(second, 0.7))
-    third = ledger.ask()
+    third = ledger.ask_search()
     ledger.fail(third, "diverged", "Diverged: nan", None)
     window = SweepRun(made.home, made.directory, ledger)
-    window.catch_up()
+    window.sync()
     made.train(running, 0.6)
-    window.catch_up()
+    window.sync()
     SweepRun(made.home, made.directory, ledger).finish("FINISHED", "best: trial 0")
     return made
 
@@ -90,7 +91,7 @@ def test_the_teacher_of_a_completed_trial_is_kept_once_and_others_nowhere(sweep)
     assert stored(sweep, "trial-0000") == [f"teacher/{BEST_MODEL}"]
     assert stored(sweep, "trial-0001") == [], "it was pruned"
     for number in (0, 1):
-        assert not sweep.directory.trials.has_model("search", number)
+        assert not sweep.directory.trials.has_model(TrialId("search", number))
 
 
 def test_every_run_has_the_whole_configuration_of_its_trial(sweep):
@@ -116,7 +117,7 @@ def completed(made, *errors):
     """The trials of the search, each with its error."""
     trials = []
     for error in errors:
-        while (trial := made.ledger.ask()).arm != "search":
+        while (trial := made.ledger.ask_search()).arm != "search":
             made.ledger.fail(trial, "error", "", None)
         trials.append(made.ledger.complete(trial, made.train(trial, error)))
     return trials
@@ -126,11 +127,11 @@ def test_of_the_top_two_alone_the_weights_are_kept_once_no_better_one_can_follow
     made = Sweep(tmp_path, "tracking.models=2")
     window = SweepRun(made.home, made.directory, made.ledger)
     completed(made, 0.3, 0.2)
-    window.catch_up()
+    window.sync()
     assert stored(made, "trial-0000") == stored(made, "trial-0001") == []
     completed(made, 0.1)
-    window.catch_up()
-    assert not made.directory.trials.has_model("search", 0)
+    window.sync()
+    assert not made.directory.trials.has_model(TrialId("search", 0))
     window.finish("KILLED", "")
     assert stored(made, "trial-0001") == [], "it may go on, and find better ones"
     SweepRun(made.home, made.directory, made.ledger).finish("FINISHED", "")
@@ -151,7 +152,7 @@ def test_a_run_that_was_made_twice_as_an_answer_was_lost_is_there_once(tmp_path)
     made = Sweep(tmp_path)
     completed(made, 0.3)
     window = SweepRun(made.home, made.directory, made.ledger)
-    window.catch_up()
+    window.sync()
     client, runs, _ = made.runs()
     for name in ("digits", "trial-0000"):  # what was asked for, and comes late
         tags = {key: value for key, value in runs[name].data.tags.items() if key not in ("mt.state", "mt.best")}
@@ -167,7 +168,7 @@ def test_a_run_that_somebody_removed_is_made_again_with_all_its_metrics(tmp_path
     made = Sweep(tmp_path)
     completed(made, 0.3)
     window = SweepRun(made.home, made.directory, made.ledger)
-    window.catch_up()
+    window.sync()
     client, runs, _ = made.runs()
     client.delete_run(runs["trial-0000"].info.run_id)
     window.finish("FINISHED", "")

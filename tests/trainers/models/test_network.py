@@ -20,17 +20,17 @@ def linear(layer: nn.Linear) -> np.ndarray:
 
 
 def test_one_head_both_classifies_and_agrees():
-    logits, agreeing = network(1).both(PIXELS)
-    assert agreeing is logits
+    logits, consistency_logits = network(1).both(PIXELS)
+    assert consistency_logits is logits
     np.testing.assert_allclose(logits.detach().numpy(), linear(network(1).classifier), rtol=0, atol=1e-14)
 
 
 def test_two_heads_have_weights_of_their_own_on_the_same_features():
     two = network(2)
-    logits, agreeing = two.both(PIXELS)
+    logits, consistency_logits = two.forward_heads(PIXELS)
     np.testing.assert_allclose(logits.detach().numpy(), linear(two.classifier), rtol=0, atol=1e-14)
-    np.testing.assert_allclose(agreeing.detach().numpy(), linear(two.agreement), rtol=0, atol=1e-14)
-    assert (logits - agreeing).abs().min() > 1e-3
+    np.testing.assert_allclose(consistency_logits.detach().numpy(), linear(two.agreement), rtol=0, atol=1e-14)
+    assert (logits - consistency_logits).abs().min() > 1e-3
 
 
 @pytest.mark.parametrize("heads", [1, 2])
@@ -43,7 +43,7 @@ def test_the_features_are_computed_once(heads):
     passes = []
     net = network(heads)
     net.features.register_forward_hook(lambda *_: passes.append(1))
-    net.both(PIXELS)
+    net.forward_heads(PIXELS)
     assert len(passes) == 1
 
 
@@ -55,9 +55,9 @@ def test_a_second_head_leaves_the_weights_of_the_first_as_they_were():
 def test_logits_are_in_the_precision_of_the_weights_whatever_that_of_the_passes(heads):
     net = network(heads).float()
     with torch.autocast("cpu", torch.bfloat16):
-        logits = net.both(PIXELS.float())
+        logits = net.forward_heads(PIXELS.float())
     assert {one.dtype for one in logits} == {torch.float32}
-    exact = net.both(PIXELS.float())
+    exact = net.forward_heads(PIXELS.float())
     assert all(torch.allclose(a, b, rtol=0.02, atol=0.02) for a, b in zip(logits, exact, strict=True))
 
 

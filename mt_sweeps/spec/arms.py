@@ -1,0 +1,24 @@
+"""The arms of a sweep, and what a trial is called."""
+
+from typing import Literal, NamedTuple
+
+Arm = Literal["search", "supervised", "published", "finalists"]
+FIXED_ARMS: tuple[Arm, ...] = ("published", "finalists")
+"""Arms that search nothing: every setting of their trials is given, except the images."""
+
+
+class TrialId(NamedTuple):
+    """Which trial: its arm, and its number in the arm, from 0."""
+
+    arm: Arm
+    number: int
+
+    @property
+    def label(self) -> str:
+        """The name that people read: `trial 3`, `finalist 3`, `supervised 0`."""
+        return f"{ {'search': 'trial', 'finalists': 'finalist'}.get(self.arm, self.arm) } {self.number}"
+
+    @property
+    def slug(self) -> str:
+        """The name of the trial's folder: `0003` in the search, `finalists-0003` elsewhere."""
+        return f"{self.number:04d}" if self.arm == "search" else f"{self.arm}-{self.number:04d}"
