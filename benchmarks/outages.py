@@ -23,9 +23,9 @@ from typing import Any
 
 from mt_sweeps.tracking.background import BackgroundWriter
 from mt_sweeps.tracking.sweep_run import SweepRun
-from tests.mt_sweeps.support import Sweep, report, supervised_report
-from tests.servers.mlflow import MLflowServer
-from tests.servers.proxy import Proxy
+from tests.helpers.servers.mlflow import MLflowServer
+from tests.helpers.servers.proxy import Proxy
+from tests.helpers.sweeps import Sweep, report, supervised_report
 
 MODES = ("no window", "pass", "refuse", "error", "stall", "cut", "lost", "server killed")
 STALL = 30.0

@@ -1,19 +1,40 @@
-"""Every test runs on one core and with a cache folder of its own."""
+"""Every test runs on one core, with a cache folder of its own. What is in tests/system is marked `system`."""
 
 import os
 
 import pytest
 
+UNIT_SECONDS = 2.0  # for a test without the mark, where CI is set: the unit suite is to answer in a minute
+
 # Before anything imports torch, here and in every subprocess: sums must not depend on the number of cores.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Each of the many processes would compile torch, Ray and MLflow anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_collection_modifyitems(items):
-    """The tests of a file run in one process, those of a team's servers in one, too, and first: they take longest."""
+    """Run the tests of a file in one process, the unit tests first, and the tests of a team's servers together."""
     for item in items:
-        team = item.path.parent.name == "team"
-        item.add_marker(pytest.mark.xdist_group("team" if team else str(item.path)))
-    items.sort(key=lambda item: item.path.parent.name != "team")
+        folders = item.path.parts
+        if "system" in folders:
+            item.add_marker(pytest.mark.system)
+        item.add_marker(pytest.mark.xdist_group("team" if "team" in folders else str(item.path)))
+    # The team's tests take longest, so they begin before the other system tests.
+    items.sort(key=lambda item: (item.get_closest_marker("system") is not None, "team" not in item.path.parts))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Fail a unit test that takes too long, where CI is set."""
+    report = yield
+    too_slow = call.when == "call" and call.duration > UNIT_SECONDS and "CI" in os.environ
+    if too_slow and report.passed and item.get_closest_marker("system") is None:
+        report.outcome = "failed"
+        report.longrepr = (
+            f"took {call.duration:.1f} s, and a unit test may take {UNIT_SECONDS:g} s: make it faster, or mark it "
+            "with @pytest.mark.system"
+        )
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,7 +4,7 @@ import sys
 from click.testing import CliRunner
 
 from mt_sweeps.cli import cli
-from tests.mt_sweeps.support import DIGITS
+from tests.helpers.sweeps import DIGITS
 
 
 def test_help_names_every_command_and_imports_nothing_heavy():

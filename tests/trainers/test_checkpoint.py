@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.trainers.support import assert_same, config, finished, weights
+from tests.helpers.training import assert_same, config, finished, weights
 from trainers import Trainer
 from trainers import checkpoint as checkpoint_module
 from trainers.checkpoint import load_latest_checkpoint, load_model, save_checkpoint

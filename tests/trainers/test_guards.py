@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.trainers.support import config
+from tests.helpers.training import config
 from trainers.errors import Collapsed, ConsistencyMissing, Diverged
 from trainers.guards import check_consistency, check_losses, check_teacher, check_weights
 from trainers.report import Report

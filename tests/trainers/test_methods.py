@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.trainers.support import config
+from tests.helpers.training import config
 from trainers.methods import MeanTeacher, PiModel, Supervised, TemporalEnsembling
 from trainers.models import Network
 from trainers.models.blocks import Dropout

@@ -3,7 +3,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from tests.trainers.support import config
+from tests.helpers.training import config
 from trainers import TrainerConfig
 from trainers.checkpoint import load_model, save_model
 from trainers.config import Augmentation

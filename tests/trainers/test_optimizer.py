@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.trainers.support import config
+from tests.helpers.training import config
 from trainers.config import SmallCnn, TrainerConfig
 from trainers.models import build
 from trainers.optimizer import ScheduledOptimizer

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainers.support import config, results
+from tests.helpers.training import config, results
 from trainers import Trainer
 
 DATA = os.environ.get("MT_SWEEPS_TEST_DATA")

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.trainers.reference import Reference
-from tests.trainers.support import METHODS, REVISITED, config
+from tests.helpers.reference import Reference
+from tests.helpers.training import METHODS, REVISITED, config
 from trainers import Trainer, TrainerConfig
 from trainers.data import dataset
 from trainers.data.augmentation import ViewAugmenter

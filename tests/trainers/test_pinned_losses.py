@@ -8,7 +8,7 @@ After a change that is meant, print the new values with
 import pytest
 import torch
 
-from tests.trainers.support import METHODS, REVISITED, config, finished
+from tests.helpers.training import METHODS, REVISITED, config, finished
 
 PINNED = {
     "supervised": [

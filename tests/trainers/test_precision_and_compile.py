@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.trainers.support import (
+from tests.helpers.training import (
     EVERY_NOISE,
     METHODS,
     REVISITED,
@@ -209,7 +209,7 @@ def test_a_worker_compiles_the_trials_of_many_shapes(compiled):
 COMPILERS = [os.environ.get("CXX"), "g++", "clang++"]
 
 
-@pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.skipif(
     not any(map(shutil.which, filter(None, COMPILERS))), reason="needs a C++ compiler: apt-get install g++"
 )

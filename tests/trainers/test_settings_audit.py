@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tests.trainers.support import config
+from tests.helpers.training import config
 from trainers import TrainerConfig
 from trainers.config import Adam, ConvLarge, HalfCosine, Sgd, SmallCnn, StepDecay
 from trainers.config.compatibility import idle_settings, is_idle

@@ -3,11 +3,7 @@ from typing import get_args
 
 import pytest
 
-from tests.trainers.support import (
-    REVISITED,
-    config,
-    finished,
-)
+from tests.helpers.training import REVISITED, config, finished
 from trainers import TrainerConfig
 from trainers.config import Settings
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.trainers.support import (
+from tests.helpers.training import (
     METHODS,
     REVISITED,
     assert_same,

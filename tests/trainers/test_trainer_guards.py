@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.trainers.support import METHODS, REVISITED, config, finished, write_image
+from tests.helpers.training import METHODS, REVISITED, config, finished, write_image
 from trainers import Trainer, TrainerConfig, losses, schedules
 from trainers import trainer as trainer_module
 from trainers.data.augmentation import ViewAugmenter
@@ -272,7 +272,7 @@ def test_an_unlabeled_image_among_the_labeled_ones_is_refused(tmp_path, monkeypa
 # --- learning
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_mean_teacher_learns_more_from_fifty_labels_than_the_supervised_baseline():
     def error(method: str, seed: int) -> float:
         settings = TrainerConfig.model_validate(

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.trainers.support import (
+from tests.helpers.training import (
     EVERY_NOISE,
     METHODS,
     assert_same,

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from mt_sweeps.commands.console import Board
 from mt_sweeps.formatting import duration, error_text, values_text
-from tests.mt_sweeps.support import digits, new_ledger, report
+from tests.helpers.sweeps import digits, new_ledger, report
 
 
 @pytest.fixture

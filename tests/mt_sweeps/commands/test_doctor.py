@@ -1,4 +1,4 @@
-"""What the doctor says of this machine, and of servers that are not there. On a team's servers: tests/team."""
+"""What the doctor says of this machine, and of servers that are not there. On a team's servers: tests/system/team."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from mt_sweeps.cli import cli
 from mt_sweeps.commands import doctor
 from mt_sweeps.commands.doctor import Check
 from mt_sweeps.execution import ray_cluster
-from tests.end_to_end.support import DIGITS
+from tests.helpers.command_line import DIGITS
 
 
 @pytest.fixture(autouse=True)

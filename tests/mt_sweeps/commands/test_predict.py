@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from mt_sweeps.commands import predict
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.storage.home import LocalHome
-from tests.trainers.support import config, finished, write_image
+from tests.helpers.training import config, finished, write_image
 from trainers.checkpoint import load_model
 from trainers.data import dataset
 from trainers.evaluation import PIXELS_AT_ONCE

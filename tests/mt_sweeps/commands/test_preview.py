@@ -8,7 +8,7 @@ from PIL import Image
 from mt_sweeps.cli import cli
 from mt_sweeps.commands.preview import preview
 from mt_sweeps.errors import InputError
-from tests.mt_sweeps.support import DIGITS
+from tests.helpers.sweeps import DIGITS
 
 
 def cells(path, rows: int, columns: int) -> np.ndarray:

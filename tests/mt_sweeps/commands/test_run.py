@@ -11,8 +11,8 @@ from mt_sweeps.results import status
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.storage.home import LocalHome
 from mt_sweeps.study.ledger import Ledger
-from tests.mt_sweeps.support import DIGITS, REPOSITORY, begun, digits, report, supervised_report
-from tests.trainers.support import write_image
+from tests.helpers.sweeps import DIGITS, REPOSITORY, begun, digits, report, supervised_report
+from tests.helpers.training import write_image
 
 
 @pytest.fixture(autouse=True)

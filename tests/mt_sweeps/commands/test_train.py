@@ -17,9 +17,9 @@ from mt_sweeps.results.statistics import interval
 from mt_sweeps.storage import records
 from mt_sweeps.storage.home import LocalHome
 from mt_sweeps.tracking.client import embedded_uri
-from tests.mt_sweeps.support import ENVIRONMENT, digits, new_ledger, report
-from tests.servers.mlflow import MLflowServer
-from tests.trainers.support import in_fresh_process
+from tests.helpers.servers.mlflow import MLflowServer
+from tests.helpers.sweeps import ENVIRONMENT, digits, new_ledger, report
+from tests.helpers.training import in_fresh_process
 from trainers import Trainer
 from trainers.checkpoint import load_model
 from trainers.data import dataset

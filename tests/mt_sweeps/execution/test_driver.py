@@ -4,7 +4,7 @@ from ray.tune.search import Searcher
 from mt_sweeps.execution import driver
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.storage.home import LocalHome
-from tests.mt_sweeps.support import digits, new_ledger, report
+from tests.helpers.sweeps import digits, new_ledger, report
 
 
 class Nobody:

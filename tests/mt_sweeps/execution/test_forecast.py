@@ -1,7 +1,7 @@
 from mt_sweeps.execution.forecast import Speed, forecast, measure_speed, text
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.study import pruner
-from tests.mt_sweeps.support import digits
+from tests.helpers.sweeps import digits
 
 
 def test_all_arms_are_counted():

@@ -1,4 +1,4 @@
-"""What nodes find of themselves, and what is made of it. On real nodes: tests/team."""
+"""What nodes find of themselves, and what is made of it. On real nodes: tests/system/team."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from mt_sweeps.execution import ray_cluster
 from mt_sweeps.execution.preflight import NodeReport, check_data, check_nodes, inspect_node
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.versions import versions
-from tests.mt_sweeps.support import digits
+from tests.helpers.sweeps import digits
 
 FILE = Path("space.yaml")
 OURS = NodeReport(versions(), "the images", "")

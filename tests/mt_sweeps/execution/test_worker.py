@@ -10,7 +10,7 @@ from mt_sweeps.execution.simulated_trainer import VARIABLE, Script
 from mt_sweeps.execution.worker import DISK_FULL, TrialWorker, _run
 from mt_sweeps.storage import records
 from mt_sweeps.storage.file_store import open_files
-from tests.trainers.support import config, in_fresh_process
+from tests.helpers.training import config, in_fresh_process
 from trainers.files import BEST_MODEL, CHECKPOINT
 
 

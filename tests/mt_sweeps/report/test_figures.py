@@ -11,7 +11,7 @@ from mt_sweeps.report.axes import Axis, axes
 from mt_sweeps.report.plotting import errors_axis
 from mt_sweeps.search_space.distributions import Categorical
 from mt_sweeps.search_space.space import Space
-from tests.mt_sweeps.support import digits
+from tests.helpers.sweeps import digits
 
 DECAY, LOSS, MSE, KL, FRACTION = axes(digits())
 VALUES = {"ema.decay": 0.99, "consistency.loss": "kl", "consistency.weight": 3.0, "labeled_batch_fraction": 0.25}

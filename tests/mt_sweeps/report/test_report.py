@@ -18,8 +18,8 @@ from mt_sweeps.results import finalists
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage.home import LocalHome
 from mt_sweeps.study.ledger import Ledger
-from tests.mt_sweeps.support import begun, digits, finish, swept
-from tests.mt_sweeps.support import report as evaluation
+from tests.helpers.sweeps import begun, digits, finish, swept
+from tests.helpers.sweeps import report as evaluation
 
 CHROMIUM = shutil.which("chromium")
 FAILED = Script(fails={"0003": "diverged", "0005": "diverged", "supervised-0000": "error"})

@@ -4,7 +4,7 @@ from scipy.stats import binomtest
 from mt_sweeps.errors import InputError
 from mt_sweeps.results import best_file, finalists
 from mt_sweeps.spec import yaml_file
-from tests.mt_sweeps.support import ENVIRONMENT, digits, finish, new_ledger, report
+from tests.helpers.sweeps import ENVIRONMENT, digits, finish, new_ledger, report
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from mt_sweeps.results.cautions import cautions
-from tests.mt_sweeps.support import digits, new_ledger, report
+from tests.helpers.sweeps import digits, new_ledger, report
 
 IMAGES = {"labeled": 200, "unlabeled": 638, "validation": 200, "verdict": 300}
 MSE = {"consistency.loss": "mse", "consistency.weight": 30.0, "ema.decay": 0.95, "labeled_batch_fraction": 0.5}

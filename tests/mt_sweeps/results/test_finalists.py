@@ -2,7 +2,7 @@ import pytest
 
 from mt_sweeps.results import finalists
 from mt_sweeps.study.ledger import Ledger
-from tests.mt_sweeps.support import digits, new_ledger, report, supervised_report
+from tests.helpers.sweeps import digits, new_ledger, report, supervised_report
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from mt_sweeps.errors import InputError
 from mt_sweeps.search_space.distributions import Categorical, FloatRange, IntRange
 from mt_sweeps.search_space.filters import Filter
 from mt_sweeps.search_space.space import Space
-from tests.mt_sweeps.support import digits
+from tests.helpers.sweeps import digits
 
 RATE = "search_space.optimizer.learning_rate={type: float, low: 0.01, high: 1.0, scale: log}"
 BATCH = "search_space.batch_size={type: categorical, choices: [50, 100, 200]}"

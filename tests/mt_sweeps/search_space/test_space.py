@@ -5,7 +5,7 @@ import pytest
 
 from mt_sweeps.search_space.distributions import Categorical, FloatRange, IntRange
 from mt_sweeps.search_space.space import Space
-from tests.mt_sweeps.support import digits
+from tests.helpers.sweeps import digits
 
 
 def draw(space, n, seed=0):

@@ -4,7 +4,7 @@ import pytest
 from mt_sweeps.errors import InputError
 from mt_sweeps.search_space.distributions import Categorical, FloatRange, IntRange, Tied
 from mt_sweeps.search_space.space import Space
-from tests.mt_sweeps.support import digits
+from tests.helpers.sweeps import digits
 
 LOSS = [Categorical(type="categorical", choices=["mse", "kl"])]
 WIDTH = [IntRange(type="int", low=4, high=8, when={"loss": "mse"})]

@@ -5,7 +5,7 @@ import pytest
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.spec.load import load_spec
-from tests.mt_sweeps.support import DIGITS, REPOSITORY, digits, written
+from tests.helpers.sweeps import DIGITS, REPOSITORY, digits, written
 
 # The example of the design: its names are an interface.
 DESIGN_EXAMPLE = """

@@ -1,4 +1,4 @@
-from tests.mt_sweeps.support import digits
+from tests.helpers.sweeps import digits
 
 
 def test_set_takes_the_longest_matching_key():

@@ -16,8 +16,8 @@ from mt_sweeps.storage.home import Home
 from mt_sweeps.storage.open import open_home
 from mt_sweeps.storage.postgres import PostgresHome
 from mt_sweeps.study.ledger import Ledger
-from tests.mt_sweeps.support import begun, digits, finish, run_all, swept
-from tests.servers.postgres import Postgres
+from tests.helpers.servers.postgres import Postgres
+from tests.helpers.sweeps import begun, digits, finish, run_all, swept
 
 pytestmark = pytest.mark.skipif(Postgres.binaries() is None, reason="needs PostgreSQL: apt-get install postgresql")
 

@@ -1,6 +1,6 @@
 from mt_sweeps.storage import records
-from tests.mt_sweeps.support import report
-from tests.trainers.support import config
+from tests.helpers.sweeps import report
+from tests.helpers.training import config
 from trainers import Trainer
 
 

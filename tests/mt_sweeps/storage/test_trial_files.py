@@ -10,9 +10,9 @@ from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage import file_store, records
 from mt_sweeps.storage.file_store import S3Files, StorageUnavailable, open_files
 from mt_sweeps.storage.trial_files import AttemptDirectory, TrialFiles
-from tests.mt_sweeps.support import report
-from tests.servers.proxy import Proxy
-from tests.servers.store import ObjectStore
+from tests.helpers.servers.proxy import Proxy
+from tests.helpers.servers.store import ObjectStore
+from tests.helpers.sweeps import report
 from trainers.files import BEST_MODEL, CHECKPOINT, PREVIOUS_CHECKPOINT
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from mt_sweeps.study import budget
-from tests.mt_sweeps.support import digits, new_ledger, report
+from tests.helpers.sweeps import digits, new_ledger, report
 
 
 def begun(tmp_path, *overrides):

@@ -6,15 +6,7 @@ import pytest
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.study.ledger import LOSSES, Ledger
-from tests.mt_sweeps.support import (
-    digits,
-    finish,
-    new_ledger,
-    reopened,
-    report,
-    run_all,
-    url,
-)
+from tests.helpers.sweeps import digits, finish, new_ledger, reopened, report, run_all, url
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 
 from mt_sweeps.study.pruner import MEDIAN_OF, RungRanking, rungs
-from tests.mt_sweeps.support import digits
+from tests.helpers.sweeps import digits
 
 
 def ends(curve, others, *overrides, at=(90,)):

@@ -11,8 +11,8 @@ from mt_sweeps.storage.home import LocalHome
 from mt_sweeps.tracking import client
 from mt_sweeps.tracking.background import BackgroundWriter
 from mt_sweeps.tracking.client import Client, connection_problem
-from tests.servers.common import free_port
-from tests.servers.proxy import Proxy
+from tests.helpers.servers.common import free_port
+from tests.helpers.servers.proxy import Proxy
 
 
 def test_a_window_that_fails_stops_nobody_and_tells_why():

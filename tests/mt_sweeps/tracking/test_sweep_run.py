@@ -5,7 +5,7 @@ import pytest
 
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.tracking.sweep_run import SweepRun, send_report
-from tests.mt_sweeps.support import Sweep
+from tests.helpers.sweeps import Sweep
 from trainers.files import BEST_MODEL
 
 

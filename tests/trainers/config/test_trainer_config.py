@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.trainers.support import in_fresh_process
+from tests.helpers.training import in_fresh_process
 from trainers import TrainerConfig
 
 LEAST = {"dataset": {"name": "digits", "labels": 50, "validation": 300}, "steps": 1000}

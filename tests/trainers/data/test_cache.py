@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.trainers.support import REPOSITORY, in_fresh_process, write_image
+from tests.helpers.training import REPOSITORY, in_fresh_process, write_image
 from trainers.config import ImageFolder
 from trainers.data import cache, sources
 from trainers.errors import DataError

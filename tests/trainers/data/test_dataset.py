@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.trainers.support import decode_whole, write_image
+from tests.helpers.training import decode_whole, write_image
 from trainers.config import Digits, ImageFolder
 from trainers.data import cache, dataset, sources
 

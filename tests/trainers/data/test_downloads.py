@@ -9,7 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from tests.trainers.support import decode_whole
+from tests.helpers.training import decode_whole
 from trainers.config import Cifar10, Svhn
 from trainers.errors import DataError
 

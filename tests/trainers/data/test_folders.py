@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.trainers.support import decode_whole, write_image
+from tests.helpers.training import decode_whole, write_image
 from trainers.config import ImageFolder, Imagenet
 from trainers.data import sources
 from trainers.data.sources import check_source, decode

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.trainers.support import METHODS, REVISITED, config, finished, results, weights, write_image
+from tests.helpers.training import METHODS, REVISITED, config, finished, results, weights, write_image
 from trainers import Trainer
 from trainers.data import loaders
 from trainers.data.loaders import Resident, Streamed, loader

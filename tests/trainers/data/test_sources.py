@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.trainers.support import decode_whole, write_image
+from tests.helpers.training import decode_whole, write_image
 from trainers.config import Digits, ImageFolder
 from trainers.data.sources import check_source, decode, source_key
 from trainers.errors import DataError

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.trainers.support import assert_same, config, finished, results, weights, write_image
+from tests.helpers.training import assert_same, config, finished, results, weights, write_image
 from trainers import Trainer
 
 NARROW = {

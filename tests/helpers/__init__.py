@@ -1,0 +1,1 @@
+"""What several tests start from."""

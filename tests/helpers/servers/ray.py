@@ -1,0 +1,103 @@
+"""A Ray cluster: a head, and nodes that come and go."""
+
+import itertools
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from tests.helpers import compose
+from tests.helpers.servers.common import LOOPBACK, free_port
+from tests.helpers.servers.network import Namespace
+
+
+class RayCluster:
+    """A head without cores and nodes of some, each a process of its own; the token is in the environment of them all.
+
+    Args:
+        folder: for their session files; Ray wants it short.
+        environment: of head and nodes.
+        of_the_head: what drivers need besides.
+        nodes: how many to start with.
+        cores: of a node.
+    """
+
+    token = compose.with_secrets()["RAY_TOKEN"]
+
+    def __init__(
+        self, folder: Path, environment: dict[str, str], of_the_head: dict[str, str], nodes: int = 2, cores: int = 1
+    ) -> None:
+        self.folder, self.nodes, self.cores = folder, nodes, cores
+        self.port, self.dashboard_port = free_port(), free_port()
+        self._count = itertools.count()
+        self.dashboard = f"http://{LOOPBACK}:{self.dashboard_port}"
+        # What a client needs, too.
+        self.secrets = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
+        binaries = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        settings = compose.loaded(compose.with_secrets())["x-ray"]
+        settings["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = (
+            "0"  # else under `uv run` every worker would make its own environment
+        )
+        self._environment = {**os.environ, **binaries, **environment, **settings, **self.secrets}
+        self._of_the_head = of_the_head
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        head = ["--head", f"--port={self.port}", "--num-cpus=0", f"--dashboard-port={self.dashboard_port}"]
+        head += [f"--ray-client-server-port={free_port()}", "--include-dashboard=true", f"--temp-dir={self.folder}"]
+        self._start(*head, environment=self._of_the_head)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:  # Ray takes this for 127.0.0.1, too
+            probe.connect(("192.0.2.1", 9))
+            self._head = probe.getsockname()[0]
+        for _ in range(self.nodes):
+            self.add()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for node in list(self.running):
+            self.kill(node)
+
+    def add(
+        self, environment: dict[str, str] | None = None, namespace: Namespace | None = None
+    ) -> subprocess.Popen[bytes]:
+        """One more node; with other variables, or in a network of its own."""
+        options = [f"--address={self._head}:{self.port}", f"--num-cpus={self.cores}"]
+        return self._start(*options, environment=environment or {}, namespace=namespace)
+
+    def kill(self, node: subprocess.Popen[bytes]) -> None:
+        """A node with all that runs on it."""
+        with suppress(ProcessLookupError):
+            os.killpg(node.pid, 9)
+        node.wait()
+        self.running.remove(node)
+
+    def _start(
+        self, *options: str, environment: dict[str, str], namespace: Namespace | None = None
+    ) -> subprocess.Popen[bytes]:
+        ports = ("dashboard-agent-listen", "dashboard-agent-grpc", "metrics-export", "runtime-env-agent")
+        command = ["ip", "netns", "exec", namespace.name] if namespace else []
+        command += [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"]
+        command += [f"--node-ip-address={namespace.address if namespace else LOOPBACK}"]
+        command += [f"--{port}-port={free_port()}" for port in ports] + ["--object-store-memory=100000000"]
+        log = Path(f"{self.folder}-{next(self._count)}.log")
+        with log.open("w") as out:
+            node = subprocess.Popen(
+                [*command, *options],
+                cwd=self.folder,
+                env={**self._environment, **environment},
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        self.running.append(node)
+        until = time.monotonic() + 90
+        # One after the other: on one machine they choose the names of their sockets from those that they see.
+        while "Ray runtime started" not in log.read_text():
+            if time.monotonic() > until or node.poll() is not None:
+                raise RuntimeError(log.read_text())
+            time.sleep(0.1)
+        return node

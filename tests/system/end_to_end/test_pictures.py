@@ -1,0 +1,154 @@
+"""What a user sees in MLflow and in the report, looked at in a real browser.
+
+With MT_SWEEPS_PICTURES=FOLDER the sweep is really trained, and the pictures are kept there: those of the README are
+made by `MT_SWEEPS_PICTURES=docs/images uv run --group dev pytest tests/system/end_to_end/test_pictures.py`.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from mt_sweeps.execution.simulated_trainer import VARIABLE, Script
+from tests.helpers.command_line import DIGITS, MT_SWEEP, mt_sweep
+from tests.helpers.servers.common import free_port, wait_for
+
+CHROMIUM = shutil.which("chromium")
+KEPT = os.environ.get("MT_SWEEPS_PICTURES")
+SECONDS = 60_000  # milliseconds that a page may take
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the quick start has run."""
+    made = tmp_path_factory.mktemp("work")
+    with pytest.MonkeyPatch.context() as patch:
+        if KEPT is None:
+            patch.setenv(VARIABLE, Script().model_dump_json())
+        mt_sweep("run", DIGITS, folder=made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def address(folder):
+    """Of the sweep's page, while a server shows it."""
+    server = subprocess.Popen(
+        [MT_SWEEP, "dashboard", "digits", "--port", str(free_port())], cwd=folder, stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdout is not None
+    line = server.stdout.readline()
+    where = line.removeprefix("MLflow starts at ").partition(" ")[0]
+    wait_for(where.partition("/#/")[0] + "/health", server)
+    yield where
+    server.terminate()
+    server.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def page(browser):
+    made = browser.new_page(viewport={"width": 1440, "height": 900})
+    made.set_default_timeout(SECONDS)
+    expect.set_options(timeout=SECONDS)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def picture(page, tmp_path):
+    """Takes one; there is something on it."""
+
+    def take(name):
+        file = Path(KEPT or tmp_path) / f"{name}.png"
+        page.screenshot(path=file)
+        assert file.stat().st_size > 20_000
+
+    return take
+
+
+def opened(page, address):
+    """The page, once MLflow serves it, without its assistant."""
+    for _ in range(120):
+        try:
+            page.goto(address)
+            break
+        except Exception:  # the server is still starting
+            page.wait_for_timeout(500)
+    assistant = page.get_by_role("button", name="Close")
+    assistant.or_(page.get_by_text("mt-sweeps").first).first.wait_for()
+    if assistant.count():
+        assistant.click()
+
+
+def test_the_sweeps_page_shows_summary_best_error_and_winning_parameters(page, address, picture):
+    opened(page, address)
+    page.get_by_text("Show more").first.click()
+    for shown in ("digits: 16 trials in", "best       trial", "beats supervised", "validation.teacher_error"):
+        expect(page.get_by_text(shown).first).to_be_visible()
+    for key in ("ema.decay", "consistency.loss", "consistency.weight", "labeled_batch_fraction"):
+        expect(page.get_by_text(key, exact=True).first).to_be_visible()
+    picture("mlflow-sweep")
+
+
+def test_the_runs_table_shows_every_trial_under_its_sweep(page, address, picture):
+    opened(page, address.rpartition("/")[0] + "?workflowType=machine_learning")
+    sweep = page.get_by_role("row").filter(has=page.get_by_role("link", name="digits", exact=True))
+    sweep.get_by_role("button").first.click()
+    for shown in ("finalists-0023", "finalists-0022"):
+        expect(page.get_by_role("link", name=shown)).to_be_visible()
+    expect(page.get_by_text("43", exact=True).first).to_be_visible()
+    picture("mlflow-runs")
+
+
+def test_the_parallel_coordinates_show_every_trial_of_the_search(page, address, picture):
+    experiment = address.partition("/experiments/")[2].partition("/")[0]
+    runs = [run for name, run in runs_of(page, address, experiment).items() if name.startswith("trial-")]
+    assert len(runs) == 16
+    server = address.partition("/#/")[0]
+    chosen = f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment]))}"
+    opened(page, f"{server}/#/compare-runs?{chosen}&workflowType=machine_learning")
+    expect(page.get_by_text("Comparing 16 Runs from 1 Experiment")).to_be_visible()
+    expect(page.get_by_text("Parallel Coordinates Plot")).to_be_visible()
+    for axis in ("consistency.loss", "consistency.weight", "ema.decay"):
+        expect(page.locator(".parcoords, .js-plotly-plot").get_by_text(axis, exact=True).first).to_be_visible()
+    picture("mlflow-parallel")
+
+
+def test_the_report_shows_the_verdict_first_and_every_figure(page, folder, picture):
+    errors = []
+    page.on("pageerror", lambda error: errors.append(error.message))
+    page.on("request", lambda request: errors.append(request.url) if request.url.startswith("http") else None)
+    page.goto((folder / "sweeps" / "digits" / "report.html").as_uri())
+    expect(page.get_by_text("beats supervised").first).to_be_visible()
+    figures = page.locator(".js-plotly-plot")
+    expect(figures.first).to_be_visible()
+    assert figures.count() >= 6
+    page.set_viewport_size({"width": 1100, "height": 1500})
+    page.wait_for_timeout(500)
+    picture("report")
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.wait_for_timeout(500)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360, "nobody scrolls sideways on a phone"
+    assert errors == []
+
+
+def runs_of(page, address, experiment):
+    server = address.partition("/#/")[0]
+    answer = page.request.post(
+        f"{server}/api/2.0/mlflow/runs/search", data={"experiment_ids": [experiment], "max_results": 100}
+    )
+    return {run["info"]["run_name"]: run["info"]["run_id"] for run in answer.json()["runs"]}
