@@ -36,6 +36,15 @@ def did_you_mean(word: str, known: list[str]) -> str:
     return f"{meant}Known here: {', '.join(sorted(known))}"
 
 
+def short_repr(value: object) -> str:
+    """Return the representation of a value, cut to 60 characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no integer of more than 4,300 digits
+        return f"a value of type {type(value).__name__} too long to print"
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def trainer_error_text(error: Exception) -> str:
     """What the trainer refuses, with the key as it stands in a file of ours where the error begins with one."""
     text = str(error)
@@ -53,6 +62,6 @@ def is_disk_full(error: BaseException | None) -> bool:
     return False
 
 
-def disk_full_text(cause: str, resume: str) -> str:
+def disk_full_text(cause: str, how_to_resume: str) -> str:
     """What to say when it ended a sweep."""
-    return f"the disk is full ({cause}); make room and go on with `{resume}`"
+    return f"the disk is full ({cause}); make room, then {how_to_resume}"

@@ -60,10 +60,93 @@ def test_a_filter_cannot_fill_the_memory(text):
         Filter(text).holds({})
 
 
-@pytest.mark.parametrize("text", ["", "batch_size >", "batch_size = 3", "3 > 2\n3 > 2", "-" * 499 + "1"])
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("batch_size > 3 or 1 / 0 > 3", True),
+        ("batch_size < 3 and 1 / 0 > 3", False),
+        ("3 < 2 < 1 / 0", False),
+        ("true if batch_size == 100 else 1 / 0", True),
+        ("1 / 0 if batch_size == 3 else false", False),
+    ],
+)
+def test_what_decides_nothing_is_not_computed(text, holds):
+    assert Filter(text).holds({"batch_size": 100}) is holds
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("1 < batch_size <= 100 < 101 != 3", True),
+        ("1 < batch_size < 100 < 101", False),
+        ("2 ** 3 ** 2 == 512 and -2 ** 2 == -4 and -7 // 2 == -4 and -7 % 3 == 2", True),
+        ("(1, 2) == (1, 2) and [1, 2] != [2, 1] and 'se' in 'mse' and 3 not in (1, 2)", True),
+        ("min([3, batch_size]) == min(3, batch_size) == 3 and max('a', 'b') == 'b'", True),
+        ("not batch_size == 100 or +batch_size - -1 == 101", True),
+        ("+".join(["1"] * 240) + " == 240", True),
+    ],
+)
+def test_an_expression_means_what_it_means_in_python(text, holds):
+    assert Filter(text).holds({"batch_size": 100}) is holds
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("batch_size < 'a'", "'<' not supported between instances of 'int' and 'str'"),
+        ("'a' + 'b' == 'ab'", "'a' is not a number"),
+        ("-'a' == 3", "bad operand type for unary -"),
+        ("3 in batch_size", "argument of type 'int' is not"),
+        ("min(batch_size) == 3", "'int' object is not iterable"),
+        ("(-8) ** 0.5 > 3", "math domain error"),
+    ],
+)
+def test_what_cannot_be_computed_is_told_with_the_values_and_the_reason(text, problem):
+    with pytest.raises(ValueError, match=r"cannot be computed for (batch_size: 100|any values): ") as error:
+        Filter(text).holds({"batch_size": 100})
+    assert problem in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["batch_size and 3", "batch_size or 'a'", "[]", "max(3, 4)", "3 if true else 4"])
+def test_a_result_that_is_neither_true_nor_false_is_an_error(text):
+    with pytest.raises(ValueError, match="neither true nor false; compare it with something"):
+        Filter(text).holds({"batch_size": 100})
+
+
+def test_huge_integers_are_compared_but_not_computed_with():
+    googols = "1" + "0" * 400
+    assert Filter(f"{googols} > batch_size").holds({"batch_size": 1})
+    assert Filter(f"{googols} * 10 > batch_size").holds({"batch_size": 1})
+    with pytest.raises(ValueError, match="int too large to convert to float"):
+        Filter(f"{googols} * 1.5 > batch_size").holds({"batch_size": 1})
+    with pytest.raises(ValueError, match="math range error"):
+        Filter("10 ** 400 > 1").holds({})
+    product = Filter(" * ".join(["steps"] * 60) + " > 1")
+    with pytest.raises(ValueError, match=r"cannot be computed for steps: .*an integer is larger than 2\*\*4096"):
+        product.holds({"steps": 16**100})
+    with pytest.raises(ValueError, match="for steps: a value of type int too long to print"):
+        product.holds({"steps": 16**10_000})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "batch_size >", "batch_size = 3", "3 > 2\n3 > 2", "-" * 499 + "1", "\0", "\ud800"]
+)
 def test_what_is_no_expression_is_told_with_one_that_is(text):
     with pytest.raises(ValueError, match=r"is no expression: .*; write it like"):
         Filter(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["not " * 120 + "x", "(" * 190 + "x" + ")" * 190, "x" + ".x" * 245, "[" * 150 + "]" * 150]
+)
+def test_a_deeply_nested_expression_is_read_or_refused_but_never_crashes(text):
+    expression = Filter(f"1 > 0 or {text}")
+    assert expression.holds(dict.fromkeys(expression.keys, True))
+
+
+def test_the_part_that_is_not_allowed_is_shown_as_it_was_written():
+    with pytest.raises(ValueError, match=r"^'batch_size\[0x10\]' is not allowed"):
+        Filter("ema.decay  <  batch_size[0x10]")
 
 
 def test_a_filter_on_a_key_that_a_trial_does_not_have_does_not_apply():
