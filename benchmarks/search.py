@@ -124,7 +124,7 @@ def searched(spec: SweepSpec, budget: int, workers: int, curves: Any, truth: Any
     points, spent = [], 0
     with new_ledger(spec) as ledger:
         if naive:
-            ledger._standings = RungRanking(spec, at=early_rungs(spec))
+            ledger._ranking = RungRanking(spec, at=early_rungs(spec))
         running: list[tuple[int, int, Trial, Iterator[Report], Report]] = []
 
         def start(now: int) -> None:

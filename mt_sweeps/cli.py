@@ -19,6 +19,9 @@ _set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override the file: trainer.steps=100."
 )
 _trials_option = click.option("--trials", type=int, help="Number of search trials. Default: the number in the file.")
+_in_process_option = click.option(
+    "--in-process", is_flag=True, help="Run the trials in this process, one after another, without Ray: for a debugger."
+)
 _home_option = click.option(
     "--home",
     metavar="DIR",
@@ -49,13 +52,16 @@ def cli() -> None:
 @_name_option
 @_set_option
 @_trials_option
+@_in_process_option
 @_home_option
-def run(file: Path, name: str | None, overrides: tuple[str, ...], trials: int | None, home: str | None) -> None:
+def run(
+    file: Path, name: str | None, overrides: tuple[str, ...], trials: int | None, in_process: bool, home: str | None
+) -> None:
     """Search the space of FILE, show it in MLflow, name the best."""
     from mt_sweeps.commands.run import run_sweep
     from mt_sweeps.storage.open import open_home
 
-    run_sweep(file, open_home(home), name, overrides, trials)
+    run_sweep(file, open_home(home), name, overrides, trials, in_process)
 
 
 @cli.command()
@@ -86,8 +92,9 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> None:
 @click.argument("name", required=False, metavar="[SWEEP]")
 @click.option("--trials", "more", metavar="+N", callback=_added, help="Search with so many trials more.")
 @click.option("--address", metavar="URL", help="Have a Ray cluster do it, as `submit` does: http://host:8265.")
+@_in_process_option
 @_home_option
-def resume(name: str | None, more: int, address: str | None, home: str | None) -> None:
+def resume(name: str | None, more: int, address: str | None, in_process: bool, home: str | None) -> None:
     """Go on with an interrupted SWEEP (default: the newest) from its last checkpoints."""
     if address is not None:
         from mt_sweeps.commands import submit
@@ -99,7 +106,7 @@ def resume(name: str | None, more: int, address: str | None, home: str | None) -
     from mt_sweeps.commands.run import resume_sweep
     from mt_sweeps.storage.open import open_home
 
-    resume_sweep(open_home(home), name, more)
+    resume_sweep(open_home(home), name, more, in_process)
 
 
 @cli.command()

@@ -24,15 +24,18 @@ _ORDER = ("running", "complete", "pruned", "failed", "waiting")
 
 
 class Board:
-    """What is known of a sweep while it runs, shown as it changes.
+    """Shows a running sweep: a table that is redrawn on a terminal, plain lines elsewhere.
 
     Args:
         ledger: of the sweep; only read.
         concurrent: trials at once.
         on_first_report: called once, when the first trial has reported.
+        is_live: False: plain lines on a terminal, too, where a debugger needs it.
     """
 
-    def __init__(self, ledger: Ledger, concurrent: int, on_first_report: Callable[[], None]) -> None:
+    def __init__(
+        self, ledger: Ledger, concurrent: int, on_first_report: Callable[[], None], is_live: bool = True
+    ) -> None:
         self._spec, self._ledger = ledger.spec, ledger
         self._trials: dict[TrialId, Trial] = {}
         self._reports: dict[TrialId, Report] = {}
@@ -49,15 +52,16 @@ class Board:
         self._concurrent = concurrent
         self._last_line = -5.0
         self._console = Console()
+        self._is_live = is_live and self._console.is_terminal
         self._live = Live(get_renderable=self._view, console=self._console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if self._is_live:
             self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._console.is_terminal:
+        if self._is_live:
             self._live.stop()
 
     def started(self, trial: Trial) -> None:
@@ -151,7 +155,7 @@ class Board:
         return ", ".join(told)
 
     def _line(self, text: str) -> None:
-        if not self._console.is_terminal:
+        if not self._is_live:
             print(f"{duration(time.monotonic() - self._start):>12}  {text}", flush=True)
 
     def _view(self) -> Group:

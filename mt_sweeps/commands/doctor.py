@@ -25,7 +25,7 @@ from mt_sweeps.spec.load import load_spec
 from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage import file_store
-from mt_sweeps.storage.home import LocalHome
+from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.storage.open import open_home
 from mt_sweeps.tracking.client import connection_problem, first_line
 from trainers.data.cache import cache_folder
@@ -90,7 +90,7 @@ def examine(file: Path | None, home: str | None, overrides: tuple[str, ...], add
     yield _gpus()
     if address is not None:
         yield from _tried("submit", lambda: _job_server(address))
-    if address is None or ray_cluster.address():
+    if address is None or ray_cluster.cluster_address():
         yield from _tried("ray", lambda: _ray(file, spec, clocks))
     yield from _tried("ledger", lambda: _ledger(home, clocks))
     if spec is not None:
@@ -189,12 +189,12 @@ def _ray(file: Path | None, spec: SweepSpec | None, clocks: _Clocks) -> Check:
 
             share = share_of(file or Path(), spec, found)
             what += f", {counted(share.concurrent, 'trial')} at once"
-        if not ray_cluster.address():
+        if not ray_cluster.cluster_address():
             return Check("ray", "ok", f"started on this machine and ended again: {what}")
         answers = ray_cluster.on_each_node(Share(0, 0, 1), _time, None)
         for node, answer in answers.items():
             clocks.compare(f"node {node}", lambda answer=answer: answer(60))  # type: ignore[misc]
-        return Check("ray", "ok", f"joined {ray_cluster.address()}: {counted(len(answers), 'node')}, {what}")
+        return Check("ray", "ok", f"joined {ray_cluster.cluster_address()}: {counted(len(answers), 'node')}, {what}")
     finally:
         ray_cluster.stop()
 
@@ -261,7 +261,7 @@ def _credentials(spec: SweepSpec | None) -> Iterator[Check]:
     wrong: list[Check] = []
     if env.get("RAY_AUTH_MODE", "") == "token" and not env.get("RAY_AUTH_TOKEN") and not _token_file().exists():
         wrong.append(Check(name, "problem", "RAY_AUTH_MODE is token and there is no token", "set RAY_AUTH_TOKEN"))
-    if ray_cluster.address() and env.get("RAY_AUTH_MODE", "") != "token":
+    if ray_cluster.cluster_address() and env.get("RAY_AUTH_MODE", "") != "token":
         todo = "start it with RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, and set both here"
         wrong.append(Check(name, "warning", "the Ray cluster lets everybody in who reaches it", todo))
     uri = spec.tracking.uri if spec is not None else None

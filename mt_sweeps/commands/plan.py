@@ -4,9 +4,8 @@ from pathlib import Path
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.execution import forecast as forecasts
-from mt_sweeps.execution import ray_cluster
 from mt_sweeps.execution.preflight import check_data
-from mt_sweeps.execution.resources import share_of
+from mt_sweeps.execution.resources import local_resources, share_of
 from mt_sweeps.spec.load import load_spec
 from trainers.errors import DataError, TrainingError
 
@@ -26,7 +25,7 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> str:
         InputError: the file is wrong, or asks for what this machine does not have.
     """
     spec = load_spec(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
-    share = share_of(file, spec, ray_cluster.local_resources())
+    share = share_of(file, spec, local_resources())
     planned = forecasts.forecast(spec, share.concurrent)
     data, speed, trouble = None, None, ""
     try:

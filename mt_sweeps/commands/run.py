@@ -1,9 +1,13 @@
-"""The life of a sweep, step by step: the one place that knows the order.
+"""`run` and `resume`: the life of a sweep, step by step. This is the one place that knows the order.
 
-1. The file is validated whole (`spec_file.load`). 2. The machine is checked: name, data, disk, Ray and its GPUs. 3. The
-forecast is printed. 4. The sweep's directory gets the resolved file and the environment. 5. The ledger is opened and
-what a dead driver left running waits again. 6. The driver runs all arms. 7. The window is completed. 8. The best
-configuration and the report are written and the summary printed.
+1. The file is validated (`load_spec`).
+2. The machine is checked: the name, the images, the storage, MLflow, Ray and its GPUs, the disk (`preflight`).
+3. The forecast is printed.
+4. The sweep's store gets the resolved file and the environment, and the ledger is created (`_create`).
+5. The ledger is opened, and what a dead driver left running waits again (`_conduct`).
+6. An engine runs the trials of all arms (`_drive`).
+7. The best configuration and the report are written (`_conclude`).
+8. MLflow is completed and the summary printed (`_finish_tracking`).
 """
 
 import os
@@ -12,22 +16,24 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from mt_sweeps.commands.console import Board
-from mt_sweeps.errors import InputError, SweepError, Unfinished, disk_full_text, is_disk_full
+from mt_sweeps.commands.ending import ending
+from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.execution import forecast as forecasts
+from mt_sweeps.execution import in_process as in_process_engine
 from mt_sweeps.execution import ray_cluster
+from mt_sweeps.execution.coordinator import Coordinator
 from mt_sweeps.execution.preflight import DatasetCheck, check_data, check_disk, check_nodes, check_storage
-from mt_sweeps.execution.resources import Share, share_of
+from mt_sweeps.execution.resources import Share, local_resources, share_of
 from mt_sweeps.execution.simulated_trainer import VARIABLE
 from mt_sweeps.results import best_file
 from mt_sweeps.results.summary import summary_text
-from mt_sweeps.spec import load
-from mt_sweeps.spec.load import load_spec
+from mt_sweeps.spec.load import load_spec, with_trials
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage.environment import Environment
-from mt_sweeps.storage.file_store import StorageUnavailable
 from mt_sweeps.storage.home import ALREADY_DRIVEN, Home, SweepStore, command_line
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.tracking.background import BackgroundWriter, finish
@@ -36,161 +42,87 @@ from mt_sweeps.tracking.sweep_run import SweepRun
 from mt_sweeps.versions import versions
 from trainers.files import write_atomically
 
-WINDOW_SECONDS = 60  # that the end of a sweep waits for MLflow
+TRACKING_SECONDS = 60  # that the end of a sweep waits for MLflow
+_INTERRUPTED_SECONDS = 5  # the same, for a sweep that was interrupted
 
 
-def run_sweep(file: Path, home: Home, name: str | None, overrides: tuple[str, ...], trials: int | None) -> None:
-    """Start a new sweep and carry it to its end.
+def run_sweep(
+    file: Path, home: Home, name: str | None, overrides: tuple[str, ...], trials: int | None, in_process: bool = False
+) -> None:
+    """Start a new sweep and run it to its end.
 
     Args:
         file: the search-space file.
         home: where the sweep will live.
-        name: of the sweep; none: that of the file, made unique.
+        name: of the sweep, or None for the name in the file, made unique.
         overrides: `key=value` into the file.
-        trials: overrides the file's number of trials.
+        trials: overrides the number of trials in the file.
+        in_process: run the trials in this process, one after another, without Ray.
 
     Raises:
         InputError: the file or the machine cannot do it; nothing has started.
-        SweepError: it ended without a result.
+        SweepError: the sweep ended without a result.
     """
     spec = load_spec(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
     if VARIABLE in os.environ:
-        print(f"{VARIABLE} is set: the trials are scripted, no network is trained", flush=True)
+        print(f"{VARIABLE} is set: the trials are simulated, no network is trained", flush=True)
     home.new_sweep(name, spec.name)  # refuses a name that is taken, before the work
     check_storage(file, home, spec)
     data = check_data(file, spec)
-    trouble = _check_window(home, spec)
-    with _ray(file, spec, data.fingerprint) as share:
+    mlflow_problem = _check_mlflow(home, spec)
+    with _resources(file, spec, data.fingerprint, in_process) as share:
         planned = forecasts.forecast(spec, share.concurrent)
         check_disk(home, spec.storage, planned.disk_bytes)
-        directory = home.create_sweep(name, spec.name)
-        spec = spec.model_copy(update={"name": directory.name})
-        _describe(directory, spec, data, share)
+        sweep = home.create_sweep(name, spec.name)
+        spec = spec.model_copy(update={"name": sweep.name})
+        _create(sweep, spec, data, share)
         print(forecasts.text(spec, planned, share, data, None), flush=True)
-        print(f"  files     {directory.location}", flush=True)
-        _carry_on(home, directory, spec, share, trouble)
+        print(f"  files     {sweep.location}", flush=True)
+        _conduct(sweep, spec, share, in_process, mlflow_problem)
 
 
-def resume_sweep(home: Home, name: str | None, more: int = 0) -> None:
+def resume_sweep(home: Home, name: str | None, more: int = 0, in_process: bool = False) -> None:
     """Go on with a sweep whose driver is gone, from each trial's last checkpoint.
 
     Args:
         home: where it lives.
-        name: of the sweep; none: the newest.
+        name: of the sweep, or None for the newest.
         more: trials to search with beyond those it was started with.
+        in_process: run the trials in this process, one after another, without Ray.
 
     Raises:
-        InputError: there is no such sweep, or it has a living driver.
-        SweepError: it ended without a result.
+        InputError: there is no such sweep, it has a living driver, or it cannot be resumed here.
+        SweepError: the sweep ended without a result.
     """
-    directory = home.sweep(name)
-    spec = directory.load_spec()
-    check_storage(Path(directory.name), home, spec)
-    if directory.is_driven:
-        raise InputError(ALREADY_DRIVEN.format(directory.name))
+    sweep = home.sweep(name)
+    spec, label = sweep.load_spec(), Path(sweep.name)
+    check_storage(label, home, spec)
+    if sweep.is_driven:
+        raise InputError(ALREADY_DRIVEN.format(sweep.name))
     if more:
-        spec = load.with_trials(spec, spec.trials + more)
-    ledger = Ledger(directory.ledger, spec)
+        spec = with_trials(spec, spec.trials + more)
+    ledger = Ledger(sweep.ledger, spec)
     if more:
-        directory.save_spec(spec)
+        sweep.save_spec(spec)
     if all(trial.finished for trial in ledger.all_trials()) and not any(map(ledger.remaining, spec.arms())):
         print(f"{spec.name} is finished: MLflow is completed, nothing else is left to do", flush=True)
-        _carry_on(home, directory, spec, share=None)
+        _conduct(sweep, spec, share=None)
         return
-    environment = directory.load_environment()
-    if check_data(Path(directory.name), spec).fingerprint != environment.data_fingerprint:
+    environment = sweep.load_environment()
+    if check_data(label, spec).fingerprint != environment.data_fingerprint:
         raise InputError(
-            f"{directory.name}: the images are not those that the sweep began with; bring them back, or start a new "
-            "sweep"
+            f"{sweep.name}: the images are not those that the sweep began with; bring them back, or start a new sweep"
         )
-    trouble = _check_window(home, spec)
-    with _ray(Path(directory.name), spec, environment.data_fingerprint) as share:
+    mlflow_problem = _check_mlflow(home, spec)
+    with _resources(label, spec, environment.data_fingerprint, in_process) as share:
         if environment.gpus_per_trial and not share.gpus:
-            raise InputError(
-                f"{directory.name}: its trials ran on GPUs and there are none now; resume it where some are"
-            )
-        print(f"{spec.name} goes on where it was\n  files     {directory.location}", flush=True)
-        _carry_on(home, directory, spec, share, trouble)
+            raise InputError(f"{sweep.name}: its trials ran on GPUs and there are none now; resume it where some are")
+        print(f"{spec.name} goes on where it was\n  files     {sweep.location}", flush=True)
+        _conduct(sweep, spec, share, in_process, mlflow_problem)
 
 
-def _carry_on(home: Home, directory: SweepStore, spec: SweepSpec, share: Share | None, trouble: str = "") -> None:
-    """Steps 5 to 8, for a new sweep and for a resumed one.
-
-    Args:
-        home: where it lives.
-        directory: of the sweep.
-        spec: of it.
-        share: what a trial gets; none: no trial is left to run.
-        trouble: that was told of MLflow already.
-    """
-    enough = ""
-    with directory.exclusive(ALREADY_DRIVEN.format(directory.name)):
-        directory.clear_stop_request()  # said to a driver before this one
-        ledger = Ledger(directory.ledger, spec)
-        window = SweepRun(home, directory, ledger)
-        writer = BackgroundWriter(window.sync)
-        writer.error = trouble
-        status = "FAILED"
-        try:
-            for trial in ledger.all_trials():
-                if trial.state == "running":
-                    ledger.requeue(trial)
-            if share is not None:
-                from mt_sweeps.execution import driver  # brings Ray
-
-                # MLflow takes seconds to load: it waits until the workers are at work.
-                with Board(ledger, share.concurrent, on_first_report=writer.start) as board:
-                    writer.on_change = board.message
-                    enough = driver.run(ledger, directory, share, board)
-            best = ledger.best()
-            if best is None:
-                raise SweepError(f"no trial completed; see {directory.trials.location}")
-            environment = directory.load_environment()
-            directory.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(directory.best, best_file.text(best_file.best_file(ledger, best, environment)))
-            status = "FINISHED"
-        except KeyboardInterrupt:
-            status = "KILLED"
-            print(f"\ninterrupted; go on with: {directory.resume_command}", flush=True)
-            raise
-        except Unfinished:
-            status = "KILLED"
-            raise
-        except StorageUnavailable as error:
-            status = "KILLED"
-            raise Unfinished(f"the storage is away ({error}); go on with `{directory.resume_command}`") from None
-        except Exception as error:
-            if not is_disk_full(error):
-                raise
-            status = "KILLED"
-            raise Unfinished(disk_full_text(str(error).splitlines()[0], directory.resume_command)) from None
-        finally:
-            if status != "KILLED":
-                _report(directory, ledger)
-            summary = summary_text(directory, ledger, directory.load_environment().images)
-            seconds = 5 if status == "KILLED" else WINDOW_SECONDS
-            behind = finish(writer, lambda: window.finish(status, summary), seconds)
-            if behind:
-                sync = command_line("sync", directory.name, home)
-                print(f"\nMLflow is not up to date ({behind}); `{sync}` completes it", flush=True)
-    if enough:
-        print(f"\n{enough}: no more trials were started")
-    print(f"\n{summary}", flush=True)
-
-
-def _report(directory: SweepStore, ledger: Ledger) -> None:
-    """Step 8's page; what goes wrong with it is told, and costs the sweep nothing."""
-    try:
-        from mt_sweeps import report  # brings plotly
-
-        report.write(directory, ledger, driven=False)
-    except Exception as error:
-        again = command_line("report", directory.name, directory.home)
-        told = str(error).partition("\n")[0]
-        print(f"\nthe report was not written ({type(error).__name__}: {told}); try again: {again}", flush=True)
-
-
-def _describe(directory: SweepStore, spec: SweepSpec, data: DatasetCheck, share: Share) -> None:
+def _create(sweep: SweepStore, spec: SweepSpec, data: DatasetCheck, share: Share) -> None:
+    """Step 4: write all that a resume needs."""
     environment = Environment(
         id=uuid.uuid4().hex,
         started=time.time(),
@@ -207,27 +139,128 @@ def _describe(directory: SweepStore, spec: SweepSpec, data: DatasetCheck, share:
         split_fingerprint=data.split_fingerprint,
         images=data.purposes,
     )
-    Ledger.create(directory.ledger, spec, data.published).close()
-    directory.save_environment(environment)
-    directory.save_spec(spec)  # last: with it the sweep is there for other commands, and all the rest of it too
+    Ledger.create(sweep.ledger, spec, data.published).close()
+    sweep.save_environment(environment)
+    sweep.save_spec(spec)  # last: with it, the sweep and all the rest of it exist for other commands
 
 
-def _check_window(home: Home, spec: SweepSpec) -> str:
-    """A server may be away for a while, but not for good; the embedded store is made when there is something in it."""
-    trouble = "" if spec.tracking.uri is None else connection_problem(home, spec.tracking)
-    if trouble:
-        print(f"MLflow at {spec.tracking.uri} does not answer ({trouble}): it is completed when it does", flush=True)
-    return trouble
+def _conduct(
+    sweep: SweepStore, spec: SweepSpec, share: Share | None, in_process: bool = False, mlflow_problem: str | None = None
+) -> None:
+    """Steps 5 to 8, for a new sweep and for a resumed one.
+
+    Args:
+        sweep: the sweep.
+        spec: of it.
+        share: what a trial gets, or None if no trial is left to run.
+        in_process: run the trials in this process, without Ray.
+        mlflow_problem: why MLflow does not answer, if that was said already.
+    """
+    stop_reason, status = None, "FINISHED"
+    with sweep.exclusive(ALREADY_DRIVEN.format(sweep.name)):
+        sweep.clear_stop_request()  # of a driver before this one
+        ledger = Ledger(sweep.ledger, spec)
+        run = SweepRun(sweep.home, sweep, ledger)
+        writer = BackgroundWriter(run.sync)
+        writer.error = mlflow_problem
+        try:
+            for trial in ledger.all_trials():
+                if trial.state == "running":
+                    ledger.requeue(trial)
+            if share is not None:
+                stop_reason = _drive(sweep, ledger, share, writer, in_process)
+            _conclude(sweep, ledger)
+        except BaseException as error:
+            status, failure = ending(error, f"resume with `{sweep.resume_command}`")
+            if isinstance(error, KeyboardInterrupt):
+                print(f"\ninterrupted; resume with: {sweep.resume_command}", flush=True)
+            if failure is error:
+                raise
+            raise failure from None
+        finally:
+            if status != "KILLED":
+                _write_report(sweep, ledger)
+            summary = summary_text(sweep, ledger, sweep.load_environment().images)
+            _finish_tracking(sweep, run, writer, status, summary)
+    if stop_reason is not None:
+        print(f"\n{stop_reason}: no more trials were started")
+    print(f"\n{summary}", flush=True)
+
+
+def _drive(sweep: SweepStore, ledger: Ledger, share: Share, writer: BackgroundWriter, in_process: bool) -> str | None:
+    """Step 6: run trials; return why some were left unstarted, or None."""
+    # MLflow takes seconds to load: it waits until the workers are at work.
+    with Board(ledger, share.concurrent, on_first_report=writer.start, is_live=not in_process) as board:
+        writer.on_change = board.message
+        coordinator = Coordinator(ledger, sweep, share, board)
+        if in_process:
+            in_process_engine.run(coordinator)
+        else:
+            from mt_sweeps.execution import driver  # loads Ray Tune
+
+            driver.run(coordinator, share, sweep.resume_command)
+        return coordinator.conclude()
+
+
+def _conclude(sweep: SweepStore, ledger: Ledger) -> None:
+    """Step 7: write the best configuration.
+
+    Raises:
+        SweepError: no trial completed.
+    """
+    best = ledger.best()
+    if best is None:
+        raise SweepError(f"no trial completed; see {sweep.trials.location}")
+    sweep.path.mkdir(parents=True, exist_ok=True)
+    write_atomically(sweep.best, best_file.text(best_file.best_file(ledger, best, sweep.load_environment())))
+
+
+def _write_report(sweep: SweepStore, ledger: Ledger) -> None:
+    """Step 7's page; an error costs the sweep nothing but a line."""
+    try:
+        from mt_sweeps import report  # loads plotly
+
+        report.write(sweep, ledger, driven=False)
+    except Exception as error:
+        command = command_line("report", sweep.name, sweep.home)
+        first_line = str(error).partition("\n")[0]
+        print(f"\nthe report was not written ({type(error).__name__}: {first_line}); try again: {command}", flush=True)
+
+
+def _finish_tracking(sweep: SweepStore, run: SweepRun, writer: BackgroundWriter, status: str, summary: str) -> None:
+    """Step 8: bring MLflow up to date."""
+    seconds = _INTERRUPTED_SECONDS if status == "KILLED" else TRACKING_SECONDS
+    _, problem = finish(writer, lambda: run.finish(status, summary), seconds)
+    if problem is not None:
+        command = command_line("sync", sweep.name, sweep.home)
+        print(f"\nMLflow is not up to date ({problem}); `{command}` completes it", flush=True)
+
+
+def _check_mlflow(home: Home, spec: SweepSpec) -> str | None:
+    """Return why the MLflow server does not answer now, or None. The embedded store is made when it gets its first run.
+
+    Raises:
+        InputError: it will never answer: the address or the credentials are wrong.
+    """
+    problem = None if spec.tracking.uri is None else connection_problem(home, spec.tracking)
+    if problem:
+        print(f"MLflow at {spec.tracking.uri} does not answer ({problem}): it is completed when it does", flush=True)
+    return problem or None
 
 
 @contextmanager
-def _ray(file: Path, spec: SweepSpec, fingerprint: str) -> Iterator[Share]:
-    joined = ray_cluster.address()
-    print(f"joining the Ray cluster at {joined}" if joined else "starting Ray on this machine", flush=True)
-    found = ray_cluster.start()
+def _resources(file: Path, spec: SweepSpec, fingerprint: str, in_process: bool) -> Iterator[Share]:
+    """Start Ray, or join its cluster, and give what a trial gets there; in this process, trials run one at a time."""
+    if in_process:
+        print("trials run in this process, one after another, without Ray", flush=True)
+        yield replace(share_of(file, spec, local_resources()), concurrent=1)
+        return
+    address = ray_cluster.cluster_address()
+    print(f"joining the Ray cluster at {address}" if address else "starting Ray on this machine", flush=True)
+    available = ray_cluster.start()
     try:
-        share = share_of(file, spec, found)
-        if joined:
+        share = share_of(file, spec, available)
+        if address:
             check_nodes(file, spec, share, fingerprint)
         yield share
     finally:

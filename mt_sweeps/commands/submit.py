@@ -90,7 +90,7 @@ def connected(address: str) -> Any:
     Raises:
         InputError: nothing answers there, or not to us, or it has another version of Ray.
     """
-    from mt_sweeps.execution import ray_cluster
+    from mt_sweeps.execution import ray_cluster, ray_private
 
     ray_cluster.set_environment()
     try:
@@ -98,7 +98,7 @@ def connected(address: str) -> Any:
         from ray.job_submission import JobSubmissionClient
 
         client = JobSubmissionClient(address)
-        there = client._do_request("GET", "/api/version").json()["ray_version"]  # get_version tells that of its API
+        there = ray_private.cluster_version(client)
     except (ImportError, AttributeError) as error:
         raise InputError(f'submit needs more of Ray ({error}); install it: pip install "mt-sweeps[team]"') from None
     except Exception as error:  # whatever Ray's client makes of a server that is not there, or not one

@@ -1,19 +1,22 @@
-"""The final training: the exported values, trained with one seed or several, and the test set read once by each."""
+"""`train`: train the final model with the exported values, with one seed or several; each reads the test set once."""
 
 import hashlib
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mt_sweeps.commands.console import TrainingProgress
-from mt_sweeps.errors import InputError, SweepError, Unfinished, is_disk_full, trainer_error_text
+from mt_sweeps.commands.ending import ending
+from mt_sweeps.errors import InputError, SweepError, trainer_error_text
 from mt_sweeps.formatting import counted, error_text
 from mt_sweeps.results import best_file, training_result
 from mt_sweeps.results.best_file import TrainingRequest
 from mt_sweeps.results.statistics import interval
 from mt_sweeps.results.training_result import MODEL, RESULT, TestError, TrainingResult
 from mt_sweeps.storage import records
-from mt_sweeps.storage.home import Home, exclusive
+from mt_sweeps.storage.home import Home
+from mt_sweeps.storage.local import exclusive
 from mt_sweeps.tracking.background import BackgroundWriter, finish
 from mt_sweeps.tracking.client import connection_problem
 from mt_sweeps.tracking.training_run import TrainingRun
@@ -21,8 +24,12 @@ from mt_sweeps.versions import versions
 from trainers.errors import CheckpointError, DataError, TrainingError
 from trainers.files import BEST_MODEL, CHECKPOINTS, write_atomically
 
-WINDOW_SECONDS = 600  # that the end of a training waits for MLflow to take the model
-GO_ON = "the same command goes on"
+if TYPE_CHECKING:
+    from trainers import Trainer
+
+TRACKING_SECONDS = 600  # that the end of a training waits for MLflow to take the model
+_INTERRUPTED_SECONDS = 5  # the same, for a training that was interrupted
+_HOW_TO_RESUME = "the same command goes on"
 
 
 def train_best(
@@ -30,14 +37,15 @@ def train_best(
 ) -> None:
     """Train with the values of a best-hyper-parameters file.
 
-    A run that was interrupted goes on from its checkpoint; one that has ended is not repeated, its test result stands.
+    A training that was interrupted goes on from its checkpoint. One that has ended is not repeated: its test result
+    stands.
 
     Args:
         file: written by `mt-sweep export`.
-        home: a run's directory is `trained/<sweep>-<hash of the configuration>-seed-<seed>` in it.
-        overrides: `key=value` into the file; what is changed is no longer the exported configuration, and says so.
+        home: a training's folder in it is `trained/<sweep>-<hash of the configuration>-seed-<seed>`.
+        overrides: `key=value` into the file; the result then says that the configuration is not the exported one.
         with_validation: train on the validation and verdict images too, with their labels.
-        seeds: how many, one after the other: that of the file, and those that follow it.
+        seeds: how many, one after the other: the seed of the file, and those that follow it.
 
     Raises:
         InputError: the file cannot be trained here.
@@ -45,128 +53,144 @@ def train_best(
     """
     if with_validation:
         overrides = (*overrides, "trainer.dataset.with_validation=true")
-    asked = best_file.read(file, overrides)
-    best = asked.best
+    request = best_file.read(file, overrides)
     home.check_writable()
-    if best.tracking.uri is not None and (trouble := connection_problem(home, best.tracking)):
-        print(f"MLflow at {best.tracking.uri} does not answer ({trouble}): it is told at the end, if it does then")
-    if asked.changed:
-        print(f"note: not as exported, which result.json and MLflow say, too: {', '.join(asked.changed)}")
-    here = versions()
-    others = [f"{name} {was} (here {here[name]})" for name, was in best.versions.items() if here.get(name, was) != was]
-    if others:
-        print(f"note: the sweep ran with other versions: {', '.join(others)}")
-    done = []
+    _print_notes(request, home)
+    best, results = request.best, []
     try:
         for seed in range(best.trainer.seed, best.trainer.seed + seeds):
             seeded = best.model_copy(update={"trainer": best.trainer.model_copy(update={"seed": seed})})
-            done.append(_trained(replace(asked, best=seeded), file, home))
+            results.append(_train_seed(replace(request, best=seeded), file, home))
     except KeyboardInterrupt:
-        print(f"\ninterrupted; {GO_ON} from the last checkpoint", flush=True)
+        print(f"\ninterrupted; {_HOW_TO_RESUME} from the last checkpoint", flush=True)
         raise
     if seeds > 1:
-        print(_over_seeds(done))
+        print(_seeds_text(results))
 
 
-def _trained(asked: TrainingRequest, file: Path, home: Home) -> TrainingResult:
-    """One seed: trained now, or before, and told to MLflow."""
-    best = asked.best
+def _print_notes(request: TrainingRequest, home: Home) -> None:
+    """Say what differs from the sweep, before anything is trained."""
+    best, current = request.best, versions()
+    if best.tracking.uri is not None and (problem := connection_problem(home, best.tracking)):
+        print(f"MLflow at {best.tracking.uri} does not answer ({problem}): it is tried again at the end")
+    if request.changed:
+        print(f"note: not as exported, which result.json and MLflow say, too: {', '.join(request.changed)}")
+    others = [
+        f"{name} {version} (here {current[name]})"
+        for name, version in best.versions.items()
+        if current.get(name, version) != version
+    ]
+    if others:
+        print(f"note: the sweep ran with other versions: {', '.join(others)}")
+
+
+def _train_seed(request: TrainingRequest, file: Path, home: Home) -> TrainingResult:
+    """Return the result of one seed, trained now or before, and bring MLflow up to date."""
+    best = request.best
     directory = home.trained / f"{best.sweep}-{_hash(best)}-seed-{best.trainer.seed}"
-    what = f"the best of {best.sweep} (trial {best.trial}), seed {best.trainer.seed}"
-    print(f"training {what}: {best.trainer.steps:,} steps, in {directory}", flush=True)
+    name = f"the best of {best.sweep} (trial {best.trial}), seed {best.trainer.seed}"
+    print(f"training {name}: {best.trainer.steps:,} steps, in {directory}", flush=True)
     directory.mkdir(parents=True, exist_ok=True)
     with exclusive(directory / "train.lock", f"{file}: another process is training this configuration"):
-        window = TrainingRun(home, asked, file, directory)
-        writer = BackgroundWriter(window.sync)
+        run = TrainingRun(home, request, file, directory)
+        writer = BackgroundWriter(run.sync)
         result = training_result.read(directory)
         if result is not None:
             print("this configuration has been trained; the test set is read once, so this is its result:")
         else:
-            result = _train(asked, file, directory, window, writer)
-        version: list[int] = []
-        trouble = finish(writer, lambda: version.append(window.finish(result)), WINDOW_SECONDS)
+            result = _train(request, file, directory, run, writer)
+        version, problem = finish(writer, lambda: run.finish(result), TRACKING_SECONDS)
     print("\n".join(_result_lines(result)))
-    if trouble:
-        print(f"MLflow has not been told ({trouble}); the same command tells it again")
+    if problem is not None:
+        print(f"MLflow is not up to date ({problem}); the same command completes it")
     else:
-        print(f"registered in MLflow: models:/{best.sweep}/{version[0]}")
+        print(f"registered in MLflow: models:/{best.sweep}/{version}")
     print(f"model: {directory / MODEL}", flush=True)
     return result
 
 
 def _train(
-    asked: TrainingRequest, file: Path, directory: Path, window: TrainingRun, writer: BackgroundWriter
+    request: TrainingRequest, file: Path, directory: Path, run: TrainingRun, writer: BackgroundWriter
 ) -> TrainingResult:
-    import torch
-
+    """Train to the end and write the model and the result; a training that does not come so far says so in MLflow."""
     from trainers import Trainer
 
-    best, status = asked.best, "FAILED"
+    status = "FINISHED"
     try:
-        trainer = Trainer(best.trainer, directory)
-        split = trainer.split
-        if trainer.data_fingerprint != best.data_fingerprint:
-            print("note: these are not the images of the sweep (the data fingerprint differs)")
-        elif split.fingerprint != best.split_fingerprint and not any(
-            key.startswith("dataset.") for key in asked.changed
-        ):
-            print("note: the images serve other purposes than in the sweep (the split fingerprint differs)")
-        labels, others = len(split.labeled), len(split.unlabeled)
-        print(f"trained on {counted(labels, 'image')} with labels and {others:,} without", flush=True)
-        with TrainingProgress(best.trainer.steps) as progress:
+        trainer = Trainer(request.best.trainer, directory)
+        _print_images(trainer, request)
+        with TrainingProgress(request.best.trainer.steps) as progress:
             for i, report in enumerate(records.record_run(trainer, directory)):
                 progress.reported(report)
                 if i == 0:
                     writer.start()  # MLflow takes seconds to load: by now the file is known to be good
         trainer.save_model(directory / MODEL)
-        errors = trainer.test() if trainer.has_test_images else {}
-        purposes = ("labeled", "unlabeled", "validation", "verdict")
-        result = TrainingResult(
-            sweep=best.sweep,
-            sweep_id=best.sweep_id,
-            trial=best.trial,
-            changed=asked.changed,
-            trainer=best.trainer,
-            network="teacher" if best.trainer.method == "mean_teacher" else "student",
-            test={
-                name: TestError(error=error.rate, standard_error=error.standard_error, images=error.n)
-                for name, error in errors.items()
-            },
-            images={purpose: len(getattr(split, purpose)) for purpose in purposes},
-            data_fingerprint=trainer.data_fingerprint,
-            split_fingerprint=split.fingerprint,
-            versions=versions(),
-            time=time.time(),
-        )
+        result = _result(trainer, request)
         write_atomically(directory / RESULT, result.model_dump_json(indent=2) + "\n")
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    except (DataError, CheckpointError) as error:
-        raise InputError(f"{file}: {trainer_error_text(error)}") from None
-    except TrainingError as error:
-        raise SweepError(f"the training failed ({error.reason}): {error}") from None
-    except torch.OutOfMemoryError as error:
-        cause = str(error).split(". ")[0]
-        raise SweepError(
-            f"the training failed (out_of_memory): {cause}; lower batch_size, or use precision: bf16"
-        ) from None
-    except OSError as error:
-        if not is_disk_full(error):
+    except BaseException as error:
+        status, shown = ending(error, _HOW_TO_RESUME)
+        shown = _explained(shown, file)
+        if shown is error:
             raise
-        status = "KILLED"
-        raise Unfinished(f"the disk is full ({error}); make room: {GO_ON}") from None
+        raise shown from None
     finally:
         if status != "FINISHED":
-            finish(writer, lambda: window.interrupted(status), 5)
+            finish(writer, lambda: run.interrupted(status), _INTERRUPTED_SECONDS)
     for name in (*CHECKPOINTS, BEST_MODEL):  # the training is over: only its model is kept
         (directory / name).unlink(missing_ok=True)
     return result
 
 
+def _print_images(trainer: "Trainer", request: TrainingRequest) -> None:
+    best, split = request.best, trainer.split
+    split_is_changed = any(key.startswith("dataset.") for key in request.changed)
+    if trainer.data_fingerprint != best.data_fingerprint:
+        print("note: these are not the images of the sweep (the data fingerprint differs)")
+    elif split.fingerprint != best.split_fingerprint and not split_is_changed:
+        print("note: the images serve other purposes than in the sweep (the split fingerprint differs)")
+    labels, others = len(split.labeled), len(split.unlabeled)
+    print(f"trained on {counted(labels, 'image')} with labels and {others:,} without", flush=True)
+
+
+def _result(trainer: "Trainer", request: TrainingRequest) -> TrainingResult:
+    """Read the test set, and return the result."""
+    best, split = request.best, trainer.split
+    errors = trainer.test() if trainer.has_test_images else {}
+    return TrainingResult(
+        sweep=best.sweep,
+        sweep_id=best.sweep_id,
+        trial=best.trial,
+        changed=request.changed,
+        trainer=best.trainer,
+        network="teacher" if best.trainer.method == "mean_teacher" else "student",
+        test={
+            name: TestError(error=error.rate, standard_error=error.standard_error, images=error.n)
+            for name, error in errors.items()
+        },
+        images={name: len(getattr(split, name)) for name in ("labeled", "unlabeled", "validation", "verdict")},
+        data_fingerprint=trainer.data_fingerprint,
+        split_fingerprint=split.fingerprint,
+        versions=versions(),
+        time=time.time(),
+    )
+
+
+def _explained(error: BaseException, file: Path) -> BaseException:
+    """Return an error of the trainer as the user sees it; any other as it is."""
+    import torch
+
+    if isinstance(error, DataError | CheckpointError):
+        return InputError(f"{file}: {trainer_error_text(error)}")
+    if isinstance(error, TrainingError):
+        return SweepError(f"the training failed ({error.reason}): {error}")
+    if isinstance(error, torch.OutOfMemoryError):
+        cause = str(error).split(". ")[0]
+        return SweepError(f"the training failed (out_of_memory): {cause}; lower batch_size, or use precision: bf16")
+    return error
+
+
 def _hash(best: best_file.BestFile) -> str:
-    """Of all that decides a training but its seed."""
+    """Return eight characters that stand for everything that decides a training except its seed."""
     settings = best.trainer.model_dump_json(exclude={"seed"}) + best.data_fingerprint
     return hashlib.sha256(settings.encode()).hexdigest()[:8]
 
@@ -179,9 +203,9 @@ def _result_lines(result: TrainingResult) -> list[str]:
     ] or ["the data set has no test images, so there is no test error"]
 
 
-def _over_seeds(done: list[TrainingResult]) -> str:
-    """The mean over seeds, with the interval that they give: of other trainings with the same images."""
-    lines = [f"over {len(done)} seeds, mean test error [95 %]; labels and test images are the same for each:"]
-    names = sorted(done[0].test, reverse=True)
-    lines += [f"  {name} {interval([one.test[name].error for one in done])}" for name in names]
-    return "\n".join(lines) if len(lines) > 1 else "no test images, so nothing is told of the seeds"
+def _seeds_text(results: list[TrainingResult]) -> str:
+    """Return the mean test error over the seeds, with its interval: of other trainings on the same images."""
+    lines = [f"over {len(results)} seeds, mean test error [95 %]; labels and test images are the same for each:"]
+    names = sorted(results[0].test, reverse=True)
+    lines += [f"  {name} {interval([result.test[name].error for result in results])}" for name in names]
+    return "\n".join(lines) if len(lines) > 1 else "no test images, so there is no mean over the seeds"

@@ -127,6 +127,6 @@ def text(spec: SweepSpec, planned: Forecast, share: Share, data: DatasetCheck | 
     limits = [f"{name} {value:g}" for name, value in spec.budget if value is not None]
     if limits:
         told.append(f"  budget    {', '.join(limits)}")
-    if pruner.why_not_pruning(spec):
-        told.append(f"  note      {pruner.why_not_pruning(spec)}")
+    if (reason := pruner.why_not_pruning(spec)) is not None:
+        told.append(f"  note      {reason}")
     return "\n".join(told)

@@ -1,7 +1,7 @@
-"""Ray: started on this machine for one sweep, reachable by nobody else, and gone with it; or a cluster that is joined.
+"""Start Ray on this machine for one sweep, reachable by nobody else; or join a cluster.
 
-A cluster is joined where RAY_ADDRESS is set, as it is in what Ray's own `job submit` runs. Its token is then the
-environment's (RAY_AUTH_MODE, RAY_AUTH_TOKEN), and it is left running.
+A cluster is joined if RAY_ADDRESS is set, as Ray's own `job submit` does. Its token is then in the environment
+(RAY_AUTH_MODE, RAY_AUTH_TOKEN), and it is left running.
 """
 
 import os
@@ -16,11 +16,12 @@ from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from mt_sweeps.errors import InputError, Unfinished
+from mt_sweeps.execution import ray_private
 from mt_sweeps.execution.resources import Share
 
 T = TypeVar("T")
-_INDISPENSABLE = ("raylet", "gcs_server")  # Ray itself waits for minutes, or for ever, for one that died
-_PATIENCE = 15  # seconds that a call into Ray may need to notice an interrupt, before the process is ended around it
+_INDISPENSABLE = ("raylet", "gcs_server")  # if one died, Ray itself waits for minutes, or for ever
+_INTERRUPT_SECONDS = 15  # that a call into Ray may need to notice an interrupt; then the process is ended
 
 # Ray reads these when it is imported.
 _ENVIRONMENT = {
@@ -29,138 +30,132 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the worker hides the GPUs; else Ray warns of its future
-    # What Ray measures of itself it would tell everybody who asks, on three ports of all interfaces.
+    # Ray would show its metrics to everybody who asks, on three ports of all interfaces.
     "RAY_enable_metrics_collection": "0",
     "AUTOSCALER_METRIC_PORT": "-1",
     "DASHBOARD_METRIC_PORT": "-1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt leaves at once; the ledger knows what to do after it
-    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # seconds: what Tune knows of an experiment is in the ledger
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupt ends the driver at once; the ledger knows how to go on
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # seconds, so never: the ledger has all that Tune knows
     "TUNE_ONLY_STORE_CHECKPOINT_SCORE_ATTRIBUTE": "1",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # failures are told by the console
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the console shows failures
     "TUNE_WARN_THRESHOLD_S": "60",
 }
-_before: dict[str, str | None] = {}  # of the environment, while Ray runs on this machine
+_saved: dict[str, str | None] = {}  # variables of the environment as they were before Ray was started
 
 
-def address() -> str:
-    """Of the cluster that is joined; empty: Ray is started on this machine."""
-    return os.environ.get("RAY_ADDRESS", "")
+def cluster_address() -> str | None:
+    """Return the address of the cluster to join, or None if Ray is to be started on this machine."""
+    return os.environ.get("RAY_ADDRESS") or None
 
 
 def start() -> dict[str, float]:
     """Start Ray on this machine, or join a cluster.
 
     Returns:
-        What there is: `CPU`, and `GPU` where there are any.
+        The resources: `CPU`, and `GPU` if there are any.
 
     Raises:
         InputError: the cluster cannot be joined.
     """
     set_environment()
-    if address():
-        _check_reachable(address())
-        chosen: dict[str, Any] = {
-            "address": address(),
+    address = cluster_address()
+    if address is not None:
+        _check_reachable(address)
+        options: dict[str, Any] = {
+            "address": address,
             "runtime_env": {"env_vars": {"RAY_CHDIR_TO_TRIAL_DIR": _ENVIRONMENT["RAY_CHDIR_TO_TRIAL_DIR"]}},
         }
     else:
-        _before.update({name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")})
-        os.environ["RAY_AUTH_MODE"] = "token"  # its ports listen on all interfaces, so they must ask for a token
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # of this sweep alone, in no file
-        chosen = {
+        _saved.update({name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")})
+        os.environ["RAY_AUTH_MODE"] = "token"  # Ray's ports listen on all interfaces, so they must ask for a token
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # for this sweep alone, in no file
+        options = {
             "address": "local",
             "num_cpus": len(os.sched_getaffinity(0)),
             "include_dashboard": False,
-            "object_store_memory": 100 * 2**20,  # reports are small; nothing else travels through it
+            "object_store_memory": 100 * 2**20,  # bytes: only reports travel through it, and they are small
         }
     import ray
 
     terminate = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(**chosen, log_to_driver=False, logging_level="ERROR")
-    except SystemExit:  # a SIGTERM meanwhile
+        ray.init(**options, log_to_driver=False, logging_level="ERROR")
+    except SystemExit:  # a SIGTERM arrived meanwhile
         raise KeyboardInterrupt from None
     except (RuntimeError, OSError, ValueError) as error:
-        if not address():
+        if address is None:
             raise
         raise InputError(
-            f"RAY_ADDRESS: the cluster at {address()} cannot be joined ({first_line(error)}); a driver runs on a node "
+            f"RAY_ADDRESS: the cluster at {address} cannot be joined ({first_line(error)}); a driver runs on a node "
             "of the cluster, with its versions of Ray and Python and its RAY_AUTH_TOKEN; from elsewhere, use "
             "`mt-sweep submit`"
         ) from None
-    signal.signal(signal.SIGTERM, terminate)  # Ray puts one of its own there, which ends the process
-    found: dict[str, float] = ray.cluster_resources()
-    return found
+    signal.signal(signal.SIGTERM, terminate)  # Ray's own handler would end the process
+    resources: dict[str, float] = ray.cluster_resources()
+    return resources
 
 
 def set_environment() -> None:
-    """Before Ray is imported."""
+    """Set the variables that Ray reads; call it before Ray is imported."""
     os.environ.update(_ENVIRONMENT)
 
 
-def _check_reachable(at: str) -> None:
-    """Ray itself would try for minutes."""
-    parts = urlsplit(at if "//" in at else f"//{at}")
-    if at == "auto" or not parts.hostname or not parts.port:
+def _check_reachable(address: str) -> None:
+    """Make sure that something listens at the address: Ray itself would try for minutes."""
+    parts = urlsplit(address if "//" in address else f"//{address}")
+    if address == "auto" or not parts.hostname or not parts.port:
         return
     try:
         socket.create_connection((parts.hostname, parts.port), timeout=5).close()
     except OSError as error:
         raise InputError(
-            f"RAY_ADDRESS: nothing answers at {at} ({error.strerror or error}); start the cluster, correct the "
+            f"RAY_ADDRESS: nothing answers at {address} ({error.strerror or error}); start the cluster, correct the "
             "address, or take RAY_ADDRESS out of the environment to run on this machine"
         ) from None
 
 
 def first_line(error: Exception) -> str:
-    """What an error of Ray's says, on one line."""
+    """Return the message of an error on one line, shortened."""
     return " ".join(str(error).split())[:300]
-
-
-def local_resources() -> dict[str, float]:
-    """What `start` would find on this machine, without starting anything."""
-    import torch
-
-    return {"CPU": float(len(os.sched_getaffinity(0))), "GPU": float(torch.cuda.device_count())}
 
 
 class NodeGone(Exception):
     """A node has left the cluster."""
 
 
-def on_each_node(a_trial: Share, call: Callable[[Any], T], argument: Any) -> dict[str, Callable[[float], T]]:
-    """Call something on every node that could run a trial.
+def on_each_node(share: Share, call: Callable[[Any], T], argument: Any) -> dict[str, Callable[[float], T]]:
+    """Call a function on every node that could run a trial.
 
     Args:
-        a_trial: what a trial gets.
+        share: what a trial gets.
         call: a function of a module that the nodes have, too.
-        argument: of it.
+        argument: its only argument.
 
     Returns:
-        By the address of the node, what waits so many seconds for its answer; it raises what the node raised, or
-        `NodeGone`.
+        By the name of the node: a function that waits so many seconds for its answer, and raises what the node raised,
+        or `NodeGone`.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    def answer(node: dict[str, Any]) -> Callable[[float], T]:
-        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        told = ray.remote(num_cpus=0, max_retries=0)(call).options(scheduling_strategy=there).remote(argument)
+    def start(node: dict[str, Any]) -> Callable[[float], T]:
+        on_node = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        task = ray.remote(num_cpus=0, max_retries=0)(call).options(scheduling_strategy=on_node).remote(argument)
 
         def wait(seconds: float) -> T:
             try:
-                return cast(T, ray.get(told, timeout=seconds))
+                return cast(T, ray.get(task, timeout=seconds))
             except ray.exceptions.RayError:
-                if any(one["NodeID"] == node["NodeID"] and one["Alive"] for one in ray.nodes()):
+                if any(other["NodeID"] == node["NodeID"] and other["Alive"] for other in ray.nodes()):
                     raise
                 raise NodeGone(f"the node {node['NodeManagerAddress']} has left the cluster") from None
 
         return wait
 
-    wanted = {"CPU": float(a_trial.cpus), "GPU": a_trial.gpus}
+    wanted = {"CPU": float(share.cpus), "GPU": share.gpus}
     return {
-        f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})": answer(node)
+        f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})": start(node)
         for node in ray.nodes()
         if node["Alive"] and all(node["Resources"].get(kind, 0.0) >= amount for kind, amount in wanted.items())
     }
@@ -170,55 +165,56 @@ def stop() -> None:
     """End what `start` started, and nothing else."""
     import ray
 
-    if dead_process():
+    if dead_process() is not None:
         _kill()
     else:
         ray.shutdown()
-    for name, value in _before.items():
+    for name, value in _saved.items():
         os.environ.pop(name, None)
         if value is not None:
             os.environ[name] = value
-    _before.clear()
+    _saved.clear()
 
 
-def dead_process() -> str:
-    """The name of a process of Ray's own that died and that no trial can run without; empty: all are alive.
+def dead_process() -> str | None:
+    """Return the name of a process of Ray that died and that no trial can run without, or None if all are alive.
 
-    Of a cluster that is joined Ray itself tells: it ends a driver whose node is gone.
+    In a cluster that was joined, Ray itself ends a driver whose node is gone, so this is None.
     """
-    if address():
-        return ""
-    node = _node()
-    alive = [name for name, _ in node.live_processes()] if node is not None else _INDISPENSABLE
-    return next((name for name in _INDISPENSABLE if name not in alive), "")
+    if cluster_address() is not None:
+        return None
+    node = ray_private.local_node()
+    alive = ray_private.live_processes(node) if node is not None else _INDISPENSABLE
+    return next((name for name in _INDISPENSABLE if name not in alive), None)
 
 
 @contextmanager
-def watchdog(resume: str) -> Iterator[None]:
-    """Within it, the death of a process that Ray cannot do without ends the work of the main thread at once.
+def watchdog(resume_command: str) -> Iterator[None]:
+    """End the work of the main thread at once if a process dies that Ray cannot do without.
 
     Args:
-        resume: what to type to go on.
+        resume_command: what to type to go on.
 
     Raises:
-        Unfinished: one died.
+        Unfinished: such a process died.
     """
-    over, found = threading.Event(), ""
+    over = threading.Event()
+    dead: str | None = None
 
     def death(name: str) -> Unfinished:
         return Unfinished(
-            f"Ray's {name} has died: something killed it, or the machine ran out of memory; nothing is lost, go on "
-            f"with `{resume}`"
+            f"Ray's {name} has died: something killed it, or the machine ran out of memory; nothing is lost, resume "
+            f"with `{resume_command}`"
         )
 
     def watch() -> None:
-        nonlocal found
+        nonlocal dead
         while not over.wait(0.2):
-            found = dead_process()
-            if found:
+            dead = dead_process()
+            if dead is not None:
                 os.kill(os.getpid(), signal.SIGTERM)  # a KeyboardInterrupt in the main thread, whatever it waits for
-                if not over.wait(_PATIENCE):
-                    print(f"error: {death(found)}", file=sys.stderr, flush=True)
+                if not over.wait(_INTERRUPT_SECONDS):
+                    print(f"error: {death(dead)}", file=sys.stderr, flush=True)
                     os._exit(Unfinished.exit_status)
                 return
 
@@ -226,8 +222,8 @@ def watchdog(resume: str) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        name = found or dead_process()
-        if name:
+        name = dead or dead_process()
+        if name is not None:
             _kill()  # at once: what is left of Ray would go on to print its own logs
             raise death(name) from None
         raise
@@ -236,11 +232,5 @@ def watchdog(resume: str) -> Iterator[None]:
 
 
 def _kill() -> None:
-    """An orderly end would wait for what is not there any more."""
-    _node().kill_all_processes(check_alive=False)
-
-
-def _node() -> Any:
-    from ray._private import worker  # Ray tells of its node only here
-
-    return worker._global_node
+    """Kill what is left of Ray: an orderly end would wait for the process that is gone."""
+    ray_private.kill_all_processes(ray_private.local_node())

@@ -1,5 +1,6 @@
 """What one trial gets of the machine or the cluster, and how many trials run at once."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,51 +18,64 @@ class Share:
     concurrent: int
 
 
-def allocate(resources: Resources, found: dict[str, float], device: str) -> Share:
-    """What a trial gets of what there is.
+def local_resources() -> dict[str, float]:
+    """Return what Ray would find on this machine, without starting anything: `CPU` and `GPU`."""
+    import torch
+
+    return {"CPU": float(len(os.sched_getaffinity(0))), "GPU": float(torch.cuda.device_count())}
+
+
+def allocate(resources: Resources, available: dict[str, float], device: str) -> Share:
+    """Return what a trial gets of what there is.
 
     Args:
         resources: as the file asks.
-        found: as `start` returned.
+        available: `CPU` and `GPU`, as Ray counts them.
         device: that the trials are to run on: auto, cpu or cuda.
 
     Raises:
-        ValueError: the file asks for more than there is; it would wait for ever.
+        ValueError: the file asks for more than there is; Ray would wait for ever.
     """
-    cpus, gpus = int(found.get("CPU", 1)), found.get("GPU", 0.0)
+    cpus, gpus = int(available.get("CPU", 1)), available.get("GPU", 0.0)
     auto = 1.0 if device == "cuda" or (gpus and device == "auto") else 0.0
-    a_trial = auto if resources.gpus_per_trial == "auto" else float(resources.gpus_per_trial)
-    if device == "cuda" and not a_trial:
+    gpus_per_trial = auto if resources.gpus_per_trial == "auto" else float(resources.gpus_per_trial)
+    if device == "cuda" and not gpus_per_trial:
         raise ValueError("trainer.device: cuda is set and resources.gpus_per_trial is 0; set device: auto, or raise it")
-    if a_trial > gpus:
+    if gpus_per_trial > gpus:
         raise ValueError(
-            f"resources.gpus_per_trial: asks for {a_trial:g} and there are {gpus:g} GPUs; lower it, or set it and "
-            "trainer.device to auto"
+            f"resources.gpus_per_trial: asks for {gpus_per_trial:g} and there are {gpus:g} GPUs; lower it, or set it "
+            "and trainer.device to auto"
         )
-    # A fraction is of one GPU: 0.6 of three GPUs is three trials, not five.
-    at_once = (int(gpus) * int(1 / a_trial) if a_trial < 1 else int(gpus / a_trial)) if a_trial else cpus
-    cpus_a_trial = (
-        (max(1, cpus // at_once) if a_trial else 1)
-        if resources.cpus_per_trial == "auto"
-        else (resources.cpus_per_trial)
-    )
-    if cpus_a_trial > cpus:
+    if not gpus_per_trial:
+        concurrent, fair_share = cpus, 1
+    else:
+        # A fraction is of one GPU: with 0.6 of a GPU per trial, three GPUs hold three trials and not five.
+        concurrent = int(gpus) * int(1 / gpus_per_trial) if gpus_per_trial < 1 else int(gpus / gpus_per_trial)
+        fair_share = max(1, cpus // concurrent)
+    cpus_per_trial = fair_share if resources.cpus_per_trial == "auto" else resources.cpus_per_trial
+    if cpus_per_trial > cpus:
         raise ValueError(
-            f"resources.cpus_per_trial: asks for {cpus_a_trial} and there are {cpus} cores; lower it, or set it to auto"
+            f"resources.cpus_per_trial: asks for {cpus_per_trial} and there are {cpus} cores; lower it, or set it to "
+            "auto"
         )
-    at_once = min(at_once, cpus // cpus_a_trial)
+    concurrent = min(concurrent, cpus // cpus_per_trial)
     if resources.max_concurrent != "auto":
-        at_once = min(at_once, resources.max_concurrent)
-    return Share(a_trial, cpus_a_trial, at_once)
+        concurrent = min(concurrent, resources.max_concurrent)
+    return Share(gpus_per_trial, cpus_per_trial, concurrent)
 
 
-def share_of(file: Path, spec: SweepSpec, found: dict[str, float]) -> Share:
-    """What a trial gets of what Ray found.
+def share_of(file: Path, spec: SweepSpec, available: dict[str, float]) -> Share:
+    """Return what a trial of a sweep gets of what there is.
+
+    Args:
+        file: to name in an error.
+        spec: of the sweep.
+        available: as for `allocate`.
 
     Raises:
-        InputError: the file asks for more.
+        InputError: the file asks for more than there is.
     """
     try:
-        return allocate(spec.resources, found, spec.sample_config().device)
+        return allocate(spec.resources, available, spec.sample_config().device)
     except ValueError as error:
         raise InputError(f"{file}: {error}") from None

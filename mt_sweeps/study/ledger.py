@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from mt_sweeps.errors import InputError
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values, forbidden_changes
+from mt_sweeps.storage import optuna_private
 from mt_sweeps.storage.rdb import open_storage
 from mt_sweeps.study.pruner import Correlation, RungRanking
 from mt_sweeps.study.sampler import ArmSampler
@@ -193,34 +194,10 @@ class Ledger:
         """The completed trial of the search arm with the lowest objective; the earliest of several."""
         return best_of(self._trials["search"], self.spec.metric)
 
-    def trials_since_improvement(self) -> int:
-        """Completed trials of the search since the best improved by more than its own standard error."""
-        metric = self.spec.metric
-        complete = [trial for trial in self._trials["search"] if trial.state == "complete" and trial.last is not None]
-        best, since = float("inf"), 0
-        for trial in sorted(complete, key=lambda trial: trial.last.time if trial.last else 0.0):
-            error, noise = trial.error(metric) or (1.0, 0.0)
-            since += 1
-            if error < best:
-                best, since = error - noise, 0
-        return since
-
     def correlations(self) -> list[Correlation]:
         """How well the order at each rung foretold the order of the trials that went on to their end."""
         ends = {t.number: t.objective(self.spec.metric) for t in self._trials["search"] if t.state == "complete"}
         return self._ranking.correlations(ends)
-
-    def common_failure(self) -> Trial | None:
-        """The first failed trial, if the first three that ended all failed for one reason: a configuration error."""
-        ended: list[Trial] = []
-        for trial in self._trials["search"]:
-            if trial.finished:
-                if trial.state != "failed" or (ended and trial.reason != ended[0].reason):
-                    return None
-                ended.append(trial)
-            if len(ended) == 3:
-                return ended[0]
-        return None
 
     @property
     def active_seconds(self) -> float:
@@ -261,7 +238,7 @@ class Ledger:
         if "planned" in attributes:
             self._planned[arm] = attributes["planned"]
         frozen = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
-        self._ids[arm] = [trial._trial_id for trial in frozen]
+        self._ids[arm] = [optuna_private.trial_id(trial) for trial in frozen]
         self._trials[arm] = [trial_from_optuna(arm, trial) for trial in frozen]
         self.steps_done += sum(trial.step for trial in self._trials[arm] if trial.finished)
         self.seconds_done += sum(trial.seconds for trial in self._trials[arm] if trial.finished)

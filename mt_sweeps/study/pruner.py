@@ -30,10 +30,10 @@ def rungs(spec: SweepSpec) -> list[int]:
     return found
 
 
-def why_not_pruning(spec: SweepSpec) -> str:
-    """Why the pruner of this file ends no trial, with the numbers; empty: it can, or is not asked to."""
+def why_not_pruning(spec: SweepSpec) -> str | None:
+    """Return why the pruner of this file can end no trial, with the numbers, or None if it can or is `none`."""
     if spec.pruner.name == "none":
-        return ""
+        return None
     if not rungs(spec):
         return (
             f"the first rung would be at step {first_rung(spec)} (the consistency ramp-up must be over, and 0.3 of the "
@@ -43,7 +43,7 @@ def why_not_pruning(spec: SweepSpec) -> str:
     needed = MEDIAN_OF if spec.pruner.name == "median" else spec.pruner.reduction_factor
     if spec.trials < needed:
         return f"{spec.pruner.name} ends no trial before {needed} are at a rung, and trials is {spec.trials}"
-    return ""
+    return None
 
 
 def first_rung(spec: SweepSpec) -> int:

@@ -16,6 +16,7 @@ from mt_sweeps.errors import SweepError
 from mt_sweeps.search_space.space import Space, Suggester
 from mt_sweeps.spec.sections import Sampler
 from mt_sweeps.spec.sweep_spec import Values
+from mt_sweeps.storage import optuna_private
 
 # A trial that failed by its own values was as bad as can be; one that was lost or met a bug says nothing of them.
 ITS_OWN_FAULT = {"diverged", "collapsed", "out_of_memory", "no_consistency"}
@@ -95,8 +96,9 @@ class ArmSampler:
             return
         place = self._numbers[number]
         if objective is None and not reason:
-            storage = self._study._storage
-            trial_id = storage.get_trial_id_from_study_id_trial_number(self._study._study_id, place)
+            storage = optuna_private.storage_of(self._study)
+            study_id = optuna_private.study_id(self._study)
+            trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, place)
             for step, value in curve.items():
                 storage.set_trial_intermediate_value(trial_id, step, value)
             self._study.tell(place, state=TrialState.PRUNED)

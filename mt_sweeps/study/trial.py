@@ -86,6 +86,34 @@ def best_of(trials: Sequence[Trial], metric: str) -> Trial | None:
     return min(complete, key=lambda trial: trial.objective(metric), default=None)
 
 
+def common_failure(trials: Sequence[Trial]) -> Trial | None:
+    """Return the first failed trial if the first three that ended failed for one reason: a configuration error.
+
+    Args:
+        trials: of the search, by number.
+    """
+    ended = [trial for trial in trials if trial.finished][:3]
+    alike = all(trial.state == "failed" and trial.reason == ended[0].reason for trial in ended)
+    return ended[0] if alike and len(ended) == 3 else None
+
+
+def trials_since_improvement(trials: Sequence[Trial], metric: str) -> int:
+    """Return how many trials completed since the best improved by more than its own standard error.
+
+    Args:
+        trials: of the search.
+        metric: that they are judged by.
+    """
+    complete = [trial for trial in trials if trial.state == "complete" and trial.last is not None]
+    best, since = float("inf"), 0
+    for trial in sorted(complete, key=lambda trial: trial.last.time if trial.last else 0.0):
+        error, noise = trial.error(metric) or (1.0, 0.0)
+        since += 1
+        if error < best:
+            best, since = error - noise, 0
+    return since
+
+
 def ranking_error(report: Report) -> float:
     """What trials are ranked on: the better of the two errors, as a slow teacher is still catching up."""
     return min(report.metrics["validation.student_error"], report.metrics.get("validation.teacher_error", 1.0))

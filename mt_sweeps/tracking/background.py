@@ -1,84 +1,99 @@
-"""A thread that brings MLflow up to date: no outage stops, slows or loses a sweep."""
+"""A thread that keeps MLflow up to date: no outage of MLflow stops, slows or loses a sweep."""
 
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from mt_sweeps.tracking.client import first_line
 
+T = TypeVar("T")
+
 
 class BackgroundWriter:
-    """Calls something every few seconds in a thread of its own, whatever becomes of the calls.
+    """Calls a function every few seconds in a thread of its own. An error of a call is kept, and the next call made.
 
     Args:
-        sync: brings the window up to date.
-        every: seconds between calls.
+        sync: brings MLflow up to date.
+        every: seconds between two calls.
 
     Attributes:
-        trouble: why the last call failed; empty: it did not.
-        on_change: told once when calls begin to fail, and once when they succeed again.
+        error: why the last call failed, or None if it did not.
+        on_change: called with a message when the calls begin to fail, and when they succeed again.
     """
 
     def __init__(self, sync: Callable[[], object], every: float = 3.0) -> None:
-        self.error = ""
+        self.error: str | None = None
         self.on_change: Callable[[str], None] = lambda _: None
-        self._catch_up = sync
+        self._sync = sync
         self._every = every
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="window", daemon=True)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
 
     def start(self) -> None:
-        """Begin; the first call is made at once."""
+        """Start the thread; it makes its first call at once."""
         self._thread.start()
 
     @property
-    def running(self) -> bool:
-        """Whether a call is still under way, or more are to come."""
+    def is_running(self) -> bool:
+        """Whether a call is under way, or more are to come."""
         return self._thread.is_alive()
 
     def stop(self, seconds: float) -> bool:
-        """No more calls once one succeeds; whether one did within so many seconds, else `trouble` says why not."""
-        self._ending.set()
+        """Let the thread end after its next call that succeeds.
+
+        Args:
+            seconds: to wait for that.
+
+        Returns:
+            True if the thread has ended; else `error` says why not.
+        """
+        self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(seconds)
-        if self.running:
+        if self.is_running:
             self.error = self.error or f"not done within {seconds:g} seconds"
-        return not self.running
+        return not self.is_running
 
     def _work(self) -> None:
-        while True:  # once at least, also where it is stopped as soon as it starts
-            before = self.error
-            try:
-                self._catch_up()
-                self.error = ""
-            except Exception as error:  # the window may not stop the sweep
-                self.error = first_line(error)
-            if bool(before) != bool(self.error):
-                self.on_change(
-                    f"MLflow is behind, and catches up later: {self.error}"
-                    if self.error
-                    else "MLflow is up to date again"
+        while True:  # makes at least one call, even if it is stopped as soon as it starts
+            error = self._call()
+            if (error is None) != (self.error is None):
+                text = (
+                    "MLflow is up to date again"
+                    if error is None
+                    else f"MLflow is behind, and catches up later: {error}"
                 )
-            if self._ending.wait(self._every):
-                if not self.error:
+                self.on_change(text)
+            self.error = error
+            if self._stopping.wait(self._every):
+                if error is None:
                     return
                 time.sleep(min(1.0, self._every))
 
+    def _call(self) -> str | None:
+        try:
+            self._sync()
+        except Exception as error:  # of MLflow's client, its store or the network: none of them may stop the sweep
+            return first_line(error)
+        return None
 
-def finish(writer: BackgroundWriter, last_call: Callable[[], object], seconds: float) -> str:
-    """End a writer, then have a last call made by one of its own.
+
+def finish(writer: BackgroundWriter, last_call: Callable[[], T], seconds: float) -> tuple[T | None, str | None]:
+    """Stop a writer, then make a last call in the same way.
 
     Args:
-        writer: that was started, or not.
-        last_call: it.
+        writer: started or not.
+        last_call: what is to be done at the end.
         seconds: that each of the two may take.
 
     Returns:
-        Why the window is not complete; empty: it is.
+        What the last call returned, and None; or None, and why MLflow is not complete.
     """
+    results: list[T] = []
     if not writer.stop(seconds):
-        return writer.error
-    last = BackgroundWriter(last_call, every=1.0)
+        return None, writer.error
+    last = BackgroundWriter(lambda: results.append(last_call()), every=1.0)
     last.start()
-    last.stop(seconds)
-    return last.error
+    is_done = last.stop(seconds)
+    return (results[-1], None) if is_done else (None, last.error)

@@ -13,7 +13,8 @@ from mt_sweeps.spec.load import load_spec
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage import records
 from mt_sweeps.storage.environment import Environment
-from mt_sweeps.storage.home import Home, LocalHome, SweepStore
+from mt_sweeps.storage.home import Home, SweepStore
+from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
 from mt_sweeps.tracking.client import embedded_uri
@@ -95,8 +96,16 @@ def run_all(ledger: Ledger) -> list[Trial]:
     return asked
 
 
+class Silent:
+    """A listener that hears of everything and does nothing."""
+
+    def started(self, *_: object) -> None: ...
+
+    reported = ended = message = started
+
+
 class Sweep:
-    """A sweep whose trials are told by hand."""
+    """A sweep whose reports are made by hand."""
 
     def __init__(self, folder: Path, *overrides: str) -> None:
         self.home = LocalHome(folder)
@@ -112,8 +121,8 @@ class Sweep:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / BEST_MODEL).write_bytes(b"weights")
         for i, error in enumerate(errors):
-            told = supervised_report if trial.arm == "supervised" else report
-            one = told(30 * (i + 1), error)
+            make = supervised_report if trial.arm == "supervised" else report
+            one = make(30 * (i + 1), error)
             records.append(folder, one)
             self.ledger.report(trial, one)
         return one
@@ -130,7 +139,7 @@ class Sweep:
 def begun(home: Home, spec: SweepSpec, share: Share = Share(0.0, 1, 2)) -> SweepStore:  # noqa: B008 (immutable)
     """A sweep on digits as `run` leaves it before its first trial."""
     directory = home.create_sweep(None, spec.name)
-    run._describe(directory, spec.model_copy(update={"name": directory.name}), check_data(DIGITS, spec), share)
+    run._create(directory, spec.model_copy(update={"name": directory.name}), check_data(DIGITS, spec), share)
     return directory
 
 

@@ -1,39 +1,79 @@
+from types import SimpleNamespace
+
 import pytest
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from mt_sweeps.execution import driver
+from mt_sweeps.errors import Unfinished
+from mt_sweeps.execution import driver, ray_cluster
+from mt_sweeps.execution.attempt import DISK_FULL, Failure, Outcome
+from mt_sweeps.execution.coordinator import Coordinator
 from mt_sweeps.execution.resources import Share
-from mt_sweeps.storage.home import LocalHome
-from tests.helpers.sweeps import digits, new_ledger, report
-
-
-class Nobody:
-    """Hears of everything and does nothing."""
-
-    def started(self, *_):
-        pass
-
-    reported = ended = message = started
+from tests.helpers.sweeps import Silent, Sweep, report
 
 
 @pytest.fixture
-def engine(tmp_path):
-    spec = digits("trials=4", "finalists.baselines=[]")
-    directory = LocalHome(tmp_path).claim(None, spec.name)
-    directory.save_spec(spec)
-    return driver._Engine(new_ledger(directory.ledger, spec), directory, Share(0.0, 1, 2), Nobody())
+def tune(tmp_path, monkeypatch):
+    """Tune's side of a sweep of four trials."""
+    monkeypatch.setattr(ray_cluster, "dead_process", lambda: None)
+    sweep = Sweep(tmp_path, "trials=4", "finalists.baselines=[]")
+    return driver._Driver(Coordinator(sweep.ledger, sweep.directory, Share(0.0, 1, 2), Silent()))
 
 
-def test_a_tune_experiment_that_is_full_starts_no_more_trials_and_the_next_one_goes_on(engine, monkeypatch):
+def done(outcome):
+    return {"outcome": outcome, "done": True}
+
+
+COMPLETE = done(Outcome(report(300, 0.1), None, done=True))
+
+
+def test_a_full_experiment_starts_no_more_trials_and_the_next_one_goes_on(tune, monkeypatch):
     monkeypatch.setattr(driver, "TRIALS_AT_MOST", 3)
     for tune_id in "abc":
-        assert isinstance(engine.next(tune_id), dict)
-    assert engine.next("d") == Searcher.FINISHED
-    engine.lost("a", "its worker was lost")
+        assert isinstance(tune.suggest(tune_id), dict)
+    assert tune.suggest("d") == Searcher.FINISHED
+    tune.worker_lost("a", "its worker was lost")
     for tune_id in "bc":
-        engine.ended(tune_id, {"report": report(300, 0.1), "failure": None})
-    engine.started = 0
-    assert [isinstance(engine.next(tune_id), dict) for tune_id in "ef"] == [True, True], "the lost one, and the last"
+        tune.ended(tune_id, COMPLETE)
+    tune.started = 0
+    assert [isinstance(tune.suggest(tune_id), dict) for tune_id in "ef"] == [True, True], "the lost one, and the last"
     for tune_id in "ef":
-        engine.ended(tune_id, {"report": report(300, 0.1), "failure": None})
-    assert engine.next("g") == Searcher.FINISHED, "nothing is left"
+        tune.ended(tune_id, COMPLETE)
+    assert tune.suggest("g") == Searcher.FINISHED, "nothing is left"
+
+
+def test_tune_waits_while_a_trial_runs_that_may_yet_be_lost(tune):
+    for tune_id in "abcd":
+        tune.suggest(tune_id)
+    assert tune.suggest("e") is None
+
+
+def test_an_error_ends_the_experiment_and_is_raised_where_it_belongs(tune):
+    tune.suggest("a")
+    tune.ended("a", done(Outcome(None, Failure(DISK_FULL, "No space left on device"), done=True)))
+    assert tune.should_stop()
+    assert tune.suggest("b") == Searcher.FINISHED
+    with pytest.raises(Unfinished, match="the disk is full"):
+        tune._coordinator.conclude()
+
+
+def test_a_worker_that_dies_with_ray_itself_does_not_count_against_its_trial(tune, monkeypatch):
+    tune.suggest("a")
+    monkeypatch.setattr(ray_cluster, "dead_process", lambda: "raylet")
+    tune.worker_lost("a", "its worker was lost")
+    assert tune._coordinator._ledger.trials("search")[0].state == "running"
+
+
+def test_tunes_hooks_hand_everything_on(tune):
+    scheduler, searcher, stopper = (
+        hook(tune) for hook in (driver._LedgerScheduler, driver._LedgerSearcher, driver._SweepStopper)
+    )
+    assert isinstance(searcher.suggest("a"), dict)
+    first = {"outcome": Outcome(report(30, 0.5), None, done=False)}
+    assert scheduler.on_trial_result(None, SimpleNamespace(trial_id="a"), first) == FIFOScheduler.CONTINUE
+    scheduler.on_trial_complete(None, SimpleNamespace(trial_id="a"), COMPLETE)
+    assert isinstance(searcher.suggest("b"), dict)
+    scheduler.on_trial_error(None, SimpleNamespace(trial_id="b", get_error=lambda: "Traceback\nthe node died"))
+    assert not stopper.stop_all()
+    trials = tune._coordinator._ledger.trials("search")
+    assert [(trial.state, trial.lost_workers) for trial in trials] == [("complete", 0), ("waiting", 1)]

@@ -39,7 +39,7 @@ def test_rungs_that_leave_nothing_to_prune_are_told_with_the_numbers():
     assert "first rung would be at step 280" in late
     assert "the last may be at 240 of 300" in late
     assert "no trial before 3 are at a rung, and trials is 2" in pruner.why_not_pruning(digits("trials=2"))
-    assert pruner.why_not_pruning(digits()) == ""
-    assert pruner.why_not_pruning(digits("trials=2", "pruner.name=none")) == ""
+    assert pruner.why_not_pruning(digits()) is None
+    assert pruner.why_not_pruning(digits("trials=2", "pruner.name=none")) is None
     spec = digits("trials=2")
     assert "trials is 2" in text(spec, forecast(spec, 2), Share(0.0, 1, 2), None, None)

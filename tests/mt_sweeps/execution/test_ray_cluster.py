@@ -59,7 +59,7 @@ def test_the_token_of_a_sweep_is_its_own_and_what_was_there_before_is_there_agai
     )
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     monkeypatch.setattr(ray, "shutdown", lambda: None)
-    monkeypatch.setattr(ray_cluster, "dead_process", lambda: "")
+    monkeypatch.setattr(ray_cluster, "dead_process", lambda: None)
     for _ in range(2):
         assert ray_cluster.start() == {"CPU": 2.0}
         ray_cluster.stop()

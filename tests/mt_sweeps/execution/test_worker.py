@@ -6,8 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mt_sweeps.execution.attempt import DISK_FULL, Assignment, make_trainer
 from mt_sweeps.execution.simulated_trainer import VARIABLE, Script
-from mt_sweeps.execution.worker import DISK_FULL, TrialWorker, _run
+from mt_sweeps.execution.worker import TrialWorker
+from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage import records
 from mt_sweeps.storage.file_store import open_files
 from tests.helpers.training import config, in_fresh_process
@@ -17,30 +19,25 @@ from trainers.files import BEST_MODEL, CHECKPOINT
 def assignment(directory, previous=None, **changes):
     if previous is not None:  # as the driver does
         open_files(str(directory)).write(records.FILE, records.text(records.read(previous)).encode())
-    return {
-        "config": config(**changes).model_dump_json(),
-        "address": str(directory),
-        "previous": str(previous) if previous else None,
-        "threads": 1,
-        "gpus": 0.0,
-    }
+    previous = str(previous) if previous else None
+    return {"assignment": Assignment(TrialId("search", 0), config(**changes), str(directory), previous, 1, 0.0)}
 
 
 @pytest.fixture
-def worker():
+def worker(tmp_path):
     made = TrialWorker.__new__(TrialWorker)  # Ray's own constructor wants a cluster
-    made.setup({})
+    made.setup(assignment(tmp_path / "unused"))
     return made
 
 
 def to_its_end(worker):
-    results = [worker.step()]
-    while not results[-1]["done"]:
-        results.append(worker.step())
-    return results
+    outcomes = [worker.step()["outcome"]]
+    while not outcomes[-1].done:
+        outcomes.append(worker.step()["outcome"])
+    return outcomes
 
 
-def outcome(directory):
+def result(directory):
     metrics = [
         {name: value for name, value in one.metrics.items() if not name.startswith(("time.", "memory."))}
         for one in records.read(directory)
@@ -56,10 +53,12 @@ def assert_same(one, other):
 
 ONE_PROCESS = """
 import sys
-from mt_sweeps.worker import DISK_FULL, TrialWorker, _run
-worker = TrialWorker.__new__(TrialWorker)
-worker.setup({"config": sys.argv[1], "address": sys.argv[2], "previous": None, "threads": 1, "gpus": 0})
-while not worker.step()["done"]:
+from mt_sweeps.execution.attempt import Assignment, Attempt
+from mt_sweeps.spec.arms import TrialId
+from trainers.config import TrainerConfig
+config = TrainerConfig.model_validate_json(sys.argv[1])
+attempt = Attempt(Assignment(TrialId("search", 0), config, sys.argv[2], None, 1, 0.0))
+while not attempt.advance().done:
     pass
 """
 
@@ -70,7 +69,7 @@ def test_a_trial_in_a_reused_worker_equals_the_same_trial_in_a_fresh_process(wor
         to_its_end(worker)
     same = config(seed=1, model={"name": "small_cnn", "width": 4, "dropout": 0.3})
     in_fresh_process(ONE_PROCESS, same.model_dump_json(), tmp_path / "fresh")
-    assert_same(outcome(tmp_path / "reused"), outcome(tmp_path / "fresh"))
+    assert_same(result(tmp_path / "reused"), result(tmp_path / "fresh"))
 
 
 def test_an_attempt_goes_on_from_the_one_before_it_and_leaves_that_one_alone(worker, tmp_path):
@@ -80,9 +79,9 @@ def test_an_attempt_goes_on_from_the_one_before_it_and_leaves_that_one_alone(wor
     worker.step()
     before = records.read(tmp_path / "attempt-1")
     worker.reset_config(assignment(tmp_path / "attempt-2", previous=tmp_path / "attempt-1"))
-    steps = [result["report"].step for result in to_its_end(worker)]
+    steps = [outcome.report.step for outcome in to_its_end(worker)]
     assert steps == [2, 4, 6], "the last report of the attempt before is told again, then training goes on"
-    assert_same(outcome(tmp_path / "attempt-2"), outcome(tmp_path / "whole"))
+    assert_same(result(tmp_path / "attempt-2"), result(tmp_path / "whole"))
     assert records.read(tmp_path / "attempt-1") == before
 
 
@@ -91,16 +90,15 @@ def test_an_attempt_after_a_finished_one_only_tells_its_end(worker, tmp_path):
     to_its_end(worker)
     worker.reset_config(assignment(tmp_path / "attempt-2", previous=tmp_path / "attempt-1"))
     results = to_its_end(worker)
-    assert [result["report"].step for result in results] == [6]
+    assert [outcome.report.step for outcome in results] == [6]
 
 
 def test_a_trial_that_raises_is_a_failure_with_its_reason_and_the_worker_lives_on(worker, tmp_path):
     worker.reset_config(assignment(tmp_path / "bad", optimizer={"name": "sgd", "learning_rate": 1e30}))
-    result = to_its_end(worker)[-1]
-    assert result["failure"].reason == "diverged"
+    assert to_its_end(worker)[-1].failure.reason == "diverged"
     assert "Diverged" in (tmp_path / "bad" / "error.txt").read_text()
     worker.reset_config(assignment(tmp_path / "good"))
-    assert to_its_end(worker)[-1]["failure"] is None
+    assert to_its_end(worker)[-1].failure is None
 
 
 def test_a_trial_whose_last_checkpoint_is_torn_goes_on_from_the_one_before_it(worker, tmp_path):
@@ -113,9 +111,9 @@ def test_a_trial_whose_last_checkpoint_is_torn_goes_on_from_the_one_before_it(wo
     torn.write_bytes(torn.read_bytes()[:1000])
     worker.reset_config(assignment(tmp_path / "attempt-2", previous=tmp_path / "attempt-1"))
     with pytest.warns(UserWarning, match=r"checkpoint\.pt cannot be read .* going on from .*checkpoint\.previous\.pt"):
-        steps = [result["report"].step for result in to_its_end(worker)]
+        steps = [outcome.report.step for outcome in to_its_end(worker)]
     assert steps == [2, 4, 6]
-    assert_same(outcome(tmp_path / "attempt-2"), outcome(tmp_path / "whole"))
+    assert_same(result(tmp_path / "attempt-2"), result(tmp_path / "whole"))
 
 
 def test_a_trial_without_a_checkpoint_that_can_be_read_begins_anew_and_keeps_the_torn_file(worker, tmp_path):
@@ -127,9 +125,9 @@ def test_a_trial_without_a_checkpoint_that_can_be_read_begins_anew_and_keeps_the
     torn.write_bytes(torn.read_bytes()[:1000])
     worker.reset_config(assignment(tmp_path / "attempt-2", previous=tmp_path / "attempt-1"))
     with pytest.warns(UserWarning, match=r"checkpoint\.pt cannot be read .* begins anew"):
-        steps = [result["report"].step for result in to_its_end(worker)]
+        steps = [outcome.report.step for outcome in to_its_end(worker)]
     assert steps == [2, 4, 6]
-    assert_same(outcome(tmp_path / "attempt-2"), outcome(tmp_path / "whole"))
+    assert_same(result(tmp_path / "attempt-2"), result(tmp_path / "whole"))
     assert (tmp_path / "attempt-2" / f"{CHECKPOINT}.unreadable").exists()
 
 
@@ -139,7 +137,7 @@ def test_a_full_disk_is_told_apart_from_a_trials_own_failures(worker, tmp_path, 
 
     monkeypatch.setattr(records, "append", full)
     worker.reset_config(assignment(tmp_path / "attempt-1"))
-    assert worker.step()["failure"].reason == DISK_FULL
+    assert worker.step()["outcome"].failure.reason == DISK_FULL
 
 
 def test_a_scripted_trial_reports_fails_and_resumes_as_its_script_says(worker, tmp_path, monkeypatch):
@@ -147,13 +145,13 @@ def test_a_scripted_trial_reports_fails_and_resumes_as_its_script_says(worker, t
     monkeypatch.setenv(VARIABLE, script.model_dump_json())
     for name, reason in script.fails.items():
         worker.reset_config(assignment(tmp_path / name / "attempt-1"))
-        assert to_its_end(worker)[-1]["failure"].reason == reason
+        assert to_its_end(worker)[-1].failure.reason == reason
     worker.reset_config(assignment(tmp_path / "0000" / "attempt-1"))
-    whole = [result["report"].metrics for result in to_its_end(worker)]
+    whole = [outcome.report.metrics for outcome in to_its_end(worker)]
     worker.reset_config(assignment(tmp_path / "0004" / "attempt-1"))
     worker.step()
     worker.reset_config(assignment(tmp_path / "0004" / "attempt-2", previous=tmp_path / "0004" / "attempt-1"))
-    assert [result["report"].metrics for result in to_its_end(worker)] == whole
+    assert [outcome.report.metrics for outcome in to_its_end(worker)] == whole
 
 
 def test_a_share_of_a_gpu_is_a_cap_on_its_memory(monkeypatch, tmp_path):
@@ -162,5 +160,5 @@ def test_a_share_of_a_gpu_is_a_cap_on_its_memory(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", caps.append)
     monkeypatch.setattr("trainers.trainer.Trainer", lambda *_: None)
     for gpus in (0.0, 0.25, 1.0, 2.0):
-        _run(config(device="auto"), tmp_path, 1, gpus)
+        make_trainer(Assignment(TrialId("search", 0), config(device="auto"), "", None, 1, gpus), tmp_path)
     assert caps == [0.25]

@@ -15,7 +15,7 @@ def begun(tmp_path, *overrides):
 
 
 def test_without_limits_the_search_goes_on(tmp_path):
-    assert budget.stop_reason(begun(tmp_path), 1e9, 1e9, 1.0, 1) == ""
+    assert budget.stop_reason(begun(tmp_path), 1e9, 1e9, 1.0, 1) is None
 
 
 @pytest.mark.parametrize(("limit", "spent"), [("budget.hours=1.0", (3600, 0)), ("budget.gpu_hours=1.0", (0, 3600))])
@@ -24,13 +24,13 @@ def test_a_spent_budget_ends_everything(limit, spent, tmp_path):
     assert budget.is_spent(ledger, *spent)
     assert budget.stop_reason(ledger, *spent, 1.0, 1) == budget.SPENT
     assert not budget.is_spent(ledger, 3599, 3599)
-    assert budget.stop_reason(ledger, 3599, 3599, 1.0, 1) == ""
+    assert budget.stop_reason(ledger, 3599, 3599, 1.0, 1) is None
 
 
 def test_the_search_leaves_the_finalists_what_they_are_forecast_to_need(tmp_path):
     ledger = begun(tmp_path, "budget.hours=1.0", "finalists.top=2", "finalists.seeds=3")
     needed = 2 * 3 * 300 / 2  # two at once
-    assert budget.stop_reason(ledger, 3600 - needed - 1, 0, 0.0, 2) == ""
+    assert budget.stop_reason(ledger, 3600 - needed - 1, 0, 0.0, 2) is None
     assert "for the finalists" in budget.stop_reason(ledger, 3600 - needed, 0, 0.0, 2)
     assert not budget.is_spent(ledger, 3600 - needed, 0), "they are not ended by it"
 
@@ -38,14 +38,14 @@ def test_the_search_leaves_the_finalists_what_they_are_forecast_to_need(tmp_path
 def test_gpu_hours_of_finalists_do_not_depend_on_how_many_run_at_once(tmp_path):
     ledger = begun(tmp_path, "budget.gpu_hours=1.0", "finalists.top=2", "finalists.seeds=3")
     needed = 2 * 3 * 300 * 0.5
-    assert budget.stop_reason(ledger, 0, 3600 - needed - 1, 0.5, 2) == ""
-    assert budget.stop_reason(ledger, 0, 3600 - needed, 0.5, 2) != ""
+    assert budget.stop_reason(ledger, 0, 3600 - needed - 1, 0.5, 2) is None
+    assert budget.stop_reason(ledger, 0, 3600 - needed, 0.5, 2) is not None
 
 
 def test_a_search_whose_best_does_not_improve_beyond_its_noise_is_over(tmp_path):
     ledger = begun(tmp_path, "budget.patience=2")
     for error in (0.495, 0.2, 0.195):
         ledger.complete(ledger.ask_search(), report(300, error))
-        assert budget.stop_reason(ledger, 0, 0, 0.0, 2) == ""
+        assert budget.stop_reason(ledger, 0, 0, 0.0, 2) is None
     ledger.complete(ledger.ask_search(), report(300, 0.6))
     assert "has not improved beyond its noise for 2 completed trials" in budget.stop_reason(ledger, 0, 0, 0.0, 2)

@@ -6,6 +6,7 @@ import pytest
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.study.ledger import LOSSES, Ledger
+from mt_sweeps.study.trial import common_failure, trials_since_improvement
 from tests.helpers.sweeps import digits, finish, new_ledger, reopened, report, run_all, url
 
 
@@ -30,7 +31,7 @@ def test_the_published_baseline_has_its_settings_in_the_ledger_and_they_outlast_
     ledger = new_ledger(tmp_path / "ledger.db", spec)
     ledger.ask_search()
     ledger.requeue(ledger.ask_search())
-    again = reopened(ledger, tmp_path).ask()
+    again = reopened(ledger, tmp_path).ask_search()
     assert (again.arm, again.number, again.attempt) == ("published", 0, 2)
     assert again.values == spec.published_values(10, 788)
 
@@ -69,7 +70,7 @@ def test_a_requeued_trial_keeps_its_values_and_number_and_counts_its_attempts(le
     first = ledger.ask_search()
     second = ledger.ask_search()
     ledger.requeue(second)
-    again = reopened(ledger, tmp_path).ask()
+    again = reopened(ledger, tmp_path).ask_search()
     assert (again.number, again.values, again.attempt) == (second.number, second.values, 2)
     assert first.attempt == 1
 
@@ -98,20 +99,20 @@ def test_failed_trials_count_and_their_reason_is_kept(ledger):
 def test_the_first_three_failing_alike_are_a_configuration_error(ledger):
     for reason in ("diverged", "diverged"):
         ledger.fail(ledger.ask_search(), reason, "", None)
-        assert ledger.common_failure() is None
+        assert common_failure(ledger.trials("search")) is None
     ledger.fail(ledger.ask_search(), "diverged", "", None)
-    assert ledger.common_failure().number == 0
+    assert common_failure(ledger.trials("search")).number == 0
 
 
 def test_failing_differently_or_after_a_success_is_no_configuration_error(ledger, tmp_path):
     for reason in ("diverged", "out_of_memory", "diverged"):
         ledger.fail(ledger.ask_search(), reason, "", None)
-    assert ledger.common_failure() is None
+    assert common_failure(ledger.trials("search")) is None
     other = new_ledger(tmp_path / "other.db", ledger.spec)
-    finish(other, other.ask())
+    finish(other, other.ask_search())
     for _ in range(3):
-        other.fail(other.ask(), "diverged", "", None)
-    assert other.common_failure() is None
+        other.fail(other.ask_search(), "diverged", "", None)
+    assert common_failure(other.trials("search")) is None
 
 
 def test_a_bad_trial_is_pruned_at_the_rung_and_only_there(ledger):
@@ -160,7 +161,7 @@ def test_fewer_trials_than_were_asked_for_already_are_no_more_to_come(ledger, tm
         finish(ledger, ledger.ask_search())
     ledger.close()
     fewer = Ledger(tmp_path / "ledger.db", ledger.spec.model_copy(update={"trials": 1}))
-    assert (fewer.total("search"), fewer.remaining("search"), fewer.ask()) == (3, 0, None)
+    assert (fewer.total("search"), fewer.remaining("search"), fewer.ask_search()) == (3, 0, None)
 
 
 def test_what_remains_are_the_trials_that_wait_and_those_not_yet_asked_for(tmp_path):
@@ -235,4 +236,4 @@ def test_a_step_that_is_told_twice_counts_once_and_the_first_time(ledger, tmp_pa
 def test_the_best_that_improves_within_its_noise_has_not_improved(ledger):
     for error, since in ((0.5, 0), (0.495, 1), (0.2, 0), (0.191, 1)):
         finish(ledger, ledger.ask_search(), error)
-        assert ledger.trials_since_improvement() == since
+        assert trials_since_improvement(ledger.trials("search"), ledger.spec.metric) == since

@@ -88,7 +88,7 @@ def test_a_reopened_ledger_suggests_what_an_undisturbed_one_would(sampler, tmp_p
         else:
             finish(ledger, trial, 0.1 + number / 100)
     shutil.copy(tmp_path / "ledger.db", tmp_path / "copy.db")
-    assert Ledger(tmp_path / "copy.db", spec).ask().values == ledger.ask_search().values
+    assert Ledger(tmp_path / "copy.db", spec).ask_search().values == ledger.ask_search().values
 
 
 def test_a_grid_is_run_whole_in_its_order_and_outlasts_a_reopening(tmp_path):
@@ -112,7 +112,7 @@ def test_a_sampler_looks_at_the_newest_and_the_best_trials_and_a_reopened_ledger
         trial = ledger.ask_search()
         ledger.report(trial, report(300, 0.1 + 0.01 * number))
         ledger.complete(trial, report(300, 0.1 + 0.01 * number))
-    known = ledger._suggestions["search"]._place
+    known = ledger._samplers["search"]._numbers
     assert sorted(known) == [0, 1, *range(24, 40)], "24 to 39 are the newest, 0 and 1 the best of before"
     again = Ledger(tmp_path / "ledger.db", spec)
     expected = [ledger._suggested("search", 40 + i)[0] for i in range(3)]

@@ -1,0 +1,162 @@
+"""One attempt at a trial, from its assignment to its outcomes. Every engine runs trials through it."""
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mt_sweeps.errors import is_disk_full
+from mt_sweeps.execution import simulated_trainer
+from mt_sweeps.execution.gpu_metrics import GpuSampler
+from mt_sweeps.spec.arms import TrialId
+from mt_sweeps.storage import records
+from mt_sweeps.storage.file_store import StorageUnavailable
+from mt_sweeps.storage.trial_files import AttemptDirectory
+from trainers.config import TrainerConfig
+from trainers.errors import DataError, TrainingError, UnreadableCheckpoint
+from trainers.files import CHECKPOINTS
+from trainers.report import Report
+
+# Reasons that are not the trial's own: the sweep ends with one of them, and can be resumed.
+DISK_FULL = "disk_full"
+STORAGE_LOST = "storage_lost"
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a worker is to train.
+
+    Attributes:
+        trial: which trial.
+        config: of the training run.
+        address: where the attempt is kept; see `TrialFiles.address`.
+        previous: the address of an earlier attempt whose checkpoint this one resumes from, or None.
+        threads: that torch may use.
+        gpus: that the trial gets; 0 hides every GPU, a fraction also limits the memory.
+    """
+
+    trial: TrialId
+    config: TrainerConfig
+    address: str
+    previous: str | None
+    threads: int
+    gpus: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a trial cannot give a result: `reason` is one word for the ledger, `message` a sentence."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of training to the next evaluation.
+
+    Attributes:
+        report: of the evaluation, or None if the attempt failed.
+        failure: why it failed, or None.
+        done: whether there is nothing more to come.
+    """
+
+    report: Report | None
+    failure: Failure | None
+    done: bool
+
+
+class Attempt:
+    """One attempt at a trial. Nothing that goes wrong in it raises: it is an outcome.
+
+    Args:
+        assignment: what to train.
+    """
+
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self._directory: AttemptDirectory | None = None
+        self._gpu: GpuSampler | None = None
+        self._reports: Iterator[Report] | None = None
+
+    def advance(self) -> Outcome:
+        """Train to the next evaluation; its report is on disk, and uploaded, when this returns."""
+        try:
+            self._directory = directory = self._directory or self._open_directory()
+            self._reports = reports = self._reports or self._start(directory.path)
+            report = next(reports)
+            directory.upload()
+        except Exception as error:
+            if self._directory is not None:
+                self._directory.write_error(traceback.format_exc())
+            self.close()
+            return Outcome(None, Failure(_reason(error), f"{type(error).__name__}: {error}"), done=True)
+        return Outcome(report, None, done=report.step == self._assignment.config.steps)
+
+    def close(self) -> None:
+        """Stop all threads of the attempt, and delete what is only on this worker."""
+        if self._gpu is not None:
+            self._gpu.close()
+        if self._directory is not None:
+            self._directory.close()
+        self._gpu = self._directory = self._reports = None
+
+    def _open_directory(self) -> AttemptDirectory:
+        if not self._assignment.gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # read by torch at its first use of CUDA
+        return AttemptDirectory(self._assignment.address, self._assignment.previous)
+
+    def _start(self, folder: Path) -> Iterator[Report]:
+        try:
+            trainer = make_trainer(self._assignment, folder)
+        except UnreadableCheckpoint as error:
+            for name in CHECKPOINTS:
+                if (folder / name).exists():
+                    (folder / name).replace(folder / f"{name}.unreadable")
+            warnings.warn(f"{error}; the trial begins anew", stacklevel=2)
+            trainer = make_trainer(self._assignment, folder)
+        self._gpu = GpuSampler() if self._assignment.gpus else None
+        return records.record_run(trainer, folder, self._gpu.means if self._gpu else dict)
+
+
+def make_trainer(assignment: Assignment, folder: Path) -> records.Run:
+    """Return the trainer of an assignment: the real one, or the simulated one if the environment asks for it.
+
+    Args:
+        assignment: what to train.
+        folder: for checkpoints and the best model; the trainer resumes from a checkpoint there.
+
+    Raises:
+        UnreadableCheckpoint: the checkpoint is damaged, and there is no other.
+        DataError: the images are missing, or torch cannot use the GPU that the trial got.
+    """
+    config, gpus = assignment.config, assignment.gpus
+    script = simulated_trainer.from_environment()
+    if script is not None:
+        return simulated_trainer.SimulatedTrainer(config, folder, script)
+    import torch
+
+    from trainers.trainer import Trainer
+
+    torch.set_num_threads(assignment.threads)
+    if gpus and config.device == "auto" and not torch.cuda.is_available():
+        raise DataError("Ray gave this trial a GPU that torch cannot use; install a torch that fits the driver")
+    if 0 < gpus < 1:  # Ray only counts fractions: without a limit, one trial could take its neighbours' memory
+        torch.cuda.set_per_process_memory_fraction(gpus)
+    return Trainer(config, folder)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TrainingError):
+        return error.reason
+    if is_disk_full(error):
+        return DISK_FULL
+    if isinstance(error, StorageUnavailable):
+        return STORAGE_LOST
+    torch = sys.modules.get("torch")  # a simulated trial does without
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
+        return "out_of_memory"
+    return "error"

@@ -1,0 +1,233 @@
+"""What runs next, what is pruned, what waits again, and when a sweep stops. Every engine asks it; it knows none.
+
+An engine (Ray Tune in `driver`, this very process in `in_process`) decides when and where a trial runs. It takes
+assignments from the coordinator, hands on each outcome, and ends a trial when the coordinator says so. All that the
+coordinator decides is written to the ledger, so that an engine may die at any moment.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from mt_sweeps.errors import SweepError, Unfinished, disk_full_text
+from mt_sweeps.execution.attempt import DISK_FULL, STORAGE_LOST, Assignment, Outcome
+from mt_sweeps.execution.resources import Share
+from mt_sweeps.results import finalists
+from mt_sweeps.spec.arms import TrialId
+from mt_sweeps.storage.home import SweepStore
+from mt_sweeps.study import budget
+from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.trial import Trial, common_failure
+from trainers.report import Report
+
+_POLL_SECONDS = 0.5  # between two looks at the lock and the request to stop
+
+
+class Listener(Protocol):
+    """Follows a sweep as it runs: the console does."""
+
+    def started(self, trial: Trial) -> None:
+        """A worker was given the trial."""
+
+    def reported(self, trial: Trial, report: Report) -> None:
+        """The trial was evaluated."""
+
+    def ended(self, trial: Trial) -> None:
+        """The trial is complete, pruned or failed, or it lost its worker and waits again."""
+
+    def message(self, text: str) -> None:
+        """There is news of the sweep as a whole."""
+
+
+class Coordinator:
+    """Decides for one sweep.
+
+    Args:
+        ledger: where every decision is written.
+        sweep: of which it is.
+        share: what a trial gets, and how many run at once.
+        listener: hears of everything.
+
+    Attributes:
+        error: what went wrong with the sweep itself (a full disk, say), or None. After it the ledger changes no more:
+            a report after one that was not written would leave a gap.
+    """
+
+    def __init__(self, ledger: Ledger, sweep: SweepStore, share: Share, listener: Listener) -> None:
+        self.error: Exception | None = None
+        self._ledger = ledger
+        self._sweep = sweep
+        self._share = share
+        self._listener = listener
+        self._running: dict[TrialId, Trial] = {}
+        self._pruned: set[TrialId] = set()
+        self._common_failure: Trial | None = None
+        self._stopped = False
+        self._completed = sum(trial.state == "complete" for trial in ledger.trials("search"))
+        self._polled = 0.0
+        self._start = time.monotonic() - ledger.active_seconds
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no trial runs. A running one may yet lose its worker and wait again."""
+        return not self._running
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether everything is to end now, the running trials too."""
+        return self._stopped or self._common_failure is not None or self.error is not None
+
+    @contextmanager
+    def capture_errors(self) -> Iterator[None]:
+        """Keep an error for `conclude`: raised inside an engine, it would be lost or changed there."""
+        try:
+            yield
+        except Exception as error:
+            self.error = error
+
+    def poll(self) -> None:
+        """Look whether this process still holds the sweep's lock, and whether somebody asked it to stop.
+
+        Raises:
+            Unfinished: another process has the lock.
+        """
+        if time.monotonic() - self._polled > _POLL_SECONDS:
+            self._polled = time.monotonic()
+            self._sweep.check_lock()
+            self._stopped = self._stopped or self._sweep.is_stop_requested()
+
+    def next_assignment(self) -> Assignment | None:
+        """Return the next trial to run, now RUNNING in the ledger, or None if there is none now.
+
+        None does not mean that the sweep is over while a trial runs: see `is_idle`.
+        """
+        while (trial := self._choose()) is not None:
+            if self._replay(trial):
+                return self._assign(trial)
+        return None
+
+    def reported(self, trial_id: TrialId, report: Report) -> bool:
+        """Take a report of a running trial; return True if the trial is to end here."""
+        trial = self._running[trial_id]
+        is_pruned = self._ledger.report(trial, report)
+        self._record_time()
+        self._listener.reported(trial, report)
+        if is_pruned:
+            self._pruned.add(trial_id)
+        return is_pruned
+
+    def ended(self, trial_id: TrialId, outcome: Outcome) -> None:
+        """Take the last outcome of a trial: it trained to its end, was pruned, or failed.
+
+        Raises:
+            Unfinished: the disk is full or the storage is away, which is no fault of the trial; it can be resumed.
+        """
+        trial, failure, report = self._running.pop(trial_id), outcome.failure, outcome.report
+        how_to_resume = f"resume with `{self._sweep.resume_command}`"
+        if failure is not None and failure.reason == DISK_FULL:
+            raise Unfinished(disk_full_text(failure.message, how_to_resume))
+        if failure is not None and failure.reason == STORAGE_LOST:
+            raise Unfinished(f"the storage is away ({failure.message}); {how_to_resume}")
+        if failure is not None:
+            trial = self._ledger.fail(trial, failure.reason, failure.message, None)
+        else:
+            assert report is not None  # an outcome has one or the other
+            if trial_id in self._pruned:
+                self._pruned.remove(trial_id)
+                trial = self._ledger.prune(trial, report)
+            else:
+                self._ledger.report(trial, report)
+                self._listener.reported(trial, report)
+                trial = self._ledger.complete(trial, report)
+        self._trial_ended(trial)
+
+    def worker_lost(self, trial_id: TrialId, message: str) -> None:
+        """Have a trial wait for another worker, or fail if it lost too many."""
+        self._trial_ended(self._ledger.worker_lost(self._running.pop(trial_id), message))
+
+    def conclude(self) -> str | None:
+        """Return why trials were left unstarted (a budget, say), or None if there were none. Call it at the end.
+
+        Raises:
+            SweepError: the first three trials failed alike.
+            Unfinished: the machine failed the sweep; it can be resumed.
+            KeyboardInterrupt: another process asked this one to stop.
+        """
+        if self.error is not None:
+            raise self.error
+        self._ledger.save_time()
+        if self._stopped:
+            raise KeyboardInterrupt
+        if (failed := self._common_failure) is not None:
+            raise SweepError(
+                f"the first three trials all failed with {failed.reason}, so the configuration is at fault: "
+                f"{failed.message}\nsee {self._sweep.trials.address(failed.id, 1)}"
+            )
+        is_left = any(map(self._ledger.remaining, self._ledger.spec.arms()))
+        return self._stop_reason() if is_left else None
+
+    def _choose(self) -> Trial | None:
+        """Ask the ledger for a trial, as far as the budget allows: first of the search and the baselines."""
+        if self._common_failure or budget.is_spent(self._ledger, *self._spent()):
+            return None
+        trial = self._ledger.ask_search() if self._stop_reason() is None else None
+        if trial is not None or "finalists" not in self._ledger.spec.arms():
+            return trial
+        # Finalists that are planned already may run beside the last of the search. The others are planned when the
+        # search has ended.
+        trial = self._ledger.ask_finalist()
+        if trial is None and self.is_idle and self._ledger.add_finalists(finalists.plan(self._ledger)):
+            trial = self._ledger.ask_finalist()
+            total = self._ledger.total("finalists")
+            self._listener.message(f"the best and the baselines are trained again: {total} trials")
+        return trial
+
+    def _replay(self, trial: Trial) -> bool:
+        """Report to the ledger what earlier attempts recorded; return False if the trial is thereby pruned.
+
+        A crash may have come between a record and the ledger, or between a report and its decision.
+        """
+        files = self._sweep.trials
+        known = files.records(trial.id) if trial.attempt > 1 else []
+        decisions = [self._ledger.report(trial, report) for report in known]
+        if decisions and decisions[-1]:
+            self._trial_ended(self._ledger.prune(trial, known[-1]))
+            return False
+        if known:
+            files.begin(trial.id, trial.attempt, known)
+        return True
+
+    def _assign(self, trial: Trial) -> Assignment:
+        files = self._sweep.trials
+        self._running[trial.id] = trial
+        self._listener.started(trial)
+        return Assignment(
+            trial=trial.id,
+            config=self._ledger.spec.config(trial.values, trial.arm),
+            address=files.address(trial.id, trial.attempt),
+            previous=files.last_checkpoint(trial.id, trial.attempt) if trial.attempt > 1 else None,
+            threads=self._share.cpus,
+            gpus=self._share.gpus,
+        )
+
+    def _trial_ended(self, trial: Trial) -> None:
+        if trial.finished:
+            self._sweep.trials.drop_checkpoints(trial.id)
+        self._record_time()
+        self._common_failure = common_failure(self._ledger.trials("search"))
+        self._listener.ended(trial)
+        if trial.arm == "search" and trial.state == "complete":
+            self._completed += 1
+            if self._completed >= 8 and self._completed.bit_count() == 1:  # 8, 16, 32, ...
+                for correlation in self._ledger.correlations():
+                    self._listener.message(str(correlation))
+
+    def _stop_reason(self) -> str | None:
+        return budget.stop_reason(self._ledger, *self._spent(), self._share.gpus, self._share.concurrent)
+
+    def _spent(self) -> tuple[float, float]:
+        return time.monotonic() - self._start, self._ledger.seconds_done * self._share.gpus
+
+    def _record_time(self) -> None:
+        self._ledger.record_active_seconds(time.monotonic() - self._start)

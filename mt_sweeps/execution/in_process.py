@@ -1,0 +1,31 @@
+"""The engine without Ray: trials run one after another in this process, where a debugger and tests can follow them."""
+
+from mt_sweeps.execution.attempt import Attempt
+from mt_sweeps.execution.coordinator import Coordinator
+
+
+def run(coordinator: Coordinator) -> None:
+    """Run trials until the coordinator has no more, or says that everything is to stop.
+
+    Args:
+        coordinator: decides what runs.
+    """
+    with coordinator.capture_errors():
+        while not _stops(coordinator) and (assignment := coordinator.next_assignment()) is not None:
+            attempt = Attempt(assignment)
+            try:
+                outcome = attempt.advance()
+                while not outcome.done and outcome.report is not None and not _stops(coordinator):
+                    if coordinator.reported(assignment.trial, outcome.report):
+                        break
+                    outcome = attempt.advance()
+            finally:
+                attempt.close()
+            if coordinator.should_stop:
+                return  # what was trained is recorded, and the trial still RUNNING in the ledger: it can be resumed
+            coordinator.ended(assignment.trial, outcome)
+
+
+def _stops(coordinator: Coordinator) -> bool:
+    coordinator.poll()
+    return coordinator.should_stop
