@@ -1,11 +1,11 @@
-"""SweepSpec: what a search-space file says. Knows no file, no data, no GPU and no ledger."""
+"""SweepSpec: the content of a search-space file, and what follows from it without data, a GPU or a ledger."""
 
 import re
-from collections.abc import Mapping
-from functools import cached_property
+from functools import lru_cache
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ModelWrapValidatorHandler, field_validator, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, TypeAdapter, field_validator, model_validator
+from pydantic_core import to_json
 
 from mt_sweeps.search_space.distributions import Entry, Tied
 from mt_sweeps.search_space.filters import Expression
@@ -17,23 +17,32 @@ from trainers.config import Settings, TrainerConfig
 from trainers.config.compatibility import CONSISTENCY_ONLY
 from trainers.recipes.published import published_settings
 
-_PLACE = r"/.*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?"  # a bucket has 3 to 63 characters
+_STORAGE = r"/.*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?"  # a bucket has 3 to 63 characters
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+Entries = dict[str, Annotated[list[Entry], Field(min_length=1)]]
+"""The searched keys, dotted, each with its branches."""
 
 
 class SweepSpec(Settings):
     """A search-space file."""
 
     name: str = Field(pattern=PLAIN_NAME)
-    trainer: dict[str, Any] = Field(description="a TrainerConfig, nested; `recipe: NAME` stands for a published one's")
-    search_space: dict[str, Annotated[list[Entry], Field(min_length=1)]] = Field(min_length=1)
-    filters: list[Expression] = Field(default=[], description="expressions that hold for all that is tried")
+    trainer: dict[str, Any] = Field(
+        description="the settings that all trials share, nested; `recipe: NAME` stands for those of a published recipe"
+    )
+    search_space: Entries = Field(min_length=1)
+    filters: list[Expression] = Field(default=[], description="expressions that every tried combination must satisfy")
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()
     trials: int = Field(
-        ge=1, description="of the search arm; failed ones count, lost ones do not; left out: all that a grid has"
+        ge=1,
+        description="number of trials of the search arm; failed trials count, trials that lost their worker are tried "
+        "again and count once; a grid may leave it out: all combinations",
     )
-    points: list[Values] = Field(default=[], description="`recipe: NAME` in one stands for that recipe's values")
+    points: list[Values] = Field(
+        default=[], description="combinations to try first; `recipe: NAME` stands for the values of that recipe"
+    )
     objective: Objective = Objective()
     resources: Resources = Resources()
     budget: Budget = Budget()
@@ -41,34 +50,36 @@ class SweepSpec(Settings):
     tracking: Tracking = Tracking()
     storage: str | None = Field(
         None,
-        description="where trials are kept: a folder that every node reaches (from /), or s3://bucket/prefix; none: in "
-        "the home directory",
+        description="where the files of trials are kept: the absolute path of a folder that every node reaches, or "
+        "s3://bucket/prefix; none: in the home directory",
     )
 
     @field_validator("storage")
     @classmethod
-    def _it_is_a_place_that_every_node_understands(cls, place: str | None) -> str | None:
-        if place is not None and not re.fullmatch(_PLACE, place):
-            raise ValueError(f"{place!r} is no place for all; use a folder, from /, or s3://bucket/prefix")
-        return place
+    def _every_node_reaches_it(cls, storage: str | None) -> str | None:
+        if storage is not None and not re.fullmatch(_STORAGE, storage):
+            raise ValueError(
+                f"{storage!r} is not shared storage; use the absolute path of a folder, or s3://bucket/prefix"
+            )
+        return storage
 
     @field_validator("trainer")
     @classmethod
-    def _a_recipe_is_what_it_stands_for(cls, trainer: dict[str, Any]) -> dict[str, Any]:
+    def _expand_recipe(cls, trainer: dict[str, Any]) -> dict[str, Any]:
         if "recipe" not in trainer:
             return trainer
         return recipes.settings(str(trainer["recipe"]), {k: v for k, v in trainer.items() if k != "recipe"})
 
     @field_validator("search_space", mode="before")
     @classmethod
-    def _a_key_may_have_one_branch(cls, entries: Any) -> Any:
+    def _list_the_only_branch(cls, entries: Any) -> Any:
         if not isinstance(entries, dict):
             return entries
         return {key: [entry] if isinstance(entry, dict) else entry for key, entry in entries.items()}
 
     @model_validator(mode="wrap")
     @classmethod
-    def _a_grid_counts_its_trials(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _count_trials_of_grid(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         sampler = data.get("sampler") if isinstance(data, dict) else None
         if not isinstance(sampler, dict) or sampler.get("name") != "grid" or "trials" in data:
             return handler(data)
@@ -76,39 +87,37 @@ class SweepSpec(Settings):
         try:
             return spec.model_copy(update={"trials": max(1, len(spec.space().grid()))})
         except ValueError:
-            return spec  # that there is no such grid is told with what else only shows when the parts are together
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """As pydantic's; the spaces are made anew, since they may not be those of the original."""
-        copy = super().model_copy(update=update, deep=deep)
-        copy.__dict__.pop("_spaces", None)
-        return copy
-
-    @cached_property
-    def _spaces(self) -> dict[Arm, Space]:
-        return {}
+            return spec  # `load` reports why there is no such grid, with all other problems
 
     @property
     def metric(self) -> str:
-        """What the search arm is judged by: the objective; the student's error, where the method has no teacher."""
+        """The metric that ranks trials: the objective's, or the student's error where the method has no teacher."""
         has_teacher = self.trainer.get("method", "mean_teacher") == "mean_teacher"
         return self.objective.metric if has_teacher else "validation.student_error"
 
     def arms(self) -> list[Arm]:
-        """The studies of this sweep, in the order in which they are run."""
+        """Return the arms of this sweep, in the order in which they run."""
         baselines: tuple[Arm, ...] = ("supervised", "published")
-        found: list[Arm] = ["search", *(arm for arm in baselines if arm in self.finalists.baselines)]
-        return [*found, "finalists"] if self.finalists.top else found
+        arms: list[Arm] = ["search", *(arm for arm in baselines if arm in self.finalists.baselines)]
+        return [*arms, "finalists"] if self.finalists.top else arms
 
     def space(self, arm: Arm = "search") -> Space:
-        """What an arm searches: the supervised baseline, the keys that concern it; published and finalists, nothing."""
-        if arm not in self._spaces:
-            whole = Space({}) if arm in FIXED_ARMS else Space(self.search_space, self.filters, _plain(self.trainer))
-            self._spaces[arm] = whole.without(CONSISTENCY_ONLY) if arm == "supervised" else whole
-        return self._spaces[arm]
+        """Return the search space of an arm.
+
+        The supervised arm searches the keys that concern it. The published arm and the finalists search nothing.
+
+        Raises:
+            ValueError: the entries or the filters do not go together.
+        """
+        # The JSON is the key of the cache: a copy of the specification with other entries has other spaces.
+        return _space(to_json([self.search_space, self.filters, self.trainer], inf_nan_mode="constants"), arm)
 
     def trials_of(self, arm: Arm) -> int:
-        """The same tuning budget for every arm; one trial where there is nothing to tune; of a grid, what it has."""
+        """Return the number of trials of an arm.
+
+        Every arm that searches has the same budget, but on a grid no more than its combinations. An arm that searches
+        nothing has one trial; the finalists have one trial per seed for each of the best and each baseline.
+        """
         space = self.space(arm)
         if arm == "finalists":
             return (min(self.finalists.top, self.trials) + len(self.finalists.baselines)) * self.finalists.seeds
@@ -117,15 +126,18 @@ class SweepSpec(Settings):
         return min(self.trials, len(space.grid())) if self.sampler.name == "grid" else self.trials
 
     def expand_point(self, point: Values) -> Values:
-        """The values of a hand-added point; those that its recipe stands for, where the branches of the space hold.
+        """Return the values of a point from the file.
+
+        A recipe in the point stands for its values of the searched keys whose branches hold. The point's own values
+        come first.
 
         Raises:
-            ValueError: there is no such recipe, or it gives a searched key no value.
+            ValueError: there is no such recipe, or it has no value for a searched key.
         """
         if "recipe" not in point:
             return point
         name = str(point["recipe"])
-        # The images are not the recipe's, but it is no whole configuration without a folder for them.
+        # A recipe's values do not depend on the images, but its configuration is not valid without a folder for them.
         config = TrainerConfig.model_validate(recipes.settings(name, {"dataset": {"root": "anywhere"}}))
         recipe = dotted(config.model_dump(exclude_none=True))
         space, values = self.space(), {key: value for key, value in point.items() if key != "recipe"}
@@ -142,21 +154,25 @@ class SweepSpec(Settings):
         return values
 
     def published_values(self, classes: int, unlabeled: int) -> Values:
-        """All settings of the published baseline but its images, as dotted keys: the values of its one trial.
+        """Return the values of the published baseline's only trial: all settings but the data set's, as dotted keys.
 
         Args:
-            classes: of the data set.
-            unlabeled: images that it has without labels.
+            classes: number of classes of the data set.
+            unlabeled: number of images that are trained on without labels.
 
         Raises:
-            pydantic.ValidationError: what the file fixes does not go together with them.
+            pydantic.ValidationError: the published settings do not go together with those that the file fixes.
         """
         settings = published_settings({**self.trainer, "steps": self.steps}, classes, unlabeled)
         config = TrainerConfig.model_validate(settings)
         return dotted(config.model_dump(exclude={"dataset"}, exclude_none=True))
 
     def config(self, values: Values, arm: Arm = "search") -> TrainerConfig:
-        """The configuration of a trial with these values.
+        """Return the configuration of a trial.
+
+        Args:
+            values: of the trial's searched keys; for the published arm and the finalists, of all settings.
+            arm: the arm of the trial.
 
         Raises:
             pydantic.ValidationError: the values and the fixed settings do not go together.
@@ -164,21 +180,21 @@ class SweepSpec(Settings):
         return TrainerConfig.model_validate(self.trainer_settings(values, arm))
 
     def corners(self) -> list[tuple[Values, Arm]]:
-        """Values with which the trials of the arms that search must be legal, and the arm."""
+        """Return values that must give legal trials, each with its arm: the corners of every arm that searches."""
         arms = [arm for arm in self.arms() if arm not in FIXED_ARMS]
         return [(values, arm) for arm in arms for values in self.space(arm).corners()]
 
     def sample_config(self) -> TrainerConfig:
-        """The configuration of one possible trial: for what is the same in all."""
+        """Return the configuration of one possible trial, for the settings that are the same in all trials."""
         return self.config(self.space().corners()[0])
 
     @property
     def steps(self) -> int:
-        """Of a trial, at the most: the same for every arm."""
+        """The largest number of optimizer steps that a trial may have; it is the same for every arm."""
         return max(self.config(corner).steps for corner in self.space().corners())
 
     def trainer_settings(self, values: Values, arm: Arm) -> dict[str, Any]:
-        """The settings of a trial, nested, before they are validated."""
+        """Return the settings of a trial, nested and not validated. Args as for `config`."""
         fixed = {"dataset": self.trainer["dataset"]} if arm in FIXED_ARMS else self.trainer
         merged = {key: dict(value) if isinstance(value, dict) else value for key, value in fixed.items()}
         for key, value in values.items():
@@ -187,7 +203,7 @@ class SweepSpec(Settings):
             for group in groups:
                 inner = inner.setdefault(group, {})
                 if not isinstance(inner, dict):
-                    break  # a mistake of the file, which the validation names
+                    break  # a mistake in the file, which the validation reports
             else:
                 inner[last] = value
         if arm == "supervised":
@@ -195,35 +211,53 @@ class SweepSpec(Settings):
         return merged
 
 
-CHANGEABLE_ON_RESUME = {"trials", "budget", "resources", "tracking"}  # while a sweep is interrupted
+_SPACE_CONTENT: TypeAdapter[tuple[Entries, list[str], dict[str, Any]]] = TypeAdapter(
+    tuple[Entries, list[str], dict[str, Any]]
+)
 
 
-def forbidden_changes(began: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What of a specification may not change between the start of a sweep and a resume, and has: a line each.
+@lru_cache(maxsize=16)
+def _space(content: bytes, arm: Arm) -> Space:
+    """Return the space of an arm; built once per content, since its corners and its grid take long to compute.
 
     Args:
-        began: the specification that the sweep was started with, as JSON has it.
-        now: the one it is to go on with.
+        content: search_space, filters and trainer of a specification, as JSON.
+        arm: the arm.
     """
-    old, new = dotted(began), dotted(now)
+    if arm in FIXED_ARMS:
+        return Space({})
+    if arm == "supervised":
+        return _space(content, "search").without(CONSISTENCY_ONLY)
+    entries, filters, trainer = _SPACE_CONTENT.validate_json(content)
+    fixed = {key: value for key, value in dotted(trainer).items() if isinstance(value, bool | int | float | str)}
+    return Space(entries, filters, fixed)
+
+
+CHANGEABLE_ON_RESUME = {"trials", "budget", "resources", "tracking"}
+"""Sections of a specification that may change while a sweep is interrupted."""
+
+
+def forbidden_changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Return the differences between two specifications that a resume does not allow, one line per key.
+
+    Args:
+        before: the specification that the sweep was started with, as JSON has it.
+        after: the specification that it would go on with.
+    """
+    old, new = dotted(before), dotted(after)
     return [
-        f"{key}: the sweep was started with {old.get(key, 'none')}, here is {new.get(key, 'none')}"
+        f"{key}: the sweep was started with {old.get(key, 'none')}, now it is {new.get(key, 'none')}"
         for key in {**old, **new}
         if key.split(".")[0] not in CHANGEABLE_ON_RESUME and old.get(key) != new.get(key)
     ]
 
 
 def dotted(nested: dict[str, Any], prefix: str = "") -> Values:
-    """Nested settings under dotted keys."""
+    """Return nested settings as one dictionary with dotted keys."""
     flat: Values = {}
     for key, value in nested.items():
         flat |= dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
-
-
-def _plain(trainer: dict[str, Any]) -> Values:
-    """What the file fixes and a filter can name."""
-    return {key: value for key, value in dotted(trainer).items() if isinstance(value, bool | int | float | str)}
 
 
 __all__ = ["Objective", "SweepSpec", "Value", "Values"]

@@ -203,7 +203,8 @@ def test_a_published_baseline_that_the_fixed_settings_do_not_allow_is_told_with_
 
 def test_validating_a_file_needs_neither_torch_nor_ray_nor_mlflow_nor_optuna():
     script = (
-        "import sys; from pathlib import Path; from mt_sweeps import cli, spec_file; spec_file.load(Path(sys.argv[1]));"
+        "import sys; from pathlib import Path; import mt_sweeps.cli; from mt_sweeps.spec.load import load_spec;"
+        "load_spec(Path(sys.argv[1]));"
         "print([m for m in ('torch', 'ray', 'mlflow', 'optuna', 'numpy', 'rich') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script, DIGITS], capture_output=True, text=True, check=True)
@@ -274,9 +275,29 @@ def test_a_point_of_a_recipe_has_the_keys_whose_branches_hold():
 def test_a_spec_of_other_values_has_a_space_of_its_own():
     spec = digits()
     assert spec.space() is spec.space(), "a trial does not build it anew"
+    assert spec.model_copy(update={"trials": 3}).space() is spec.space()
     fewer = spec.model_copy(update={"search_space": {"ema.decay": spec.search_space["ema.decay"]}})
     assert list(fewer.space().entries) == ["ema.decay"]
+    filtered = spec.model_copy(update={"filters": ["ema.decay < 0.9"]})
+    assert [one.text for one in filtered.space().filters] == ["ema.decay < 0.9"]
+    longer = spec.model_copy(update={"trainer": {**spec.trainer, "steps": 7}})
+    assert (longer.space().fixed["steps"], spec.space().fixed["steps"]) == (7, 300)
     assert len(spec.space().entries) == 4
+    assert spec.space().filters == []
+
+
+def test_the_space_is_made_of_the_entries_and_the_fixed_values_of_the_file():
+    spec = digits(
+        "trainer.optimizer={learning_rate: 1e-4, nesterov: true}",
+        "search_space.optimizer.weight_decay={type: categorical, choices: [0, 1.0e-4, 0.1]}",
+        "points=[]",
+    )
+    space = spec.space()
+    assert space.entries == spec.search_space
+    assert [type(value) for value in space.entries["optimizer.weight_decay"][0].choices] == [int, float, float]
+    assert space.fixed["optimizer.nesterov"] is True
+    assert space.fixed["optimizer.learning_rate"] == 1e-4
+    assert [spec.space(arm).entries for arm in ("published", "finalists")] == [{}, {}]
 
 
 def test_what_a_sweep_writes_down_is_the_spec_it_was(tmp_path):

@@ -199,7 +199,7 @@ def test_a_file_that_is_no_ledger_of_the_sweep_is_refused_and_left_alone(ledger,
 def test_a_sweep_goes_on_only_with_what_it_was_started_with(ledger, tmp_path):
     ledger.close()
     changed = digits("trials=4", "finalists.baselines=[]", "trainer.steps=400", "search_space.ema.decay.high=0.99")
-    with pytest.raises(InputError, match=r"spec\.yaml: trainer\.steps: the sweep was started with 300, here is 400"):
+    with pytest.raises(InputError, match=r"spec\.yaml: trainer\.steps: the sweep was started with 300, now it is 400"):
         Ledger(tmp_path / "ledger.db", changed)
     more = digits("trials=9", "finalists.baselines=[]", "budget.hours=1.0", "resources.max_concurrent=1")
     assert Ledger(tmp_path / "ledger.db", more).remaining("search") == 9

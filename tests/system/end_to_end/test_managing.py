@@ -80,7 +80,7 @@ def test_a_specification_that_was_changed_does_not_go_on(tmp_path):
     spec = tmp_path / "sweeps" / "digits" / "spec.yaml"
     spec.write_text(spec.read_text().replace("steps: 300", "steps: 400"))
     told = mt_sweep("resume", "digits", folder=tmp_path, status=2).stderr
-    assert "trainer.steps: the sweep was started with 300, here is 400" in told
+    assert "trainer.steps: the sweep was started with 300, now it is 400" in told
 
 
 def test_a_trial_that_loses_its_worker_three_times_fails_and_the_sweep_goes_on(tmp_path, monkeypatch):
