@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mt_sweeps.execution.simulated_trainer import VARIABLE
-from mt_sweeps.storage.home import LocalHome
+from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.study.ledger import Ledger
 
 ROOT = Path(__file__).parents[1]

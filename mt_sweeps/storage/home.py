@@ -1,37 +1,31 @@
-"""Where sweeps live: a home, and in it one store per sweep. Here: in folders. `postgres` has those in a database."""
+"""What a home of sweeps and the store of one sweep must do. `local` keeps them in folders, `postgres` in a database."""
 
-import json
 import os
 import re
-import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from mt_sweeps.errors import InputError, did_you_mean
-from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, SweepSpec
 from mt_sweeps.storage.environment import Environment
 from mt_sweeps.storage.trial_files import TrialFiles
-from trainers.files import write_atomically
 
-HERE = "sweeps"
-VARIABLE = "MT_SWEEP_HOME"
-DATABASE = "postgresql://"
+DEFAULT_FOLDER = "sweeps"
+HOME_VARIABLE = "MT_SWEEP_HOME"
 RESERVED = {"artifacts", "mlflow.db", "mlflow.lock", "trained"}
+LOCK_SECONDS = 2.0  # that a lock is waited for: `status` takes it for a moment, to see whether it is free
 ALREADY_DRIVEN = "{0}: another process is driving this sweep; wait for it, or end it with `mt-sweep stop {0}`"
 
 
 class SweepStore(ABC):
-    """What is kept of one sweep beside its ledger and the files of its trials. Anything else does not exist.
+    """All that is kept of one sweep, except its ledger and the files of its trials.
 
     Args:
         home: holds the sweep.
@@ -53,7 +47,7 @@ class SweepStore(ABC):
     @property
     @abstractmethod
     def exists(self) -> bool:
-        """Whether the sweep was begun."""
+        """True once a specification was saved."""
 
     @property
     @abstractmethod
@@ -79,11 +73,11 @@ class SweepStore(ABC):
 
     @abstractmethod
     def spec_text(self) -> str:
-        """Return the specification that the sweep was started with, as YAML."""
+        """Return the specification that was saved, as YAML."""
 
     @abstractmethod
     def load_spec(self) -> SweepSpec:
-        """Return the specification that the sweep was started with.
+        """Return the specification that was saved.
 
         Raises:
             InputError: another version wrote it.
@@ -91,7 +85,7 @@ class SweepStore(ABC):
 
     @abstractmethod
     def save_spec(self, spec: SweepSpec) -> None:
-        """Write the specification; with it, the sweep exists for other commands."""
+        """Save or replace the specification. From then on the sweep exists for other commands."""
 
     @abstractmethod
     def load_environment(self) -> Environment:
@@ -99,17 +93,19 @@ class SweepStore(ABC):
 
     @abstractmethod
     def save_environment(self, environment: Environment) -> None:
-        """Write the environment."""
+        """Save the environment in which the sweep begins. Call this before `save_spec`."""
 
     @abstractmethod
     def exclusive(self, refusal: str) -> AbstractContextManager[None]:
-        """Hold the lock of the sweep: within the block, no other process drives, completes or removes it.
+        """Hold the lock of the sweep: within the block, no other process drives, syncs or removes it.
+
+        The lock ends with the block, or with the process.
 
         Args:
-            refusal: what the error says.
+            refusal: the message of the error.
 
         Raises:
-            InputError: another process holds the lock.
+            InputError: another process has held the lock for `LOCK_SECONDS`.
         """
 
     @abstractmethod
@@ -123,11 +119,11 @@ class SweepStore(ABC):
     @property
     @abstractmethod
     def is_driven(self) -> bool:
-        """Whether a process holds the lock."""
+        """True while a process holds the lock."""
 
     @abstractmethod
     def request_stop(self) -> None:
-        """Ask the driver to end, wherever it runs."""
+        """Ask the driver to end, on whichever machine it runs."""
 
     @abstractmethod
     def is_stop_requested(self) -> bool:
@@ -135,72 +131,11 @@ class SweepStore(ABC):
 
     @abstractmethod
     def clear_stop_request(self) -> None:
-        """Forget a request to stop: it was for a driver that is gone."""
+        """Forget a request to stop, if there is one."""
 
     @abstractmethod
     def delete(self) -> None:
-        """Delete all that is kept of the sweep."""
-
-
-class LocalSweep(SweepStore):
-    """One sweep in a folder of its home."""
-
-    def __init__(self, home: "Home", name: str) -> None:
-        super().__init__(home, name)
-        self._spec = self.path / "spec.yaml"
-        self._environment = self.path / "environment.json"
-        self._lock = self.path / "driver.lock"
-        self._stop = self.path / "stop"
-
-    @property
-    def exists(self) -> bool:
-        return self._spec.exists()
-
-    @property
-    def location(self) -> str:
-        return str(self.path)
-
-    @property
-    def ledger(self) -> Path:
-        return self.path / "ledger.db"
-
-    def spec_text(self) -> str:
-        return self._spec.read_text(encoding="utf-8")
-
-    def load_spec(self) -> SweepSpec:
-        return parse_spec(yaml_file.read(self._spec), str(self._spec))
-
-    def save_spec(self, spec: SweepSpec) -> None:
-        write_atomically(self._spec, yaml_file.dump(spec.model_dump(exclude_none=True)))
-
-    def load_environment(self) -> Environment:
-        return Environment(**json.loads(self._environment.read_text()))
-
-    def save_environment(self, environment: Environment) -> None:
-        write_atomically(self._environment, json.dumps(asdict(environment), indent=2) + "\n")
-
-    def exclusive(self, refusal: str) -> AbstractContextManager[None]:
-        return exclusive(self._lock, refusal)
-
-    def check_lock(self) -> None:
-        """The kernel holds this lock for as long as the process lives."""
-
-    @property
-    def is_driven(self) -> bool:
-        return is_held(self._lock)
-
-    def request_stop(self) -> None:
-        self._stop.touch()
-
-    def is_stop_requested(self) -> bool:
-        return self._stop.exists()
-
-    def clear_stop_request(self) -> None:
-        self._stop.unlink(missing_ok=True)
-
-    def delete(self) -> None:
-        self._spec.unlink(missing_ok=True)  # first: without it, the rest is no sweep
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Delete all that is kept of the sweep, and its ledger. Its name is free again, other sweeps stay."""
 
 
 class Home(ABC):
@@ -214,7 +149,7 @@ class Home(ABC):
         mlflow_db: the database of the embedded MLflow.
         artifacts: its folder of files.
         trained: the folder of final trainings.
-        is_shared: whether other machines reach the sweeps.
+        is_shared: True if other machines reach the sweeps.
     """
 
     is_shared = False
@@ -228,7 +163,7 @@ class Home(ABC):
 
     @abstractmethod
     def sweeps(self) -> Sequence[SweepStore]:
-        """Return all sweeps, the newest last."""
+        """Return all sweeps that exist, the newest last."""
 
     @abstractmethod
     def create_sweep(self, name: str | None, from_file: str) -> SweepStore:
@@ -284,61 +219,38 @@ class Home(ABC):
         Raises:
             InputError: the typed name is taken or is no plain name.
         """
-        if name is not None:
-            if not re.fullmatch(PLAIN_NAME, name) or name in RESERVED:
-                raise InputError(f"--name {name}: is no plain name, or reserved; use letters, digits, '.', '_' and '-'")
-            store = self._store(name)
-            if self._is_taken(name):
-                raise InputError(
-                    f"--name {name}: there is a sweep of this name in {self.address}; resume it with "
-                    f"`mt-sweep resume {name}`, or choose another name"
-                    if store.exists
-                    else f"--name {name}: {store.path} is no sweep, or one that ended before it began; remove it, or "
-                    "choose another name"
-                )
+        if name is None:
+            number, free = 1, from_file
+            while self._is_taken(free) or free in RESERVED:
+                number += 1
+                free = f"{from_file}-{number}"
+            return self._store(free)
+        if not re.fullmatch(PLAIN_NAME, name) or name in RESERVED:
+            raise InputError(f"--name {name}: is no plain name, or reserved; use letters, digits, '.', '_' and '-'")
+        store = self._store(name)
+        if not self._is_taken(name):
             return store
-        number, free = 1, from_file
-        while self._is_taken(free) or free in RESERVED:
-            number += 1
-            free = f"{from_file}-{number}"
-        return self._store(free)
+        if store.exists:
+            raise InputError(
+                f"--name {name}: there is a sweep of this name in {self.address}; resume it with "
+                f"`mt-sweep resume {name}`, or choose another name"
+            )
+        raise InputError(
+            f"--name {name}: {store.path} is no sweep, or one that ended before it began; remove it, or choose another "
+            "name"
+        )
 
 
-class LocalHome(Home):
-    """A folder with one folder per sweep: `--home`, `MT_SWEEP_HOME` or `./sweeps`.
-
-    Args:
-        path: as typed, if it was.
-    """
-
-    def __init__(self, path: Path | str | None = None) -> None:
-        folder = Path(path or os.environ.get(VARIABLE) or HERE).expanduser().absolute()
-        super().__init__(folder, str(folder))
-
-    def sweeps(self) -> Sequence[LocalSweep]:
-        specs = sorted(self.path.glob("*/spec.yaml"), key=lambda file: file.stat().st_mtime)
-        return [LocalSweep(self, file.parent.name) for file in specs]
-
-    def create_sweep(self, name: str | None, from_file: str) -> SweepStore:
-        while True:
-            sweep = self.new_sweep(name, from_file)
-            try:
-                sweep.path.mkdir(parents=True)
-            except FileExistsError:  # another command was quicker: choose again
-                continue
-            return sweep
-
-    def _store(self, name: str) -> LocalSweep:
-        return LocalSweep(self, name)
-
-    def _is_taken(self, name: str) -> bool:
-        return (self.path / name).exists()
+def local_folder(typed: Path | str | None = None) -> Path:
+    """Return the absolute folder of a local home: as typed, else as in `MT_SWEEP_HOME`, else `./sweeps`."""
+    return Path(typed or os.environ.get(HOME_VARIABLE) or DEFAULT_FOLDER).expanduser().absolute()
 
 
 def command_line(command: str, arguments: str, home: Home) -> str:
     """Return a command as the user of this home types it."""
     program = "uv run mt-sweep" if "UV_RUN_RECURSION_DEPTH" in os.environ else "mt-sweep"
-    option = "" if home.address in (os.environ.get(VARIABLE), LocalHome().address) else f"--home {home.address}"
+    is_default = home.address in (os.environ.get(HOME_VARIABLE), str(local_folder()))
+    option = "" if is_default else f"--home {home.address}"
     return " ".join(word for word in (program, command, arguments, option) if word)
 
 
@@ -346,7 +258,7 @@ def parse_spec(content: Any, source: str) -> SweepSpec:
     """Validate a specification that was kept with a sweep.
 
     Args:
-        content: what the YAML holds.
+        content: the parsed YAML.
         source: what to call it in an error.
 
     Raises:
@@ -358,36 +270,3 @@ def parse_spec(content: Any, source: str) -> SweepSpec:
         raise InputError(
             f"{source}: does not fit this version ({error.errors()[0]['msg']}); use the version that wrote it"
         ) from None
-
-
-@contextmanager
-def exclusive(lock: Path, refusal: str) -> Iterator[None]:
-    """Hold a lock of the kernel, which vanishes with its holder.
-
-    Args:
-        lock: a file.
-        refusal: what the error says.
-
-    Raises:
-        InputError: another process holds the lock.
-    """
-    held = FileLock(lock, timeout=2)  # `status` takes it for a moment, to see whether it is free
-    try:
-        held.acquire()
-    except Timeout:
-        raise InputError(refusal) from None
-    try:
-        yield
-    finally:
-        held.release()
-
-
-def is_held(lock: Path) -> bool:
-    """Return True if a process holds the lock of `exclusive`."""
-    try:
-        with FileLock(lock, blocking=False):
-            return False
-    except Timeout:
-        return True
-    except PermissionError:  # somebody else's sweep, which this user may only read
-        return False

@@ -1,25 +1,32 @@
-"""Open the home of sweeps, whichever kind it is."""
+"""Open a home of sweeps, whichever kind it is."""
 
 import os
 from urllib.parse import urlsplit
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.storage.home import DATABASE, HERE, VARIABLE, Home, LocalHome
+from mt_sweeps.storage.home import HOME_VARIABLE, Home
+from mt_sweeps.storage.local import LocalHome
+
+_POSTGRES_SCHEME = "postgresql://"
 
 
-def open_home(where: str | None) -> Home:
-    """The home at what was given on the command line, if anything: a directory, or a database that several reach.
+def open_home(address: str | None) -> Home:
+    """Return the home at an address.
+
+    Args:
+        address: a folder or `postgresql://user@host:port/database`, as typed; None: that of `MT_SWEEP_HOME`, or
+            `./sweeps`.
 
     Raises:
         InputError: the address of the database holds a password.
     """
-    given = where or os.environ.get(VARIABLE) or HERE
-    if not given.startswith(DATABASE):
-        return LocalHome(given)
-    if urlsplit(given).password is not None:
+    address = address or os.environ.get(HOME_VARIABLE)
+    if address is None or not address.startswith(_POSTGRES_SCHEME):
+        return LocalHome(address)
+    if urlsplit(address).password is not None:
         raise InputError(
             "the address of the home database holds a password, which others could read; take it out and set PGPASSWORD"
         )
     from mt_sweeps.storage.postgres import PostgresHome  # brings the database's driver
 
-    return PostgresHome(given)
+    return PostgresHome(address)

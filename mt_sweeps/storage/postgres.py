@@ -1,7 +1,7 @@
-"""Sweeps whose ledger is in a PostgreSQL database, where several machines reach it.
+"""Sweeps in a PostgreSQL database, where several machines reach them.
 
-What a sweep in a folder keeps beside its ledger is kept in it here: attributes of the study of the search. Its lock is
-an advisory one of the database, gone with the connection of its holder.
+The specification, the environment and a request to stop are attributes of the study of the search. The lock of a sweep
+is an advisory lock of the database, which ends with the connection of its holder.
 """
 
 import re
@@ -24,12 +24,14 @@ from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.retry import retrying
 from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, SweepSpec
+from mt_sweeps.storage import home as homes
 from mt_sweeps.storage.environment import Environment
-from mt_sweeps.storage.home import HERE, Home, SweepStore, parse_spec
+from mt_sweeps.storage.home import DEFAULT_FOLDER, Home, SweepStore, parse_spec
+from mt_sweeps.storage.optuna_private import study_id
 from mt_sweeps.storage.rdb import open_storage
 
 SPEC, ENVIRONMENT, STOP = "resolved_spec", "environment", "stop"
-_LOCKS = 0x6D740000  # the first half of the key of each of our advisory locks
+_LOCKS = 0x6D740000  # the first half of the key of every lock of mt-sweeps
 
 
 class PostgresHome(Home):
@@ -42,7 +44,7 @@ class PostgresHome(Home):
     is_shared = True
 
     def __init__(self, address: str) -> None:
-        super().__init__(Path(HERE).absolute(), address)
+        super().__init__(Path(DEFAULT_FOLDER).absolute(), address)
 
     def sweeps(self) -> Sequence["PostgresSweep"]:
         started = [
@@ -103,9 +105,9 @@ class PostgresSweep(SweepStore):
 
     @contextmanager
     def exclusive(self, refusal: str) -> Iterator[None]:
-        self._held = _Lock(self.home.address, self.name)
+        self._held = _AdvisoryLock(self.home.address, self.name)
         try:
-            if not self._held.take(seconds=2):
+            if not self._held.acquire(homes.LOCK_SECONDS):
                 raise InputError(refusal)
             yield
         finally:
@@ -116,7 +118,7 @@ class PostgresSweep(SweepStore):
 
     @property
     def is_driven(self) -> bool:
-        return _Lock(self.home.address, self.name).is_held()
+        return _AdvisoryLock(self.home.address, self.name).is_held()
 
     def request_stop(self) -> None:
         self._set(STOP, True)
@@ -130,9 +132,9 @@ class PostgresSweep(SweepStore):
 
     def delete(self) -> None:
         storage = open_storage(self.home.address)
-        studies = {study.study_name: study._study_id for study in storage.get_all_studies()}
+        studies = {study.study_name: study_id(study) for study in storage.get_all_studies()}
         own = [name for name in studies if name == self.name or name.startswith(f"{self.name}/")]
-        for name in sorted(own, reverse=True):  # the search last, by which the sweep is found
+        for name in sorted(own, reverse=True):  # the search last: `sweeps` finds the sweep by it
             storage.delete_study(studies[name])
         shutil.rmtree(self.path, ignore_errors=True)
 
@@ -149,15 +151,15 @@ class PostgresSweep(SweepStore):
 
 
 def clock(database: str) -> float:
-    """What time a database has, in seconds since 1970."""
+    """Return the time of a database's clock, in seconds since 1970."""
     with psycopg.connect(database, connect_timeout=10) as connection:
         row = connection.execute("select extract(epoch from clock_timestamp())::float8").fetchone()
     assert row is not None
     return float(row[0])
 
 
-class _Lock:
-    """An advisory lock of the database, one a sweep, on a connection of its own."""
+class _AdvisoryLock:
+    """The lock of one sweep in the database, held by a connection of its own."""
 
     def __init__(self, database: str, name: str) -> None:
         self._database = database
@@ -165,25 +167,25 @@ class _Lock:
         self._key = zlib.crc32(name.encode())
         self._connection: psycopg.Connection[Any] | None = None
 
-    def take(self, seconds: float) -> bool:
-        """Whether it is ours now; another holder is given so many seconds to let go of it."""
-        until = time.monotonic() + seconds
+    def acquire(self, seconds: float) -> bool:
+        """Take the lock, and return True if that succeeded; wait so many seconds for another holder to release it."""
+        deadline = time.monotonic() + seconds
         while True:
             self.release()
             self._connection = psycopg.connect(
                 make_conninfo(self._database, connect_timeout=10, keepalives_idle=20, keepalives_interval=10),
                 autocommit=True,
             )
-            asked = "select pg_try_advisory_lock(%s, %s)"
-            if self._connection.execute(asked, (_signed(_LOCKS), _signed(self._key))).fetchone() == (True,):
+            query = "select pg_try_advisory_lock(%s, %s)"
+            if self._connection.execute(query, (_signed(_LOCKS), _signed(self._key))).fetchone() == (True,):
                 return True
-            if time.monotonic() > until:
+            if time.monotonic() > deadline:
                 self.release()
                 return False
             time.sleep(0.2)
 
     def check(self) -> None:
-        """It is still ours; after the database was away it is taken anew.
+        """Make sure that the lock is still held. If the connection was lost, take the lock again.
 
         Raises:
             Unfinished: another driver has taken it meanwhile, or the database stays away.
@@ -195,26 +197,28 @@ class _Lock:
         except psycopg.Error:
             pass
         try:
-            taken = retrying(lambda: self.take(seconds=0), lambda error: isinstance(error, psycopg.Error))
+            is_acquired = retrying(lambda: self.acquire(seconds=0), lambda error: isinstance(error, psycopg.Error))
         except psycopg.Error as error:
             raise Unfinished(f"{self._name}: the database does not answer: {error}") from None
-        if not taken:
+        if not is_acquired:
             raise Unfinished(f"{self._name}: another driver has taken the sweep over while the database was away")
 
     def release(self) -> None:
+        """Let go of the lock, if it is held."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None
 
     def is_held(self) -> bool:
-        """By whomever; looked at without taking it."""
-        asked = (
+        """Return True if any process holds the lock, without taking it."""
+        query = (
             "select count(*) from pg_locks where locktype = 'advisory' and granted and classid = %s and objid = %s "
             "and database = (select oid from pg_database where datname = current_database())"
         )
         with psycopg.connect(self._database, connect_timeout=10) as connection:
-            return connection.execute(asked, (_LOCKS, self._key)).fetchone() != (0,)
+            return connection.execute(query, (_LOCKS, self._key)).fetchone() != (0,)
 
 
 def _signed(number: int) -> int:
+    """Return an unsigned 32-bit number as the signed one with the same bits, which PostgreSQL takes."""
     return number - (1 << 32) if number >= 1 << 31 else number

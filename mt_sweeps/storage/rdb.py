@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,35 +13,36 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.retry import RETRY_SECONDS, retrying
+from mt_sweeps.storage.optuna_private import FrozenStudy, trial_id
 
 _T = TypeVar("_T")
 
 
-def open_storage(where: Path | str) -> RDBStorage:
-    """The storage at a place.
+def open_storage(address: Path | str) -> RDBStorage:
+    """Return Optuna's storage at an address.
 
     Args:
-        where: the path of a SQLite file, or `postgresql://user@host:port/database`.
+        address: the path of a SQLite file, or `postgresql://user@host:port/database`.
 
     Raises:
-        InputError: it is no ledger, or the database does not let us in.
+        InputError: the file is no ledger, or the database cannot be used.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    if isinstance(where, str):
-        return _database(where)
+    if isinstance(address, str):
+        return _open_postgres(address)
     try:
-        return RDBStorage(f"sqlite:///{where}", engine_kwargs={"connect_args": {"timeout": 60}})
+        return RDBStorage(f"sqlite:///{address}", engine_kwargs={"connect_args": {"timeout": 60}})
     except (sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
         raise InputError(
-            f"{where}: is no ledger ({str(error).splitlines()[0]}); put back the file that was here"
+            f"{address}: is no ledger ({str(error).splitlines()[0]}); put back the file that was here"
         ) from None
 
 
 @functools.cache
-def _database(where: str) -> RDBStorage:
-    """One for the process: connections are costly, and are shared."""
-    url = sqlalchemy.make_url(where).set(drivername="postgresql+psycopg")
+def _open_postgres(address: str) -> RDBStorage:
+    """Return the storage in a database: one per process, as connections are costly and can be shared."""
+    url = sqlalchemy.make_url(address).set(drivername="postgresql+psycopg")
     settings = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
     tries = 3
     while True:
@@ -53,89 +54,106 @@ def _database(where: str) -> RDBStorage:
                 raise
         except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, RuntimeError) as error:
             raise InputError(
-                f"{where}: the database of the ledgers cannot be used ({_told(error)}); start it, or check the "
+                f"{address}: the database of the ledgers cannot be used ({_first_line(error)}); start it, or check the "
                 "address, and PGPASSWORD in the environment"
             ) from None
 
 
 class RetryingStorage(RDBStorage):
-    """Optuna's, whose calls are repeated while the database is away; what was done before its answer was lost stays.
+    """Optuna's storage, but calls are repeated while the database is away.
 
-    A call raises `Unfinished` when the database stays away, and the next ones then no longer wait.
+    Every method that mt-sweeps calls is here. Most read, or write what may be written twice. `create_new_trial` and
+    `set_trial_state_values` may not be done twice: before they are repeated, they look whether the first try was done
+    and only its answer was lost.
+
+    A call raises `Unfinished` if the database stays away. Later calls then no longer wait.
     """
 
-    _patience = RETRY_SECONDS
+    _retry_seconds = RETRY_SECONDS
 
-    def patiently(self, call: Callable[[], _T]) -> _T:
-        """What a call that may be made again returns."""
+    def get_all_studies(self) -> list[FrozenStudy]:
+        return self._retrying(super().get_all_studies)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        call = super().get_study_id_from_name
+        return self._retrying(lambda: call(study_name))
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        call = super().get_study_user_attrs
+        return self._retrying(lambda: call(study_id))
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        call = super().get_all_trials
+        return self._retrying(lambda: call(study_id, deepcopy, states))
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        call = super().set_study_user_attr
+        self._retrying(lambda: call(study_id, key, value))
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        call = super().set_trial_user_attr
+        self._retrying(lambda: call(trial_id, key, value))
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        call = super().set_trial_intermediate_value
+        self._retrying(lambda: call(trial_id, step, intermediate_value))
+
+    def delete_study(self, study_id: int) -> None:
+        call = super().delete_study
+        self._retrying(lambda: call(study_id))
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        call, trials = super().create_new_trial, super().get_all_trials
+        is_repeated = False
+
+        def create() -> int:
+            nonlocal is_repeated
+            if is_repeated and template_trial is not None:
+                for trial in trials(study_id, deepcopy=False):
+                    if trial.user_attrs == template_trial.user_attrs:  # they hold the moment at which it was created
+                        return trial_id(trial)
+            is_repeated = True
+            return call(study_id, template_trial)
+
+        return self._retrying(create)
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        call, trial = super().set_trial_state_values, super().get_trial
+        is_repeated = False
+
+        def change() -> bool:
+            nonlocal is_repeated
+            if is_repeated and trial(trial_id).state == state:
+                return True
+            is_repeated = True
+            return call(trial_id, state, values)
+
+        return self._retrying(change)
+
+    def _retrying(self, call: Callable[[], _T]) -> _T:
+        """Return what a call returns that may be made again."""
         try:
-            answer = retrying(call, _is_away, self._patience)
+            answer = retrying(call, _is_away, self._retry_seconds)
         except Exception as error:
             if not _is_away(error):
                 raise
-            self._patience = 0.0
-            raise Unfinished(f"the database of the ledgers does not answer: {_told(error)}") from None
-        self._patience = RETRY_SECONDS
+            self._retry_seconds = 0.0
+            raise Unfinished(f"the database of the ledgers does not answer: {_first_line(error)}") from None
+        self._retry_seconds = RETRY_SECONDS
         return answer
-
-    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        tried = False
-
-        def create() -> int:
-            nonlocal tried
-            if tried and template_trial is not None:
-                for trial in super(RetryingStorage, self).get_all_trials(study_id, deepcopy=False):
-                    if trial.user_attrs == template_trial.user_attrs:  # it names the moment in which it was asked for
-                        return trial._trial_id
-            tried = True
-            return super(RetryingStorage, self).create_new_trial(study_id, template_trial)
-
-        return self.patiently(create)
-
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        tried = False
-
-        def change() -> bool:
-            nonlocal tried
-            if tried and super(RetryingStorage, self).get_trial(trial_id).state == state:
-                return True
-            tried = True
-            return super(RetryingStorage, self).set_trial_state_values(trial_id, state, values)
-
-        return self.patiently(change)
-
-
-def _repeated(name: str) -> Callable[..., Any]:
-    call = getattr(RDBStorage, name)
-
-    @functools.wraps(call)
-    def patient(self: RetryingStorage, *arguments: Any, **named: Any) -> Any:
-        return self.patiently(lambda: call(self, *arguments, **named))
-
-    return patient
-
-
-# Reading, and writing that comes to the same when it is done twice.
-for _name in (
-    "get_all_studies",
-    "get_study_id_from_name",
-    "get_study_user_attrs",
-    "get_all_trials",
-    "set_study_user_attr",
-    "set_trial_user_attr",
-    "set_trial_intermediate_value",
-    "delete_study",
-):
-    setattr(RetryingStorage, _name, _repeated(_name))
 
 
 def _is_away(error: BaseException) -> bool:
+    """Return True if an error says that the database cannot be reached, and not that it refuses us."""
     cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
-    lost = isinstance(cause, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError)
-    return lost and "authentication failed" not in str(cause)
+    is_lost = isinstance(cause, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError)
+    return is_lost and "authentication failed" not in str(cause)
 
 
-def _told(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
+    """Return the first line of an error's first cause, or its type if it has no message."""
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,4 +1,4 @@
-"""The metric records of a trial: a line an evaluation, durable before the driver hears of it.
+"""The metric records of a trial: one line per evaluation, on the disk before the driver receives it.
 
 The ledger and MLflow can both be rebuilt from them.
 """
@@ -27,16 +27,16 @@ class Run(Protocol):
 def record_run(
     trainer: Run, directory: Path, extra_metrics: Callable[[], dict[str, float]] = dict[str, float]
 ) -> Iterator[Report]:
-    """Train to the end, each report durably recorded before it is yielded.
+    """Train to the end, and write each report to the disk before it is yielded.
+
+    A crash may fall between a checkpoint and its record. So a resumed run first yields the reports that its checkpoint
+    has and the records do not, or else its last report again. A record is never replaced, also if the evaluation is
+    computed again after a checkpoint was lost.
 
     Args:
-        trainer: that trains.
+        trainer: trains.
         directory: for the records.
-        extra_metrics: metrics of something else than the trainer, recorded with its own.
-
-    A crash may fall between a checkpoint and its record, so a resumed run tells what its checkpoint has and the records
-    do not, or its last report again. What was recorded once stays as it was, also where a lost checkpoint has it
-    computed once more.
+        extra_metrics: returns metrics that do not come from the trainer, to be recorded beside its own.
     """
     known = {report.step: report for report in read(directory)}
     missing = [report for report in trainer.history if report.step not in known]
@@ -49,12 +49,12 @@ def record_run(
 
 
 def text(reports: list[Report]) -> str:
-    """The records that a new attempt begins with, whole lines only."""
+    """Return records as the content of a file."""
     return "".join(map(_line, reports))
 
 
 def append(directory: Path, report: Report) -> None:
-    """Add one record; it is on the disk when this returns."""
+    """Add one record. It is on the disk when this returns."""
     with (directory / FILE).open("a", encoding="utf-8") as file:
         file.write(_line(report))
         file.flush()
@@ -62,13 +62,13 @@ def append(directory: Path, report: Report) -> None:
 
 
 def read(directory: Path) -> list[Report]:
-    """All whole records in a directory, in the order of their steps."""
+    """Return all whole records in a directory, in the order of their steps."""
     file = directory / FILE
     return parse(file.read_bytes()) if file.exists() else []
 
 
 def parse(content: bytes) -> list[Report]:
-    """What a file of records says; a last line that was cut off by a crash is left out."""
+    """Return the records in the content of a file, without a last line that a crash cut off."""
     lines = content.decode().split("\n")[:-1]  # what follows the last newline is not whole
     return [Report(**json.loads(line)) for line in lines if line.strip()]
 

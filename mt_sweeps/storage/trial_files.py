@@ -41,9 +41,10 @@ class TrialFiles:
         return None if last is None else self.address(trial, last)
 
     def records(self, trial: TrialId) -> list[Report]:
-        """Return the records of the latest attempt that has any; the very last one may have been lost before its first.
+        """Return the records of the latest attempt that has any.
 
-        They may be newer than the last checkpoint: a report that was recorded once is never replaced.
+        The very last attempt has none if it was lost before its first evaluation. Records may be newer than the last
+        checkpoint: a record is never replaced.
         """
         attempts = [number for number, names in self._attempts(trial).items() if records.FILE in names]
         if not attempts:
@@ -55,12 +56,12 @@ class TrialFiles:
         self._files.write(f"{_folder(trial, attempt)}/{records.FILE}", records.text(known).encode())
 
     def has_model(self, trial: TrialId) -> bool:
-        """Return True if the best model of a trial is here."""
+        """Return True if the best model of a trial is kept."""
         return any(BEST_MODEL in names for names in self._attempts(trial).values())
 
     @contextmanager
     def model(self, trial: TrialId) -> Iterator[Path]:
-        """Give the best model of a trial as a file on this machine, for as long as the block runs."""
+        """Yield the best model of a trial as a file on this machine, which lasts as long as the block."""
         newest = max(number for number, names in self._attempts(trial).items() if BEST_MODEL in names)
         path = f"{_folder(trial, newest)}/{BEST_MODEL}"
         if self._files.folder is not None:
@@ -72,7 +73,7 @@ class TrialFiles:
             yield file
 
     def drop_model(self, trial: TrialId) -> None:
-        """Delete the best model of a trial: MLflow has it, or nobody wants it."""
+        """Delete the best model of a trial: MLflow has it, or it is not wanted."""
         self._drop(trial, (BEST_MODEL,))
 
     def drop_checkpoints(self, trial: TrialId) -> None:
@@ -141,8 +142,8 @@ class AttemptDirectory:
             file = self.path / name
             if not file.exists():
                 continue
-            about = file.stat()
-            version = (about.st_mtime_ns, about.st_size)
+            stat = file.stat()
+            version = (stat.st_mtime_ns, stat.st_size)
             if self._uploaded.get(name) != version:
                 if name == CHECKPOINT:
                     self._files.copy(CHECKPOINT, PREVIOUS_CHECKPOINT)
@@ -150,12 +151,12 @@ class AttemptDirectory:
                 self._uploaded[name] = version
 
     def write_error(self, error: str) -> None:
-        """Leave the traceback of a failure beside the attempt's files, if that is possible."""
+        """Write the traceback of a failure beside the attempt's files, if that is possible."""
         with suppress(OSError):  # the disk may be full
             self._files.write("error.txt", error.encode())
 
     def close(self) -> None:
-        """Delete what is only on this worker."""
+        """Delete the temporary folder on this worker, if there is one."""
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
 

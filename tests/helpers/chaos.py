@@ -15,7 +15,7 @@ import optuna
 
 from mt_sweeps.execution.simulated_trainer import VARIABLE
 from mt_sweeps.spec.sweep_spec import Tracking
-from mt_sweeps.storage.home import LocalHome
+from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.tracking.client import Client, embedded_uri
 from tests.helpers.command_line import DIGITS, MT_SWEEP
 from tests.helpers.sweeps import digits, swept

@@ -15,7 +15,7 @@ import pytest
 
 from mt_sweeps.execution.simulated_trainer import VARIABLE
 from mt_sweeps.spec.sections import Tracking
-from mt_sweeps.storage.home import LocalHome
+from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.tracking.client import Client
 from tests.helpers.chaos import SAME, shown, study
 from tests.helpers.command_line import DIGITS, MT_SWEEP
@@ -71,7 +71,7 @@ class Team:
 
     def submission(self, name: str, trials: int, *sets: str) -> list[str]:
         """The command."""
-        kept = (f"tracking.uri={self.mlflow.uri}", f"storage={self.store.place}")
+        kept = (f"tracking.uri={self.mlflow.uri}", f"storage={self.store.location}")
         options = [word for one in (*SAME, "pruner.name=none", *kept, *sets) for word in ("--set", one)]
         command = ["submit", str(DIGITS), "--address", self.cluster.dashboard, "--name", name]
         return [*command, "--trials", str(trials), *options]

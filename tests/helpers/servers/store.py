@@ -69,7 +69,7 @@ class ObjectStore:
         self._process.wait()
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         return f"s3://{self.bucket}/trials"
 
     def client(self) -> Any:

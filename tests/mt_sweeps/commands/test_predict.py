@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from mt_sweeps.commands import predict
 from mt_sweeps.errors import InputError, SweepError
-from mt_sweeps.storage.home import LocalHome
+from mt_sweeps.storage.local import LocalHome
 from tests.helpers.training import config, finished, write_image
 from trainers.checkpoint import load_model
 from trainers.data import dataset

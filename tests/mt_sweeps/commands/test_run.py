@@ -9,7 +9,7 @@ from mt_sweeps.execution import ray_cluster
 from mt_sweeps.execution.preflight import check_data
 from mt_sweeps.results import status
 from mt_sweeps.spec.load import load_spec
-from mt_sweeps.storage.home import LocalHome
+from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.study.ledger import Ledger
 from tests.helpers.sweeps import DIGITS, REPOSITORY, begun, digits, report, supervised_report
 from tests.helpers.training import write_image
@@ -121,7 +121,7 @@ def test_resuming_a_sweep_whose_trials_all_failed_says_that_it_failed(tmp_path):
 
 def test_a_dead_drivers_trials_wait_for_the_next_driver(tmp_path):
     directory = begun(LocalHome(tmp_path), digits("trials=3"))
-    Ledger(directory.ledger, directory.load_spec()).ask()
+    Ledger(directory.ledger, directory.load_spec()).ask_search()
     row = status.status(directory)
     assert row["state"] == "interrupted"
     assert (row["arms"]["search"]["running"], row["arms"]["search"]["waiting"]) == (0, 3)

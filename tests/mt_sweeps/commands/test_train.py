@@ -15,7 +15,7 @@ from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.results import best_file, training_result
 from mt_sweeps.results.statistics import interval
 from mt_sweeps.storage import records
-from mt_sweeps.storage.home import LocalHome
+from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.tracking.client import embedded_uri
 from tests.helpers.servers.mlflow import MLflowServer
 from tests.helpers.sweeps import ENVIRONMENT, digits, new_ledger, report
@@ -183,11 +183,11 @@ def test_a_server_that_does_not_answer_is_told_later(tmp_path, home, capsys, mon
     server = MLflowServer(tmp_path)
     override = (f"tracking.uri={server.uri}",)
     with monkeypatch.context() as patch:
-        patch.setattr(train, "WINDOW_SECONDS", 2)
+        patch.setattr(train, "TRACKING_SECONDS", 2)
         train_best(file, home, override)
     out = capsys.readouterr().out
     assert f"MLflow at {server.uri} does not answer" in out
-    assert re.search(r"MLflow has not been told \(.*\); the same command tells it again", out)
+    assert re.search(r"MLflow is not up to date \(.*\); the same command completes it", out)
     assert (next(home.trained.iterdir()) / "model.safetensors").exists()
     with server:
         for _ in range(2):

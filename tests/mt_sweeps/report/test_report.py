@@ -16,7 +16,7 @@ from mt_sweeps.execution.simulated_trainer import Script
 from mt_sweeps.report import findings
 from mt_sweeps.results import finalists
 from mt_sweeps.spec.arms import TrialId
-from mt_sweeps.storage.home import LocalHome
+from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.study.ledger import Ledger
 from tests.helpers.sweeps import begun, digits, finish, swept
 from tests.helpers.sweeps import report as evaluation

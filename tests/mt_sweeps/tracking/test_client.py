@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.spec.sweep_spec import Tracking
-from mt_sweeps.storage.home import LocalHome
+from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.tracking import client
 from mt_sweeps.tracking.background import BackgroundWriter
 from mt_sweeps.tracking.client import Client, connection_problem

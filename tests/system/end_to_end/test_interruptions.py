@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from mt_sweeps.spec.arms import TrialId
-from mt_sweeps.storage.home import LocalHome
+from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.study.ledger import Ledger
 from tests.helpers.command_line import ALONE, DIGITS, as_json, gone, interrupted, mt_sweep
 from trainers import Trainer

@@ -119,7 +119,7 @@ def test_every_setting_is_one_that_some_code_reads():
             elif variable.startswith("AWS_"):
                 assert f'"{variable}"' in written or f"'{variable}'" in written, variable
             else:
-                assert variable == home.VARIABLE
+                assert variable == home.HOME_VARIABLE
 
 
 @pytest.mark.filterwarnings("ignore:Using extra keyword arguments")  # what Ray's programs bring along

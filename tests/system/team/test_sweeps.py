@@ -94,7 +94,7 @@ def test_a_cluster_with_another_mt_sweeps_is_told_at_once(team, monkeypatch, cap
     for name, value in team.cluster.secrets.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(submit, "version", lambda _: "99.0")
-    kept = (f"tracking.uri={team.mlflow.uri}", f"storage={team.store.place}")
+    kept = (f"tracking.uri={team.mlflow.uri}", f"storage={team.store.location}")
     with pytest.raises(InputError, match=r"the cluster has mt-sweeps .* and this machine 99\.0; install the same"):
         submit.submit(DIGITS, team.cluster.dashboard, "refused", kept, 1)
     assert "joining" not in capsys.readouterr().out
@@ -138,7 +138,7 @@ def test_what_the_cluster_cannot_do_is_refused_with_the_name_of_the_file(team, s
 
 def test_images_that_the_cluster_does_not_have_are_refused(team):
     file = DIGITS.with_name("image_folder.yaml")
-    command = ["submit", str(file), "--address", team.cluster.dashboard, "--set", f"storage={team.store.place}"]
+    command = ["submit", str(file), "--address", team.cluster.dashboard, "--set", f"storage={team.store.location}"]
     command += ["--set", f"tracking.uri={team.mlflow.uri}"]
     said = done(team.start(command, team.cluster.secrets))
     assert (said.returncode, "is relative; name it as it is on the nodes, from /" in said.stderr) == (2, True)
@@ -149,7 +149,7 @@ def test_images_that_the_cluster_does_not_have_are_refused(team):
 
 def test_the_doctor_finds_nothing_wrong(team):
     command = ["doctor", str(DIGITS), "--address", team.cluster.dashboard, "--json"]
-    command += ["--set", f"storage={team.store.place}", "--set", f"tracking.uri={team.mlflow.uri}"]
+    command += ["--set", f"storage={team.store.location}", "--set", f"tracking.uri={team.mlflow.uri}"]
     said = done(team.start(command, {**team.reader, **team.cluster.secrets}))
     checks = {check["name"]: check for check in json.loads(said.stdout)["checks"]}
     assert {check["state"] for check in checks.values()} == {"ok"}, checks
@@ -170,5 +170,5 @@ def test_a_node_that_does_not_reach_the_storage_is_named_before_the_first_trial(
     team.cluster.kill(node)
     assert said.returncode == 2
     assert "digits.yaml: the node " in said.stderr
-    assert f"storage: {team.store.place} cannot be used" in said.stderr
+    assert f"storage: {team.store.location} cannot be used" in said.stderr
     assert "unreached" not in team.read("list")
