@@ -1,6 +1,5 @@
 """The searched keys as axes: what stands where, on the scale on which it is searched."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,11 +64,8 @@ class Axis:
         return round(1.0 - float(value), 12) if self.branch.scale == "one_minus_log" else float(value)
 
     def fraction_of(self, value: Value) -> float:
-        """Where in its range a value lies, from 0 to 1, measured on its scale."""
-        low, high, here = self.drawn(self.ends[0]), self.drawn(self.ends[1]), self.drawn(value)
-        if self.scale in ("log", "one_minus_log"):
-            low, high, here = math.log(low), math.log(high), math.log(here)
-        return (here - low) / (high - low) if high != low else 0.5
+        """Return the position of a value on the axis, from 0 to 1, measured on its scale."""
+        return self.branch.fraction_of(value)
 
 
 def axes(spec: SweepSpec) -> list[Axis]:

@@ -1,1 +1,1 @@
-"""The search space: from the entries of a file to the values of one trial."""
+"""The search space: from the entries of a file to the values of a trial."""

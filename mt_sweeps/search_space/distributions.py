@@ -1,6 +1,6 @@
-"""The branches of a searched key: a range, a list of choices, or the value of another key.
+"""The branches of a searched key: a range, a list of choices, or a tie to another key.
 
-EMA-like parameters are searched on the logarithm of 1 - x, under the name `1 - x` that the sampler really sees.
+EMA decays and the like are searched on the scale log(1 - x). The sampler sees the value 1 - x, named `1 - KEY`.
 """
 
 import math
@@ -17,7 +17,7 @@ Values = dict[str, Value]
 
 
 class Suggester(Protocol):
-    """What a space needs of a trial of the ledger (Optuna's trial is one)."""
+    """The part of Optuna's `Trial` that chooses values."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float: ...
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int: ...
@@ -26,12 +26,12 @@ class Suggester(Protocol):
 
 class _Branch(Settings):
     when: Annotated[dict[str, Value], Field(min_length=1)] | None = Field(
-        None, description="values of other keys under which this branch holds"
+        None, description="this branch applies only if these keys have these values"
     )
 
     @property
     def needs(self) -> set[str]:
-        """Keys whose values are decided before this branch."""
+        """The keys whose values must be known before this branch."""
         return set(self.when or {})
 
 
@@ -39,10 +39,10 @@ class _Range(_Branch):
     low: float
     high: float
     scale: Literal["linear", "log", "one_minus_log"] = "linear"
-    levels: int | None = Field(None, ge=2, description="how many values a grid has of it, the ends included")
+    levels: int | None = Field(None, ge=2, description="number of values in a grid, both ends included")
 
     @model_validator(mode="after")
-    def _is_a_range(self) -> Any:
+    def _check_bounds(self) -> Any:
         low, high, scale = self.low, self.high, self.scale
         if low >= high:
             raise ValueError(f"low ({low}) must be below high ({high})")
@@ -52,50 +52,50 @@ class _Range(_Branch):
             raise ValueError(f"high ({high}) must be below 1 on the scale one_minus_log, which searches log(1 - x)")
         return self
 
-    def value_at(self, share: float) -> float:
-        """The value at a share (0 to 1) of the range, measured on its scale."""
-        if share in (0, 1):
-            return self.high if share else self.low
+    def value_at(self, fraction: float) -> float:
+        """Return the value at a fraction of the range, measured on its scale; the fraction may lie outside 0 to 1."""
+        if fraction in (0, 1):
+            return self.high if fraction else self.low
         if self.scale == "one_minus_log":
-            return _one_minus(_between(_one_minus(self.low), _one_minus(self.high), share, log=True))
-        return _between(self.low, self.high, share, log=self.scale == "log")
+            return _one_minus(_interpolate(_one_minus(self.low), _one_minus(self.high), fraction, log=True))
+        return _interpolate(self.low, self.high, fraction, log=self.scale == "log")
 
-    def fraction_of(self, value: float) -> float:
-        """Where a value is in the range, measured on its scale: 0 at its low end, 1 at its high one."""
-        low, at, high = map(self._scaled, (self.low, value, self.high))
-        return (at - low) / (high - low)
+    def fraction_of(self, value: Value) -> float:
+        """Return the position of a value in the range, measured on its scale: 0 at the low end, 1 at the high end."""
+        low, position, high = map(self._to_scale, (self.low, float(value), self.high))
+        return (position - low) / (high - low)
 
-    def _scaled(self, value: float) -> float:
+    def _to_scale(self, value: float) -> float:
         if self.scale == "one_minus_log":
             return -math.log(_one_minus(value))
         return math.log(value) if self.scale == "log" else value
 
     def to_params(self, name: str, value: Value) -> Values:
-        """The entry of the ledger that stands for `value`."""
+        """Return the ledger's parameters for a value of the branch with this internal name."""
         return {name: value}
 
     def why_invalid(self, value: Value) -> str | None:
-        """Why `value` is not in this branch, or none."""
+        """Return why a value is not in this branch, or None if it is."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return f"{value!r} is not a number"
         return None if self.low <= value <= self.high else f"{value} is outside {self.low} to {self.high}"
 
     def boundary_values(self) -> list[Value]:
-        """Values with which a trial of this branch must be legal."""
+        """Return the values that stand for the branch when its trials are checked."""
         return [self.low, self.high]
 
     def grid(self) -> Sequence[Value]:
-        """The values that a grid has of this branch.
+        """Return the values of this branch in a grid.
 
         Raises:
-            ValueError: there is no end of them, and the file does not say how many.
+            ValueError: the range is of floats and the file gives no number of levels.
         """
         if self.levels is None:
             raise ValueError("sampler grid needs `levels: n` for a float range, or a categorical")
         return list(dict.fromkeys(self.value_at(i / (self.levels - 1)) for i in range(self.levels)))
 
     def draw(self, rng: random.Random) -> Value:
-        """A value by chance."""
+        """Return a random value."""
         return rng.choice(self.grid()) if self.levels else self.value_at(rng.random())
 
 
@@ -105,7 +105,7 @@ class FloatRange(_Range):
     type: Literal["float"]
 
     def suggest(self, trial: Suggester, name: str) -> float:
-        """Ask for a value under the internal name of this branch."""
+        """Return the sampler's value for the branch with this internal name."""
         if self.scale != "one_minus_log":
             return trial.suggest_float(name, self.low, self.high, log=self.scale == "log")
         distance = trial.suggest_float(f"1 - {name}", _one_minus(self.high), _one_minus(self.low), log=True)
@@ -124,11 +124,11 @@ class IntRange(_Range):
     scale: Literal["linear", "log"] = "linear"
 
     def suggest(self, trial: Suggester, name: str) -> int:
-        """Ask for a value under the internal name of this branch."""
+        """Return the sampler's value for the branch with this internal name."""
         return trial.suggest_int(name, self.low, self.high, log=self.scale == "log")
 
-    def value_at(self, share: float) -> int:
-        return round(super().value_at(share))
+    def value_at(self, fraction: float) -> int:
+        return round(super().value_at(fraction))
 
     def why_invalid(self, value: Value) -> str | None:
         return super().why_invalid(value) if isinstance(value, int) else f"{value!r} is not a whole number"
@@ -138,45 +138,50 @@ class IntRange(_Range):
 
 
 class Categorical(_Branch):
-    """One of a list."""
+    """One of a list of choices."""
 
     type: Literal["categorical"]
     choices: list[Value] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _has_no_choice_twice(self) -> "Categorical":
-        twice = [c for i, c in enumerate(self.choices) if c in self.choices[:i]]
-        if twice:
-            raise ValueError(f"choices has {twice[0]!r} twice; remove one")
+    def _refuse_duplicates(self) -> "Categorical":
+        duplicates = [choice for i, choice in enumerate(self.choices) if choice in self.choices[:i]]
+        if duplicates:
+            raise ValueError(f"choices has {duplicates[0]!r} twice; remove one")
         return self
 
     def suggest(self, trial: Suggester, name: str) -> Value:
-        """Ask for a value under the internal name of this branch."""
+        """Return the sampler's value for the branch with this internal name."""
         return trial.suggest_categorical(name, self.choices)
 
+    def fraction_of(self, value: Value) -> float:
+        """Return the position of a choice in the list: 0 for the first, 1 for the last, 0.5 for the only one."""
+        last = len(self.choices) - 1
+        return self.choices.index(value) / last if last else 0.5
+
     def to_params(self, name: str, value: Value) -> Values:
-        """The entry of the ledger that stands for `value`."""
+        """Return the ledger's parameters for a value of the branch with this internal name."""
         return {name: value}
 
     def why_invalid(self, value: Value) -> str | None:
-        """Why `value` is not in this branch, or none."""
+        """Return why a value is not in this branch, or None if it is."""
         return None if value in self.choices else f"{value!r} is not one of {self.choices}"
 
     def boundary_values(self) -> list[Value]:
-        """Values with which a trial of this branch must be legal."""
+        """Return the values that stand for the branch when its trials are checked."""
         return self.choices
 
     def grid(self) -> Sequence[Value]:
-        """The values that a grid has of this branch."""
+        """Return the values of this branch in a grid."""
         return self.choices
 
     def draw(self, rng: random.Random) -> Value:
-        """A value by chance."""
+        """Return a random value."""
         return rng.choice(self.choices)
 
 
 class Tied(_Branch):
-    """The value of another key; absent where the other is. Nothing of it is suggested: it is no dimension."""
+    """The value of another key; without a value where the other key has none. The sampler does not see a tied key."""
 
     same_as: str
 
@@ -185,13 +190,14 @@ class Tied(_Branch):
         return {self.same_as, *(self.when or {})}
 
 
-def _kind(entry: Any) -> Any:
-    given = entry if isinstance(entry, dict) else getattr(entry, "__dict__", {})
-    return "Tied" if "same_as" in given and "type" not in given else given.get("type")
+def _branch_tag(entry: Any) -> Any:
+    """Return the tag of a branch's class: its `type`, or "Tied"."""
+    fields = entry if isinstance(entry, dict) else getattr(entry, "__dict__", {})
+    return "Tied" if "same_as" in fields and "type" not in fields else fields.get("type")
 
 
 Distribution = FloatRange | IntRange | Categorical
-"""What a sampler chooses a value of."""
+"""A branch from which the sampler chooses a value."""
 
 Branch = Distribution | Tied
 
@@ -201,7 +207,7 @@ Entry = Annotated[
     | Annotated[Categorical, Tag("categorical")]
     | Annotated[Tied, Tag("Tied")],
     Discriminator(
-        _kind,
+        _branch_tag,
         custom_error_type="union_tag_unknown",
         custom_error_message="neither a type nor same_as",
         custom_error_context={
@@ -210,24 +216,24 @@ Entry = Annotated[
         },
     ),
 ]
-"""A branch in a file: told from the others by its `type`, which a tied key does not have."""
+"""A branch in a file. Its `type` names its class; a tied key has `same_as` and no type."""
 
 
 def internal_name(key: str, branch: Distribution) -> str:
-    """A branch's name in the ledger: `consistency.weight[mse]`."""
+    """Return the name of a branch in the ledger: `consistency.weight[mse]`."""
     return f"{key}[{','.join(str(value) for _, value in sorted(branch.when.items()))}]" if branch.when else key
 
 
 def exclude_each_other(a: Branch, b: Branch) -> bool:
-    """Whether the conditions of two branches can never hold together."""
-    ours, theirs = a.when or {}, b.when or {}
-    return any(ours[parent] != theirs[parent] for parent in ours.keys() & theirs.keys())
+    """Return True if the conditions of two branches can never hold together."""
+    first, second = a.when or {}, b.when or {}
+    return any(first[parent] != second[parent] for parent in first.keys() & second.keys())
 
 
-def _between(low: float, high: float, share: float, *, log: bool) -> float:
-    value = low * (high / low) ** share if log else low + (high - low) * share
+def _interpolate(low: float, high: float, fraction: float, *, log: bool) -> float:
+    value = low * (high / low) ** fraction if log else low + (high - low) * fraction
     return float(f"{value:.12g}")  # so that the middle of 0.1 and 10 is 1
 
 
 def _one_minus(value: float) -> float:
-    return round(1.0 - value, 12)  # so that 0.999 comes back as 0.999
+    return round(1.0 - value, 12)  # so that 0.999 is read back from the ledger as 0.999

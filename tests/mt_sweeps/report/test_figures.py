@@ -43,10 +43,10 @@ def test_each_branch_is_an_axis_of_its_own():
 
 
 def test_a_share_is_measured_on_the_scale_of_the_search():
-    assert KL.share(3.0) == pytest.approx(0.5)
-    assert (DECAY.share(0.8), DECAY.share(0.999)) == pytest.approx((0.0, 1.0))
-    assert DECAY.share(1 - math.sqrt(0.2 * 0.001)) == pytest.approx(0.5)
-    assert (LOSS.share("mse"), LOSS.share("kl")) == (0.0, 1.0)
+    assert KL.fraction_of(3.0) == pytest.approx(0.5)
+    assert (DECAY.fraction_of(0.8), DECAY.fraction_of(0.999)) == pytest.approx((0.0, 1.0))
+    assert DECAY.fraction_of(1 - math.sqrt(0.2 * 0.001)) == pytest.approx(0.5)
+    assert (LOSS.fraction_of("mse"), LOSS.fraction_of("kl")) == (0.0, 1.0)
 
 
 def test_a_decay_is_drawn_as_one_minus_itself_on_a_logarithmic_axis_with_the_good_region_there():
