@@ -1,11 +1,10 @@
-"""What a sweep needs of the machine: its images, room on the disk, and a share of what Ray has."""
+"""Check before the first trial that a sweep can run here, and on every node: images, storage, disk, versions."""
 
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.execution import ray_cluster
@@ -21,19 +20,19 @@ from trainers.data.splits import split_for
 from trainers.errors import DataError
 
 NODE_SECONDS = 3600  # seconds that a node may take to decode its images, the first time
-_ALIKE = ("mt-sweeps", "code", "torch")  # whose other versions would train or record something else
+_SAME = ("mt-sweeps", "code", "torch")  # other versions of these would train or record something else
 
 
 @dataclass(frozen=True)
 class DatasetCheck:
-    """What the check of the data set found.
+    """What is known of a data set once it is ready.
 
     Attributes:
         fingerprint: of the images and their classes.
         split_fingerprint: of which image serves which purpose.
-        classes: how many there are.
+        classes: their number.
         purposes: how many images serve which purpose.
-        published: all settings of the published baseline, as `SweepSpec.published_values` has them.
+        published: all settings of the published baseline, from `SweepSpec.published_values`.
     """
 
     fingerprint: str
@@ -44,12 +43,20 @@ class DatasetCheck:
 
 
 def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
-    """Make the data set ready on this machine, and make sure that every trial can be fed from it."""
+    """Make the data set ready on this machine, and make sure that it has the images that every trial needs.
+
+    Args:
+        file: to name in an error.
+        spec: of the sweep.
+
+    Raises:
+        InputError: images are missing, unreadable or too few.
+    """
     configs = [spec.config(values, arm) for values, arm in spec.corners()]
     dataset = configs[0].dataset
     try:
         check_source(dataset)
-        facts = read_facts(prepare(dataset, _decoding()))
+        facts = read_facts(prepare(dataset, _decoding_progress()))
         for config in configs:
             split = split_for(config, facts.train_labels, len(facts.classes), facts.shape[0])
         published: Values = {}
@@ -70,41 +77,51 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
     return DatasetCheck(facts.fingerprint, split.fingerprint, len(facts.classes), counts, published)
 
 
-def _decoding() -> Callable[[int, int], None]:
-    told = 0.0
+def _decoding_progress() -> Callable[[int, int], None]:
+    """Return a function that prints how far the decoding is, every other second."""
+    printed = 0.0
 
     def progress(done: int, total: int) -> None:
-        nonlocal told
-        if time.monotonic() - told > 2 or done == total:
-            told = time.monotonic()
+        nonlocal printed
+        if time.monotonic() - printed > 2 or done == total:
+            printed = time.monotonic()
             print(f"decoding images, once for this machine: {done:,} of {total:,}", flush=True)
 
     return progress
 
 
 def check_storage(file: Path, home: Home, spec: SweepSpec) -> None:
-    """Make sure that what the sweep keeps can be written from here.
+    """Make sure that everything a sweep keeps can be written from here.
 
     Raises:
-        InputError: it cannot, or a sweep whose ledger several machines reach keeps the rest where they do not.
+        InputError: it cannot; or the ledger is in a database that several machines reach, and the rest is not.
     """
     home.check_writable()
     if home.is_shared:
         for key, value in (("storage", spec.storage), ("tracking.uri", spec.tracking.uri)):
             if value is None:
                 raise InputError(
-                    f"{file}: {key}: must be set where the home is a database: all that is kept has to be reached from "
-                    "every machine; write it into the file, or use --set"
+                    f"{file}: {key}: must be set if the home is a database: every machine has to reach all that the "
+                    "sweep keeps; write it into the file, or use --set"
                 )
     if spec.storage is not None:
         file_store.check_file_store(spec.storage)
 
 
-def check_disk(home: Home, kept_in: str | None, needed: int) -> None:
-    """Make sure that there is room for so many bytes, where a disk is what they go to."""
-    if kept_in is not None and kept_in.startswith(file_store.SCHEME):
+def check_disk(home: Home, storage: str | None, needed: int) -> None:
+    """Make sure that there is room for what a sweep writes, if it goes to a disk.
+
+    Args:
+        home: of the sweep.
+        storage: where trials are kept, or None for the home.
+        needed: bytes.
+
+    Raises:
+        InputError: there is too little.
+    """
+    if storage is not None and storage.startswith(file_store.SCHEME):
         return
-    path = home.path if kept_in is None else Path(kept_in)
+    path = home.path if storage is None else Path(storage)
     free = shutil.disk_usage(path).free
     if free < needed:
         raise InputError(
@@ -115,21 +132,21 @@ def check_disk(home: Home, kept_in: str | None, needed: int) -> None:
 
 @dataclass(frozen=True)
 class NodeReport:
-    """What a node found of itself.
+    """What a node reports about itself.
 
     Attributes:
         versions: of Python and the packages.
-        fingerprint: of its images.
-        problem: why it cannot run trials; empty: it can.
+        fingerprint: of its images; empty if there is a problem.
+        problem: why it cannot run trials, or None.
     """
 
     versions: dict[str, str]
     fingerprint: str
-    problem: str
+    problem: str | None
 
 
 def check_nodes(file: Path, spec: SweepSpec, share: Share, fingerprint: str) -> None:
-    """Make sure that each node that may get a trial has our versions, the images, and reaches the storage.
+    """Make sure that each node that may get a trial has our versions and the images, and reaches the storage.
 
     Args:
         file: to name in an error.
@@ -140,53 +157,58 @@ def check_nodes(file: Path, spec: SweepSpec, share: Share, fingerprint: str) -> 
     Raises:
         InputError: a node cannot run trials; what is wrong with it, and what to do.
     """
-    asked = ray_cluster.on_each_node(share, inspect_node, spec.model_dump_json(exclude_none=True))
-    if not asked:
+    answers = ray_cluster.on_each_node(share, inspect_node, spec.model_dump_json(exclude_none=True))
+    if not answers:
         raise InputError(
             f"{file}: resources: no node of the cluster has {share.cpus} cores and {share.gpus:g} GPUs for one trial; "
             "ask for less"
         )
-    print(f"looking at {counted(len(asked), 'node')}: versions, images, storage", flush=True)
+    print(f"checking {counted(len(answers), 'node')}: versions, images, storage", flush=True)
     problems, gone = [], 0
-    for address, answer in asked.items():
+    for node, answer in answers.items():
         try:
-            problem = _differs(answer(NODE_SECONDS), fingerprint)
+            problem = _node_problem(answer(NODE_SECONDS), fingerprint)
         except ray_cluster.NodeGone:
             gone += 1
-            print(f"the node {address} has left the cluster: the sweep goes on without it", flush=True)
+            print(f"the node {node} has left the cluster: the sweep goes on without it", flush=True)
             continue
         except Exception as error:  # of Ray, or whatever the node's own versions raise
             problem = f"cannot run mt-sweeps: {' '.join(str(error).split())[-300:]}"
-        if problem:
-            problems.append(f"{file}: the node {address}: {problem}")
+        if problem is not None:
+            problems.append(f"{file}: the node {node}: {problem}")
     if problems:
         raise InputError(*problems)
-    if gone == len(asked):
+    if gone == len(answers):
         raise InputError(f"{file}: every node has left the cluster; start one again")
 
 
 def inspect_node(spec: str) -> NodeReport:
-    """On a node: what it finds of itself, for a sweep of this specification (JSON)."""
-    loaded = SweepSpec.model_validate_json(spec)
+    """Inspect the node that this runs on.
+
+    Args:
+        spec: of the sweep, as JSON.
+    """
+    sweep = SweepSpec.model_validate_json(spec)
     try:
-        if loaded.storage is not None:
-            file_store.check_file_store(loaded.storage)
-        return NodeReport(versions(), check_data(Path(loaded.name), loaded).fingerprint, "")
+        if sweep.storage is not None:
+            file_store.check_file_store(sweep.storage)
+        return NodeReport(versions(), check_data(Path(sweep.name), sweep).fingerprint, None)
     except InputError as error:
         return NodeReport(versions(), "", str(error))
 
 
-def _differs(node: NodeReport, fingerprint: str) -> str:
-    if node.problem:
+def _node_problem(node: NodeReport, fingerprint: str) -> str | None:
+    """Return why a node cannot run trials of this driver, or None."""
+    if node.problem is not None:
         return node.problem
-    ours: dict[str, Any] = versions()
+    own = versions()
     others = [
-        f"{name} {node.versions.get(name)} (the driver: {ours[name]})"
-        for name in _ALIKE
-        if node.versions.get(name) != ours[name]
+        f"{name} {node.versions.get(name)} (the driver: {own[name]})"
+        for name in _SAME
+        if node.versions.get(name) != own[name]
     ]
     if others:
         return f"has other versions: {', '.join(others)}; install the same on every node"
     if node.fingerprint != fingerprint:
         return "has other images than the driver; copy them, or mount one folder on every node"
-    return ""
+    return None

@@ -1,8 +1,8 @@
-"""A scripted trainer: learning curves from a formula, failures and hangs on request, no torch.
+"""A simulated trainer: learning curves from a formula, failures and hangs on request, no torch.
 
-It stands in for `Trainer` where sweeps themselves are tested and measured: it takes the same configurations, writes the
-same files, goes on from a checkpoint as exactly, and a trial costs milliseconds. A worker takes it where the variable
-`MT_SWEEP_SCRIPT` holds a script.
+It stands in for `Trainer` where sweeps themselves are tested and measured. It takes the same configurations, writes the
+same files and resumes as exactly, and a trial costs milliseconds. Workers use it if the variable `MT_SWEEP_SCRIPT`
+holds a script.
 """
 
 import hashlib
@@ -28,10 +28,10 @@ VARIABLE = "MT_SWEEP_SCRIPT"
 
 
 class Task(Settings):
-    """What a formula makes of a configuration: a bowl around the best one, reached after the consistency ramp-up.
+    """A made-up task: errors form a bowl around one best configuration, and reach it after the consistency ramp-up.
 
-    Errors are fractions. Until the ramp-up is over a large consistency weight is a burden, and a slow teacher lags
-    behind its student: what is best at the end looks bad early, as in real semi-supervised training.
+    Errors are fractions. During the ramp-up a large consistency weight is a burden, and a slow teacher lags behind its
+    student: what is best at the end looks bad early, as in real semi-supervised training.
     """
 
     floor: float = Field(0.06, ge=0, lt=1, description="error of the best configuration at the end")
@@ -45,14 +45,14 @@ class Task(Settings):
 
 
 class Script(Settings):
-    """What scripted trials do. Trials are named as their directories are: `0003`, `supervised-0000`."""
+    """What simulated trials do. Trials are named as their folders are: `0003`, `supervised-0000`."""
 
     task: Task = Task()
-    seconds: float = Field(0.0, ge=0, description="that the steps between two evaluations take")
+    seconds: float = Field(0.0, ge=0, description="seconds between two evaluations")
     fails: dict[str, str] = Field(default={}, description="diverged, collapsed, out_of_memory, error, or lost_worker")
     fails_all: str = Field("", description="the same, for every trial")
     hangs: list[str] = Field(default=[], description="trials that never report")
-    log: str = Field("", description="a file that gets a line, `0003 120`, for each evaluation that is computed")
+    log: str = Field("", description="a file that gets one line per computed evaluation: `0003 120`")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Curve:
 
     @property
     def end(self) -> float:
-        """What the teacher would reach with steps without end."""
+        """The error that the teacher would reach with unlimited steps."""
         task, config = self.task, self.config
         if config.method == "supervised":
             return task.supervised
@@ -76,7 +76,7 @@ class Curve:
         return min(task.start, task.floor + task.kl * kl + task.width * away)
 
     def student(self, step: float) -> float:
-        """Error of the student after so many steps."""
+        """Return the error of the student after so many steps."""
         task, config = self.task, self.config
         early = task.supervised + (task.start - task.supervised) * math.exp(-step / (0.06 * config.steps))
         if config.method == "supervised":
@@ -88,17 +88,17 @@ class Curve:
         return min(task.start, (1 - gained) * (early + burden) + gained * 1.1 * self.end)
 
     def teacher(self, step: float) -> float:
-        """Error of the teacher: where its student was as many steps ago as the moving average is long."""
+        """Return the error of the teacher: its student's error as many steps ago as the moving average is long."""
         behind = min(1 / (1 - self.config.ema.decay), 0.5 * self.config.steps)
         return self.student(step - min(behind, 0.9 * step)) / 1.1
 
 
 class SimulatedTrainer:
-    """`Trainer`'s stand-in: same arguments, same `history`, same `run`.
+    """Stands in for `Trainer`: the same `config`, `history` and `run`.
 
     Args:
-        config: all settings; the errors follow from them, their noise from them and the seed.
-        directory: for the checkpoint; its parent's name is the trial's in the script. None: nothing is written.
+        config: all settings; the errors follow from them, and their noise from them and the seed.
+        directory: for the checkpoint; its parent is named as the trial is in the script. None: nothing is written.
         script: what happens.
     """
 
@@ -113,7 +113,7 @@ class SimulatedTrainer:
             self.history = _load(directory, config)
 
     def run(self) -> Iterator[Report]:
-        """Report to the end of `config.steps`; the checkpoint of a report is on disk before it is yielded.
+        """Yield one report per evaluation; the checkpoint of a report is on disk before it is yielded.
 
         Raises:
             Exception: the one that the script asks for, after the first evaluation interval.
@@ -158,10 +158,10 @@ class SimulatedTrainer:
 
 
 def from_environment() -> Script | None:
-    """The script that the environment holds, if it holds one.
+    """Return the script that the environment holds, or None.
 
     Raises:
-        pydantic.ValidationError: it is none.
+        pydantic.ValidationError: the variable holds something else.
     """
     text = os.environ.get(VARIABLE)
     return Script.model_validate_json(text) if text else None

@@ -1,7 +1,7 @@
-"""The ledger: what was asked, reported and decided. One Optuna study an arm, all in one transactional storage.
+"""The ledger: which trials there are, what they reported, and what was decided.
 
-What is in the storage is the truth. One process writes it, and keeps what it wrote in memory, so that a sweep's ten
-thousandth trial costs what its tenth did.
+There is one Optuna study per arm, all in one transactional storage, and the storage is the truth. One process writes it
+and keeps a copy in memory, so that the ten thousandth trial of a sweep costs as little as the tenth.
 """
 
 import json
@@ -25,7 +25,7 @@ from mt_sweeps.study.trial import STATES, Trial, best_of, ranking_error, trial_f
 from trainers.report import Report
 
 FORMAT = 3
-LOSSES = 3  # how often the worker of a trial may be lost before the trial is given up
+LOSSES = 3  # workers that a trial may lose; with the last of them it fails
 _SAVE_TIME_EVERY = 2.0  # seconds
 
 
@@ -33,19 +33,20 @@ class Ledger:
     """The studies of one sweep.
 
     Args:
-        where: as `open_storage` takes it; it was made by `create`. One process may write.
+        where: the storage, as `open_storage` takes it; `create` has made the studies. Only one process may write.
         spec: of the sweep.
 
     Attributes:
-        steps_done, seconds_done: optimiser steps of all trials that ended, and what workers spent on them.
+        steps_done: optimiser steps of all trials that ended.
+        seconds_done: what workers spent on them.
 
     Raises:
-        InputError: the file is missing, not ours, of another format, or of a sweep with another specification.
+        InputError: the file is missing, no ledger, of another format, or of a sweep with another specification.
     """
 
     def __init__(self, where: Path | str, spec: SweepSpec) -> None:
         if isinstance(where, Path) and not where.exists():
-            raise InputError(f"{where}: the ledger is missing, and with it all that this sweep found; start a new one")
+            raise InputError(f"{where}: the ledger is missing, and with it all results of this sweep; start a new one")
         self.spec = spec
         self._storage = open_storage(where)
         self._trials: dict[Arm, list[Trial]] = {}
@@ -68,12 +69,12 @@ class Ledger:
 
     @classmethod
     def create(cls, where: Path | str, spec: SweepSpec, published: Values) -> "Ledger":
-        """A new ledger, without trials; its place has been claimed for it.
+        """Create a ledger without trials.
 
         Args:
-            where: as `open_storage` takes it.
+            where: the storage, as `open_storage` takes it.
             spec: of the sweep.
-            published: `spec.published_values` of the data set, where the sweep has this arm.
+            published: all settings of the published baseline, if the sweep has this arm.
         """
         storage = open_storage(where)
         for arm in spec.arms():
@@ -91,11 +92,11 @@ class Ledger:
         return cls(where, spec)
 
     def trials(self, arm: Arm) -> list[Trial]:
-        """All trials of an arm so far, by number."""
+        """Return all trials of an arm so far, by number."""
         return list(self._trials[arm])
 
     def all_trials(self) -> list[Trial]:
-        """Those of every arm."""
+        """Return all trials of every arm."""
         return [trial for arm in self._trials for trial in self._trials[arm]]
 
     def ask_search(self) -> Trial | None:
@@ -113,12 +114,12 @@ class Ledger:
         return self._ask("finalists") if "finalists" in self._planned and self.remaining("finalists") else None
 
     def add_finalists(self, trials: list[dict[str, Any]]) -> bool:
-        """Have these trials run as finalists; those that are planned already stay. Whether there are new ones.
+        """Plan finalists; those that are planned already stay. Return True if there are new ones.
 
         Args:
-            trials: `values`, and the arm and number of the trial that they are `of`.
+            trials: `values`, and `of`: the arm and number of the trial that is trained again.
         """
-        before, trials = self._planned.get("finalists", []), json.loads(json.dumps(trials))  # as it is read again
+        before, trials = self._planned.get("finalists", []), json.loads(json.dumps(trials))  # as they will be read
         new = [trial for trial in trials if trial not in before]
         if new or "finalists" not in self._planned:
             self._planned["finalists"] = before + new
@@ -126,11 +127,11 @@ class Ledger:
         return bool(new)
 
     def report(self, trial: Trial, report: Report) -> bool:
-        """Write down an evaluation of a running trial. What is known already changes nothing.
+        """Record an evaluation of a running trial; one that is recorded already changes nothing.
 
         Returns:
-            Whether the trial is to end here: the same answer whenever the same values are in the ledger. It went on
-            from what it reported before its last.
+            True if the trial is to be pruned here. The answer depends on the values in the ledger alone, so it is the
+            same after a crash. For a step before the last recorded one it is False: the trial went on from there.
         """
         if not self.is_current_attempt(trial) or report.step < self._trials[trial.arm][trial.number].step:
             return False
@@ -143,19 +144,19 @@ class Ledger:
         return trial.arm == "search" and self._ranking.should_prune(trial.number, report.step)
 
     def complete(self, trial: Trial, last: Report) -> Trial:
-        """The trial trained to its end; its objective is its last evaluation."""
+        """Record that a trial trained to its end; its objective is its last evaluation."""
         return self._end(trial, TrialState.COMPLETE, last)
 
     def prune(self, trial: Trial, last: Report) -> Trial:
-        """The trial was ended at a rung."""
+        """Record that a trial was pruned."""
         return self._end(trial, TrialState.PRUNED, last)
 
     def fail(self, trial: Trial, reason: str, message: str, last: Report | None) -> Trial:
-        """The trial cannot give a result. It counts as a trial; the sampler learns of it if its values are at fault."""
+        """Record that a trial cannot give a result. It counts as a trial, and the sampler learns of it if it may."""
         return self._end(trial, TrialState.FAIL, last, reason, message)
 
     def requeue(self, trial: Trial) -> Trial:
-        """The trial lost its driver: it waits for its next attempt."""
+        """Have a trial that lost its driver wait for its next attempt."""
         if not self.is_current_attempt(trial):
             return self._trials[trial.arm][trial.number]
         self._storage.set_trial_state_values(self._id(trial), TrialState.WAITING)
@@ -163,7 +164,7 @@ class Ledger:
         return self._change(trial, state="waiting")
 
     def worker_lost(self, trial: Trial, message: str) -> Trial:
-        """The trial lost its worker: it waits for its next attempt, or fails where that has happened too often."""
+        """Have a trial that lost its worker wait for its next attempt, or fail if it has lost too many."""
         now = self._trials[trial.arm][trial.number]
         if not self.is_current_attempt(trial):
             return now
@@ -177,31 +178,31 @@ class Ledger:
         return self.requeue(trial)
 
     def is_current_attempt(self, trial: Trial) -> bool:
-        """Whether this attempt at the trial is the one that counts: what a stale worker still says changes nothing."""
+        """Return True if the trial still runs in this attempt. Reports of any other attempt are ignored."""
         now = self._trials[trial.arm][trial.number]
         return now.state == "running" and now.attempt == trial.attempt
 
     def total(self, arm: Arm) -> int:
-        """How many trials an arm has when all is done."""
-        asked_for = len(self._planned[arm]) if arm in self._planned else self.spec.trials_of(arm)
-        return max(asked_for, len(self._trials[arm]))  # `trials` may have been lowered since
+        """Return how many trials an arm has when everything is done."""
+        planned = len(self._planned[arm]) if arm in self._planned else self.spec.trials_of(arm)
+        return max(planned, len(self._trials[arm]))  # `trials` may have been lowered since
 
     def remaining(self, arm: Arm) -> int:
-        """How many trials of an arm are yet to start: those that wait, and those not yet asked for."""
+        """Return how many trials of an arm are still to start: those that wait, and those that do not exist yet."""
         return self.total(arm) - len(self._trials[arm]) + len(self._waiting[arm])
 
     def best(self) -> Trial | None:
-        """The completed trial of the search arm with the lowest objective; the earliest of several."""
+        """Return the best completed trial of the search, or None if there is none."""
         return best_of(self._trials["search"], self.spec.metric)
 
     def correlations(self) -> list[Correlation]:
-        """How well the order at each rung foretold the order of the trials that went on to their end."""
+        """Return how well the ranking at each rung predicted the final ranking of the completed trials."""
         ends = {t.number: t.objective(self.spec.metric) for t in self._trials["search"] if t.state == "complete"}
         return self._ranking.correlations(ends)
 
     @property
     def active_seconds(self) -> float:
-        """How long drivers have worked on this sweep; saved every other second."""
+        """How long drivers have worked on this sweep; written every other second."""
         return self._active_seconds
 
     def record_active_seconds(self, seconds: float) -> None:
@@ -211,12 +212,12 @@ class Ledger:
             self.save_time()
 
     def save_time(self) -> None:
-        """Write `active_seconds` down."""
+        """Write `active_seconds` to the storage."""
         self._storage.set_study_user_attr(self._studies["search"], "active_seconds", self._active_seconds)
         self._saved = time.monotonic()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the storage."""
         self._storage.engine.dispose()
 
     def _read(self, where: Path | str, arm: Arm) -> None:
@@ -229,9 +230,9 @@ class Ledger:
             )
         changed = forbidden_changes(json.loads(attributes["spec"]), json.loads(self.spec.model_dump_json()))
         if changed:
-            kept = where.parent / "spec.yaml" if isinstance(where, Path) else self.spec.name
+            file = where.parent / "spec.yaml" if isinstance(where, Path) else self.spec.name
             raise InputError(
-                *(f"{kept}: {change}" for change in changed),
+                *(f"{file}: {change}" for change in changed),
                 "a sweep goes on only with what it was started with (trials, budget, resources and tracking may "
                 "change): change it back, or start a new sweep",
             )
@@ -252,25 +253,25 @@ class Ledger:
 
     def _restart(self, arm: Arm, number: int) -> Trial:
         before = self._trials[arm][number]
-        asked = {
+        facts = {
             "values": before.values,
             "of": before.replicates,
             "attempt": before.attempt + 1,
             "started": before.started,
             "began": time.time(),
         }
-        self._storage.set_trial_user_attr(self._ids[arm][number], "asked", asked)
+        self._storage.set_trial_user_attr(self._ids[arm][number], "asked", facts)
         self._storage.set_trial_state_values(self._ids[arm][number], TrialState.RUNNING)
         self._waiting[arm].remove(number)
-        return self._change(before, state="running", attempt=asked["attempt"], attempt_started=asked["began"])
+        return self._change(before, state="running", attempt=facts["attempt"], attempt_started=facts["began"])
 
     def _create(self, arm: Arm) -> Trial:
         number, now = len(self._trials[arm]), time.time()
-        values, suggested = self._suggested(arm, number)
+        values, template = self._suggest(arm, number)
         of = self._planned[arm][number].get("of") if arm in self._planned else None
-        suggested.set_user_attr("asked", {"values": values, "of": of, "attempt": 1, "started": now, "began": now})
-        # Whole or not at all: a driver that is killed while it asks leaves no trial without values.
-        self._ids[arm].append(self._storage.create_new_trial(self._studies[arm], template_trial=suggested))
+        template.set_user_attr("asked", {"values": values, "of": of, "attempt": 1, "started": now, "began": now})
+        # In one step: a driver that is killed meanwhile leaves no trial without values.
+        self._ids[arm].append(self._storage.create_new_trial(self._studies[arm], template_trial=template))
         self._trials[arm].append(
             Trial(
                 arm=arm,
@@ -285,17 +286,17 @@ class Ledger:
         )
         return self._trials[arm][number]
 
-    def _suggested(self, arm: Arm, number: int) -> tuple[Values, FrozenTrial]:
+    def _suggest(self, arm: Arm, number: int) -> tuple[Values, FrozenTrial]:
         if arm in self._planned:
             return self._planned[arm][number]["values"], create_trial(state=TrialState.RUNNING)
         space = self.spec.space(arm)
         if arm not in self._samplers:
             past = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
             self._samplers[arm] = ArmSampler(self.spec.sampler, space, past)
-        given = self.spec.points if arm == "search" else []
+        points = self.spec.points if arm == "search" else []
         if self.spec.sampler.name == "grid":
-            given = space.grid()
-        fixed = space.to_params(given[number]) if number < len(given) else {}
+            points = space.grid()
+        fixed = space.to_params(points[number]) if number < len(points) else {}
         return self._samplers[arm].suggest(number, fixed)
 
     def _end(self, trial: Trial, state: TrialState, last: Report | None, reason: str = "", message: str = "") -> Trial:

@@ -1,6 +1,6 @@
-"""Which trials end early: decided from reported values alone, so that a crash changes no decision.
+"""Decide which trials end early, from the reported values alone, so that a crash changes no decision.
 
-No rung stands before the consistency ramp-up is over: until then early results mislead (a larger weight looks worse).
+There is no rung before the consistency ramp-up is over: until then results mislead, since a larger weight looks worse.
 """
 
 from bisect import bisect_left, insort
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 
 from mt_sweeps.spec.sweep_spec import SweepSpec
 
-MEDIAN_OF = 5  # trials at a rung, before the median of them ends any
-_CORRELATED_OF = 8  # trials, before a correlation of theirs says something
+MEDIAN_OF = 5  # trials at a rung before their median prunes any
+_CORRELATED_OF = 8  # trials before their rank correlation means anything
 _GUESSING = 0.3  # rank correlation below which early results say little
 
 
 def rungs(spec: SweepSpec) -> list[int]:
-    """The optimiser steps at which trials are ranked, the same for the whole study; none: nothing is pruned.
+    """Return the optimiser steps at which trials are ranked, the same for the whole study; none: nothing is pruned.
 
-    The first is the later of 0.3 of the steps and the latest end of a consistency ramp-up in the space. With `asha`
-    each next one is `reduction_factor` times later; with `median` one stands at every evaluation. None stands in the
-    last fifth, where it would cost a result and save little.
+    The first is at 0.3 of the steps, or at the latest end of a consistency ramp-up in the space if that is later. With
+    `asha`, each next one is `reduction_factor` times later; with `median`, there is one per evaluation. There is none
+    in the last fifth of the steps, where pruning would cost a result and save little.
     """
     if spec.pruner.name == "none":
         return []
@@ -47,13 +47,13 @@ def why_not_pruning(spec: SweepSpec) -> str | None:
 
 
 def first_rung(spec: SweepSpec) -> int:
-    """The earliest step at which a trial may be ranked."""
+    """Return the earliest step at which a trial may be ranked."""
     ramp_up = max(spec.config(corner).ramp_up_steps for corner in spec.space().corners())
     return max(ramp_up, -(-3 * spec.steps // 10), 1)
 
 
 def last_rung(spec: SweepSpec) -> int:
-    """The latest step at which ending a trial still saves something."""
+    """Return the latest step at which pruning a trial still saves something."""
     return 4 * spec.steps // 5
 
 
@@ -63,12 +63,12 @@ def _interval(spec: SweepSpec) -> int:
 
 @dataclass(frozen=True)
 class Correlation:
-    """How well the order at a rung foretold the order at the end.
+    """How well the ranking at a rung predicted the final ranking.
 
     Attributes:
         rung: in optimiser steps.
         spearman: rank correlation, from -1 to 1.
-        trials: that reached both.
+        trials: number of trials that reached both.
     """
 
     rung: int
@@ -77,22 +77,22 @@ class Correlation:
 
     @property
     def is_guessing(self) -> bool:
-        """Whether a trial that was ended there might as well have been the best."""
+        """Whether a trial that was pruned there might as well have been the best."""
         return self.trials >= _CORRELATED_OF and self.spearman < _GUESSING
 
     def __str__(self) -> str:
-        told = f"rank correlation of step {self.rung} with the end {self.spearman:.2f} ({self.trials} trials)"
+        text = f"rank correlation of step {self.rung} with the end {self.spearman:.2f} ({self.trials} trials)"
         if self.is_guessing:
-            told += ": pruning is guessing; use pruner: {name: none}, or more steps"
-        return told
+            text += ": pruning is guessing; use pruner: {name: none}, or more steps"
+        return text
 
 
 class RungRanking:
-    """Who stood where at which rung.
+    """The values of the trials at each rung, and who is pruned there.
 
     Args:
         spec: of the sweep.
-        at: the rungs; none: those of the spec.
+        at: the rungs, or None for those of the spec.
     """
 
     def __init__(self, spec: SweepSpec, at: list[int] | None = None) -> None:
@@ -103,12 +103,12 @@ class RungRanking:
         self._values: dict[int, list[float]] = {rung: [] for rung in self._entries}
 
     def report(self, number: int, step: int, value: float) -> None:
-        """A trial reported; a rung between two evaluations is entered with the later one.
+        """Record a report of a trial. A rung between two evaluations takes the value of the later one.
 
         Args:
             number: of the trial.
-            step: of the report; later ones come later.
-            value: what trials are ranked on: the better error of student and teacher, as a teacher lags behind.
+            step: of the report; a trial reports in the order of its steps.
+            value: what trials are ranked by, from `ranking_error`.
         """
         for rung, entries in self._entries.items():
             if rung <= step and number not in entries:
@@ -116,10 +116,10 @@ class RungRanking:
                 insort(self._values[rung], value)
 
     def should_prune(self, number: int, step: int) -> bool:
-        """Whether a trial ends at its report of this step: the same answer for the same values.
+        """Return True if a trial ends at its report of this step: the same answer for the same values.
 
-        With `asha` only one in `reduction_factor` goes on at a rung, and all while there are fewer than that; with
-        `median`, those that are no worse than the median of the others.
+        With `asha`, one in `reduction_factor` trials goes on at a rung, and all while there are fewer than that. With
+        `median`, those go on that are no worse than the median of the others.
         """
         for rung, entries in self._entries.items():
             entered, value = entries.get(number, (-1, 0.0))
@@ -135,7 +135,7 @@ class RungRanking:
         return False
 
     def correlations(self, ends: Mapping[int, float]) -> list[Correlation]:
-        """The rank correlation of every rung with the end.
+        """Return the rank correlation of every rung with the end.
 
         Args:
             ends: the objective of each completed trial, by number.

@@ -1,7 +1,7 @@
-"""What the sampler suggests next. It is told of every trial and keeps nothing: all it knows is in the ledger.
+"""Suggest the values of the next trial. The sampler keeps no state of its own: all that it knows is in the ledger.
 
-Suggestions are made in a study in memory, where one that the filters rule out costs nothing, and go into the ledger
-whole.
+Suggestions are made in a study in memory, where one that the filters rule out costs nothing. They go into the ledger in
+one step.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,12 +18,12 @@ from mt_sweeps.spec.sections import Sampler
 from mt_sweeps.spec.sweep_spec import Values
 from mt_sweeps.storage import optuna_private
 
-# A trial that failed by its own values was as bad as can be; one that was lost or met a bug says nothing of them.
+# A trial that failed because of its values counts as the worst possible. Lost workers and bugs say nothing of values.
 ITS_OWN_FAULT = {"diverged", "collapsed", "out_of_memory", "no_consistency"}
 _WORST = 1.0
-_SAMPLED, _DRAWN = 20, 10_000  # tries of the sampler, then at random, to meet the filters
-# TPE's cost grows with the trials that it looks at (0.3 s of CPU an ask at 10,000), though it models where the best 25
-# are, beside where the others are. So it looks at the newest one to two thousand, and the best before them.
+_SAMPLED, _DRAWN = 20, 10_000  # suggestions of the sampler, then random draws, until one passes the filters
+# The cost of TPE grows with the trials that it sees (0.3 s of CPU per suggestion at 10,000), though it only models where
+# the best 25 are and where the others are. So it sees the newest one to two thousand, and the best before them.
 NEWEST, _BEST = 1_000, 100
 
 
@@ -33,31 +33,31 @@ class ArmSampler:
     Args:
         settings: which sampler, and its seed.
         space: what is searched.
-        past: what the ledger has of this arm.
+        past: the trials that the ledger has of this arm.
     """
 
     def __init__(self, settings: Sampler, space: Space, past: Iterable[FrozenTrial]) -> None:
         self._settings = settings
         self._space = space
         self._study = optuna.create_study()
-        self._numbers: dict[int, int] = {}  # by the trial's number in the ledger: its number here
+        self._numbers: dict[int, int] = {}  # by the number of a trial in the ledger: its number in the study here
         if self._is_model_based:
             past = list(past)
             self._rebuild_history({trial.number: _remembered(trial) for trial in past if trial.params}, len(past))
 
     def suggest(self, number: int, fixed: Values) -> tuple[Values, FrozenTrial]:
-        """The values of a new trial.
+        """Return the values of a new trial.
 
         Args:
-            number: of the trial; with the seed of the sweep it decides all that is random, so that a resumed sweep goes
+            number: of the trial; with the seed of the sweep it decides everything random, so that a resumed sweep goes
                 on where it was and never repeats its suggestions.
-            fixed: what a hand-added point or a grid gives, under the ledger's names.
+            fixed: values of a hand-added point or a grid, under the ledger's names.
 
         Returns:
             The values under the keys of the file, and the trial as the ledger is to have it, RUNNING.
 
         Raises:
-            SweepError: the filters leave nothing that is left to find.
+            SweepError: no random draw passes the filters.
         """
         if self._is_model_based and number % NEWEST == 0:
             trials = self._study.get_trials(deepcopy=False)
@@ -70,7 +70,7 @@ class ArmSampler:
             if fixed:
                 study.enqueue_trial(fixed)
             trial = study.ask()
-            # It models only what every trial has, and learns to ignore what has no effect.
+            # GP models only parameters that every trial has, and learns to ignore those without an effect.
             if self._settings.name == "gp":
                 self._space.suggest_all(cast(Suggester, trial))
             values = self._space.suggest(cast(Suggester, trial))
@@ -84,12 +84,12 @@ class ArmSampler:
         raise SweepError(f"no combination of {_DRAWN:,} drawn at random passes the filters; loosen them")
 
     def observe(self, number: int, objective: float | None, curve: Mapping[int, float], reason: str) -> None:
-        """A trial will say no more.
+        """Learn from a trial that has ended.
 
         Args:
             number: of the trial, in the ledger.
             objective: of a completed one.
-            curve: by step, what a pruned one was ranked on.
+            curve: of a pruned one, what it was ranked by at its last step.
             reason: of a failed one.
         """
         if not self._is_model_based or number not in self._numbers:
@@ -108,11 +108,11 @@ class ArmSampler:
             self._study.tell(place, _WORST if objective is None else objective)
 
     def _rebuild_history(self, trials: Mapping[int, FrozenTrial], number: int) -> None:
-        """Begin a study of the newest of these trials, the best of the older ones, and those that still run.
+        """Start a new study with the newest of these trials, the best of the older ones, and those that still run.
 
         Args:
             trials: by their numbers in the ledger.
-            number: of the next trial; with the ledger it decides which they are, also after a resume.
+            number: of the next trial; with the ledger it decides which they are, so a resume changes nothing.
         """
         since = number - number % NEWEST - NEWEST
         old = [known for known, trial in trials.items() if known < since and trial.state == TrialState.COMPLETE]
@@ -139,10 +139,10 @@ def _seed(of_sweep: int, number: int) -> int:
 
 
 def _remembered(trial: FrozenTrial) -> FrozenTrial:
-    """What `observe` would have made of it."""
+    """Return an earlier trial as `observe` would have made it."""
     reason = trial.user_attrs.get("end", {}).get("reason", "")
     state, value = trial.state, trial.value
-    if state == TrialState.WAITING:  # it will run again: as far as the sampler is concerned it has not ended
+    if state == TrialState.WAITING:  # it will run again, so for the sampler it has not ended
         state = TrialState.RUNNING
     if state == TrialState.FAIL and reason in ITS_OWN_FAULT:
         state, value = TrialState.COMPLETE, _WORST

@@ -27,18 +27,18 @@ class Trial:
     Attributes:
         arm: the study it belongs to.
         number: in its arm, from 0.
-        state: waiting, running, complete, pruned or failed.
-        values: what was searched, under the dotted keys of the search space; of the published baseline, all settings.
-        attempt: which try this is, from 1.
-        started: when its first attempt began, in seconds since 1970.
-        attempt_started: when its last attempt began.
-        reason: of a failure, one word; empty otherwise.
-        message: of a failure, a sentence; empty otherwise.
-        step: optimiser steps of its last report, 0 where there is none.
-        last: its last report, once it is finished and had any.
-        replicates: arm and number of the trial that this one, a finalist, trains again.
-        lost_workers: how many workers it lost.
-        seconds: that workers spent on it, a running attempt not counted, nor one whose driver was lost.
+        state: what became of it so far.
+        values: the searched values under their dotted keys; of the published baseline and the finalists, all settings.
+        attempt: number of the current or last attempt, from 1.
+        started: when its first attempt started, in seconds since 1970.
+        attempt_started: when its last attempt started.
+        reason: of a failure, one word; else empty.
+        message: of a failure, a sentence; else empty.
+        step: optimiser steps of its last report, 0 if it has none.
+        last: its last report, once it has ended, or None.
+        replicates: of a finalist, the trial whose configuration it trains again; else None.
+        lost_workers: number of workers that it lost.
+        seconds: that workers spent on it, without a running attempt and without those whose driver was lost.
     """
 
     arm: Arm
@@ -63,25 +63,25 @@ class Trial:
 
     @property
     def finished(self) -> bool:
-        """Whether its state will not change any more."""
+        """Whether its state is final."""
         return self.state in ("complete", "pruned", "failed")
 
     def error(self, metric: str) -> tuple[float, float] | None:
-        """The error named by `metric` (the student's, where there is no teacher) and its standard error."""
+        """Return the error named by `metric` (the student's, if there is no teacher) and its standard error."""
         if self.last is None:
             return None
         name = metric if metric in self.last.metrics else "validation.student_error"
         return self.last.metrics[name], self.last.metrics[name.replace("_error", "_standard_error")]
 
     def objective(self, metric: str) -> float:
-        """The error of a completed trial: that of its last evaluation, not of its luckiest."""
+        """Return the error of a completed trial at its last evaluation, which need not be its best."""
         error = self.error(metric)
         assert error is not None  # a completed trial has its last report
         return error[0]
 
 
 def best_of(trials: Sequence[Trial], metric: str) -> Trial | None:
-    """The completed one with the lowest error; the earliest of several; none: none has completed."""
+    """Return the completed trial with the lowest error (the earliest of equals), or None if none has completed."""
     complete = [trial for trial in trials if trial.state == "complete"]
     return min(complete, key=lambda trial: trial.objective(metric), default=None)
 
@@ -115,12 +115,12 @@ def trials_since_improvement(trials: Sequence[Trial], metric: str) -> int:
 
 
 def ranking_error(report: Report) -> float:
-    """What trials are ranked on: the better of the two errors, as a slow teacher is still catching up."""
+    """Return what trials are ranked by: the better error of student and teacher, as a slow teacher still catches up."""
     return min(report.metrics["validation.student_error"], report.metrics.get("validation.teacher_error", 1.0))
 
 
 def trial_from_optuna(arm: Arm, frozen: FrozenTrial) -> Trial:
-    """From what Optuna has of it."""
+    """Return a trial as Optuna's storage has it."""
     asked, end = frozen.user_attrs["asked"], frozen.user_attrs.get("end", {})
     lost = frozen.user_attrs.get("lost", {"workers": 0, "seconds": 0.0})
     return Trial(

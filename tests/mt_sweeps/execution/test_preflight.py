@@ -36,7 +36,7 @@ def checked(monkeypatch):
 
 def test_nodes_that_are_like_the_driver_may_run_trials(checked, capsys):
     checked(OURS, OURS)
-    assert "looking at 2 nodes: versions, images, storage" in capsys.readouterr().out
+    assert "checking 2 nodes: versions, images, storage" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("package", ["mt-sweeps", "code", "torch"])
