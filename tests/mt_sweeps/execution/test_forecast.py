@@ -1,3 +1,5 @@
+import pytest
+
 from mt_sweeps.execution.forecast import Speed, forecast, measure_speed, text
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.study import pruner
@@ -28,6 +30,7 @@ def test_hours_and_gpu_hours_follow_from_a_measured_step():
     assert "budget    hours 2" in told
 
 
+@pytest.mark.system
 def test_a_step_of_this_machine_is_measured():
     speed = measure_speed(digits().sample_config(), threads=1)
     assert 0 < speed.step < 5

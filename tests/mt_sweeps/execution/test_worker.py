@@ -63,6 +63,7 @@ while not attempt.advance().done:
 """
 
 
+@pytest.mark.system
 def test_a_trial_in_a_reused_worker_equals_the_same_trial_in_a_fresh_process(worker, tmp_path):
     for directory, seed in ((tmp_path / "other", 5), (tmp_path / "reused", 1)):
         worker.reset_config(assignment(directory, seed=seed, model={"name": "small_cnn", "width": 4, "dropout": 0.3}))

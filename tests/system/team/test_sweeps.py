@@ -124,7 +124,7 @@ def test_a_cluster_with_another_ray_is_told_at_once(team):
     ("setting", "told"),
     [
         ("storage=/proc/none", "storage: /proc/none cannot be used"),
-        ("tracking.uri=null", "tracking.uri: must be set where the home is a database"),
+        ("tracking.uri=null", "tracking.uri: must be set if the home is a database"),
         ("resources.cpus_per_trial=64", "resources.cpus_per_trial: asks for 64"),
     ],
 )
