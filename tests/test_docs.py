@@ -1,15 +1,19 @@
 """What the documents say is there is there."""
 
 import re
+import runpy
 from pathlib import Path
 
 from mt_sweeps.cli import cli
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.spec.validation_errors import dotted_keys
+from mt_sweeps.study import ledger
 from trainers import TrainerConfig
+from trainers.data import cache, normalization
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 
 def test_every_setting_is_documented_and_no_other():
@@ -26,9 +30,41 @@ def test_every_command_that_the_documents_name_exists():
     assert {"run", "validate", "best", "export", "train", "dashboard", "list", "status"} <= named
 
 
-def test_every_link_of_the_readme_leads_somewhere():
-    for target in re.findall(r"\]\(((?!https?:)[^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+def test_the_page_of_commands_is_what_their_help_prints():
+    page = runpy.run_path(str(ROOT / "docs" / "commands.py"))
+    assert page["PAGE"].read_text() == page["commands_page"](), (
+        "docs/commands.md is out of date; write it again with: uv run --group dev python docs/commands.py"
+    )
+
+
+def test_every_file_format_is_in_the_table_with_its_current_number():
+    code = [file.read_text() for package in ("mt_sweeps", "trainers") for file in (ROOT / package).rglob("*.py")]
+    current = {name for text in code for name in re.findall(r"mt-sweeps-[a-z]+/\d+", text)}
+    current |= {f"mt-sweeps-images/{cache.VERSION}"}  # written without its number in the code
+    current |= {f"ledger `{ledger.FORMAT}", f"normalisation `{normalization.VERSION}"}
+    table = (ROOT / "docs" / "formats.md").read_text()
+    documented = re.findall(r"^\| [^|]+ \| `?((?:mt-sweeps-[a-z]+/|[a-z]+ `)\d+)` \|", table, re.MULTILINE)
+    assert sorted(documented) == sorted(current)
+
+
+def test_every_path_that_the_documents_name_exists():
+    missing = [
+        f"{file.relative_to(ROOT)}: {path}"
+        for file in DOCUMENTS
+        for path in re.findall(r"`((?:mt_sweeps|trainers|tests|benchmarks|docs)/[\w./-]*)`", file.read_text())
+        if not (ROOT / path).exists()
+    ]
+    assert not missing
+
+
+def test_every_link_of_the_documents_leads_somewhere():
+    missing = [
+        f"{file.relative_to(ROOT)}: {target}"
+        for file in DOCUMENTS
+        for target in re.findall(r"\]\(((?!https?:)[^)#]+)[^)]*\)", file.read_text())
+        if not (file.parent / target).exists()
+    ]
+    assert not missing
 
 
 def test_the_python_of_the_readme_runs(capsys):

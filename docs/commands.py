@@ -1,0 +1,40 @@
+"""Write docs/commands.md, the help of every command: `uv run --group dev python docs/commands.py`."""
+
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from mt_sweeps.cli import cli
+
+PAGE = Path(__file__).with_suffix(".md")
+WIDTH = 100  # columns, whatever the terminal has
+INTRODUCTION = """\
+# The commands
+
+What `mt-sweep COMMAND --help` prints. This page is generated: `uv run --group dev python docs/commands.py`.
+Exit status: 0 done, also when a budget ended the sweep; 1 the sweep failed, or `doctor` saw a problem; 2 wrong input;
+130 interrupted, and `mt-sweep resume` goes on.
+"""
+
+
+def commands_page() -> str:
+    """Return the content of docs/commands.md as it should be for the commands of today."""
+    sections = [INTRODUCTION, f"```\n{_help()}```\n"]
+    sections += [f"## {name}\n\n```\n{_help(name)}```\n" for name in sorted(cli.commands)]
+    return "\n".join(sections)
+
+
+def _help(*command: str) -> str:
+    shown = CliRunner().invoke(
+        cli,
+        [*command, "--help"],
+        prog_name="mt-sweep",
+        catch_exceptions=False,
+        terminal_width=WIDTH,
+        max_content_width=WIDTH,
+    )
+    return shown.output
+
+
+if __name__ == "__main__":
+    PAGE.write_text(commands_page(), encoding="utf-8")
