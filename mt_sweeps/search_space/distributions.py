@@ -224,6 +224,21 @@ def internal_name(key: str, branch: Distribution) -> str:
     return f"{key}[{','.join(str(value) for _, value in sorted(branch.when.items()))}]" if branch.when else key
 
 
+def branch_path(key: str, branch: Branch, branches: Sequence[Branch]) -> str:
+    """Return where a branch stands below search_space in the file: `ema.decay`, or `consistency.weight.1`."""
+    return key if len(branches) == 1 else f"{key}.{branches.index(branch)}"
+
+
+def branch_that_holds(branches: Sequence[Branch], values: Values) -> Branch | None:
+    """Return the branch of a key that holds under the values of other keys, or None."""
+    for branch in branches:
+        if isinstance(branch, Tied) and branch.same_as not in values:
+            continue
+        if all(parent in values and values[parent] == wanted for parent, wanted in (branch.when or {}).items()):
+            return branch
+    return None
+
+
 def exclude_each_other(a: Branch, b: Branch) -> bool:
     """Return True if the conditions of two branches can never hold together."""
     first, second = a.when or {}, b.when or {}

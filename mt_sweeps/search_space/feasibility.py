@@ -1,4 +1,4 @@
-"""Whether a sampler finds anything to try: what a grid needs, and what the filters leave."""
+"""Checks that a sampler has combinations to try: what a grid needs, and what the filters allow."""
 
 from collections.abc import Iterator
 
@@ -8,61 +8,57 @@ from mt_sweeps.search_space.space import Space
 
 
 def why_infeasible(space: Space, sampler: str, trials: int, settings: list[str]) -> list[str]:
-    """What keeps a space from being searched, with its place in the file.
+    """Return why a space cannot be searched, one line per problem, each with its key in the file; empty: it can.
 
     Args:
         space: of the search arm.
-        sampler: its name.
-        trials: how many the file asks for.
+        sampler: name of the sampler.
+        trials: number of trials in the file.
         settings: the dotted keys of all settings, searched or not.
     """
     return (
-        [*_unknown_names(space, settings)]
-        or [*_of_levels(space, sampler)]
-        or _of_filters(space)
-        or _of_grid(space, sampler, trials)
+        [*_unknown_keys_in_filters(space, settings)]
+        or [*_levels_without_effect(space, sampler)]
+        or _filter_problems(space)
+        or _grid_problems(space, sampler, trials)
     )
 
 
-def _unknown_names(space: Space, settings: list[str]) -> Iterator[str]:
+def _unknown_keys_in_filters(space: Space, settings: list[str]) -> Iterator[str]:
     known = sorted({*space.entries, *space.fixed})
-    for i, one in enumerate(space.filters):
-        for key in sorted(one.keys - set(known)):
-            told = f"filters.{i}: {key} is neither searched nor set under trainer"
-            if key in settings:
-                yield f"{told}; set it there, or take it out of the filter"
-            else:
-                yield f"{told}; {did_you_mean(key, known)}"
+    for i, expression in enumerate(space.filters):
+        for key in sorted(expression.keys - set(known)):
+            advice = "set it there, or take it out of the filter" if key in settings else did_you_mean(key, known)
+            yield f"filters.{i}: {key} is neither searched nor set under trainer; {advice}"
 
 
-def _of_levels(space: Space, sampler: str) -> Iterator[str]:
+def _levels_without_effect(space: Space, sampler: str) -> Iterator[str]:
     for key, branches in space.entries.items():
         for branch in branches:
             if sampler != "grid" and not isinstance(branch, Categorical | Tied) and branch.levels is not None:
-                place = key if len(branches) == 1 else f"{key}.{branches.index(branch)}"
                 yield (
-                    f"search_space.{place}.levels: has no effect with sampler {sampler}; "
+                    f"search_space.{space.path(key, branch)}.levels: has no effect with sampler {sampler}; "
                     "take it out, or use sampler: {name: grid}"
                 )
 
 
-def _of_filters(space: Space) -> list[str]:
-    combinations, all_there_are = space.tried()
-    holding = set(range(len(combinations)))
-    found = []
-    for i, one in enumerate(space.filters):
+def _filter_problems(space: Space) -> list[str]:
+    combinations, are_all = space.combinations_to_check()
+    allowed = set(range(len(combinations)))
+    problems = []
+    for i, expression in enumerate(space.filters):
         try:
-            holding &= {n for n, values in enumerate(combinations) if one.holds({**space.fixed, **values})}
+            allowed &= {n for n, values in enumerate(combinations) if expression.holds({**space.fixed, **values})}
         except ValueError as error:
-            found.append(f"filters.{i}: {error}")
-    if found or holding:
-        return found
-    tried = f"{len(combinations):,} combinations" + ("" if all_there_are else " that were tried")
-    told = " and ".join(repr(one.text) for one in space.filters)
-    return [f"filters: leave nothing: none of the {tried} passes {told}; loosen one, or widen search_space"]
+            problems.append(f"filters.{i}: {error}")
+    if problems or allowed:
+        return problems
+    count = f"{len(combinations):,} combinations" + ("" if are_all else " that were tried")
+    expressions = " and ".join(repr(expression.text) for expression in space.filters)
+    return [f"filters: leave nothing: none of the {count} passes {expressions}; loosen one, or widen search_space"]
 
 
-def _of_grid(space: Space, sampler: str, trials: int) -> list[str]:
+def _grid_problems(space: Space, sampler: str, trials: int) -> list[str]:
     if sampler != "grid":
         return []
     try:

@@ -1,11 +1,12 @@
-"""The search space: from a file's entries to the values of one trial.
+"""The search space: from the entries of a file to the values of a trial.
 
-A key may have several branches, each with a condition on another key. Every branch has an internal name of its own in
-the ledger (`consistency.weight[mse]`), since a sampler models one range a name. Tied keys have none: they follow.
+A key may have several branches, each with a condition on another key. Every branch has its own internal name in the
+ledger (`consistency.weight[mse]`), since a sampler models one range per name. A tied key has no name there: it follows
+another key.
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -20,28 +21,31 @@ from mt_sweeps.search_space.distributions import (
     Tied,
     Value,
     Values,
+    branch_path,
+    branch_that_holds,
     exclude_each_other,
     internal_name,
 )
 from mt_sweeps.search_space.filters import Filter
+from mt_sweeps.search_space.grid import all_combinations
 
-LARGEST_GRID = 100_000
-"""Combinations, before filters."""
+MAX_GRID = 100_000
+"""Combinations of a grid, before filters."""
 DRAWS = 2_000
-"""By chance, to see whether filters leave anything."""
+"""Random combinations that are drawn to see whether the filters allow any."""
 
 
 class Space:
-    """A search space whose keys are in an order in which everything that a branch needs is decided before it.
+    """The searched keys with their branches, and the filters on their values.
 
     Args:
         entries: dotted keys, each with its branches.
-        filters: expressions that hold for every combination that is tried.
+        filters: expressions that every tried combination must satisfy.
         fixed: values of keys that are not searched, or not always, for the filters.
 
     Raises:
-        ValueError: a branch is tied to, or has a condition on, an unknown key, or in a circle; a condition can never
-            hold; two branches hold together; or a filter is no expression.
+        ValueError: a branch is tied to, or has a condition on, an unknown key, or keys need each other in a circle; a
+            condition can never hold; two branches hold together; or a filter is not an expression.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Space:
         needs = {key: {needed for branch in branches for needed in branch.needs} for key, branches in entries.items()}
         try:
             self.order = list(TopologicalSorter(needs).static_order())
+            """The keys, each after those that its branches need."""
         except CycleError as error:
             circle = " -> ".join(error.args[1][::-1])
             raise ValueError(
@@ -65,29 +70,32 @@ class Space:
             self._check_conditions(key, branches)
 
     def suggest(self, trial: Suggester) -> Values:
-        """The values of a new trial; a key none of whose branches holds is left out."""
-        return self._filled({}, lambda key, branch: branch.suggest(trial, internal_name(key, branch)))
+        """Return the sampler's values for a new trial. A key is left out if none of its branches holds."""
+        return self._complete({}, lambda key, branch: branch.suggest(trial, internal_name(key, branch)))
 
     def suggest_all(self, trial: Suggester) -> None:
-        """Suggest a value for every branch, whether it holds or not."""
+        """Let the sampler choose a value for every branch, whether it holds or not."""
         for key, branches in self.entries.items():
             for branch in branches:
                 if not isinstance(branch, Tied):
                     branch.suggest(trial, internal_name(key, branch))
 
     def allows(self, values: Values) -> bool:
-        """Whether all filters hold for the values of a trial.
+        """Return True if all filters hold for the values of a trial.
 
-        One that cannot be computed rules the trial out: validation tells of it, as far as it meets such values; a sweep
-        that meets them later goes on without.
+        A filter that cannot be computed rules the values out. Validation reports such a filter if it meets such values;
+        a running sweep just leaves them out.
         """
         try:
-            return self._ruling_out(values) is None
+            return self._violated_filter(values) is None
         except ValueError:
             return False
 
     def to_params(self, point: Values) -> Values:
-        """The ledger's names and values of a point that a person added.
+        """Return the ledger's parameters for a point that a person added.
+
+        Args:
+            point: values of searched keys. The sampler will choose the keys that it leaves out.
 
         Raises:
             ValueError: the point is not in the space, or a filter rules it out.
@@ -95,9 +103,9 @@ class Space:
         unknown = sorted(point.keys() - self.entries.keys())
         if unknown:
             raise ValueError(f"{unknown[0]} is not in search_space; {did_you_mean(unknown[0], list(self.entries))}")
-        found: Values = {}
+        params: Values = {}
         values: Values = {}
-        undecided: set[str] = set()  # what the sampler will choose, and what hangs on it
+        undecided: set[str] = set()  # keys that the sampler will choose, and keys that depend on those
         for key in self.order:
             branch = self.branch(key, values)
             if key not in point:
@@ -116,61 +124,60 @@ class Space:
                         "which it is tied to; leave it out"
                     )
                 continue
-            refusal = branch.why_invalid(point[key])
-            if refusal:
-                raise ValueError(f"{key}: {refusal}")
-            found |= branch.to_params(internal_name(key, branch), point[key])
-        ruling_out = self._ruling_out(values, undecided)
-        if ruling_out:
-            raise ValueError(f"the filter {ruling_out.text!r} rules it out; change the point or the filter")
-        if undecided and self._find(values, DRAWS) is None:
+            problem = branch.why_invalid(point[key])
+            if problem:
+                raise ValueError(f"{key}: {problem}")
+            params |= branch.to_params(internal_name(key, branch), point[key])
+        violated = self._violated_filter(values, undecided)
+        if violated:
+            raise ValueError(f"the filter {violated.text!r} rules it out; change the point or the filter")
+        if undecided and self._allowed_combination(values, DRAWS) is None:
             raise ValueError(f"with these values, none of {DRAWS:,} draws of the other keys passes the filters")
-        return found
+        return params
 
     def branch(self, key: str, values: Values) -> Branch | None:
-        """The branch of a key that holds under the values of other keys, or none."""
-        for branch in self.entries[key]:
-            tied_to_nothing = isinstance(branch, Tied) and branch.same_as not in values
-            met = all(parent in values and values[parent] == wanted for parent, wanted in (branch.when or {}).items())
-            if met and not tied_to_nothing:
-                return branch
-        return None
+        """Return the branch of a key that holds under the values of other keys, or None."""
+        return branch_that_holds(self.entries[key], values)
+
+    def path(self, key: str, branch: Branch) -> str:
+        """Return where a branch stands below search_space in the file: `ema.decay`, or `consistency.weight.1`."""
+        return branch_path(key, branch, self.entries[key])
 
     def corners(self) -> list[Values]:
-        """Values that try each end of each range and each choice once, the other keys at their first.
+        """Return combinations that have each end of each range and each choice once.
 
-        Where a filter rules that out, the other keys have values that it allows; where there are none, the corner is
-        left out.
+        The other keys have their first value, or, if a filter rules that out, values that the filters allow. If no such
+        values are found, the corner is left out.
         """
         return self._corners
 
     def grid(self) -> list[Values]:
-        """Every combination that the filters allow, in order.
+        """Return every combination that the filters allow, in order.
 
-        The keys vary as they stand in the file, the last one fastest; a key comes after those that it needs, and the
-        trainer's `seed` is the outermost: all other combinations under the first seed come before those of the second.
+        The keys vary as they stand in the file, the last one fastest. A key comes after those that it needs, and the
+        trainer's `seed` is the outermost: all combinations with the first seed come before those with the second.
 
         Raises:
             ValueError: a float range has no `levels`, or there are more than 100,000 combinations.
         """
         return self._grid
 
-    def tried(self) -> tuple[list[Values], bool]:
-        """Combinations to try the filters on before anything starts, and whether these are all that there are."""
+    def combinations_to_check(self) -> tuple[list[Values], bool]:
+        """Return combinations on which to try the filters, and True if the space has no others."""
         try:
-            every = list(islice(self._every(), LARGEST_GRID // 10 + 1))
+            combinations = list(islice(all_combinations(self.entries), MAX_GRID // 10 + 1))
         except ValueError:
-            every = []
-        if 0 < len(every) <= LARGEST_GRID // 10:
-            return every, True
+            combinations = []
+        if 0 < len(combinations) <= MAX_GRID // 10:
+            return combinations, True
         rng = random.Random(0)
-        draws = [self._filled({}, lambda _, branch: branch.draw(rng)) for _ in range(DRAWS)]
-        return [*map(self._corner, self._ends()), *draws], False
+        draws = [self._complete({}, lambda _, branch: branch.draw(rng)) for _ in range(DRAWS)]
+        return [*map(self._first_combination, self._boundaries()), *draws], False
 
     def without(self, prefixes: tuple[str, ...]) -> "Space":
-        """The space of the keys that do not begin with one of `prefixes`, nor depend on one that does.
+        """Return the space without the keys that begin with one of `prefixes`, and without those that need them.
 
-        Filters that name one of those are left out too.
+        Filters that name one of these keys are left out too.
         """
         gone = {key for key in self.entries if key.startswith(prefixes)}
         for key in self.order:
@@ -187,51 +194,22 @@ class Space:
     @cached_property
     def _corners(self) -> list[Values]:
         if not self.filters:
-            return [self._corner(end) for end in self._ends()]
-        found = [corner for corner in map(self._find, self._ends()) if corner is not None]
-        return found or [values for values in self.tried()[0] if self.allows(values)][:1]
+            return [self._first_combination(boundary) for boundary in self._boundaries()]
+        corners = [corner for corner in map(self._allowed_combination, self._boundaries()) if corner is not None]
+        return corners or [values for values in self.combinations_to_check()[0] if self.allows(values)][:1]
 
     @cached_property
     def _grid(self) -> list[Values]:
-        every = list(islice(self._every(), LARGEST_GRID + 1))
-        if len(every) > LARGEST_GRID:
+        combinations = list(islice(all_combinations(self.entries), MAX_GRID + 1))
+        if len(combinations) > MAX_GRID:
             raise ValueError(
-                f"sampler grid has more than {LARGEST_GRID:,} combinations; take out keys or values, give int ranges "
+                f"sampler grid has more than {MAX_GRID:,} combinations; take out keys or values, give int ranges "
                 "`levels: n`, or use another sampler"
             )
-        return [values for values in every if self.allows(values)]
+        return [values for values in combinations if self.allows(values)]
 
-    def _every(self) -> Iterator[Values]:
-        """Every combination, whatever the filters say, in the order of a grid."""
-        order: dict[str, None] = {}
-
-        def place(key: str) -> None:
-            for needed in self.entries:
-                if any(needed in branch.needs for branch in self.entries[key]):
-                    place(needed)
-            order[key] = None
-
-        def extended(values: Values, keys: list[str]) -> Iterator[Values]:
-            if not keys:
-                yield self._in_order(values)
-                return
-            key, *rest = keys
-            branch = self.branch(key, values)
-            if branch is None:
-                yield from extended(values, rest)
-                return
-            try:
-                choices = [values[branch.same_as]] if isinstance(branch, Tied) else branch.grid()
-            except ValueError as error:
-                raise ValueError(f"{self._place(key, branch)}: {error}") from None
-            for value in choices:
-                yield from extended({**values, key: value}, rest)
-
-        for key in sorted(self.entries, key=lambda key: key != "seed"):
-            place(key)
-        return extended({}, list(order))
-
-    def _filled(self, fixed: Values, choose: Callable[[str, Distribution], Value]) -> Values:
+    def _complete(self, fixed: Values, choose: Callable[[str, Distribution], Value]) -> Values:
+        """Return a combination with the fixed values; `choose` gives those of the other keys."""
         values: Values = {}
         for key in self.order:
             branch = self.branch(key, values)
@@ -239,13 +217,10 @@ class Space:
                 values[key] = values[branch.same_as]
             elif branch is not None:
                 values[key] = fixed[key] if key in fixed else choose(key, branch)
-        return self._in_order(values)
-
-    def _in_order(self, values: Values) -> Values:
         return {key: values[key] for key in self.entries if key in values}
 
-    def _ends(self) -> list[Values]:
-        """What a corner has for certain, of each."""
+    def _boundaries(self) -> list[Values]:
+        """Return, for each corner, the values that make it one."""
         return [
             {},
             *(
@@ -257,34 +232,30 @@ class Space:
             ),
         ]
 
-    def _corner(self, fixed: Values) -> Values:
-        return self._filled(fixed, lambda _, branch: branch.boundary_values()[0])
+    def _first_combination(self, fixed: Values) -> Values:
+        return self._complete(fixed, lambda _, branch: branch.boundary_values()[0])
 
-    def _find(self, fixed: Values, draws: int = DRAWS // 10) -> Values | None:
-        """A combination with these values that the filters allow, by chance if its first is none."""
-        first = self._corner(fixed)
+    def _allowed_combination(self, fixed: Values, draws: int = DRAWS // 10) -> Values | None:
+        """Return a combination with the fixed values that the filters allow: the first one, else a random one."""
+        first = self._first_combination(fixed)
         if self.allows(first):
             return first
         rng = random.Random(0)
-        drawn = (self._filled(fixed, lambda _, branch: branch.draw(rng)) for _ in range(draws))
+        drawn = (self._complete(fixed, lambda _, branch: branch.draw(rng)) for _ in range(draws))
         return next(filter(self.allows, drawn), None)
 
-    def _ruling_out(self, values: Values, undecided: AbstractSet[str] = frozenset()) -> Filter | None:
-        """The first filter that does not hold; those that name an undecided key are not asked."""
+    def _violated_filter(self, values: Values, undecided: AbstractSet[str] = frozenset()) -> Filter | None:
+        """Return the first filter that does not hold, or None; filters that name an undecided key do not count."""
         known = {**self.fixed, **values}
-        asked = (one for one in self.filters if not one.keys & undecided)
-        return next((one for one in asked if not one.holds(known)), None)
-
-    def _place(self, key: str, branch: Branch) -> str:
-        branches = self.entries[key]
-        return key if len(branches) == 1 else f"{key}.{branches.index(branch)}"
+        decided = (expression for expression in self.filters if not expression.keys & undecided)
+        return next((expression for expression in decided if not expression.holds(known)), None)
 
     def _check_names(self, key: str, branches: list[Branch]) -> None:
         for branch in branches:
             for needed in sorted(branch.needs - self.entries.keys()):
                 entry = "same_as" if isinstance(branch, Tied) and branch.same_as == needed else "when"
                 raise ValueError(
-                    f"{self._place(key, branch)}.{entry}: {needed} is not in search_space; "
+                    f"{self.path(key, branch)}.{entry}: {needed} is not in search_space; "
                     f"{did_you_mean(needed, list(self.entries))}"
                 )
         for i, first in enumerate(branches):
@@ -294,19 +265,19 @@ class Space:
     def _check_conditions(self, key: str, branches: list[Branch]) -> None:
         for branch in branches:
             for parent, wanted in (branch.when or {}).items():
-                dimensions = self._dimensions(parent)
-                if any(isinstance(other, FloatRange) for other in dimensions):
+                distributions = self._distributions(parent)
+                if any(isinstance(distribution, FloatRange) for distribution in distributions):
                     raise ValueError(f"{key}.when: {parent} is a float; conditions can be on categorical or int keys")
-                refusals = [other.why_invalid(wanted) for other in dimensions]
-                if all(refusals):
-                    raise ValueError(f"{key}.when: can never hold: {parent}: {refusals[0]}")
+                problems = [distribution.why_invalid(wanted) for distribution in distributions]
+                if all(problems):
+                    raise ValueError(f"{key}.when: can never hold: {parent}: {problems[0]}")
 
-    def _dimensions(self, key: str) -> list[Distribution]:
-        """What chooses the values of a key, a tied one's through the key that it follows."""
-        found: list[Distribution] = []
+    def _distributions(self, key: str) -> list[Distribution]:
+        """Return the distributions that a key's values come from; those of a tied key are the other key's."""
+        distributions: list[Distribution] = []
         for branch in self.entries[key]:
-            found += self._dimensions(branch.same_as) if isinstance(branch, Tied) else [branch]
-        return found
+            distributions += self._distributions(branch.same_as) if isinstance(branch, Tied) else [branch]
+        return distributions
 
 
 __all__ = ["Space", "Suggester", "Value", "Values"]
