@@ -22,8 +22,8 @@ from mt_sweeps.storage import optuna_private
 ITS_OWN_FAULT = {"diverged", "collapsed", "out_of_memory", "no_consistency"}
 _WORST = 1.0
 _SAMPLED, _DRAWN = 20, 10_000  # suggestions of the sampler, then random draws, until one passes the filters
-# The cost of TPE grows with the trials that it sees (0.3 s of CPU per suggestion at 10,000), though it models only where
-# the best 25 are and where the others are. So it sees the newest one to two thousand, and the best before them.
+# The cost of TPE grows with the trials that it sees (0.3 s of CPU per suggestion at 10,000), though it only models
+# where the best 25 are and where the others are. So it sees the newest one to two thousand, and the best before them.
 NEWEST, _BEST = 1_000, 100
 
 
