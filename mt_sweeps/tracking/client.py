@@ -1,4 +1,4 @@
-"""The few calls to MLflow that we make, and the thread that makes them: no outage stops, slows or loses a sweep."""
+"""The few calls to MLflow that mt-sweeps makes, on the embedded store or on a server."""
 
 import logging
 import os
@@ -19,9 +19,10 @@ from mt_sweeps.tracking import model_registry
 from trainers.report import Report
 
 CHECK_SECONDS = 10  # that the start of a sweep waits for MLflow
+_METRICS_PER_BATCH = 800  # MLflow takes 1,000 metrics, parameters and tags at a time
 # Set before MLflow is imported.
 _ENVIRONMENT = {
-    # We try again ourselves: a library that repeats what was lost on its way back makes two runs of one.
+    # `BackgroundWriter` makes calls again. If MLflow did, a run whose answer was lost would be created twice.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "45",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
@@ -29,63 +30,74 @@ _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "GIT_PYTHON_REFRESH": "quiet",
-    "MLFLOW_UV_AUTO_DETECT": "false",  # else whatever project one stands in is copied into a model
+    "MLFLOW_UV_AUTO_DETECT": "false",  # else the project in the current folder is copied into a model
 }
-_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 
 
 class Client:
-    """The few calls to MLflow that we make, on the embedded store or a server.
+    """Reads and writes runs of one experiment, which is created if there is none.
 
     Args:
         home: holds the embedded store.
-        tracking: where the window is, and the experiment's name.
+        tracking: the address of the server, if there is one, and the name of the experiment.
+
+    Attributes:
+        experiment: the id of the experiment.
+
+    Raises:
+        InputError: the experiment was deleted.
+        Exception: MLflow cannot be used; see `raise_if_permanent`.
     """
 
     def __init__(self, home: Home, tracking: Tracking) -> None:
-        mlflow = _imported()
+        mlflow = _import_mlflow()
         self._entities = mlflow.entities
-        self._embedded = embedded = tracking.uri is None
-        if embedded:
+        self._is_embedded = tracking.uri is None
+        if self._is_embedded:
             home.path.mkdir(parents=True, exist_ok=True)
-        # Processes that first touch one SQLite file race in its migration.
-        with FileLock(home.path / "mlflow.lock") if embedded else threading.Lock():
-            if embedded and not home.mlflow_db.exists():
-                # Made in many steps, and killed in between it could never be opened again: it gets its name last.
+        # Processes that open a new SQLite file at once would all create its tables.
+        with FileLock(home.path / "mlflow.lock") if self._is_embedded else threading.Lock():
+            if self._is_embedded and not home.mlflow_db.exists():
+                # The tables are created in many steps. A store that was killed in between could never be opened, so
+                # the file gets its name last.
                 unfinished = home.path / ".mlflow.db.unfinished"
                 unfinished.unlink(missing_ok=True)
                 mlflow.MlflowClient(f"sqlite:///{unfinished}").search_experiments(max_results=1)
                 unfinished.replace(home.mlflow_db)
-            self._mlflow = mlflow.MlflowClient(embedded_uri(home) if embedded else tracking.uri)
-            self.experiment = self._experiment(tracking, home.artifacts.as_uri() if embedded else None)
+            self._mlflow = mlflow.MlflowClient(embedded_uri(home) if self._is_embedded else tracking.uri)
+            artifacts = home.artifacts.as_uri() if self._is_embedded else None
+            self.experiment = self._get_or_create_experiment(tracking, artifacts)
 
-    def _experiment(self, tracking: Tracking, artifacts: str | None) -> str:
+    def _get_or_create_experiment(self, tracking: Tracking, artifacts: str | None) -> str:
         from mlflow.exceptions import MlflowException
 
-        found = self._mlflow.get_experiment_by_name(tracking.experiment)
-        if found is None:
+        experiment = self._mlflow.get_experiment_by_name(tracking.experiment)
+        if experiment is None:
             kind = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow opens its pages for agents
             try:
                 return str(self._mlflow.create_experiment(tracking.experiment, artifacts, kind))
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-            found = self._mlflow.get_experiment_by_name(tracking.experiment)  # another sweep has made it meanwhile
-        if found.lifecycle_stage == "deleted":
+            experiment = self._mlflow.get_experiment_by_name(tracking.experiment)  # another sweep has just created it
+        if experiment.lifecycle_stage == "deleted":
             raise InputError(
                 f"tracking.experiment: {tracking.experiment!r} was deleted in MLflow; restore it there, or name another"
             )
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)
 
     def get_or_create_run(self, tags: dict[str, str], name: str, start: float) -> str:
-        """The id of the run with these tags, made if there is none."""
-        found = list(self.runs(tags))
-        return self.deduplicate(found) if found else self.create_run(tags, name, start)
+        """Return the id of the run with these tags; create it if there is none."""
+        runs = list(self.runs(tags))
+        return self.deduplicate(runs) if runs else self.create_run(tags, name, start)
 
     def deduplicate(self, runs: list[tuple[str, dict[str, str]]]) -> str:
-        """The one of several runs that is in use; the others are removed.
+        """Return the one of several runs that is in use, and remove the others.
 
-        A run that was asked for, and whose answer was lost, is there beside the one that was made in its place.
+        There are several if MLflow created a run and its answer was lost, so that it was asked for another one.
+
+        Args:
+            runs: ids and tags, from `runs`; at least one.
         """
         kept = next((run for run, tags in runs if "mt.state" in tags), runs[0][0])
         for run, _ in runs:
@@ -94,11 +106,17 @@ class Client:
         return kept
 
     def create_run(self, tags: dict[str, str], name: str, start: float) -> str:
-        """The id of a run made now."""
+        """Create a run and return its id.
+
+        Args:
+            tags: of the run.
+            name: of the run.
+            start: seconds since 1970.
+        """
         return str(self._mlflow.create_run(self.experiment, int(start * 1000), tags, name).info.run_id)
 
     def runs(self, tags: dict[str, str]) -> Iterator[tuple[str, dict[str, str]]]:
-        """The ids and tags of all runs with these tags."""
+        """Yield the id and all tags of each run that has these tags."""
         query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
         token = None
         while True:
@@ -122,14 +140,14 @@ class Client:
             for report in reports
             for name, value in report.metrics.items()
         ]
-        of_params = [self._entities.Param(key, str(value)) for key, value in (params or {}).items()]
-        of_tags = [self._entities.RunTag(key, value[:5000]) for key, value in (tags or {}).items()]
-        for start in range(0, max(1, len(metrics)), 800):
-            self._mlflow.log_batch(run, metrics[start : start + 800], of_params, of_tags)
-            of_params, of_tags = [], []
+        run_params = [self._entities.Param(key, str(value)) for key, value in (params or {}).items()]
+        run_tags = [self._entities.RunTag(key, value[:5000]) for key, value in (tags or {}).items()]
+        for start in range(0, max(1, len(metrics)), _METRICS_PER_BATCH):
+            self._mlflow.log_batch(run, metrics[start : start + _METRICS_PER_BATCH], run_params, run_tags)
+            run_params, run_tags = [], []
 
     def params(self, run: str) -> dict[str, str]:
-        """The parameters that a run has."""
+        """Return the parameters of a run."""
         return dict(self._mlflow.get_run(run).data.params)
 
     def log_file(self, run: str, file: Path, folder: str | None = None) -> None:
@@ -141,34 +159,40 @@ class Client:
         self._mlflow.log_text(run, text, file)
 
     def register(self, run: str, name: str, model: Path, tags: dict[str, str]) -> int:
-        """Have a model file that a run trained as a version of a registered model; see `registry.register`."""
+        """Make a model file that a run trained a version of a registered model; see `model_registry.register`."""
         return model_registry.register(self._mlflow, self.experiment, run, name, model, tags)
 
     def remove(self, run: str) -> None:
-        """Delete a run; in the embedded store its artifacts, too. A server's own garbage collection takes the rest."""
+        """Delete a run, and in the embedded store its artifacts. A server's own garbage collection takes the rest."""
         artifacts = self._mlflow.get_run(run).info.artifact_uri
         self._mlflow.delete_run(run)
-        if self._embedded and artifacts.startswith("file://"):
+        if self._is_embedded and artifacts.startswith("file://"):
             shutil.rmtree(Path(url2pathname(urlparse(artifacts).path)).parent, ignore_errors=True)
 
-    def set_status(self, run: str, status: str, when: float | None = None) -> None:
-        """Set the run's status; RUNNING takes it up again."""
+    def set_status(self, run: str, status: str, end: float | None = None) -> None:
+        """Set the status of a run.
+
+        Args:
+            run: its id.
+            status: RUNNING, or one that ends the run: FINISHED, KILLED or FAILED.
+            end: when the run ended, in seconds since 1970; None: now.
+        """
         if status == "RUNNING":
             self._mlflow.update_run(run, status)
         else:
-            self._mlflow.set_terminated(run, status, int(when * 1000) if when else None)
+            self._mlflow.set_terminated(run, status, int(end * 1000) if end else None)
 
 
-def connection_problem(home: Home, tracking: Tracking) -> str:
-    """Whether the window opens, asked before anything starts.
+def connection_problem(home: Home, tracking: Tracking) -> str | None:
+    """Connect to MLflow before anything starts.
 
     Returns:
-        Why it does not now, but may later: the server does not answer. Empty: it does.
+        Why the server does not answer now, though it may later, or None if it does.
 
     Raises:
         InputError: it never will: credentials are refused, or there is no such store.
     """
-    _imported()  # takes seconds, which say nothing of the server
+    _import_mlflow()  # takes seconds, which are not the server's
     outcome: list[Exception | None] = []
 
     def connect() -> None:
@@ -183,13 +207,13 @@ def connection_problem(home: Home, tracking: Tracking) -> str:
     thread.join(CHECK_SECONDS)
     error = outcome[0] if outcome else TimeoutError(f"no answer within {CHECK_SECONDS} seconds")
     if error is None:
-        return ""
+        return None
     raise_if_permanent(error, tracking)
     return first_line(error)
 
 
 def raise_if_permanent(error: Exception, tracking: Tracking) -> None:
-    """Nothing happens where the error may go away by itself.
+    """Raise an error of MLflow that does not go away by itself, as one that says what to do.
 
     Raises:
         InputError: credentials are refused, or there is no such store.
@@ -207,37 +231,36 @@ def raise_if_permanent(error: Exception, tracking: Tracking) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error, without what surrounds its cause in the libraries."""
+    """Return the type and the first line of an error's first cause, without what libraries put around it."""
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
     return f"{type(cause).__name__}: {cause}".splitlines()[0][:300]
 
 
-def remove_runs(home: Home, directory: SweepStore) -> int:
-    """Delete all of a sweep's runs; how many there were."""
-    spec = directory.load_spec()
+def remove_runs(home: Home, sweep: SweepStore) -> int:
+    """Delete all runs of a sweep, but not those of final trainings; return how many there were."""
+    spec = sweep.load_spec()
     if spec.tracking.uri is None and not home.mlflow_db.exists():
         return 0
     client = Client(home, spec.tracking)
-    sweep = directory.load_environment().id
-    parents = [run for run, _ in client.runs({"mt.sweep": sweep, "mt.arm": "sweep"})]  # final trainings stay
+    parents = [run for run, _ in client.runs({"mt.sweep": sweep.load_environment().id, "mt.arm": "sweep"})]
     children = [run for parent in parents for run, _ in client.runs({"mlflow.parentRunId": parent})]
-    for run in (*children, *parents):  # the parents last: without them the children would not be found again
+    for run in (*children, *parents):  # the parents last: without them the next call would not find the children
         client.remove(run)
     return len(children) + len(parents)
 
 
 def embedded_uri(home: Home) -> str:
-    """The address of the home directory's own MLflow store."""
+    """Return the address of the embedded store of a home, as MLflow takes it."""
     return f"sqlite:///{home.mlflow_db}"
 
 
-def _imported() -> Any:
+def _import_mlflow() -> Any:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import mlflow
 
-    for noisy in ("alembic", "mlflow"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     return mlflow

@@ -1,7 +1,7 @@
 """A final model in MLflow: its weights, the code that reads them, and a version of it in the registry.
 
 Nothing is pickled: the weights are safetensors, the code is a copy of `trainers` and of `served_model.py`. MLflow's own
-`log_model` and `register_model` go by an address that a whole process has in common; here, all is said to one client.
+`log_model` and `register_model` use the one address that a process has set; these functions use that of their client.
 """
 
 import importlib.metadata
@@ -18,7 +18,7 @@ _NEEDED = ("filelock", "numpy", "pillow", "pydantic", "safetensors", "torch", "t
 
 
 def register(client: Any, experiment: str, run: str, name: str, model: Path, tags: dict[str, str]) -> int:
-    """Make a model file a version of a registered model; what was done before is not done again.
+    """Make a model file a version of a registered model. Steps that an earlier call has done are not repeated.
 
     Args:
         client: an `MlflowClient`.
@@ -26,7 +26,7 @@ def register(client: Any, experiment: str, run: str, name: str, model: Path, tag
         run: the id of the run that trained it.
         name: of the registered model, made if there is none.
         model: a file that `trainers.checkpoint.save_model` wrote.
-        tags: of the version; `mt.sweep` and `mt.trained` tell it from others.
+        tags: of the version; `mt.sweep` and `mt.trained` distinguish it from others.
 
     Returns:
         The number of the version.
@@ -36,9 +36,9 @@ def register(client: Any, experiment: str, run: str, name: str, model: Path, tag
     own = " and ".join(f"tags.`{key}` = '{tags[key]}'" for key in ("mt.sweep", "mt.trained"))
     for version in client.search_model_versions(f"name = '{name}' and {own}", max_results=1):
         return int(version.version)
-    found = client.search_logged_models([experiment], own, max_results=1)
-    logged = found[0] if found else client.create_logged_model(experiment, name, source_run_id=run, tags=tags)
-    if not found or str(logged.status) != "READY":  # else its files are there, and only the version is not
+    existing = client.search_logged_models([experiment], own, max_results=1)
+    logged = existing[0] if existing else client.create_logged_model(experiment, name, source_run_id=run, tags=tags)
+    if not existing or str(logged.status) != "READY":  # else its files are there, and only the version is not
         with tempfile.TemporaryDirectory() as folder:
             package(Path(folder) / "model", model, logged, run)
             client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
@@ -51,12 +51,12 @@ def register(client: Any, experiment: str, run: str, name: str, model: Path, tag
 
 
 def package(folder: Path, file: Path, logged: Any, run: str) -> None:
-    """Write a model as MLflow lays models out, with signature and input example.
+    """Write the folder of a model in MLflow's format, with signature and input example.
 
     Args:
-        folder: where to; it must not be there.
-        file: of the weights.
-        logged: the `LoggedModel` that it is for.
+        folder: is created; it must not exist.
+        file: the weights.
+        logged: the `LoggedModel` that the folder is for.
         run: the id of the run that trained it.
     """
     from mlflow import pyfunc

@@ -1,6 +1,7 @@
-"""What MLflow runs to load a final model: it lies in the model, beside a copy of `trainers` and the weights.
+"""The code that MLflow runs to load a final model.
 
-It is run there, as a module of its own, and never imported here.
+It is copied into the model, beside `trainers` and the weights, and runs there as a module of its own. Nothing in
+mt-sweeps imports it.
 """
 
 from pathlib import Path
@@ -14,18 +15,18 @@ from trainers.evaluation import PIXELS_AT_ONCE
 
 
 class Classifier:
-    """From images to the probabilities of their classes."""
+    """Computes the probabilities of classes from images."""
 
     def __init__(self, model: Model, device: str) -> None:
         self._model = model
         self._device = device
 
     def predict(self, images: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:  # noqa: ARG002 (MLflow's)
-        """Classify images.
+        """Return the probability of each class.
 
         Args:
             images: uint8 [n, height, width, channels], of the size in the model's signature.
-            params: none are known.
+            params: unused.
 
         Returns:
             float32 [n, classes]; the names of the classes are in the model's metadata.
@@ -33,8 +34,8 @@ class Classifier:
         batches = torch.split(
             torch.from_numpy(np.ascontiguousarray(images)), max(1, PIXELS_AT_ONCE // self._model.image_size**2)
         )
-        said = [self._model.logits(batch.to(self._device)).softmax(1).cpu() for batch in batches]
-        return torch.cat(said).numpy()
+        probabilities = [self._model.logits(batch.to(self._device)).softmax(1).cpu() for batch in batches]
+        return torch.cat(probabilities).numpy()
 
 
 def _load_pyfunc(path: str) -> Classifier:

@@ -1,4 +1,4 @@
-"""A final training in MLflow: a run of its own, and its model in the registry. Like a sweep's, it can be made again."""
+"""A final training in MLflow: a run, and its model in the registry. Like a sweep's runs, they can be made again."""
 
 from pathlib import Path
 
@@ -16,75 +16,79 @@ class TrainingRun:
 
     Args:
         home: holds the embedded store.
-        asked: what is trained; its `trainer.seed` is that of this training.
-        file: that the user gave.
+        request: what is trained; its `trainer.seed` is that of this training.
+        file: the best-hyper-parameters file that the user named.
         directory: of the training.
     """
 
-    def __init__(self, home: Home, asked: TrainingRequest, file: Path, directory: Path) -> None:
+    def __init__(self, home: Home, request: TrainingRequest, file: Path, directory: Path) -> None:
         self._home = home
-        self._asked = asked
+        self._request = request
         self._file = file
         self._directory = directory
         self._client: Client | None = None
         self._run = ""
-        self._sent = 0  # the last step of what is there
+        self._sent = 0  # the last step that MLflow has
 
     def sync(self) -> None:
-        """Send what is new since the last time; after a failure, simply call it again."""
+        """Send what is new since the last call. After an error, call it again."""
         reports = records.read(self._directory)
         if not reports:
             return
-        client = self._client or self._connected(reports[0])
+        client = self._client or self._connect(reports[0])
         try:
             client.log(self._run, [report for report in reports if report.step > self._sent])
             self._sent = reports[-1].step
         except Exception:
-            self._client = None  # what was asked for last may have been done or not: looked up anew
+            self._client = None  # MLflow may have done the last call or not: the next one looks what is there
             raise
 
     def interrupted(self, status: str) -> None:
-        """It has ended before its end: KILLED (it can go on) or FAILED."""
+        """Send what is left of a training that stopped early.
+
+        Args:
+            status: KILLED (it can be resumed) or FAILED.
+        """
         self.sync()
         if self._client is not None:
             self._client.log(self._run, tags={"mt.state": status})
             self._client.set_status(self._run, status)
 
-    def finish(self, trained: TrainingResult) -> int:
-        """It has ended: what the test showed, and the model.
+    def finish(self, result: TrainingResult) -> int:
+        """Send what is left, the test errors and the model.
 
         Returns:
-            The version in the registry.
+            The version of the model in the registry.
         """
-        self._client = None  # looked up once more: what was late is there by now
+        self._client = None  # a call that seemed lost may have been done since: look what is there
         self.sync()
-        assert self._client is not None  # who has ended has reported
-        shown = {
+        assert self._client is not None  # a training that has ended has reported
+        metrics = {
             f"test.{network}_{key}": getattr(error, key)
-            for network, error in trained.test.items()
+            for network, error in result.test.items()
             for key in ("error", "standard_error")
         }
-        step = self._asked.best.trainer.steps
+        step = self._request.best.trainer.steps
         tags = self._tags | {"mt.state": "complete"}
-        self._client.log(self._run, [Report(step, trained.time, shown)] if shown else [], tags=tags)
+        self._client.log(self._run, [Report(step, result.time, metrics)] if metrics else [], tags=tags)
         self._client.log_file(self._run, self._file)
-        error = trained.test.get(trained.network)
-        of_version = self._tags | {"mt.test_error": f"{error.error:.4f}" if error else "none"}
-        name = self._asked.best.sweep
-        version = self._client.register(self._run, name, self._directory / MODEL, of_version)
-        self._client.set_status(self._run, "FINISHED", trained.time)
+        error = result.test.get(result.network)
+        version_tags = self._tags | {"mt.test_error": f"{error.error:.4f}" if error else "none"}
+        name = self._request.best.sweep
+        version = self._client.register(self._run, name, self._directory / MODEL, version_tags)
+        self._client.set_status(self._run, "FINISHED", result.time)
         return version
 
     @property
     def _tags(self) -> dict[str, str]:
-        best = self._asked.best
+        best = self._request.best
         tags = {"mt.sweep": best.sweep_id, "mt.trial": str(best.trial), "mt.seed": str(best.trainer.seed)}
         tags["mt.trained"] = self._directory.name
-        # Not what the sweep found: whoever looks at the model must see that.
-        return tags | ({"mt.changed": ", ".join(self._asked.changed)} if self._asked.changed else {})
+        # The model is not quite what the sweep found, and whoever uses it must see that.
+        return tags | ({"mt.changed": ", ".join(self._request.changed)} if self._request.changed else {})
 
-    def _connected(self, first: Report) -> Client:
-        best = self._asked.best
+    def _connect(self, first: Report) -> Client:
+        best = self._request.best
         client = Client(self._home, best.tracking)
         own = {key: self._tags[key] for key in ("mt.sweep", "mt.trained")} | {"mt.arm": "train"}
         self._run = client.get_or_create_run(own, self._directory.name, first.time - first.seconds)

@@ -6,84 +6,50 @@ import pytest
 from pydantic import ValidationError
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.spec.sweep_spec import Tracking
+from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.tracking import client
-from mt_sweeps.tracking.background import BackgroundWriter
-from mt_sweeps.tracking.client import Client, connection_problem
+from mt_sweeps.tracking.client import Client, connection_problem, embedded_uri
 from tests.helpers.servers.common import free_port
 from tests.helpers.servers.proxy import Proxy
-
-
-def test_a_window_that_fails_stops_nobody_and_tells_why():
-    calls = []
-
-    def broken():
-        calls.append(1)
-        raise ConnectionError("no server there\nand more")
-
-    writer = BackgroundWriter(broken, every=0.01)
-    writer.start()
-    while len(calls) < 3:
-        pass
-    assert not writer.stop(0.1), "it goes on trying"
-    assert writer.error == "ConnectionError: no server there"
-
-
-def test_what_fails_at_the_end_is_tried_again_until_it_succeeds():
-    calls = []
-
-    def away_for_a_while():
-        calls.append(1)
-        if len(calls) < 4:
-            raise ConnectionError("no server there")
-
-    writer = BackgroundWriter(away_for_a_while, every=0.01)
-    writer.start()
-    assert writer.stop(10)
-    assert (len(calls), writer.error) == (4, "")
-
-
-def test_a_writer_that_was_never_started_can_be_stopped():
-    assert BackgroundWriter(lambda: None).stop(0.1)
-
 
 DIES = """
 import os, sys
 from pathlib import Path
 from alembic.runtime.migration import HeadMaintainer
-from mt_sweeps.home import Home
-from mt_sweeps.spec import Tracking
-from mt_sweeps.tracking import Client
-HeadMaintainer.update_to_step = lambda *_: os._exit(9)  # a change is made, and not yet written down
+from mt_sweeps.spec.sections import Tracking
+from mt_sweeps.storage.local import LocalHome
+from mt_sweeps.tracking.client import Client
+HeadMaintainer.update_to_step = lambda *_: os._exit(9)  # a table is changed, and its version not yet written
 Client(LocalHome(Path(sys.argv[1])), Tracking())
 """
 
 
-def test_a_process_that_is_killed_as_it_makes_the_embedded_store_leaves_none_that_cannot_be_opened(tmp_path):
+@pytest.mark.system
+def test_a_process_that_is_killed_while_it_creates_the_embedded_store_leaves_none_that_cannot_be_opened(tmp_path):
     assert subprocess.run([sys.executable, "-c", DIES, tmp_path], check=False).returncode == 9
-    assert Client(LocalHome(tmp_path), Tracking()).new_run({}, "a run", 1_700_000_000.0)
+    assert Client(LocalHome(tmp_path), Tracking()).create_run({}, "a run", 1_700_000_000.0)
 
 
 @pytest.fixture
 def proxy():
-    made = Proxy(free_port())  # nobody is behind it
-    yield made
-    made.close()
+    server = Proxy(free_port())  # nobody is behind it
+    yield server
+    server.close()
 
 
-def checked(folder, **settings):
+def problem(folder, **settings):
     return connection_problem(LocalHome(folder), Tracking(**settings))
 
 
 def test_a_server_that_does_not_answer_now_may_do_so_later(tmp_path, proxy, monkeypatch):
     for mode in ("error", "refuse"):
         proxy.mode = mode
-        assert checked(tmp_path, uri=proxy.uri), mode
+        assert problem(tmp_path, uri=proxy.uri), mode
     monkeypatch.setattr(client, "CHECK_SECONDS", 1)
     proxy.mode = "stall"
     proxy.seconds = 60
-    assert checked(tmp_path, uri=proxy.uri) == "TimeoutError: no answer within 1 seconds"
+    assert problem(tmp_path, uri=proxy.uri) == "TimeoutError: no answer within 1 seconds"
 
 
 def test_credentials_that_are_refused_are_an_error_at_once_and_never_printed(tmp_path, proxy, monkeypatch):
@@ -91,25 +57,27 @@ def test_credentials_that_are_refused_are_an_error_at_once_and_never_printed(tmp
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter2")
     proxy.mode = "unauthorized"
     with pytest.raises(InputError, match=r"refuses the credentials.*MLFLOW_TRACKING_PASSWORD") as error:
-        checked(tmp_path, uri=proxy.uri)
+        problem(tmp_path, uri=proxy.uri)
     assert "hunter2" not in str(error.value)
 
 
 def test_an_address_that_is_no_store_is_an_error_at_once(tmp_path):
     with pytest.raises(InputError, match=r"tracking.uri: ftp://here is no MLflow store that can be used: "):
-        checked(tmp_path, uri="ftp://here")
+        problem(tmp_path, uri="ftp://here")
 
 
-def test_a_deleted_experiment_is_an_error_at_once(tmp_path):
-    client = Client(LocalHome(tmp_path), Tracking(experiment="gone"))
-    client._mlflow.delete_experiment(client.experiment)
+def test_a_store_that_answers_has_no_problem(home):
+    assert problem(home.path) is None
+
+
+def test_a_deleted_experiment_is_an_error_at_once(home):
+    mlflow.MlflowClient(embedded_uri(home)).delete_experiment(Client(home, Tracking(experiment="gone")).experiment)
     with pytest.raises(InputError, match="'gone' was deleted in MLflow; restore it there, or name another"):
-        checked(tmp_path, experiment="gone")
+        problem(home.path, experiment="gone")
 
 
-def test_two_sweeps_that_make_the_experiment_at_once_share_it(tmp_path, monkeypatch):
-    home = LocalHome(tmp_path)
-    made = Client(home, Tracking()).experiment
+def test_two_sweeps_that_create_the_experiment_at_once_share_it(home, monkeypatch):
+    experiment = Client(home, Tracking()).experiment
     find, first = mlflow.MlflowClient.get_experiment_by_name, []
 
     def not_there_yet(client, name):
@@ -119,7 +87,7 @@ def test_two_sweeps_that_make_the_experiment_at_once_share_it(tmp_path, monkeypa
         return find(client, name)
 
     monkeypatch.setattr(mlflow.MlflowClient, "get_experiment_by_name", not_there_yet)
-    assert Client(home, Tracking()).experiment == made
+    assert Client(home, Tracking()).experiment == experiment
     assert first
 
 

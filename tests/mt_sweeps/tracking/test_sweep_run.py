@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,32 +10,44 @@ from tests.helpers.sweeps import Sweep
 from trainers.files import BEST_MODEL
 
 
+@pytest.fixture
+def new_sweep(home):
+    """Returns a new sweep, whose home has an embedded MLflow without runs."""
+    return lambda *overrides: Sweep(home.path, *overrides)
+
+
+def run_of(sweep):
+    return SweepRun(sweep.home, sweep.directory, sweep.ledger)
+
+
 @pytest.fixture(scope="module")
-def sweep(tmp_path_factory):
-    """Two complete, one pruned, one failed, one running trial; shown twice by two windows, as after a restart."""
-    made = Sweep(tmp_path_factory.mktemp("home"))
-    ledger = made.ledger
+def sweep(tmp_path_factory, empty_mlflow):
+    """Two complete, one pruned, one failed, one running trial; synced by three drivers, as after restarts."""
+    folder = tmp_path_factory.mktemp("home")
+    shutil.copy(empty_mlflow, folder / "mlflow.db")
+    sweep = Sweep(folder)
+    ledger = sweep.ledger
     first = ledger.ask_search()
-    last = made.train(first, 0.5, 0.25)
-    SweepRun(made.home, made.directory, ledger).sync()
+    last = sweep.train(first, 0.5, 0.25)
+    run_of(sweep).sync()
     ledger.complete(first, last)
     running = ledger.ask_search()
     assert running.arm == "supervised"
     published = ledger.ask_search()
-    ledger.complete(published, made.train(published, 0.4))
+    ledger.complete(published, sweep.train(published, 0.4))
     second = ledger.ask_search()
-    ledger.prune(second, made.train(second, 0.7))
+    ledger.prune(second, sweep.train(second, 0.7))
     third = ledger.ask_search()
     ledger.fail(third, "diverged", "Diverged: nan", None)
-    window = SweepRun(made.home, made.directory, ledger)
-    window.sync()
-    made.train(running, 0.6)
-    window.sync()
-    SweepRun(made.home, made.directory, ledger).finish("FINISHED", "best: trial 0")
-    return made
+    run = run_of(sweep)
+    run.sync()
+    sweep.train(running, 0.6)
+    run.sync()
+    run_of(sweep).finish("FINISHED", "best: trial 0")
+    return sweep
 
 
-def test_there_is_one_parent_run_and_one_child_a_trial_however_often_it_is_shown(sweep):
+def test_there_is_one_parent_run_and_one_child_per_trial_however_often_they_are_synced(sweep):
     _, runs, count = sweep.runs()
     assert sorted(runs) == ["digits", "published-0000", "supervised-0000", "trial-0000", "trial-0001", "trial-0002"]
     assert count == 6
@@ -56,7 +69,7 @@ def test_states_are_those_of_the_ledger(sweep):
     assert runs["trial-0002"].data.tags["mt.reason"] == "diverged"
 
 
-def test_every_metric_is_there_once_at_its_step_and_with_its_records_time(sweep):
+def test_every_metric_is_there_once_at_its_step_and_with_the_time_of_its_record(sweep):
     client, runs, _ = sweep.runs()
     history = client.get_metric_history(runs["trial-0000"].info.run_id, "validation.teacher_error")
     assert [(point.step, point.value, point.timestamp) for point in history] == [
@@ -82,8 +95,8 @@ def test_the_published_baseline_is_a_run_with_all_its_settings_as_parameters(swe
     assert run.data.params.items() >= wanted.items()
 
 
-def stored(made, name):
-    client, runs, _ = made.runs()
+def stored(sweep, name):
+    client, runs, _ = sweep.runs()
     return [file.path for file in client.list_artifacts(runs[name].info.run_id, "teacher")]
 
 
@@ -113,89 +126,92 @@ def test_the_artifacts_lie_in_the_home_directory(sweep):
     assert list(sweep.home.artifacts.glob(f"*/artifacts/teacher/{BEST_MODEL}"))
 
 
-def completed(made, *errors):
-    """The trials of the search, each with its error."""
-    trials = []
+def complete(sweep, *errors):
+    """Complete a trial of the search with each of these errors."""
     for error in errors:
-        while (trial := made.ledger.ask_search()).arm != "search":
-            made.ledger.fail(trial, "error", "", None)
-        trials.append(made.ledger.complete(trial, made.train(trial, error)))
-    return trials
+        while (trial := sweep.ledger.ask_search()).arm != "search":
+            sweep.ledger.fail(trial, "error", "", None)
+        sweep.ledger.complete(trial, sweep.train(trial, error))
 
 
-def test_of_the_top_two_alone_the_weights_are_kept_once_no_better_one_can_follow(tmp_path):
-    made = Sweep(tmp_path, "tracking.models=2")
-    window = SweepRun(made.home, made.directory, made.ledger)
-    completed(made, 0.3, 0.2)
-    window.sync()
-    assert stored(made, "trial-0000") == stored(made, "trial-0001") == []
-    completed(made, 0.1)
-    window.sync()
-    assert not made.directory.trials.has_model(TrialId("search", 0))
-    window.finish("KILLED", "")
-    assert stored(made, "trial-0001") == [], "it may go on, and find better ones"
-    SweepRun(made.home, made.directory, made.ledger).finish("FINISHED", "")
-    assert stored(made, "trial-0000") == []
-    assert stored(made, "trial-0001") == stored(made, "trial-0002") == [f"teacher/{BEST_MODEL}"]
-    assert not list(made.directory.path.glob(f"trials/*/*/{BEST_MODEL}"))
+def test_only_the_weights_of_the_best_two_are_kept_once_no_better_one_can_follow(new_sweep):
+    sweep = new_sweep("tracking.models=2")
+    run = run_of(sweep)
+    complete(sweep, 0.3, 0.2)
+    run.sync()
+    assert stored(sweep, "trial-0000") == stored(sweep, "trial-0001") == []
+    complete(sweep, 0.1)
+    run.sync()
+    assert not sweep.directory.trials.has_model(TrialId("search", 0))
+    run.finish("KILLED", "")
+    assert stored(sweep, "trial-0001") == [], "after a resume there may be better ones"
+    run_of(sweep).finish("FINISHED", "")
+    assert stored(sweep, "trial-0000") == []
+    assert stored(sweep, "trial-0001") == stored(sweep, "trial-0002") == [f"teacher/{BEST_MODEL}"]
+    assert not list(sweep.directory.path.glob(f"trials/*/*/{BEST_MODEL}"))
 
 
-def test_no_weights_are_kept_where_none_are_asked_for(tmp_path):
-    made = Sweep(tmp_path, "tracking.models=none")
-    completed(made, 0.3)
-    SweepRun(made.home, made.directory, made.ledger).finish("FINISHED", "")
-    assert stored(made, "trial-0000") == []
-    assert not list(made.directory.path.glob(f"trials/*/*/{BEST_MODEL}"))
+def test_no_weights_are_kept_if_none_are_wanted(new_sweep):
+    sweep = new_sweep("tracking.models=none")
+    complete(sweep, 0.3)
+    run_of(sweep).finish("FINISHED", "")
+    assert stored(sweep, "trial-0000") == []
+    assert not list(sweep.directory.path.glob(f"trials/*/*/{BEST_MODEL}"))
 
 
-def test_a_run_that_was_made_twice_as_an_answer_was_lost_is_there_once(tmp_path):
-    made = Sweep(tmp_path)
-    completed(made, 0.3)
-    window = SweepRun(made.home, made.directory, made.ledger)
-    window.sync()
-    client, runs, _ = made.runs()
-    for name in ("digits", "trial-0000"):  # what was asked for, and comes late
+def test_a_run_that_was_created_twice_because_an_answer_was_lost_is_there_once(new_sweep):
+    sweep = new_sweep()
+    complete(sweep, 0.3)
+    run = run_of(sweep)
+    run.sync()
+    client, runs, _ = sweep.runs()
+    for name in ("digits", "trial-0000"):  # created again, before their tags were sent
         tags = {key: value for key, value in runs[name].data.tags.items() if key not in ("mt.state", "mt.best")}
         client.create_run(runs[name].info.experiment_id, runs[name].info.start_time, tags, name)
-    assert made.runs()[2] == len(runs) + 2
-    window.finish("FINISHED", "")
-    _, after, count = made.runs()
+    assert sweep.runs()[2] == len(runs) + 2
+    run.finish("FINISHED", "")
+    _, after, count = sweep.runs()
     assert count == len(runs)
-    assert all(after[name].info.run_id == run.info.run_id for name, run in runs.items())
+    assert all(after[name].info.run_id == kept.info.run_id for name, kept in runs.items())
 
 
-def test_a_run_that_somebody_removed_is_made_again_with_all_its_metrics(tmp_path):
-    made = Sweep(tmp_path)
-    completed(made, 0.3)
-    window = SweepRun(made.home, made.directory, made.ledger)
-    window.sync()
-    client, runs, _ = made.runs()
+def test_a_run_that_somebody_removed_is_created_again_with_all_its_metrics(new_sweep):
+    sweep = new_sweep()
+    complete(sweep, 0.3)
+    run = run_of(sweep)
+    run.sync()
+    client, runs, _ = sweep.runs()
     client.delete_run(runs["trial-0000"].info.run_id)
-    window.finish("FINISHED", "")
-    client, runs, _ = made.runs()
+    run.finish("FINISHED", "")
+    client, runs, _ = sweep.runs()
     assert runs["trial-0000"].info.status == "FINISHED"
     assert runs["trial-0000"].data.metrics["validation.teacher_error"] == 0.3
 
 
-def test_a_better_one_found_after_the_end_is_told_though_parameters_cannot_be_changed(tmp_path):
-    made = Sweep(tmp_path)
-    completed(made, 0.3)
-    SweepRun(made.home, made.directory, made.ledger).finish("FINISHED", "best: trial 0")
-    completed(made, 0.1)
-    SweepRun(made.home, made.directory, made.ledger).finish("FINISHED", "best: trial 1")
-    _, runs, _ = made.runs()
+def test_a_better_trial_after_the_end_is_in_the_description_though_parameters_cannot_be_changed(new_sweep):
+    sweep = new_sweep()
+    complete(sweep, 0.3)
+    run_of(sweep).finish("FINISHED", "best: trial 0")
+    complete(sweep, 0.1)
+    run_of(sweep).finish("FINISHED", "best: trial 1")
+    _, runs, _ = sweep.runs()
     assert runs["digits"].data.tags["mt.best"] == "1"
     assert "of an earlier best" in runs["digits"].data.tags["mt.params"]
     assert "best: trial 1" in runs["digits"].data.tags["mlflow.note.content"]
 
 
-def test_a_report_that_is_written_anew_stands_on_the_sweeps_own_run(tmp_path):
-    made = Sweep(tmp_path)
-    made.directory.report.write_text("an early one")
-    send_report(made.home, made.directory)
-    assert not made.home.mlflow_db.exists(), "nothing is there to put it on"
-    SweepRun(made.home, made.directory, made.ledger).finish("KILLED", "")
-    made.directory.report.write_text("a new one")
-    send_report(made.home, made.directory)
-    client, runs, _ = made.runs()
+def test_a_report_that_is_written_anew_replaces_the_one_of_the_sweeps_own_run(new_sweep):
+    sweep = new_sweep()
+    sweep.directory.report.write_text("an early one")
+    run_of(sweep).finish("KILLED", "")
+    sweep.directory.report.write_text("a new one")
+    send_report(sweep.home, sweep.directory)
+    client, runs, _ = sweep.runs()
     assert Path(client.download_artifacts(runs["digits"].info.run_id, "report.html")).read_text() == "a new one"
+
+
+def test_a_report_without_a_run_is_sent_nowhere(tmp_path):
+    sweep = Sweep(tmp_path)
+    sweep.directory.report.write_text("a page")
+    send_report(sweep.home, sweep.directory)
+    assert not sweep.home.mlflow_db.exists()
