@@ -6,7 +6,9 @@ config = TrainerConfig.model_validate(recipes.settings("shake_cifar10_4000", {"s
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +55,14 @@ def _settings(name: str, overrides: Mapping[str, Any], above: tuple[str, ...]) -
         raise ValueError(f"{name!r} is no recipe; {meant}Known here: {', '.join(names())}")
     if name in above:
         raise ValueError(f"recipes in a circle: {' -> '.join((*above, name))}")
-    from ruamel.yaml import YAML  # not needed by those who write their settings themselves
-
-    ours = YAML(typ="safe", pure=True).load(_FOLDER / f"{name}.yaml")
+    ours = deepcopy(_read(_FOLDER / f"{name}.yaml"))
     if "recipe" in ours:
         ours = _settings(ours.pop("recipe"), ours, (*above, name))
     return merged(ours, overrides)
+
+
+@cache  # every sweep with a published baseline compares all recipes with its images, several times
+def _read(file: Path) -> dict[str, Any]:
+    from ruamel.yaml import YAML  # not needed by those who write their settings themselves
+
+    return dict(YAML(typ="safe", pure=True).load(file))
