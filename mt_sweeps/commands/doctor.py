@@ -234,12 +234,12 @@ def _store(spec: SweepSpec, clocks: _Clocks) -> Check:
 def _mlflow(settings: Tracking, clocks: _Clocks) -> Check:
     if settings.uri is None:
         return Check("mlflow", "ok", "embedded, in the home directory")
-    trouble = connection_problem(LocalHome(), settings)
-    if trouble:
+    problem = connection_problem(LocalHome(), settings)
+    if problem is not None:
         return Check(
             "mlflow",
             "warning",
-            f"{settings.uri} does not answer ({trouble})",
+            f"{settings.uri} does not answer ({problem})",
             "start it, or correct tracking.uri; a sweep would run, and MLflow be completed when it answers",
         )
     if settings.uri.startswith("http"):
