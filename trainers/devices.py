@@ -36,6 +36,11 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def memory_format(channels_last: bool) -> torch.memory_format:
+    """Return the layout in which images and features lie in memory."""
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The context in which networks pass; warns where bf16 is slower than fp32."""
     if precision == "bf16" and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():

@@ -41,9 +41,3 @@ class NoLabels(TrainingError):
     """A batch holds no labeled image, or takes one without a label for one."""
 
     reason = "no_labels"
-
-
-class UnreadSetting(TrainingError):
-    """Nothing has read a setting that should have an effect: a bug, never a result."""
-
-    reason = "unread_setting"

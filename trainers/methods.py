@@ -1,4 +1,4 @@
-"""What differs between the methods: where the target of the consistency loss comes from, and who is evaluated."""
+"""What differs between the methods: where the target of the consistency loss comes from."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ from trainers.schedules import ema_decay
 
 @dataclass(frozen=True)
 class Target:
-    """What the student is to agree with.
+    """The class probabilities that the student is to agree with.
 
     Attributes:
         probabilities: float [b, classes], without gradient.
-        known: float [b], 1 where there is a target and 0 where there is none yet; none: all have one.
+        known: float [b], 1 where an image has a target and 0 where it has none yet. None: all have one.
     """
 
     probabilities: Tensor
@@ -25,12 +25,12 @@ class Target:
 
 
 class Method:
-    """One way of learning from unlabeled images; as it stands here, it learns from the labeled ones alone.
+    """A way of learning from unlabeled images. This base class ignores them.
 
     Attributes:
         needs_second_view: whether the target is made from a second view of the batch.
         teacher: the second network, if the method has one.
-        first_target_step: the number of steps after which images have targets that differ from the student's own view.
+        first_target_step: after this many steps, images have targets that differ from the student's own predictions.
     """
 
     needs_second_view = False
@@ -38,44 +38,45 @@ class Method:
     first_target_step = 2
 
     def target(self, indices: Tensor, view: Tensor | None = None) -> Target | None:  # noqa: ARG002
-        """What the student is to agree with; none: no consistency loss.
+        """Return the targets of a batch, or None if there is no consistency loss.
 
         Args:
             indices: int64 [b], the images of the batch, on the device.
-            view: float [b, channels, height, width], the second view, where the method looks twice.
+            view: float [b, channels, height, width], the second view, if `needs_second_view`.
         """
         return None
 
     def after_step(self, step: int, indices: Tensor, logits: Tensor) -> dict[str, float]:  # noqa: ARG002
-        """Called when the optimiser has taken its `step`-th step; returns what is worth reporting.
+        """Learn from the optimiser step that was just taken; return metrics to report.
 
         Args:
-            step: at least 1.
-            indices: of the batch.
-            logits: float [b, classes], what the student said of it, without gradient.
+            step: how many steps were taken, this one included.
+            indices: int64 [b], the images of the batch, on the device.
+            logits: float [b, classes], the student's, before the step, without gradient.
         """
         return {}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps of the method, its teacher left out."""
+        """Return what a checkpoint keeps of the method, except for the teacher's weights."""
         return {}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Continue from what `state_dict` returned."""
 
 
 class Supervised(Method):
-    """The labeled images alone: the baseline."""
+    """Learns from the labeled images alone: the baseline."""
 
 
 class PiModel(Method):
-    """The student looks a second time, with other noise (Laine & Aila 2017; here without gradient into the target).
+    """The target is the student's own prediction of the second view (Laine & Aila 2017).
 
-    Both looks are in train mode, so both move its batch-norm statistics.
+    Unlike in the paper, no gradient flows into the target. Both passes are in train mode, so both update the student's
+    batch-norm statistics.
 
     Args:
         student: the network that the optimiser trains.
-        dropout: of the first and of the second look.
+        dropout: probabilities of the first and of the second pass.
     """
 
     needs_second_view = True
@@ -94,55 +95,59 @@ class PiModel(Method):
 
 
 class TemporalEnsembling(Method):
-    """Each image's target is the bias-corrected average of what the student said of it (Laine & Aila 2017).
+    """The target of an image is the bias-corrected average of the student's past predictions (Laine & Aila 2017).
 
-    The paper updates once an epoch; here an image is updated whenever it was in a batch, which is the same for images
-    that an epoch shows once. An image has no target at its first look.
+    The paper updates all averages once per epoch. Here the average of an image is updated after each batch that the
+    image was in, which is the same for images that are drawn once per epoch. An image has no target in its first batch.
 
     Args:
-        images: of the training set.
+        images: how many the training set has.
         classes: how many there are.
         decay: of the average, in [0, 1).
-        epoch: steps until nearly every image has been seen.
-        like: a tensor of the device and the precision of the average.
+        epoch: steps until nearly every image has been in a batch.
+        like: a tensor that has the device and the precision of the averages.
     """
 
     def __init__(self, images: int, classes: int, decay: float, epoch: int, like: Tensor) -> None:
         self.first_target_step = epoch
         self._decay = decay
         self._sums = like.new_zeros(images, classes)
-        self._looks = like.new_zeros(images, dtype=torch.int32)
+        self._updates = like.new_zeros(images, dtype=torch.int32)
 
     def target(self, indices: Tensor, view: Tensor | None = None) -> Target:  # noqa: ARG002
-        looks = self._looks[indices]
-        start_up = 1.0 - self._decay ** looks.to(self._sums.dtype)
-        known = (looks > 0).to(self._sums.dtype)
-        return Target(self._sums[indices] / torch.where(looks > 0, start_up, 1.0)[:, None], known)
+        updates = self._updates[indices]
+        bias_correction = 1.0 - self._decay ** updates.to(self._sums.dtype)
+        known = (updates > 0).to(self._sums.dtype)
+        return Target(self._sums[indices] / torch.where(updates > 0, bias_correction, 1.0)[:, None], known)
 
     @torch.no_grad()
     def after_step(self, step: int, indices: Tensor, logits: Tensor) -> dict[str, float]:  # noqa: ARG002
-        # Few labels come round within one batch; an image that is there twice is one look, with the mean of both.
-        images, where, times = torch.unique(indices, return_inverse=True, return_counts=True)
-        said = logits.softmax(1)
-        means = torch.zeros_like(said[: len(images)]).index_add_(0, where, said) / times[:, None]
+        # If labels are few, a batch can hold an image twice. That is one update, with the mean of its predictions.
+        images, positions, counts = torch.unique(indices, return_inverse=True, return_counts=True)
+        probabilities = logits.softmax(1)
+        sums = torch.zeros_like(probabilities[: len(images)]).index_add_(0, positions, probabilities)
+        means = sums / counts[:, None]
         self._sums[images] = self._decay * self._sums[images] + (1.0 - self._decay) * means
-        self._looks[images] += 1
+        self._updates[images] += 1
         return {}
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {"sums": self._sums, "looks": self._looks}
+        # Under the names that checkpoints of earlier versions have.
+        return {"sums": self._sums, "looks": self._updates}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self._sums.copy_(state["sums"])
-        self._looks.copy_(state["looks"])
+        self._updates.copy_(state["looks"])
 
 
 class MeanTeacher(Method):
-    """The teacher is the moving average of the student (section 2 of the paper).
+    """The target is the prediction of a teacher, whose weights are a moving average of the student's.
+
+    Section 2 of Tarvainen & Valpola 2017.
 
     Args:
         student: the network that the optimiser trains.
-        teacher: of the same architecture, with the weights it begins with.
+        teacher: a network of the same architecture, with its first weights.
         config: of the run.
     """
 
@@ -165,3 +170,12 @@ class MeanTeacher(Method):
         decay = ema_decay(step, self._config.ema, self._config.ramp_up_steps)
         update_average(self.teacher, self._student, decay, self._config.teacher.batch_norm)
         return {"train.ema_decay": decay}
+
+
+METHODS: dict[str, type[Method]] = {
+    "supervised": Supervised,
+    "pi_model": PiModel,
+    "temporal_ensembling": TemporalEnsembling,
+    "mean_teacher": MeanTeacher,
+}
+"""By the name that the setting `method` has."""

@@ -1,4 +1,4 @@
-"""What several of these tests start from."""
+"""Settings, runs and images that several tests start from."""
 
 import io
 import subprocess
@@ -8,7 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import sklearn.datasets  # noqa: F401 (else the first test that reads the digits would wait for it)
 import torch
+import torch._dynamo  # else the first test that makes an optimiser would wait for it
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -21,8 +23,7 @@ REPOSITORY = Path(__file__).parents[2]
 METHODS = ("supervised", "pi_model", "temporal_ensembling", "mean_teacher")
 
 REVISITED = {"name": "digits", "labels": 20, "validation": 60, "verdict": 1318}
-"""40 unlabeled images are left: at 15 a batch each soon comes round again, which temporal ensembling needs."""
-
+"""40 unlabeled images are left. At 15 per batch each is soon drawn again, which temporal ensembling needs."""
 
 EVERY_NOISE = {
     "dataset": REVISITED,
@@ -32,7 +33,7 @@ EVERY_NOISE = {
 
 
 def decode_whole(dataset: DatasetConfig, cache: Path) -> SimpleNamespace:
-    """What `decode` tells of a data set, with its pixels."""
+    """Return all that `decode` yields of a data set: its facts and its pixels."""
     cache.mkdir(exist_ok=True)
     blocks: list[np.ndarray] = []
     contents = decode(dataset, cache, blocks.append)
@@ -41,7 +42,7 @@ def decode_whole(dataset: DatasetConfig, cache: Path) -> SimpleNamespace:
 
 
 def config(**changes: Any) -> TrainerConfig:
-    """A run of a fraction of a second on the digits."""
+    """Return the configuration of a run of a fraction of a second on the digits."""
     settings = {
         "dataset": {"name": "digits", "labels": 20, "validation": 60},
         "model": {"name": "small_cnn", "width": 4},
@@ -71,7 +72,7 @@ def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) 
 
 
 def results(trainer: Trainer) -> list[dict[str, float]]:
-    """All that was reported and must be the same when the run is repeated."""
+    """Return the reported values that must be the same if the run is repeated."""
     return [
         {"step": report.step}
         | {name: value for name, value in report.metrics.items() if not name.startswith(("time.", "memory."))}
@@ -80,7 +81,7 @@ def results(trainer: Trainer) -> list[dict[str, float]]:
 
 
 def saved_state(checkpoint: Path) -> dict[str, Any]:
-    """What a checkpoint holds behind its checksum."""
+    """Return what a checkpoint holds after its checksum."""
     return torch.load(io.BytesIO(checkpoint.read_bytes()[32:]), weights_only=True)
 
 
@@ -90,6 +91,6 @@ def write_image(path: Path, pixels: np.ndarray) -> None:
 
 
 def in_fresh_process(script: str, *arguments: object) -> str:
-    """What a script prints that runs in a Python of its own."""
+    """Run a script in a new Python process and return what it prints."""
     command = [sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True, timeout=120).stdout

@@ -18,9 +18,7 @@ class SaysTheFirstPixel(torch.nn.Module):
 
 
 def test_the_rate_is_the_share_of_images_classified_wrongly():
-    labels = (
-        torch.arange(1203) % 10
-    )  # more than two of the parts that are evaluated at interval_metrics, and no whole number
+    labels = torch.arange(1203) % 10  # more than two of the parts that are evaluated at once, and no whole number
     images = labels.to(torch.uint8).reshape(-1, 1, 1, 1).expand(-1, 4, 4, 1).clone()
     images[[0, 600, 1202]] += 1  # one in each part
     error = evaluate(SaysTheFirstPixel(), images.__getitem__, torch.arange(1203), labels, PLAIN)

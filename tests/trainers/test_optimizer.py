@@ -41,7 +41,7 @@ def gradients() -> list[list[np.ndarray]]:
 def update(optimization: ScheduledOptimizer, layers: nn.Module, step: int) -> float:
     for parameter, gradient in zip(layers.parameters(), gradients()[step], strict=True):
         parameter.grad = torch.from_numpy(gradient.copy())
-    return optimization.update(step)
+    return optimization.step(step)
 
 
 def assert_follows(settings: TrainerConfig, expected: list[list[np.ndarray]]) -> None:
@@ -180,7 +180,7 @@ def test_weight_decay_leaves_out_norms_and_biases_if_asked_to(name, on):
         parameter.data += 0.5  # a bias of 0 could not decay
         parameter.grad = torch.zeros_like(parameter)
         before[key] = parameter.detach().clone()
-    ScheduledOptimizer(student, config(optimizer={"name": name, "weight_decay": 0.3, "weight_decay_on": on})).update(0)
+    ScheduledOptimizer(student, config(optimizer={"name": name, "weight_decay": 0.3, "weight_decay_on": on})).step(0)
     decayed = {key for key, parameter in student.named_parameters() if not torch.equal(parameter, before[key])}
     kinds = (nn.Conv2d, nn.Linear)
     weights = {f"{key}.weight" for key, layer in student.named_modules() if isinstance(layer, kinds)}

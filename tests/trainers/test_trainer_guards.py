@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from tests.helpers.training import METHODS, REVISITED, config, finished, write_image
-from trainers import Trainer, TrainerConfig, losses, schedules
+from trainers import Trainer, TrainerConfig, losses
 from trainers import trainer as trainer_module
+from trainers.data import training_data
 from trainers.data.augmentation import ViewAugmenter
-from trainers.errors import Collapsed, ConsistencyMissing, Diverged, NoLabels, UnreadSetting
+from trainers.errors import Collapsed, ConsistencyMissing, Diverged, NoLabels
 from trainers.evaluation import Error
 from trainers.methods import TemporalEnsembling
 from trainers.optimizer import ScheduledOptimizer
@@ -52,10 +53,10 @@ def test_a_weight_that_overflows_in_the_last_step_of_an_interval_ends_as_diverge
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_that_diverges_later_keeps_its_last_good_checkpoint(tmp_path, monkeypatch, method):
-    update = ScheduledOptimizer.update
+    take_step = ScheduledOptimizer.step
 
     def breaking(self, step):
-        rate = update(self, step)
+        rate = take_step(self, step)
         if step == 5:  # the last of the second interval
             with torch.no_grad():
                 trainer._student.classifier.weight[0, 0] = float("nan")
@@ -63,7 +64,7 @@ def test_a_run_that_diverges_later_keeps_its_last_good_checkpoint(tmp_path, monk
 
     settings = config(method=method, dataset=REVISITED, steps=9, evaluate_every=3)
     trainer = Trainer(settings, tmp_path)
-    monkeypatch.setattr(ScheduledOptimizer, "update", breaking)
+    monkeypatch.setattr(ScheduledOptimizer, "step", breaking)
     with pytest.raises(Diverged, match="a weight of the student is not finite at step 6"):
         list(trainer.run())
     assert [report.step for report in trainer.history] == [3]
@@ -127,10 +128,10 @@ BROKEN = {
 @pytest.mark.parametrize("every", [1, 4])
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("method", WITH_CONSISTENCY)
-def test_a_consistency_loss_of_zero_is_refused(monkeypatch, method, name, step_losses):
+def test_a_consistency_loss_of_zero_is_refused(monkeypatch, method, name, every):
     monkeypatch.setitem(losses.CONSISTENCY, "mse", BROKEN[name])
     with pytest.raises(ConsistencyMissing, match=r"train\.consistency_loss is 0.*consistency\.weight is 10") as ended:
-        finished(config(method=method, dataset=REVISITED, evaluate_every=step_losses))
+        finished(config(method=method, dataset=REVISITED, evaluate_every=every))
     assert ended.value.reason == "no_consistency"
 
 
@@ -208,42 +209,14 @@ def test_temporal_ensembling_that_keeps_nothing_is_refused_once_it_should_have_t
     assert len(trainer.history) == 4  # after which every labeled image was seen, and before that every unlabeled one
 
 
-# --- unread_setting
-
-
-def test_a_setting_that_nothing_reads_is_refused_at_the_first_evaluation(tmp_path, monkeypatch):
-    monkeypatch.setattr(schedules, "consistency_weight", lambda *_: 1.0)
-    with pytest.raises(UnreadSetting, match=r"^consistency\.(weight|ramp_up) is a setting of this run") as ended:
-        next(Trainer(config(), tmp_path).run())
-    assert ended.value.reason == "unread_setting"
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "schedule"),
-    [
-        ({"name": "sgd"}, {"name": "half_cosine", "warm_up": "sigmoid"}),
-        ({"name": "adam"}, {"name": "constant"}),
-        ({"name": "adam", "ramp_down_beta1": 0.5}, {"name": "ramp_down", "ramp_down_steps": 3}),
-        ({"name": "adamw"}, {"name": "step_decay", "at": [3]}),
-        ({"name": "sgd"}, {"name": "quarter_cosine", "warm_up_steps": 3}),
-    ],
-)
-@pytest.mark.parametrize("method", METHODS)
-def test_a_run_reads_all_its_settings_whatever_it_is_made_of(method, optimizer, schedule):
-    for heads in (1, 2):
-        of = {"optimizer": optimizer, "schedule": schedule, "consistency": {"heads": heads}}
-        assert len(finished(config(method=method, dataset=REVISITED, **of)).history) == 3
-
-
 # --- no_labels
 
 
 def test_a_split_without_labeled_images_is_refused(monkeypatch):
-    split_for = trainer_module.split_for
+    split_for = training_data.split_for
     nothing = np.array([], np.int64)
     monkeypatch.setattr(
-        trainer_module, "split_for", lambda *given: dataclasses.replace(split_for(*given), labeled=nothing)
+        training_data, "split_for", lambda *given: dataclasses.replace(split_for(*given), labeled=nothing)
     )
     with pytest.raises(NoLabels) as ended:
         Trainer(config())
@@ -254,7 +227,7 @@ def test_an_unlabeled_image_among_the_labeled_ones_is_refused(tmp_path, monkeypa
     for i in range(30):
         part = f"train/{'ab'[i % 2]}" if i < 20 else "unlabeled"
         write_image(tmp_path / f"{part}/{i}.png", np.full((8, 8, 3), i, np.uint8))
-    split_for = trainer_module.split_for
+    split_for = training_data.split_for
 
     def mistaken(*given):
         split = split_for(*given)
@@ -264,7 +237,7 @@ def test_an_unlabeled_image_among_the_labeled_ones_is_refused(tmp_path, monkeypa
         dataset={"name": "image_folder", "root": str(tmp_path), "labels": 4, "validation": 4}, batch_size=4
     )
     Trainer(settings)
-    monkeypatch.setattr(trainer_module, "split_for", mistaken)
+    monkeypatch.setattr(training_data, "split_for", mistaken)
     with pytest.raises(NoLabels, match="an image without a label"):
         Trainer(settings)
 

@@ -155,7 +155,7 @@ def test_a_checkpoint_of_another_run_is_refused_by_name(tmp_path):
 ALONE = """
 import json, os, sys
 from pathlib import Path
-from tests.trainers.support import finished, results
+from tests.helpers.training import finished, results
 from trainers import TrainerConfig
 for number, settings in enumerate(sys.argv[2:]):
     if os.fork() == 0:  # each in a process in which nothing was trained before; it is the imports that take time

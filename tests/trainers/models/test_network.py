@@ -20,7 +20,7 @@ def linear(layer: nn.Linear) -> np.ndarray:
 
 
 def test_one_head_both_classifies_and_agrees():
-    logits, consistency_logits = network(1).both(PIXELS)
+    logits, consistency_logits = network(1).forward_heads(PIXELS)
     assert consistency_logits is logits
     np.testing.assert_allclose(logits.detach().numpy(), linear(network(1).classifier), rtol=0, atol=1e-14)
 
@@ -35,7 +35,7 @@ def test_two_heads_have_weights_of_their_own_on_the_same_features():
 
 @pytest.mark.parametrize("heads", [1, 2])
 def test_a_pass_gives_the_logits_that_classify(heads):
-    assert torch.equal(network(heads)(PIXELS), network(heads).both(PIXELS)[0])
+    assert torch.equal(network(heads)(PIXELS), network(heads).forward_heads(PIXELS)[0])
 
 
 @pytest.mark.parametrize("heads", [1, 2])

@@ -1,0 +1,186 @@
+"""The images of one run: which of them serve which purpose, the batches it trains on, and their augmented views."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainers.config import TrainerConfig
+from trainers.data import dataset
+from trainers.data.augmentation import ViewAugmenter
+from trainers.data.geometry import center_crop
+from trainers.data.loaders import Batch, loader
+from trainers.data.normalization import Take, fit_normalization
+from trainers.data.samplers import TwoStreamBatches
+from trainers.data.splits import split_for
+from trainers.devices import memory_format, on_cpu
+from trainers.errors import DataError, NoLabels
+
+
+@dataclass(frozen=True)
+class EvaluationImages:
+    """Images that networks are evaluated on.
+
+    Attributes:
+        take: returns the pixels of some of `indices`, on the device of the run.
+        indices: int64 [n].
+        labels: int64 [n], on the CPU.
+    """
+
+    take: Take
+    indices: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class TrainingData:
+    """The images of one run, from their files to the views that the networks see.
+
+    Args:
+        config: of the run.
+        device: that trains.
+        seeds: of the labeled stream, the unlabeled stream, the first view and the second view.
+        second_view: whether each batch is augmented a second time, for the target of the consistency loss.
+
+    Attributes:
+        classes: names, in the order of their indices.
+        split: which images serve which purpose.
+        labels: int64 [n], of all training images, on the device; -1 where an image has no class.
+        normalization: fitted to the images that are trained on.
+        fingerprint: SHA-256 over the data set's pixels, labels and class names.
+
+    Raises:
+        DataError: the images are missing, unreadable or too few.
+        NoLabels: there is no labeled image, or one of them has no label.
+    """
+
+    def __init__(self, config: TrainerConfig, device: torch.device, seeds: Sequence[int], second_view: bool) -> None:
+        self._config = config
+        self._device = device
+        self._layout = memory_format(config.channels_last)
+        self._images = images = dataset.load(config.dataset)
+        self.classes = images.classes
+        self.fingerprint = images.fingerprint
+        self.labels = images.train_labels.to(device)
+        self.split = split_for(config, images.train_labels.numpy(), len(images.classes), self.image_size)
+        labeled, unlabeled = self.split.labeled, self.split.unlabeled
+        if not len(labeled) or (images.train_labels[labeled] < 0).any():
+            raise NoLabels("an image without a label was to be trained on with its label")
+        self._batches = TwoStreamBatches(
+            labeled, unlabeled, config.batch_size, config.labeled_per_batch, (seeds[0], seeds[1])
+        )
+        self._loader = loader(config.images, images.train, self._batches, device)
+        trained_on = torch.from_numpy(np.concatenate([labeled, unlabeled]))
+        self.normalization = fit_normalization(
+            config.normalization, self._loader.take, trained_on, self.fingerprint, device
+        )
+        settings = config.augmentation
+        self._augmenters = [ViewAugmenter(self.normalization, settings, settings.noise, seeds[2], device)]
+        if second_view:
+            noise = settings.noise if config.teacher.noise is None else config.teacher.noise
+            self._augmenters.append(ViewAugmenter(self.normalization, settings, noise, seeds[3], device))
+
+    @property
+    def image_size(self) -> int:
+        """Pixels per side, before any crop."""
+        return self._images.train.shape[1]
+
+    @property
+    def channels(self) -> int:
+        """Of the images: 1 is grey, 3 is colour."""
+        return self._images.train.shape[-1]
+
+    @property
+    def epoch(self) -> int:
+        """Batches until nearly every image was drawn once: see `TwoStreamBatches`."""
+        return self._batches.epoch
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of images on the device; 0 if they are streamed."""
+        return self._loader.held
+
+    @property
+    def validation(self) -> EvaluationImages:
+        """The images that select among trials."""
+        return self._training_images(self.split.validation)
+
+    @property
+    def verdict(self) -> EvaluationImages:
+        """The images that compare the finalists."""
+        return self._training_images(self.split.verdict)
+
+    @property
+    def has_test_images(self) -> bool:
+        """Whether the data set has a test set."""
+        return len(self._images.test) > 0
+
+    @property
+    def test(self) -> EvaluationImages:
+        """The test images.
+
+        Raises:
+            DataError: the data set has none.
+        """
+        if not self.has_test_images:
+            raise DataError("the data set has no test images")
+        pixels = self._images.test
+        return EvaluationImages(
+            lambda indices: pixels[indices].to(self._device), torch.arange(len(pixels)), self._images.test_labels
+        )
+
+    def next_batch(self) -> Batch:
+        """Return the images of the next step, labeled ones first."""
+        return self._loader.next()
+
+    def views(self, batch: Batch) -> list[Tensor]:
+        """Return the augmented views of a batch.
+
+        Returns:
+            The student's view and, if there is one, the second view: float [b, channels, height, width].
+        """
+        images, rows = batch.images, batch.rows
+        if self.normalization.of_whole_images:
+            images = self.normalization.normalized(images[rows])
+            rows = torch.arange(len(rows), device=self._device)
+        return [augmenter.draw(images, rows).contiguous(memory_format=self._layout) for augmenter in self._augmenters]
+
+    def preview(self, count: int) -> list[Tensor]:
+        """Return images of the next batch and their views, as pictures for people.
+
+        It draws from the batches and the views, so a run whose results count must not call it.
+
+        Args:
+            count: at most how many images; labeled and unlabeled ones in the proportion of a batch, labeled ones first.
+
+        Returns:
+            The images, then each of their views: float [images, channels, height, width] in [0, 1].
+        """
+        indices = self._batches.next()
+        indices = indices[torch.linspace(0, len(indices) - 1, min(count, len(indices))).long()]
+        pixels = self._images.train[indices]
+        plain = center_crop(pixels.permute(0, 3, 1, 2) / 255, self._config.augmentation.crop)
+        batch = Batch(indices, pixels.to(self._device), torch.arange(len(indices), device=self._device))
+        return [plain, *(self.normalization.shown(view).cpu() for view in self.views(batch))]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps: where the batches and the random numbers of the views are."""
+        return {
+            "batches": self._batches.state_dict(),
+            "views": [augmenter.state_dict() for augmenter in self._augmenters],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned; other keys are ignored."""
+        self._batches.load_state_dict(on_cpu(state["batches"]))
+        for augmenter, saved in zip(self._augmenters, state["views"], strict=True):
+            augmenter.load_state_dict(on_cpu(saved))
+
+    def _training_images(self, indices: np.ndarray) -> EvaluationImages:
+        chosen = torch.from_numpy(indices)
+        return EvaluationImages(self._loader.take, chosen, self._images.train_labels[chosen])
