@@ -1,4 +1,4 @@
-"""Errors that end a command: their exit status, and the words for them."""
+"""The errors that end a command, with their exit status, and parts of their messages."""
 
 import errno
 import sqlite3
@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 
 class InputError(Exception):
-    """What was typed or written cannot be done. Exit status 2.
+    """What the user typed, or wrote in a file, cannot be done. Exit status 2.
 
     Args:
         problems: one line each: what is wrong, where, what is allowed, what to do.
@@ -26,14 +26,14 @@ class SweepError(Exception):
 
 
 class Unfinished(SweepError):
-    """The machine failed the sweep (Ray died, the disk is full); `resume` goes on where it was. Exit status 1."""
+    """The sweep was interrupted (Ray died, the disk is full), and `resume` continues it. Exit status 1."""
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
-    """`did you mean ...?` where something is near, and what is known."""
+    """Return advice for an unknown word: the most similar known word, if there is one, and all known words."""
     close = get_close_matches(word, known, n=1)
-    meant = f"did you mean {close[0]!r}? " if close else ""
-    return f"{meant}Known here: {', '.join(sorted(known))}"
+    question = f"did you mean {close[0]!r}? " if close else ""
+    return f"{question}Known: {', '.join(sorted(known))}"
 
 
 def short_repr(value: object) -> str:
@@ -46,13 +46,13 @@ def short_repr(value: object) -> str:
 
 
 def trainer_error_text(error: Exception) -> str:
-    """What the trainer refuses, with the key as it stands in a file of ours where the error begins with one."""
+    """Return a trainer's error with `trainer` before it; a `dataset.` key becomes the key of the search-space file."""
     text = str(error)
     return f"trainer.{text}" if text.startswith("dataset.") else f"trainer: {text}"
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Whether a full disk, or a used up quota, is behind an error, however the libraries between have dressed it up."""
+    """Return True if an error, or one that it was raised from, is a full disk or an exhausted quota."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
@@ -63,5 +63,10 @@ def is_disk_full(error: BaseException | None) -> bool:
 
 
 def disk_full_text(cause: str, how_to_resume: str) -> str:
-    """What to say when it ended a sweep."""
+    """Return the message for a sweep that a full disk ended.
+
+    Args:
+        cause: what could not be written.
+        how_to_resume: how the user continues the sweep.
+    """
     return f"the disk is full ({cause}); make room, then {how_to_resume}"

@@ -11,7 +11,7 @@ from mt_sweeps.errors import InputError
 from mt_sweeps.results import finalists
 from mt_sweeps.search_space.space import Values
 from mt_sweeps.spec import validation_errors, yaml_file
-from mt_sweeps.spec.overrides import apply
+from mt_sweeps.spec.overrides import apply_override
 from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, dotted
 from mt_sweeps.storage.environment import Environment
@@ -155,15 +155,12 @@ def read(path: Path, overrides: tuple[str, ...] = ()) -> TrainingRequest:
                 f"--set {override}: begin the key with trainer (what is trained: trainer.steps=1000) or "
                 "tracking (where it is shown)"
             )
-        apply(data, override)
+        apply_override(data, override)
     try:
         best = BestFile.model_validate(data)
     except ValidationError as error:
         raise InputError(
-            *(
-                f"{path}: {'.'.join(map(str, where))}: {what}"
-                for where, what in validation_errors.describe(error, BestFile, data)
-            )
+            *(f"{path}: {key}: {problem}" for key, problem in validation_errors.describe(error, BestFile, data))
         ) from None
     after = dotted({"trainer": data["trainer"]})
     changed = [key.removeprefix("trainer.") for key in {**before, **after} if before.get(key) != after.get(key)]

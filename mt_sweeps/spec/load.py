@@ -1,14 +1,16 @@
-"""The search-space file, validated whole and on any machine: everything that is wrong with it is told at once."""
+"""Reads and validates a search-space file. All problems are reported at once, on any machine."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from mt_sweeps.errors import InputError, did_you_mean
 from mt_sweeps.search_space import feasibility
+from mt_sweeps.search_space.space import Space
 from mt_sweeps.spec import validation_errors, yaml_file
 from mt_sweeps.spec.arms import Arm
-from mt_sweeps.spec.overrides import apply
+from mt_sweeps.spec.overrides import apply_override
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values
 from trainers.config import TrainerConfig
 from trainers.config.known_datasets import KNOWN_DATASETS
@@ -22,108 +24,115 @@ def load_spec(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:
         overrides: `key=value`, applied before validation; the key is a path into the file.
 
     Raises:
-        InputError: with everything that is wrong, a line each.
+        InputError: the file is not valid; one line per problem.
     """
     data = yaml_file.read(path)
     if not isinstance(data, dict):
         raise InputError(f"{path}: must be a mapping with the keys {', '.join(SweepSpec.model_fields)}")
     for override in overrides:
-        apply(data, override)
+        apply_override(data, override)
     try:
         spec = SweepSpec.model_validate(data)
     except ValidationError as error:
-        raise InputError(
-            *(f"{path}: {_dotted(where)}: {what}" for where, what in validation_errors.describe(error, SweepSpec, data))
-        ) from None
-    found = _problems(spec)
-    if found:
-        raise InputError(*(f"{path}: {problem}" for problem in found))
+        lines = [f"{path}: {key}: {text}" for key, text in validation_errors.describe(error, SweepSpec, data)]
+        raise InputError(*lines) from None
+    problems = _problems(spec)
+    if problems:
+        raise InputError(*(f"{path}: {problem}" for problem in problems))
     return spec.model_copy(update={"points": [spec.expand_point(point) for point in spec.points]})
 
 
 def _problems(spec: SweepSpec) -> list[str]:
-    """What only shows when the parts of a file are seen together."""
-    known = validation_errors.dotted_keys(TrainerConfig)
-    refused = [
-        f"search_space.{key}: unknown key; {did_you_mean(key, known)}" for key in spec.search_space if key not in known
+    """Return the problems that show only when the parts of a file are taken together."""
+    settings = validation_errors.dotted_keys(TrainerConfig)
+    problems = _key_problems(spec, settings)
+    if problems:
+        return problems
+    try:
+        space = spec.space()
+    except ValueError as error:
+        return [f"search_space.{error}"]
+    problems = feasibility.why_infeasible(space, spec.sampler.name, spec.trials, settings)
+    if spec.sampler.name == "grid" and spec.points:
+        problems.append("points: a grid is enumerated; add their values to it, or use another sampler")
+    if problems:
+        return problems
+    problems = [
+        *_point_problems(spec, space),
+        *(problem for values, arm in spec.corners() for problem in _config_problems(spec, values, arm)),
     ]
-    refused += [
+    return list(dict.fromkeys(problems)) or _published_problems(spec)
+
+
+def _key_problems(spec: SweepSpec, settings: list[str]) -> list[str]:
+    """Return why keys cannot be searched, or be set in a search."""
+    problems = [
+        f"search_space.{key}: unknown key; {did_you_mean(key, settings)}"
+        for key in spec.search_space
+        if key not in settings
+    ]
+    problems += [
         f"search_space.{key}: is not searched: trials are compared on the same images; set it under trainer"
         for key in spec.search_space
         if key.startswith(("dataset.", "device", "method", "verdict"))
     ]
     if spec.trainer.get("dataset", {}).get("with_validation"):
-        refused.append(
+        problems.append(
             "trainer.dataset.with_validation: a search needs images that it is not trained on; take it out, and train "
             "the best of the search by `mt-sweep train FILE --with-validation`"
         )
-    if refused:
-        return refused
-    try:
-        space = spec.space()
-    except ValueError as error:
-        return [f"search_space.{error}"]
-    found = feasibility.why_infeasible(space, spec.sampler.name, spec.trials, known)
-    if spec.sampler.name == "grid" and spec.points:
-        found.append("points: a grid is enumerated; add their values to it, or use another sampler")
-    if found:
-        return found
+    return problems
+
+
+def _point_problems(spec: SweepSpec, space: Space) -> Iterator[str]:
     if len(spec.points) > spec.trials:
-        found.append(f"points: has {len(spec.points)} entries and trials is {spec.trials}; raise trials or remove some")
+        yield f"points: has {len(spec.points)} entries and trials is {spec.trials}; raise trials or remove some"
     for i, point in enumerate(spec.points):
         try:
             space.to_params(spec.expand_point(point))
         except ValueError as error:
-            found.append(f"points.{i}: {error}")
-    for values, arm in spec.corners():
-        for problem in _config_problems(spec, values, arm):
-            if problem not in found:
-                found.append(problem)
-    return found or _published_problems(spec)
+            yield f"points.{i}: {error}"
 
 
 def _config_problems(spec: SweepSpec, values: Values, arm: Arm) -> list[str]:
+    """Return why the trainer refuses a combination of values."""
     try:
         spec.config(values, arm)
     except ValidationError as error:
         data = spec.trainer_settings(values, arm)
-        lines = []
-        for path, what in validation_errors.describe(error, TrainerConfig, data):
-            key = _dotted(path)
-            place = "search_space" if key in values else "trainer"
-            lines.append(f"{place}.{key}: {what}" if key else f"{place}: {what}")
-        return lines
+        problems = []
+        for key, text in validation_errors.describe(error, TrainerConfig, data):
+            section = "search_space" if key in values else "trainer"
+            problems.append(f"{section}.{key}: {text}" if key else f"{section}: {text}")
+        return problems
     return []
 
 
 def _published_problems(spec: SweepSpec) -> list[str]:
-    """As far as they show on any machine: where the data set is not known, it is taken to have enough images."""
+    """Return why the published baseline cannot be trained, as far as the size of the data set is known."""
     if "published" not in spec.arms():
         return []
     config = spec.sample_config()
     known = KNOWN_DATASETS.get(config.dataset.name)
-    others = known.extra if known and getattr(config.dataset, "extra", False) else 0
-    unlabeled = config.dataset.unlabeled_count(known.train, others) if known else config.batch_size
+    extra = known.extra if known and getattr(config.dataset, "extra", False) else 0
+    # A data set of unknown size is taken to fill a batch: `run` checks it again, with its images.
+    unlabeled = config.dataset.unlabeled_count(known.train, extra) if known else config.batch_size
     try:
         spec.published_values(known.classes if known else 10, unlabeled)
     except ValidationError as error:
-        found = validation_errors.describe(error, TrainerConfig, spec.trainer)
-        return [f"finalists.baselines: published: {_dotted(path) or 'trainer'}: {what}" for path, what in found]
+        problems = validation_errors.describe(error, TrainerConfig, spec.trainer)
+        return [f"finalists.baselines: published: {key or 'trainer'}: {text}" for key, text in problems]
     return []
 
 
 def with_trials(spec: SweepSpec, trials: int) -> SweepSpec:
-    """The same sweep with another number of trials.
+    """Return the specification with another number of trials.
 
     Raises:
-        InputError: it cannot have so many.
+        InputError: the sweep cannot have so many.
     """
     changed = spec.model_copy(update={"trials": trials})
-    found = _problems(changed)
-    if found:
-        raise InputError(*found)
+    problems = _problems(changed)
+    if problems:
+        raise InputError(*problems)
     return changed
-
-
-def _dotted(path: validation_errors.KeyPath) -> str:
-    return ".".join(map(str, path))

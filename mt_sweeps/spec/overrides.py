@@ -6,49 +6,71 @@ from mt_sweeps.errors import InputError, did_you_mean
 from mt_sweeps.spec import yaml_file
 
 DOTTED = ("search_space.", "points.")
-"""Where keys hold dots, so that a new one is not a path."""
+"""Beginnings of paths below which a new key holds dots: the rest of the path is one key."""
 
 
-def apply(data: dict[str, Any], override: str) -> None:
-    """Change what is at a path: at each level the longest matching key wins, since keys may hold dots.
+def apply_override(data: dict[str, Any], override: str) -> None:
+    """Change one value of a file's data.
+
+    Since keys may hold dots, the longest key that matches is followed at each level.
 
     Args:
         data: of the file; changed in place.
-        override: `path=value`, the value as in YAML.
+        override: `path=value`; the value is YAML.
 
     Raises:
         InputError: the path leads nowhere, or the value is not YAML.
     """
     path, equals, text = override.partition("=")
-    if not equals or not path:
+    if not equals or "" in path.split("."):
         raise InputError(f"--set {override}: write key=value, the key a path into the file (trainer.steps=100)")
     value = yaml_file.parse(text, f"--set {path}")
-    here: Any = data
+    container: Any = data
     rest = path
-    while True:
-        if isinstance(here, list):
-            index, _, rest = rest.partition(".")
-            if not index.isdigit() or int(index) >= len(here):
-                raise InputError(f"--set {path}: {index!r} is no place in a list of {len(here)}")
-            if not rest:
-                here[int(index)] = value
-                return
-            here = here[int(index)]
-            continue
-        if not isinstance(here, dict):
-            raise InputError(f"--set {path}: there is nothing below {path.removesuffix('.' + rest)}, which is {here!r}")
-        matching = [key for key in here if rest == key or rest.startswith(f"{key}.")]
-        key = max(matching, key=len) if matching else None
-        if key is None and here is data.get("search_space") and not isinstance(value, dict | list):
-            raise InputError(
-                f"--set {path}: no key of search_space begins it; {did_you_mean(rest, list(here or {}))}; "
-                "add a new one whole: --set 'search_space.KEY={type: float, low: 0.1, high: 0.9}'"
-            )
-        if key is None and not path.startswith(DOTTED):
-            key, _, beyond = rest.partition(".")  # a key that the file does not have yet
-            if beyond:
-                here[key] = {}
-        if key is None or rest == key:
-            here[rest] = value
-            return
-        here, rest = here[key], rest[len(key) + 1 :]
+    while rest:
+        key: int | str
+        if isinstance(container, list):
+            key, rest = _list_step(container, rest, path)
+        elif not isinstance(container, dict):
+            above = path.removesuffix("." + rest)
+            raise InputError(f"--set {path}: there is nothing below {above}, which is {container!r}")
+        elif container is data.get("search_space") and not isinstance(value, dict | list):
+            key, rest = _search_space_step(container, rest, path)
+        else:
+            key, rest = _step(container, rest, path)
+        if rest:
+            container = container[key]
+        else:
+            container[key] = value
+
+
+def _step(container: dict[str, Any], rest: str, path: str) -> tuple[str, str]:
+    """Return the next key and the rest of the path; make a container for the rest if the key is new."""
+    matching = [key for key in container if rest == key or rest.startswith(f"{key}.")]
+    if matching:
+        key = max(matching, key=len)
+        return key, rest[len(key) + 1 :]
+    if path.startswith(DOTTED):
+        return rest, ""
+    key, _, beyond = rest.partition(".")
+    if beyond:
+        container[key] = {}
+    return key, beyond
+
+
+def _search_space_step(entries: dict[str, Any], rest: str, path: str) -> tuple[str, str]:
+    """Return the next step for a single value, which can only change an entry that exists."""
+    if not any(rest == key or rest.startswith(f"{key}.") for key in entries):
+        raise InputError(
+            f"--set {path}: no key of search_space begins it; {did_you_mean(rest, list(entries))}; "
+            "add a new one whole: --set 'search_space.KEY={type: float, low: 0.1, high: 0.9}'"
+        )
+    return _step(entries, rest, path)
+
+
+def _list_step(items: list[Any], rest: str, path: str) -> tuple[int, str]:
+    """Return the next position in a list and the rest of the path."""
+    position, _, beyond = rest.partition(".")
+    if not (position.isascii() and position.isdigit()) or int(position) >= len(items):
+        raise InputError(f"--set {path}: {position!r} is not a position in a list of {len(items)}; the first is 0")
+    return int(position), beyond

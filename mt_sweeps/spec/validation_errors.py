@@ -1,55 +1,58 @@
-"""Validation errors in words: which key, what is allowed, what to do."""
+"""Turns pydantic's validation errors into messages for people: which key, what is allowed, what to do."""
 
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
-from mt_sweeps.errors import did_you_mean
+from mt_sweeps.errors import did_you_mean, short_repr
 
-KeyPath = tuple[str | int, ...]
+Location = tuple[str | int, ...]
+"""Where pydantic found an error: the keys and indices on the way, and the tags of unions."""
 
 
-def describe(error: ValidationError, model: type[BaseModel], data: Any) -> list[tuple[KeyPath, str]]:
-    """What pydantic found, as (path into the data, sentence).
+def describe(error: ValidationError, model: type[BaseModel], data: Any) -> list[tuple[str, str]]:
+    """Return each problem once, as its dotted key and a message.
 
     Args:
         error: raised by `model`.
-        model: the pydantic model whose fields name the known keys.
-        data: what was validated.
+        model: the pydantic model whose fields are the known keys.
+        data: the data that was validated.
     """
-    found = []
-    for item in error.errors():
-        path = _without_tags(item["loc"], data, keep_last=item["type"] == "missing")
-        context = item.get("ctx", {})
-        kind, given = item["type"], item["input"]
-        if kind == "extra_forbidden":
-            text = f"unknown key; {did_you_mean(str(path[-1]), _known_keys(model, item['loc'][:-1]))}"
-        elif kind == "missing":
-            text = "is missing; add it"
-        elif kind == "value_error":
-            text = str(context["error"])
-        elif kind.startswith("union_tag_"):
-            path = (*path, context["discriminator"].strip("'"))
-            given = item["input"].get(path[-1]) if isinstance(item["input"], dict) else None
-            allowed = context.get("expected_tags") or ", ".join(map(repr, _tags(model, item["loc"], str(path[-1]))))
-            text = f"{given!r} is not allowed; use one of {allowed}" if given else f"is missing; use one of {allowed}"
-        elif kind == "string_pattern_mismatch":
-            text = f"{given!r} is no plain name; use letters, digits, '.', '_' and '-', at most 64, no sign first"
-        elif kind == "too_short":
-            text = "must not be empty"
-        elif kind == "literal_error":
-            text = f"{given!r} is not allowed; use {context['expected']}"
-        else:
-            said = item["msg"].removeprefix("Input ")
-            text = f"{said[0].lower()}{said[1:]}, not {_shown(given)}"
-        if (path, text) not in found:
-            found.append((path, text))
-    return found
+    problems = [_describe_one(details, model, data) for details in error.errors()]
+    return list(dict.fromkeys(problems))
+
+
+def _describe_one(details: ErrorDetails, model: type[BaseModel], data: Any) -> tuple[str, str]:
+    kind, value, context = details["type"], details["input"], details.get("ctx", {})
+    path = _without_tags(details["loc"], data, keep_last=kind == "missing")
+    if kind == "extra_forbidden":
+        text = f"unknown key; {did_you_mean(str(path[-1]), _known_keys(model, details['loc'][:-1]))}"
+    elif kind == "missing":
+        text = "is missing; add it"
+    elif kind == "value_error":
+        text = str(context["error"])
+    elif kind.startswith("union_tag_"):
+        discriminator = context["discriminator"].strip("'")
+        path = (*path, discriminator)
+        tag = value.get(discriminator) if isinstance(value, dict) else None
+        allowed = context.get("expected_tags") or ", ".join(map(repr, _tags(model, details["loc"], discriminator)))
+        text = f"{tag!r} is not allowed; use one of {allowed}" if tag else f"is missing; use one of {allowed}"
+    elif kind == "string_pattern_mismatch":
+        text = f"{value!r} is no plain name; use at most 64 letters, digits, '.', '_' and '-', a letter or digit first"
+    elif kind == "too_short":
+        text = "must not be empty"
+    elif kind == "literal_error":
+        text = f"{value!r} is not allowed; use {context['expected']}"
+    else:
+        message = details["msg"].removeprefix("Input ")
+        text = f"{message[0].lower()}{message[1:]}, not {short_repr(value)}"
+    return ".".join(map(str, path)), text
 
 
 def dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    """Every dotted key of a model that holds a plain value."""
+    """Return the dotted keys of all values in a model and in the models inside it, sorted."""
     keys: set[str] = set()
     for name, field in model.model_fields.items():
         inner = [member for member in _members(field.annotation) if _is_model(member)]
@@ -60,30 +63,32 @@ def dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     return sorted(keys)
 
 
-def _known_keys(model: type[BaseModel], location: KeyPath) -> list[str]:
-    return sorted({name for m in _at(model, location) if _is_model(m) for name in m.model_fields})
+def _known_keys(model: type[BaseModel], location: Location) -> list[str]:
+    return sorted({name for m in _types_at(model, location) if _is_model(m) for name in m.model_fields})
 
 
-def _tags(model: type[BaseModel], location: KeyPath, discriminator: str) -> list[str]:
-    fields = [m.model_fields.get(discriminator) for m in _at(model, location) if _is_model(m)]
+def _tags(model: type[BaseModel], location: Location, discriminator: str) -> list[str]:
+    fields = [m.model_fields.get(discriminator) for m in _types_at(model, location) if _is_model(m)]
     return [tag for field in fields if field for tag in get_args(field.annotation)]
 
 
-def _at(model: type[BaseModel], location: KeyPath) -> list[Any]:
-    """The types that may stand at a pydantic location, which names the tags of unions on its way."""
-    here: list[Any] = [model]
+def _types_at(model: type[BaseModel], location: Location) -> list[Any]:
+    """Return the types that a value at a location may have."""
+    types: list[Any] = [model]
     for step in location:
         inner: list[Any] = []
-        for kind in here:
+        for kind in types:
             if _is_model(kind) and step in kind.model_fields:
                 inner += _members(kind.model_fields[str(step)].annotation)
             elif get_origin(kind) in (dict, list):
                 inner += _members(get_args(kind)[-1])
-        here = inner or [kind for kind in here if _is_model(kind) and step in {kind.__name__, *_literals(kind)}]
-    return here
+        # A step into no field and no collection is the tag of a union: it chooses among the union's members.
+        types = inner or [kind for kind in types if _is_model(kind) and step in {kind.__name__, *_literals(kind)}]
+    return types
 
 
 def _members(annotation: Any) -> list[Any]:
+    """Return the types of which an annotation is the union, without None."""
     origin = get_origin(annotation)
     if origin is Annotated:
         return _members(get_args(annotation)[0])
@@ -101,8 +106,14 @@ def _is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
-def _without_tags(location: KeyPath, data: Any, keep_last: bool) -> KeyPath:
-    """pydantic puts the tag of a union's chosen member into the path; a person looks for it in vain."""
+def _without_tags(location: Location, data: Any, keep_last: bool) -> Location:
+    """Return a location without the tags of unions, which are not in the file.
+
+    Args:
+        location: of an error.
+        data: the data that was validated.
+        keep_last: True if the last step is a key that the file lacks.
+    """
     path: list[str | int] = []
     for i, step in enumerate(location):
         inside = isinstance(data, dict) and step in data
@@ -111,8 +122,3 @@ def _without_tags(location: KeyPath, data: Any, keep_last: bool) -> KeyPath:
             path.append(step)
             data = data[step] if inside else None
     return tuple(path)
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -76,7 +76,7 @@ def test_a_recipe_as_a_point_gives_a_tied_key_the_value_of_the_other():
         ("{type: flot}", "type: 'flot' is not allowed; use one of 'float', 'int', 'categorical'; or tie the key with"),
         ("{}", "type: is missing; use one of 'float', 'int', 'categorical'; or tie the key with {same_as: KEY}"),
         ("{same_as: 3}", "same_as: should be a valid string, not 3"),
-        ("{same_as: ema.decay, low: 1}", "low: unknown key; Known here: same_as, when"),
+        ("{same_as: ema.decay, low: 1}", "low: unknown key; Known: same_as, when"),
         ("{same_as: ema.dekay}", "same_as: ema.dekay is not in search_space; did you mean 'ema.decay'?"),
     ],
 )

@@ -111,7 +111,7 @@ def problems(*overrides):
             "trainer.dataset.with_validation=true",
             "trainer.dataset.with_validation: a search needs images that it is not",
         ),
-        ("trainer.model.name=conv_large", "trainer.model.width: unknown key; Known here: dropout, name"),
+        ("trainer.model.name=conv_large", "trainer.model.width: unknown key; Known: dropout, name"),
         ("name=a/b", "name: 'a/b' is no plain name"),
         ("name=..", "name: '..' is no plain name"),
         ("sampler.name=tpo", "sampler.name: 'tpo' is not allowed; use 'tpe', 'gp', 'random' or 'grid'"),
@@ -124,7 +124,7 @@ def problems(*overrides):
         ("tracking.uri=https://user:secret@host", "tracking.uri: holds credentials"),
         ("resources.gpus_per_trial=1.5", "resources: gpus_per_trial (1.5) must be"),
         ("trainer", "--set trainer: write key=value"),
-        ("points.3.ema.decay=0.9", "--set points.3.ema.decay: '3' is no place in a list of 1"),
+        ("points.3.ema.decay=0.9", "--set points.3.ema.decay: '3' is not a position in a list of 1"),
         ("trials.more=3", "--set trials.more: there is nothing below trials"),
     ],
 )

@@ -1,3 +1,6 @@
+import pytest
+
+from mt_sweeps.errors import InputError
 from tests.helpers.sweeps import digits
 
 
@@ -25,3 +28,17 @@ def test_set_adds_filters_and_changes_one():
 def test_set_adds_a_dotted_key_to_a_point():
     weight = "search_space.optimizer.weight_decay={type: categorical, choices: [0.0]}"
     assert digits(weight, "points.0.optimizer.weight_decay=0.0").points[0]["optimizer.weight_decay"] == 0.0
+
+
+@pytest.mark.parametrize(
+    "override", ["trials", "=3", "trainer.=3", "trainer..steps=3", "trainer.new.=3", "points.0.=3"]
+)
+def test_a_path_with_an_empty_key_is_refused(override):
+    with pytest.raises(InputError, match="write key=value"):
+        digits(override)
+
+
+@pytest.mark.parametrize("position", ["1", "-1", "x", "²"])
+def test_a_list_is_entered_only_at_a_position_that_it_has(position):
+    with pytest.raises(InputError, match="is not a position in a list of 1; the first is 0"):
+        digits(f"points.{position}.ema.decay=0.9")
