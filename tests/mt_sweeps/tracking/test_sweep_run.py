@@ -11,9 +11,9 @@ from trainers.files import BEST_MODEL
 
 
 @pytest.fixture
-def new_sweep(home):
-    """Returns a new sweep, whose home has an embedded MLflow without runs."""
-    return lambda *overrides: Sweep(home.path, *overrides)
+def new_sweep(home, request):
+    """A sweep without trials, in a home whose embedded MLflow has no runs; a parameter overrides its settings."""
+    return Sweep(home.path, *getattr(request, "param", ()))
 
 
 def run_of(sweep):
@@ -134,79 +134,79 @@ def complete(sweep, *errors):
         sweep.ledger.complete(trial, sweep.train(trial, error))
 
 
-def test_only_the_weights_of_the_best_two_are_kept_once_no_better_one_can_follow(new_sweep):
-    sweep = new_sweep("tracking.models=2")
-    run = run_of(sweep)
-    complete(sweep, 0.3, 0.2)
+@pytest.mark.parametrize("new_sweep", [("tracking.models=2",)], indirect=True)
+def test_no_weights_of_the_best_two_are_uploaded_while_a_better_one_can_follow(new_sweep):
+    run = run_of(new_sweep)
+    complete(new_sweep, 0.3, 0.2)
     run.sync()
-    assert stored(sweep, "trial-0000") == stored(sweep, "trial-0001") == []
-    complete(sweep, 0.1)
+    complete(new_sweep, 0.1)
     run.sync()
-    assert not sweep.directory.trials.has_model(TrialId("search", 0))
+    assert not new_sweep.directory.trials.has_model(TrialId("search", 0)), "it is not among the best two any more"
     run.finish("KILLED", "")
-    assert stored(sweep, "trial-0001") == [], "after a resume there may be better ones"
-    run_of(sweep).finish("FINISHED", "")
-    assert stored(sweep, "trial-0000") == []
-    assert stored(sweep, "trial-0001") == stored(sweep, "trial-0002") == [f"teacher/{BEST_MODEL}"]
-    assert not list(sweep.directory.path.glob(f"trials/*/*/{BEST_MODEL}"))
+    assert stored(new_sweep, "trial-0001") == [], "after a resume there may be better ones"
 
 
+@pytest.mark.parametrize("new_sweep", [("tracking.models=2",)], indirect=True)
+def test_only_the_weights_of_the_best_two_are_kept_at_the_end(new_sweep):
+    complete(new_sweep, 0.3, 0.2, 0.1)
+    run_of(new_sweep).finish("FINISHED", "")
+    assert stored(new_sweep, "trial-0000") == []
+    assert stored(new_sweep, "trial-0001") == stored(new_sweep, "trial-0002") == [f"teacher/{BEST_MODEL}"]
+    assert not list(new_sweep.directory.path.glob(f"trials/*/*/{BEST_MODEL}"))
+
+
+@pytest.mark.parametrize("new_sweep", [("tracking.models=none",)], indirect=True)
 def test_no_weights_are_kept_if_none_are_wanted(new_sweep):
-    sweep = new_sweep("tracking.models=none")
-    complete(sweep, 0.3)
-    run_of(sweep).finish("FINISHED", "")
-    assert stored(sweep, "trial-0000") == []
-    assert not list(sweep.directory.path.glob(f"trials/*/*/{BEST_MODEL}"))
+    complete(new_sweep, 0.3)
+    run_of(new_sweep).finish("FINISHED", "")
+    assert stored(new_sweep, "trial-0000") == []
+    assert not list(new_sweep.directory.path.glob(f"trials/*/*/{BEST_MODEL}"))
 
 
 def test_a_run_that_was_created_twice_because_an_answer_was_lost_is_there_once(new_sweep):
-    sweep = new_sweep()
-    complete(sweep, 0.3)
-    run = run_of(sweep)
+    complete(new_sweep, 0.3)
+    run = run_of(new_sweep)
     run.sync()
-    client, runs, _ = sweep.runs()
+    client, runs, _ = new_sweep.runs()
     for name in ("digits", "trial-0000"):  # created again, before their tags were sent
         tags = {key: value for key, value in runs[name].data.tags.items() if key not in ("mt.state", "mt.best")}
         client.create_run(runs[name].info.experiment_id, runs[name].info.start_time, tags, name)
-    assert sweep.runs()[2] == len(runs) + 2
+    assert new_sweep.runs()[2] == len(runs) + 2
     run.finish("FINISHED", "")
-    _, after, count = sweep.runs()
+    _, after, count = new_sweep.runs()
     assert count == len(runs)
     assert all(after[name].info.run_id == kept.info.run_id for name, kept in runs.items())
 
 
 def test_a_run_that_somebody_removed_is_created_again_with_all_its_metrics(new_sweep):
-    sweep = new_sweep()
-    complete(sweep, 0.3)
-    run = run_of(sweep)
+    complete(new_sweep, 0.3)
+    run = run_of(new_sweep)
     run.sync()
-    client, runs, _ = sweep.runs()
+    client, runs, _ = new_sweep.runs()
     client.delete_run(runs["trial-0000"].info.run_id)
     run.finish("FINISHED", "")
-    client, runs, _ = sweep.runs()
+    client, runs, _ = new_sweep.runs()
     assert runs["trial-0000"].info.status == "FINISHED"
     assert runs["trial-0000"].data.metrics["validation.teacher_error"] == 0.3
 
 
 def test_a_better_trial_after_the_end_is_in_the_description_though_parameters_cannot_be_changed(new_sweep):
-    sweep = new_sweep()
-    complete(sweep, 0.3)
-    run_of(sweep).finish("FINISHED", "best: trial 0")
-    complete(sweep, 0.1)
-    run_of(sweep).finish("FINISHED", "best: trial 1")
-    _, runs, _ = sweep.runs()
+    complete(new_sweep, 0.3)
+    run_of(new_sweep).finish("FINISHED", "best: trial 0")
+    complete(new_sweep, 0.1)
+    run_of(new_sweep).finish("FINISHED", "best: trial 1")
+    _, runs, _ = new_sweep.runs()
     assert runs["digits"].data.tags["mt.best"] == "1"
     assert "of an earlier best" in runs["digits"].data.tags["mt.params"]
     assert "best: trial 1" in runs["digits"].data.tags["mlflow.note.content"]
 
 
 def test_a_report_that_is_written_anew_replaces_the_one_of_the_sweeps_own_run(new_sweep):
-    sweep = new_sweep()
-    sweep.directory.report.write_text("an early one")
-    run_of(sweep).finish("KILLED", "")
-    sweep.directory.report.write_text("a new one")
-    send_report(sweep.home, sweep.directory)
-    client, runs, _ = sweep.runs()
+    new_sweep.directory.report.write_text("an early one")
+    run_of(new_sweep).finish("KILLED", "")
+    new_sweep.directory.report.write_text("a new one")
+    send_report(new_sweep.home, new_sweep.directory)
+    client, runs, _ = new_sweep.runs()
     assert Path(client.download_artifacts(runs["digits"].info.run_id, "report.html")).read_text() == "a new one"
 
 
