@@ -189,10 +189,10 @@ def list_sweeps(home: str | None, as_json: bool) -> None:
     rows = []
     for run in open_home(home).sweeps():
         try:
-            rows.append(status.status(run))
+            rows.append(status.sweep_status(run))
         except InputError as error:  # one that cannot be read hides no other
             click.echo(f"{run.name}: {error}", err=True)
-    click.echo(json.dumps(rows, indent=2) if as_json else status.list_text(rows))
+    click.echo(json.dumps([row.as_json() for row in rows], indent=2) if as_json else status.list_text(rows))
 
 
 @cli.command("status")
@@ -204,8 +204,8 @@ def show_status(name: str | None, home: str | None, as_json: bool) -> None:
     from mt_sweeps.results import status
     from mt_sweeps.storage.open import open_home
 
-    row = status.status(open_home(home).sweep(name))
-    click.echo(json.dumps(row, indent=2) if as_json else status.status_text(row, open_home(home)))
+    row = status.sweep_status(open_home(home).sweep(name))
+    click.echo(json.dumps(row.as_json(), indent=2) if as_json else status.status_text(row, open_home(home)))
 
 
 @cli.command()
@@ -214,11 +214,11 @@ def show_status(name: str | None, home: str | None, as_json: bool) -> None:
 @_json_option
 def best(name: str, home: str | None, as_json: bool) -> None:
     """The best configuration of SWEEP so far."""
-    from mt_sweeps.results import best_file, status
+    from mt_sweeps.results import best_file
     from mt_sweeps.storage.open import open_home
 
-    found = status.best_of(open_home(home).sweep(name))
-    click.echo(found.model_dump_json(indent=2) if as_json else best_file.text(found), nl=as_json)
+    content = best_file.from_sweep(open_home(home).sweep(name))
+    click.echo(content.model_dump_json(indent=2) if as_json else best_file.to_yaml(content), nl=as_json)
 
 
 @cli.command("export")
@@ -227,11 +227,11 @@ def best(name: str, home: str | None, as_json: bool) -> None:
 @_home_option
 def export_best(name: str, output: Path | None, home: str | None) -> None:
     """Write the best hyper-parameters of SWEEP to a file that `train` takes."""
-    from mt_sweeps.results import best_file, status
+    from mt_sweeps.results import best_file
     from mt_sweeps.storage.open import open_home
     from trainers.files import write_atomically
 
-    text = best_file.text(status.best_of(open_home(home).sweep(name)))
+    text = best_file.to_yaml(best_file.from_sweep(open_home(home).sweep(name)))
     if output is None:
         click.echo(text, nl=False)
         return

@@ -1,21 +1,21 @@
-"""Numbers, durations and the values of a trial, in words."""
+"""Texts for numbers, durations and the values of a trial."""
 
 from mt_sweeps.search_space.space import Value, Values
 from trainers.report import Report
 
 
-def percent(share: float | None) -> str:
-    """0.0533 -> '5.3 %'."""
-    return "" if share is None else f"{100 * share:.1f} %"
+def percent(fraction: float | None) -> str:
+    """Return a fraction in percent, or an empty text for None: `5.3 %`."""
+    return "" if fraction is None else f"{100 * fraction:.1f} %"
 
 
 def error_text(error: tuple[float, float] | None) -> str:
-    """An error rate with its standard error: '5.3 % ± 1.3'."""
+    """Return an error rate with its standard error, or an empty text for None: `5.3 % ± 1.3`."""
     return "" if error is None else f"{100 * error[0]:.1f} % ± {100 * error[1]:.1f}"
 
 
 def errors_text(report: Report) -> str:
-    """Both validation errors of a report, the teacher's first."""
+    """Return the validation errors of a report, the teacher's first: `teacher 5.3 %, student 6.1 %`."""
     return ", ".join(
         f"{network} {percent(report.metrics[name])}"
         for network in ("teacher", "student")
@@ -24,22 +24,22 @@ def errors_text(report: Report) -> str:
 
 
 def values_text(values: Values) -> str:
-    """Searched values in one line."""
+    """Return the values of a trial in one line: `ema.decay 0.99  consistency.loss mse`."""
     return "  ".join(f"{key} {value_text(value)}" for key, value in values.items())
 
 
 def value_text(value: Value) -> str:
-    """One searched value."""
+    """Return one value, a float with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def counted(count: int, word: str) -> str:
-    """'1 trial', '2 trials'."""
+    """Return a number with its noun: `1 trial`, `2 trials`."""
     return f"{count} {word}" + "s" * (count != 1)
 
 
 def duration(seconds: float) -> str:
-    """'45 s', '3 min 20 s' or '5 h 07 min'."""
+    """Return a duration in its two largest units: `45 s`, `3 min 20 s`, `5 h 07 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,4 +1,4 @@
-"""What a result was made with."""
+"""The versions of everything that decides a result."""
 
 import hashlib
 import importlib.metadata
@@ -13,10 +13,13 @@ PACKAGES = ("mt-sweeps", "torch", "torchvision", "ray", "optuna", "mlflow", "num
 
 @cache
 def versions() -> dict[str, str]:
-    """Of Python and the packages that decide a result; as `code`, the beginning of a SHA-256 over our own files."""
+    """Return the versions of Python and of the packages that decide a result.
+
+    `code` is the beginning of a SHA-256 over the Python files of mt_sweeps and trainers.
+    """
     digest = hashlib.sha256()
     for package in (Path(trainers.__file__).parent, Path(__file__).parent):
         for file in sorted(package.rglob("*.py")):
             digest.update(f"{file.relative_to(package.parent)}\n".encode() + file.read_bytes())
-    found = {package: importlib.metadata.version(package) for package in PACKAGES}
-    return {"python": platform.python_version(), "code": digest.hexdigest()[:16], **found}
+    packages = {package: importlib.metadata.version(package) for package in PACKAGES}
+    return {"python": platform.python_version(), "code": digest.hexdigest()[:16], **packages}

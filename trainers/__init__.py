@@ -1,4 +1,4 @@
-"""The science: train one student and its teacher. Knows nothing of sweeps, ledgers or dashboards.
+"""The science: train one student and its teacher. It knows nothing of sweeps, ledgers or dashboards.
 
     from trainers import Trainer, TrainerConfig
 
@@ -6,7 +6,7 @@
     for report in Trainer(config).run():
         print(report.step, report.metrics["validation.teacher_error"])
 
-`TrainerConfig` can be imported without torch; `Trainer` brings it in when it is first asked for.
+Importing `TrainerConfig` does not import torch; the first use of `Trainer` does.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,6 +1,6 @@
-"""Checkpoints (all that a run needs to go on exactly) and model files (all that a prediction needs).
+"""Checkpoints (all that a run needs to continue exactly) and model files (all that a prediction needs).
 
-Nothing here unpickles: checkpoints are read with `weights_only=True`, model files are safetensors.
+Nothing is unpickled: checkpoints are read with `weights_only=True`, and model files are safetensors.
 """
 
 import hashlib
@@ -31,15 +31,15 @@ _ORIGIN = {"config", "data", "device"}
 def save_checkpoint(
     directory: Path, config: TrainerConfig, data: str, device: torch.device, state: dict[str, Any]
 ) -> None:
-    """Write the whole state of a run, atomically; the checkpoint that was there becomes the previous one.
+    """Write the whole state of a run, atomically. The checkpoint that was there becomes the previous one.
 
-    A file is the SHA-256 of what follows, since torch does not notice damage, and what `torch.save` writes.
+    The file is a SHA-256, since torch does not notice damage, and then what `torch.save` writes.
 
     Args:
-        directory: where to.
-        config: of the run; only a run of the same configuration may go on from it,
-        data: and of the same images, by their fingerprint,
-        device: and on the same kind of device.
+        directory: of the run.
+        config: of the run. Only a run with the same configuration, images and kind of device can continue from it.
+        data: fingerprint of the images.
+        device: of the run.
         state: tensors, numbers, strings, and dicts and lists of them.
     """
     buffer = io.BytesIO()
@@ -54,13 +54,13 @@ def save_checkpoint(
 def load_latest_checkpoint(
     directory: Path, config: TrainerConfig, data: str, device: torch.device
 ) -> dict[str, Any] | None:
-    """The last state that `save_checkpoint` wrote; none: it has written nothing.
+    """Return the last state that `save_checkpoint` wrote, or None if it has written nothing.
 
-    If the last file is torn or foreign, it is set aside under another name, with a warning, and the one before is used.
+    If the last file is damaged or is no checkpoint, it is renamed, with a warning, and the one before it is used.
 
     Raises:
-        UnreadableCheckpoint: there is no other one, or it is torn too.
-        CheckpointError: what is there is of another configuration, images or device.
+        UnreadableCheckpoint: there is no earlier one, or it is damaged too.
+        CheckpointError: the checkpoint belongs to another configuration, other images or another kind of device.
     """
     last, previous = directory / CHECKPOINT, directory / PREVIOUS_CHECKPOINT
     if last.exists():
@@ -86,7 +86,7 @@ def _load(path: Path, config: TrainerConfig, data: str, device: torch.device) ->
         raise UnreadableCheckpoint(f"{path} cannot be read as a checkpoint: it is torn, damaged or foreign")
     try:
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-    except Exception as error:  # whatever a file that somebody made up makes torch stumble over
+    except Exception as error:  # a forged file can make torch raise anything
         raise UnreadableCheckpoint(f"{path} cannot be read as a checkpoint: {error}") from None
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT or not state.keys() >= _ORIGIN:
         raise UnreadableCheckpoint(f"{path} is not a checkpoint of format {CHECKPOINT_FORMAT}")
@@ -101,14 +101,14 @@ def _load(path: Path, config: TrainerConfig, data: str, device: torch.device) ->
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network with all that is needed to classify images.
+    """A trained network, with all that is needed to classify images.
 
     Attributes:
         network: in eval mode, from normalised float [b, channels, height, width] to logits [b, classes].
         normalization: turns uint8 [b, height, width, channels] into the network's input.
         classes: names, in the order of the logits.
-        image_size: pixels a side of the images that it was trained on, before any crop.
-        channels: of them: 1 is grey, 3 is colour.
+        image_size: pixels per side of the images that it was trained on, before any crop.
+        channels: of these images: 1 is grey, 3 is colour.
         config: of the run that trained it.
     """
 
@@ -121,7 +121,7 @@ class Model:
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
-        """What the network says of images: of their centre, if it was trained on crops.
+        """Return the network's logits for images. If it was trained on crops, it sees the centre of each image.
 
         Args:
             images: uint8 [n, image_size, image_size, channels], on the device of the network.
@@ -129,9 +129,9 @@ class Model:
         Returns:
             float [n, classes].
         """
-        seen = center_crop(self.normalization(images), self.config.augmentation.crop)
-        said: Tensor = self.network(seen)
-        return said
+        pixels = center_crop(self.normalization(images), self.config.augmentation.crop)
+        logits: Tensor = self.network(pixels)
+        return logits
 
 
 def save_model(
@@ -142,7 +142,7 @@ def save_model(
     image_size: int,
     config: TrainerConfig,
 ) -> None:
-    """Write one network as safetensors, its configuration and what else `Model` has in the header, atomically."""
+    """Write a network as safetensors, atomically. The header holds its configuration and the other facts of `Model`."""
     tensors: dict[str, Tensor] = {f"network.{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"normalization.{name}": value for name, value in normalization.tensors().items()}
     channels = next(layer.in_channels for layer in network.modules() if isinstance(layer, nn.Conv2d))
@@ -160,7 +160,8 @@ def load_model(path: Path, device: str = "cpu") -> Model:
     """Read what `save_model` wrote.
 
     Raises:
-        CheckpointError: the file is torn, or not a model of ours, or its weights are not those of its configuration.
+        CheckpointError: the file is damaged, is not a model file of this format, or its weights do not fit its
+            configuration.
     """
     try:
         with safe_open(path, framework="pt", device=device) as file:
@@ -169,7 +170,7 @@ def load_model(path: Path, device: str = "cpu") -> Model:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as a model: {error}") from None
     if facts.get("format") != MODEL_FORMAT:
-        raise CheckpointError(f"{path} is not a model of format {MODEL_FORMAT}{_named(facts.get('format'))}")
+        raise CheckpointError(f"{path} is not a model of format {MODEL_FORMAT}{_other_version(facts.get('format'))}")
     try:
         config = TrainerConfig.model_validate_json(facts["config"])
         classes = json.loads(facts["classes"])
@@ -182,12 +183,14 @@ def load_model(path: Path, device: str = "cpu") -> Model:
         network = build(config.model, channels, len(classes), config.heads).to(device)
         network.load_state_dict(parts["network."])
         model = Model(network.eval(), normalization, classes, size, channels, config)
-        model.logits(torch.zeros(1, size, size, channels, dtype=torch.uint8, device=device))  # what else does not fit
+        model.logits(torch.zeros(1, size, size, channels, dtype=torch.uint8, device=device))  # sizes that do not fit
     except (KeyError, TypeError, StopIteration, ValueError, RuntimeError) as error:
         cause = " ".join(str(error).split())
         raise CheckpointError(f"{path}: its weights and its configuration do not fit: {cause[:300]}") from None
     return model
 
 
-def _named(found: str | None) -> str:
-    return f", but of {found}; use the version that wrote it" if (found or "").startswith("mt-sweeps-") else ""
+def _other_version(format_name: str | None) -> str:
+    """Return what to do with a file of another version's format, or nothing if it is no file of this package."""
+    known = (format_name or "").startswith("mt-sweeps-")
+    return f", but of {format_name}; use the version that wrote it" if known else ""

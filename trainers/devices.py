@@ -1,4 +1,4 @@
-"""Where a run computes, and in which precision."""
+"""The device that a run computes on, its precision, and its memory layout."""
 
 import warnings
 from typing import Any
@@ -10,7 +10,7 @@ from trainers.errors import DataError
 
 
 def on_cpu(state: dict[str, Any]) -> dict[str, Any]:
-    """The same state with all its tensors on the CPU, where generators and cursors live."""
+    """Return the same state with all its tensors on the CPU, where random generators and samplers keep theirs."""
 
     def move(value: Any) -> Any:
         if isinstance(value, dict):
@@ -24,10 +24,10 @@ def on_cpu(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def resolve_device(name: str) -> torch.device:
-    """What `device` in the settings stands for on this machine.
+    """Return the device that the setting `device` stands for on this machine.
 
     Raises:
-        DataError: CUDA is asked for and there is none.
+        DataError: the setting is `cuda` and no CUDA device is visible.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -42,7 +42,7 @@ def memory_format(channels_last: bool) -> torch.memory_format:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context in which networks pass; warns where bf16 is slower than fp32."""
+    """Return the context for the passes of networks; warn where bf16 is slower than fp32."""
     if precision == "bf16" and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         warnings.warn("precision: bf16 is slower than fp32 here: this CPU has no units for it", stacklevel=3)
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

@@ -12,26 +12,26 @@ from trainers.models.blocks import Dropout
 def update_average(
     teacher: nn.Module, student: nn.Module, decay: float, batch_norm: Literal["own", "copied", "averaged"]
 ) -> None:
-    """teacher <- decay * teacher + (1 - decay) * student, over the parameters (equation 2 of the paper).
+    """Set each parameter to decay * teacher + (1 - decay) * student (equation 2 of the paper).
 
     Args:
-        teacher: is updated; its weights are never narrower than the student's, whatever the precision of the passes.
+        teacher: the network to update; its weights have the student's precision, whatever the precision of the passes.
         student: of the same architecture.
         decay: in [0, 1).
-        batch_norm: what becomes of the teacher's statistics: `own` leaves them to its own passes, `copied` and
-            `averaged` take the student's.
+        batch_norm: how the teacher gets its statistics: `own` from its own passes, `copied` and `averaged` from the
+            student's.
     """
     torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 1.0 - decay)
     if batch_norm == "own":
         return
-    for ours, theirs in zip(_statistics(teacher), _statistics(student), strict=True):
-        if batch_norm == "averaged" and ours.is_floating_point():
-            ours.lerp_(theirs, 1.0 - decay)
+    for teachers, students in zip(_statistics(teacher), _statistics(student), strict=True):
+        if batch_norm == "averaged" and teachers.is_floating_point():
+            teachers.lerp_(students, 1.0 - decay)
         else:
-            ours.copy_(theirs)
+            teachers.copy_(students)
 
 
 def _statistics(network: nn.Module) -> list[Tensor]:
-    # The buffers of dropout are settings, and the teacher's may be others.
+    # The buffers of dropout layers hold settings, which may differ between teacher and student.
     layers = [layer for layer in network.modules() if not isinstance(layer, Dropout)]
     return [buffer for layer in layers for buffer in layer.buffers(recurse=False)]

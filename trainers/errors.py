@@ -1,43 +1,43 @@
-"""What can go wrong in one training run, named so that a sweep can record the reason."""
+"""What can go wrong in one training run, with the reason that a sweep records."""
 
 
 class DataError(Exception):
-    """The images are not there, not readable, or too few for what was asked."""
+    """The images are missing, unreadable, or too few for the configuration."""
 
 
 class CheckpointError(Exception):
-    """A checkpoint cannot be used: torn, foreign, of another format, or of another configuration."""
+    """A checkpoint cannot be used: it is damaged, or belongs to another format, configuration, data set or device."""
 
 
 class UnreadableCheckpoint(CheckpointError):
-    """It is torn or not ours, whatever run it belongs to, and there is no other."""
+    """A checkpoint file is damaged, or is no checkpoint, and there is no earlier one."""
 
 
 class TrainingError(Exception):
-    """The run cannot give a result. `reason` is a short word for the ledger."""
+    """The run cannot give a result. `reason` is the short word that the ledger records."""
 
     reason = "error"
 
 
 class Diverged(TrainingError):
-    """A loss exploded, or it or a weight is no longer a number."""
+    """A loss exploded, or a loss or a weight is no longer a number."""
 
     reason = "diverged"
 
 
 class Collapsed(TrainingError):
-    """The teacher is at chance, and it was not before."""
+    """The teacher classifies no better than chance, and was better before."""
 
     reason = "collapsed"
 
 
 class ConsistencyMissing(TrainingError):
-    """The consistency weight is above 0, but the term is 0 or moves nothing: a bug, never a result."""
+    """The consistency weight is above 0, but the loss is 0 or has no gradient: a bug, never a result."""
 
     reason = "no_consistency"
 
 
 class NoLabels(TrainingError):
-    """A batch holds no labeled image, or takes one without a label for one."""
+    """No image is labeled, or an image without a label is treated as a labeled one."""
 
     reason = "no_labels"

@@ -1,4 +1,4 @@
-"""The error of a network on images it was not trained on."""
+"""The error of a network on images that it was not trained on."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from trainers.data.geometry import center_crop
 from trainers.data.normalization import Normalization
 
-PIXELS_AT_ONCE = 2**20  # a thousand images of 32 pixels a side, twenty of 224
+PIXELS_AT_ONCE = 2**20  # a thousand images of 32x32 pixels, twenty of 224x224
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Error:
     """An error rate.
 
     Attributes:
-        rate: share of images classified wrongly, in [0, 1].
-        n: images.
+        rate: share of the images that were classified wrongly, in [0, 1].
+        n: how many images.
     """
 
     rate: float
@@ -27,7 +27,7 @@ class Error:
 
     @property
     def standard_error(self) -> float:
-        """Of the rate, binomial."""
+        """The binomial standard error of the rate."""
         return math.sqrt(self.rate * (1.0 - self.rate) / self.n)
 
 
@@ -40,22 +40,22 @@ def evaluate(
     normalization: Normalization,
     crop: int | None = None,
 ) -> Error:
-    """The error of a network in eval mode on plain images; the network is left in the mode it was in.
+    """Return the error of a network in eval mode on images that are not augmented; its mode is restored afterwards.
 
     Args:
         network: from float [b, channels, height, width] to logits.
-        take: from indices to uint8 [b, height, width, channels], on the network's device.
+        take: returns the pixels of some indices, uint8 [b, height, width, channels], on the network's device.
         indices: int64 [n], n at least 1.
         labels: int64 [n], on the network's device.
         normalization: that of the training run.
-        crop: pixels a side of the centre, where the run crops; none: whole images.
+        crop: pixels per side of the centre crop, if the run trains on crops. None: whole images.
     """
     training = network.training
     network.eval()
     wrong = torch.zeros((), dtype=torch.int64, device=labels.device)
     images = max(1, PIXELS_AT_ONCE // take(indices[:1])[0, :, :, 0].numel())
     for part, target in zip(torch.split(indices, images), torch.split(labels, images), strict=True):
-        seen = center_crop(normalization(take(part)), crop)
-        wrong += (network(seen).argmax(1) != target).sum()
+        pixels = center_crop(normalization(take(part)), crop)
+        wrong += (network(pixels).argmax(1) != target).sum()
     network.train(training)
     return Error(int(wrong) / len(labels), len(labels))

@@ -1,4 +1,4 @@
-"""The files of a run: either whole or not there, whatever dies while they are written."""
+"""The files of a run, written atomically: after a crash, a file is whole or absent."""
 
 import os
 import tempfile
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 CHECKPOINT = "checkpoint.pt"
-PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"  # used if the last one turns out to be torn
+PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"  # used if the last one is torn
 CHECKPOINTS = (PREVIOUS_CHECKPOINT, CHECKPOINT)
 BEST_MODEL = "best.safetensors"
 
@@ -17,7 +17,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """Write `content` to `path` so that a reader sees the old file or the new one, never a part.
 
     Args:
-        path: where to; its folder must exist.
+        path: its folder must exist.
         content: text is written as UTF-8.
     """
     with atomic_file(path) as file:
@@ -26,10 +26,10 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to be written; it is at `path` once the block has ended well, and nowhere otherwise.
+    """Yield a file to write to. It appears at `path` if the block ends without an error, and is deleted otherwise.
 
     Args:
-        path: where to; its folder must exist.
+        path: its folder must exist.
     """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -45,7 +45,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def _umask() -> int:
-    # There is no call that reads it without setting it; mkstemp's 0600 would shut out a team's shared disk.
+    # The umask can only be read by setting it. With mkstemp's mode 0600, a team could not read files on a shared disk.
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

@@ -1,4 +1,4 @@
-"""Runs that cannot give a result are ended, each with its own reason."""
+"""Checks that end a run which cannot give a result, each with a reason of its own."""
 
 import math
 
@@ -14,14 +14,14 @@ _LOSSES = ("train.class_loss", "train.consistency_loss", "train.logit_distance",
 
 
 def check_losses(metrics: dict[str, float], step: int) -> None:
-    """Refuse losses that mean nothing.
+    """Refuse losses that exploded.
 
     Args:
         metrics: of the interval that ends with `step`.
-        step: for the message.
+        step: optimiser steps taken.
 
     Raises:
-        Diverged: one is beyond 1e5, infinite or no number.
+        Diverged: a loss is beyond 1e5, infinite or not a number.
     """
     for name in _LOSSES:
         if not abs(metrics.get(name, 0.0)) <= EXPLODED:
@@ -32,10 +32,10 @@ def check_losses(metrics: dict[str, float], step: int) -> None:
 
 @torch.no_grad()
 def check_weights(network: nn.Module, step: int) -> None:
-    """Refuse weights that are no numbers, which the last step of an interval can leave without a loss telling.
+    """Refuse weights that are not finite. The last step of an interval can cause them without any loss showing it.
 
     Raises:
-        Diverged: one is infinite or no number.
+        Diverged: a weight is infinite or not a number.
     """
     if not torch.stack(torch._foreach_norm(list(network.parameters()))).isfinite().all():
         raise Diverged(f"a weight of the student is not finite at step {step}; lower the learning rate")
@@ -44,23 +44,28 @@ def check_weights(network: nn.Module, step: int) -> None:
 def check_consistency(
     metrics: dict[str, float], config: TrainerConfig, step: int, history: list[Report], first_target_step: int
 ) -> None:
-    """Refuse a consistency loss that is 0 or moves nothing though it has a weight.
+    """Refuse a consistency loss that is 0 or has no gradient though its weight is above 0.
 
-    Asked once, at the first evaluation by which there are targets: before, a teacher that began as a copy agrees, and
-    much later a confident pair may agree to the last bit.
+    This is checked once, at the first evaluation after there are targets. Before, a teacher that started as a copy
+    agrees with the student. Much later, two confident networks may agree to the last bit.
 
     Args:
         metrics: of the interval that ends with `step`.
         config: of the run.
         step: optimiser steps taken.
-        history: the reports before.
-        first_target_step: the steps after which there are targets.
+        history: the earlier reports.
+        first_target_step: after this many steps, there are targets.
 
     Raises:
-        ConsistencyMissing: it is 0, or without gradient.
+        ConsistencyMissing: the loss is 0 or has no gradient.
     """
-    asked = bool(history) and history[-1].step > first_target_step
-    if "train.consistency_loss" not in metrics or config.consistency.weight == 0 or asked or step <= first_target_step:
+    checked = bool(history) and history[-1].step > first_target_step
+    if (
+        "train.consistency_loss" not in metrics
+        or config.consistency.weight == 0
+        or checked
+        or step <= first_target_step
+    ):
         return
     for name in ("train.consistency_loss", "train.consistency_gradient_norm"):
         if not abs(metrics[name]) > 0:  # KL of a pair that nearly agrees may round to less than 0
@@ -70,16 +75,19 @@ def check_consistency(
 
 
 def check_teacher(metrics: dict[str, float], labels: Tensor, step: int, history: list[Report]) -> None:
-    """Refuse a teacher that fell back to chance: the error of naming the most frequent class, to two standard errors.
+    """Refuse a teacher that fell back to chance.
+
+    Chance is the error of always predicting the most frequent class. The teacher has collapsed if its error is within
+    two standard errors of chance, or above, and was once ten standard errors below it.
 
     Args:
-        metrics: of the evaluation.
-        labels: int64 [n], of the images it was on.
+        metrics: of this evaluation.
+        labels: int64 [n], of the validation images.
         step: optimiser steps taken.
-        history: the reports before; one of them must have been ten standard errors better than chance.
+        history: the earlier reports.
 
     Raises:
-        Collapsed: the teacher is at chance, and it was not before.
+        Collapsed: the teacher classifies no better than chance, and was better before.
     """
     name = "validation.teacher_error"
     if name not in metrics:

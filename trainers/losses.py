@@ -1,4 +1,4 @@
-"""The losses of a step: classification of the labeled images, consistency with a target, distance of two heads."""
+"""The losses of a step: classification of labeled images, consistency with a target, distance of two heads."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def classification(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy, mean over the labeled images.
+    """Return the cross-entropy, as the mean over the labeled images.
 
     Args:
         logits: float [n, classes], of the labeled images.
@@ -21,7 +21,7 @@ def classification(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def mse(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean over classes of the squared difference of the probabilities (section 2 of the paper).
+    """Return the mean over classes of the squared difference of the probabilities (section 2 of the paper).
 
     Args:
         logits: float [b, classes], of the student.
@@ -34,7 +34,7 @@ def mse(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def kl(logits: Tensor, target: Tensor) -> Tensor:
-    """KL(target || student), summed over classes (section 3.6 of the paper).
+    """Return KL(target || student), summed over classes (section 3.6 of the paper).
 
     Args:
         logits: float [b, classes], of the student.
@@ -49,21 +49,23 @@ def kl(logits: Tensor, target: Tensor) -> Tensor:
 CONSISTENCY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse, "kl": kl}
 
 
-def logit_distance(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Mean squared difference of the logits of two heads, with a gradient into both (the authors' PyTorch code).
+def logit_distance(first: Tensor, second: Tensor) -> Tensor:
+    """Return the mean squared difference of the logits of two heads, with a gradient into both.
+
+    Source: the authors' PyTorch code.
 
     Args:
-        ours: float [b, classes].
-        theirs: float [b, classes].
+        first: float [b, classes], logits of the first head.
+        second: float [b, classes], logits of the second head.
 
     Returns:
         A scalar of at least 0.
     """
-    return F.mse_loss(ours, theirs)
+    return F.mse_loss(first, second)
 
 
 def gradient_norm(loss: Tensor, logits: Tensor) -> Tensor:
-    """The L2 norm of d loss / d logits; 0 where the loss does not depend on them. Keeps the graph."""
+    """Return the L2 norm of d loss / d logits; 0 if the loss does not depend on them. The graph is kept."""
     if not (loss.requires_grad and logits.requires_grad):
         return torch.zeros(())
     (gradient,) = torch.autograd.grad(loss, logits, retain_graph=True, allow_unused=True)

@@ -1,4 +1,4 @@
-"""The optimiser, and what the schedules make of it before every step."""
+"""The optimiser, and the schedules that set its learning rate and betas before every step."""
 
 import math
 from typing import Any
@@ -11,23 +11,23 @@ from trainers.schedules import learning_rate_factor, ramp_down
 
 
 class ScheduledOptimizer:
-    """torch's optimiser of a network's weights, with the learning rate and the betas of each step.
+    """torch's optimiser of a network's weights, with scheduled learning rate and betas.
 
     Args:
-        network: whose parameters are trained.
+        network: the network to train.
         config: of the run.
     """
 
     def __init__(self, network: nn.Module, config: TrainerConfig) -> None:
         self._config = config
         self._optimizer = _optimizer(network, config.optimizer)
-        self._schedule_of_betas = _ScheduledBetas(config) if isinstance(config.optimizer, Adam) else None
+        self._scheduled_betas = _ScheduledBetas(config) if isinstance(config.optimizer, Adam) else None
 
     def step(self, step: int) -> float:
-        """Update the weights from their gradients, which are then dropped.
+        """Update the weights from their gradients, then drop the gradients.
 
         Args:
-            step: how many steps were taken before.
+            step: how many steps were taken before this one.
 
         Returns:
             The learning rate of this step.
@@ -36,27 +36,27 @@ class ScheduledOptimizer:
         rate = config.optimizer.learning_rate * learning_rate_factor(step, config.schedule, config.steps)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        if self._schedule_of_betas is not None:
-            self._schedule_of_betas.apply(self._optimizer, step)
+        if self._scheduled_betas is not None:
+            self._scheduled_betas.apply(self._optimizer, step)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         return rate
 
     def state_dict(self) -> dict[str, Any]:
-        betas = self._schedule_of_betas
+        betas = self._scheduled_betas
         return {"optimizer": self._optimizer.state_dict(), "products": None if betas is None else betas.products}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._optimizer.load_state_dict(state["optimizer"])
-        if self._schedule_of_betas is not None:
-            self._schedule_of_betas.products = state["products"]
+        if self._scheduled_betas is not None:
+            self._scheduled_betas.products = state["products"]
 
 
 class _ScheduledBetas:
-    """The switches of the authors' TensorFlow code: beta2 at the end of the warm-up, beta1 during the ramp-down.
+    """Adam's betas as in the authors' TensorFlow code: beta2 changes after the warm-up, beta1 during the ramp-down.
 
-    Adam's moments start at 0 and are divided by 1 - (product of all betas so far). torch's Adam takes the power of the
-    present beta for that product; the learning rate and epsilon make up for the difference.
+    Adam's moments start at 0 and must be divided by 1 - (product of all betas so far). torch's Adam uses a power of the
+    current beta instead of that product. The learning rate and epsilon are adjusted to compensate for the difference.
     """
 
     def __init__(self, config: TrainerConfig) -> None:
@@ -68,6 +68,7 @@ class _ScheduledBetas:
         self.products = [1.0, 1.0]
 
     def apply(self, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """Set the betas of the step after `step` others, with the learning rate and epsilon that compensate."""
         if self._constant:
             return
         betas = self._betas(step)
@@ -84,8 +85,8 @@ class _ScheduledBetas:
         adam = self._adam
         beta1, beta2 = adam.beta1, adam.beta2
         if adam.ramp_down_beta1 is not None and self._ramp_down_steps is not None:
-            left = ramp_down(step, self._ramp_down_steps, self._steps)
-            beta1 = left * beta1 + (1 - left) * adam.ramp_down_beta1
+            factor = ramp_down(step, self._ramp_down_steps, self._steps)
+            beta1 = factor * beta1 + (1 - factor) * adam.ramp_down_beta1
         if adam.warm_up_beta2 is not None and step < self._warm_up_steps:
             beta2 = adam.warm_up_beta2
         return beta1, beta2
@@ -100,7 +101,7 @@ def _optimizer(network: nn.Module, config: Sgd | Adam | AdamW) -> torch.optim.Op
 
 
 def _groups(network: nn.Module, weight_decay: float, on_all: bool) -> list[dict[str, Any]]:
-    """Norms and biases are the parameters of one dimension."""
+    """Return the groups with and without weight decay. Norms and biases are the parameters of one dimension."""
     parameters = list(network.parameters())
     decayed = [parameter for parameter in parameters if on_all or parameter.ndim > 1]
     free = [parameter for parameter in parameters if not on_all and parameter.ndim <= 1]

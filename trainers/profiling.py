@@ -1,4 +1,4 @@
-"""Where the time of a run goes, and how much memory it takes."""
+"""How a run spends its time, and how much memory it takes."""
 
 import resource
 import sys
@@ -9,13 +9,13 @@ import torch
 
 
 class Stopwatch:
-    """Seconds by what was done in them. On CUDA the device is timed, which runs behind the program.
+    """Seconds per kind of work. On CUDA it measures the time of the device, which runs behind the program.
 
     Args:
-        device: that does the work.
+        device: the one that does the work.
 
     Attributes:
-        seconds: by name, as of the last `stop`.
+        seconds: by the name of the work, up to the last `stop`.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -26,7 +26,7 @@ class Stopwatch:
         self.seconds: dict[str, float] = {}
 
     def start(self, name: str) -> None:
-        """From now on, and until the next call, time counts for `name`."""
+        """Count the time from now until the next call for `name`."""
         self._names.append(name)
         if self._on_cuda:
             event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
@@ -36,7 +36,7 @@ class Stopwatch:
             self._times.append(time.perf_counter())
 
     def stop(self) -> None:
-        """Time counts for nothing; waits for the device."""
+        """Wait for the device and add up the seconds; the time until the next `start` is not counted."""
         self.start("")
         if self._on_cuda:
             torch.cuda.synchronize()
@@ -49,12 +49,12 @@ class Stopwatch:
             marks.clear()
 
     def total(self, *names: str) -> float:
-        """Seconds of these names together."""
+        """Return the seconds of these names together."""
         return sum(self.seconds.get(name, 0.0) for name in names)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: with CUDA, the most that this run held on the device; else, the most that this process ever held."""
+    """Return bytes: with CUDA, the most that this run held on the device; else the most that this process ever held."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -62,6 +62,6 @@ def peak_memory(device: torch.device) -> int:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """A run begins: a worker may have trained others before."""
+    """Start measuring the peak of a new run; the process may have trained other runs before."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

@@ -1,4 +1,4 @@
-"""Random numbers of one run: networks draw dropout from torch's global generator, which others draw from too."""
+"""The random numbers of one run. Dropout draws from torch's global generators, which other code draws from too."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +8,11 @@ from torch import Tensor
 
 
 class RunGenerator:
-    """The state that torch's global generators have while this run uses them, and not otherwise.
+    """Keeps the state of torch's global generators for one run, so that other code does not change its random numbers.
 
     Args:
         seed: of the first use.
-        device: of the run; with CUDA its generator is kept too.
+        device: of the run; with CUDA, the state of its generator is kept too.
     """
 
     def __init__(self, seed: int, device: torch.device) -> None:
@@ -23,7 +23,7 @@ class RunGenerator:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Within it, torch's global generators go on from where this run left them."""
+        """Let torch's global generators continue from this run's state within the block, and restore them after it."""
         with torch.random.fork_rng(self._cuda):
             torch.set_rng_state(self._states[0])
             for device, state in zip(self._cuda, self._states[1:], strict=True):

@@ -1,4 +1,4 @@
-"""What a run says of itself at each evaluation. Light: a driver reads reports without torch."""
+"""What a run reports at each evaluation. This module does not import torch, so a driver can read reports quickly."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ class Report:
     Attributes:
         step: optimiser steps taken.
         time: when, in seconds since 1970.
-        metrics: `validation.*` errors as fractions, `train.*` losses as means since the report before,
+        metrics: `validation.*` errors as fractions, `train.*` losses as means since the previous report,
             `time.*_seconds` since the start of the run.
     """
 
@@ -20,7 +20,7 @@ class Report:
 
     @property
     def seconds(self) -> float:
-        """Spent on the run so far: on its data, its steps and its evaluations."""
+        """Seconds spent on the run so far: on its data, its steps and its evaluations."""
         return sum(
             value for name, value in self.metrics.items() if name.startswith("time.") and name.endswith("_seconds")
         )

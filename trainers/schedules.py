@@ -1,4 +1,4 @@
-"""What changes over a run, as functions of the optimiser step."""
+"""Values that change during a run, as functions of the optimiser step."""
 
 import math
 
@@ -6,38 +6,41 @@ from trainers.config import Consistency, Ema, HalfCosine, QuarterCosine, RampDow
 
 
 def sigmoid_ramp_up(step: int, length: int) -> float:
-    """exp(-5 (1 - x)^2) with x = step / length, 1 from `length` on (section 3 of the paper)."""
+    """Return exp(-5 (1 - x)^2) with x = step / length; 1 from `length` on (section 3 of the paper)."""
     return 1.0 if step >= length else math.exp(-5.0 * (1.0 - step / length) ** 2)
 
 
 def linear_ramp_up(step: int, length: int) -> float:
-    """step / length, 1 from `length` on."""
+    """Return step / length; 1 from `length` on."""
     return 1.0 if step >= length else step / length
 
 
 def half_cosine(step: int, length: int) -> float:
-    """1 at step 0, falling as half a cosine to 0 at `length`."""
+    """Return half a period of a cosine, falling from 1 at step 0 to 0 at `length`."""
     return 0.5 * (1.0 + math.cos(math.pi * step / length))
 
 
 def quarter_cosine(step: int, length: int) -> float:
-    """1 at step 0, falling as a quarter of a cosine to 0 at `length`."""
+    """Return a quarter of a period of a cosine, falling from 1 at step 0 to 0 at `length`."""
     return math.cos(0.5 * math.pi * step / length)
 
 
 def ramp_down(step: int, length: int, end: int) -> float:
-    """exp(-12.5 x^2), x going from 0 to 1 over the `length` steps before `end` (the authors' TensorFlow code)."""
+    """Return exp(-12.5 x^2), where x rises from 0 to 1 over the `length` steps before `end`.
+
+    Source: the authors' TensorFlow code.
+    """
     return math.exp(-12.5 * max(0.0, 1.0 - (end - step) / length) ** 2)
 
 
 def consistency_weight(step: int, config: Consistency, ramp_up_steps: int) -> float:
-    """The weight of the consistency loss in the step after `step` others."""
+    """Return the weight of the consistency loss, after `step` steps were taken."""
     ramp_up = {"sigmoid": sigmoid_ramp_up, "linear": linear_ramp_up}[config.ramp_up]
     return config.weight * ramp_up(step, ramp_up_steps)
 
 
 def learning_rate_factor(step: int, config: Schedule, steps: int) -> float:
-    """What the learning rate is multiplied with in the step after `step` of `steps`: warm-up times decay."""
+    """Return the factor on the learning rate, warm-up times decay, after `step` of `steps` steps were taken."""
     warm_up, begin = config.warm_up_steps, config.warm_up_from
     if config.warm_up == "sigmoid":
         factor = sigmoid_ramp_up(step, warm_up)
@@ -55,12 +58,12 @@ def learning_rate_factor(step: int, config: Schedule, steps: int) -> float:
 
 
 def ema_decay(updates: int, config: Ema, ramp_up_steps: int) -> float:
-    """The decay of an update of the average: min(1 - 1 / (updates + 1), alpha), a plain mean until alpha is reached.
+    """Return the EMA decay of an update: min(1 - 1 / (updates + 1), alpha), a plain mean until alpha is reached.
 
     Args:
         updates: optimiser steps taken, this one included; at least 1.
-        config: alpha of the paper's section 2, and what it is until the consistency ramp-up ends.
-        ramp_up_steps: when that is.
+        config: alpha (section 2 of the paper), and its value until the consistency ramp-up ends.
+        ramp_up_steps: the step at which the consistency ramp-up ends.
     """
     alpha = config.decay
     if config.ramp_up_decay is not None and updates <= ramp_up_steps:

@@ -5,7 +5,7 @@ import time
 from mt_sweeps.commands.console import progress
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.formatting import counted
-from mt_sweeps.results.status import status
+from mt_sweeps.results.status import sweep_status
 from mt_sweeps.results.summary import summary_text
 from mt_sweeps.storage.home import ALREADY_DRIVEN, Home
 from mt_sweeps.study.ledger import Ledger
@@ -50,7 +50,7 @@ def sync(home: Home, name: str) -> str:
     """
     directory = home.sweep(name)
     spec = directory.load_spec()
-    state = status(directory)["state"]
+    state = sweep_status(directory).state
     with directory.exclusive(f"{name}: another process is driving this sweep, and keeps MLflow up to date"):
         ledger = Ledger(directory.ledger, spec)
         images = directory.load_environment().images

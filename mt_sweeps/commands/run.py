@@ -212,7 +212,7 @@ def _conclude(sweep: SweepStore, ledger: Ledger) -> None:
     if best is None:
         raise SweepError(f"no trial completed; see {sweep.trials.location}")
     sweep.path.mkdir(parents=True, exist_ok=True)
-    write_atomically(sweep.best, best_file.text(best_file.best_file(ledger, best, sweep.load_environment())))
+    write_atomically(sweep.best, best_file.to_yaml(best_file.from_trial(ledger, best, sweep.load_environment())))
 
 
 def _write_report(sweep: SweepStore, ledger: Ledger) -> None:
@@ -243,9 +243,9 @@ def _check_mlflow(home: Home, spec: SweepSpec) -> str | None:
         InputError: it will never answer: the address or the credentials are wrong.
     """
     problem = None if spec.tracking.uri is None else connection_problem(home, spec.tracking)
-    if problem:
+    if problem is not None:
         print(f"MLflow at {spec.tracking.uri} does not answer ({problem}): it is completed when it does", flush=True)
-    return problem or None
+    return problem
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def train_best(
     """
     if with_validation:
         overrides = (*overrides, "trainer.dataset.with_validation=true")
-    request = best_file.read(file, overrides)
+    request = best_file.load_request(file, overrides)
     home.check_writable()
     _print_notes(request, home)
     best, results = request.best, []
@@ -94,7 +94,7 @@ def _train_seed(request: TrainingRequest, file: Path, home: Home) -> TrainingRes
     with exclusive(directory / "train.lock", f"{file}: another process is training this configuration"):
         run = TrainingRun(home, request, file, directory)
         writer = BackgroundWriter(run.sync)
-        result = training_result.read(directory)
+        result = training_result.load(directory)
         if result is not None:
             print("this configuration has been trained; the test set is read once, so this is its result:")
         else:

@@ -25,7 +25,7 @@ def build(directory: SweepStore, ledger: Ledger | None = None, driven: bool | No
     """
     ledger = ledger or Ledger(directory.ledger, directory.load_spec())
     driven = directory.is_driven if driven is None else driven
-    return findings.gather(directory, ledger, status.state(directory, ledger, driven))
+    return findings.gather(directory, ledger, status.sweep_state(directory, ledger, driven))
 
 
 def write(directory: SweepStore, ledger: Ledger | None = None, driven: bool | None = None) -> Path:

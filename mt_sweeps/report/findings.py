@@ -125,7 +125,7 @@ def _standard_error(trial: Trial, spec: SweepSpec) -> float | None:
 
 def _verdict(found: finalists.Verdict) -> dict[str, Any]:
     return {
-        "means": {name: asdict(mean) | {"seeds": seeds} for name, (mean, seeds) in found.means.items()},
+        "means": {name: asdict(mean) for name, mean in found.means.items()},
         "comparisons": [asdict(one) | {"winner": one.winner, "told": str(one)} for one in found.comparisons],
         "gain": found.gain and asdict(found.gain) | {"told": str(found.gain)},
         "failed": found.failed,

@@ -1,4 +1,4 @@
-"""The best-hyper-parameters file: all that a final training needs, and where it comes from."""
+"""The best-hyper-parameters file: all settings of the final training, and which sweep and trial they come from."""
 
 import re
 from dataclasses import dataclass
@@ -15,17 +15,18 @@ from mt_sweeps.spec.overrides import apply_override
 from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, dotted
 from mt_sweeps.storage.environment import Environment
+from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
 from mt_sweeps.versions import versions
 from trainers.config import Settings, TrainerConfig
 
 VERSION = 2
-CHANGEABLE = ("trainer", "tracking")  # by --set; the rest says where the values come from
+CHANGEABLE = ("trainer", "tracking")  # with --set; all else records where the values come from
 
 
 class Validation(Settings):
-    """How good the trial was, on the images that chose it: the best of many, so this is too low."""
+    """The validation error of the trial: too low, since it is the lowest of many on the same images."""
 
     metric: str
     error: float
@@ -38,7 +39,7 @@ class Validation(Settings):
 
 
 class ReplicatedError(Settings):
-    """How good the configuration was when it was trained again, on fresh seeds and label draws."""
+    """The mean error of the configuration when it was trained again, on fresh seeds and label draws."""
 
     error: float
     low: float
@@ -51,7 +52,7 @@ class ReplicatedError(Settings):
 
 
 class Seeds(Settings):
-    """What every random choice followed from."""
+    """The seeds of all random choices."""
 
     sampler: int
     trainer: int
@@ -76,13 +77,26 @@ class BestFile(Settings):
     trainer: TrainerConfig
 
 
-def best_file(ledger: Ledger, best: Trial, environment: Environment) -> BestFile:
-    """The file for a sweep's best trial.
+def from_sweep(sweep: SweepStore) -> BestFile:
+    """Return the best-hyper-parameters file of a sweep as it stands now.
+
+    Raises:
+        InputError: no trial has completed.
+    """
+    ledger = Ledger(sweep.ledger, sweep.load_spec())
+    best = ledger.best()
+    if best is None:
+        raise InputError(f"{sweep.name}: no trial has completed yet; see `mt-sweep status {sweep.name}`")
+    return from_trial(ledger, best, sweep.load_environment())
+
+
+def from_trial(ledger: Ledger, best: Trial, environment: Environment) -> BestFile:
+    """Return the best-hyper-parameters file of a trial.
 
     Args:
         ledger: of the sweep.
         best: a completed trial of its search arm.
-        environment: what the sweep wrote down when it started.
+        environment: recorded when the sweep started.
     """
     spec = ledger.spec
     error = best.error(spec.metric)
@@ -115,34 +129,34 @@ def best_file(ledger: Ledger, best: Trial, environment: Environment) -> BestFile
     )
 
 
-def text(best: BestFile) -> str:
-    """As YAML; `read` gives it back."""
+def to_yaml(best: BestFile) -> str:
+    """Return the file's content, which `load_request` reads."""
     head = f"# Best hyper-parameters of the sweep {best.sweep}. Train the final model: mt-sweep train THIS_FILE\n"
     return head + yaml_file.dump(best.model_dump())
 
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What is to be trained.
+    """What a final training is to train.
 
     Attributes:
-        best: the file, with the changes asked for.
-        changed: dotted keys into `trainer` that are no longer as exported, but for the seed.
+        best: the file's content with the overrides applied.
+        changed: dotted keys into `trainer` whose values are no longer as exported, the seed excepted.
     """
 
     best: BestFile
     changed: list[str]
 
 
-def read(path: Path, overrides: tuple[str, ...] = ()) -> TrainingRequest:
-    """A best-hyper-parameters file.
+def load_request(path: Path, overrides: tuple[str, ...] = ()) -> TrainingRequest:
+    """Read a best-hyper-parameters file, with overrides.
 
     Args:
-        path: of it.
-        overrides: `key=value`, the key a path into the file that begins with `trainer` or `tracking`.
+        path: of the file.
+        overrides: `key=value` each; the key is a dotted path into the file that begins with `trainer` or `tracking`.
 
     Raises:
-        InputError: it is not one, or of another version, or was edited into something that cannot be trained.
+        InputError: it is no such file, is of another version, or holds something that cannot be trained.
     """
     data = yaml_file.read(path)
     if not isinstance(data, dict) or "format" not in data:
@@ -159,50 +173,51 @@ def read(path: Path, overrides: tuple[str, ...] = ()) -> TrainingRequest:
     try:
         best = BestFile.model_validate(data)
     except ValidationError as error:
-        raise InputError(
-            *(f"{path}: {key}: {problem}" for key, problem in validation_errors.describe(error, BestFile, data))
-        ) from None
+        problems = validation_errors.describe(error, BestFile, data)
+        raise InputError(*(f"{path}: {key}: {problem}" for key, problem in problems)) from None
     after = dotted({"trainer": data["trainer"]})
     changed = [key.removeprefix("trainer.") for key in {**before, **after} if before.get(key) != after.get(key)]
     return TrainingRequest(best, [key for key in changed if key != "seed"])
 
 
 def _check_version(path: Path, data: dict[str, Any]) -> None:
-    found = re.fullmatch(r"mt-sweeps-best/(\d{1,9})", str(data["format"]))
-    if found is None or int(found[1]) == VERSION:
-        return  # what is no format at all is told with what else is wrong
-    told = data.get("versions")
-    wrote = f"mt-sweeps {told['mt-sweeps']}" if isinstance(told, dict) and "mt-sweeps" in told else "mt-sweeps"
-    here = f"this is {versions()['mt-sweeps']}, which reads format {VERSION}"
-    if int(found[1]) > VERSION:
-        raise InputError(f"{path}: is of format {found[1]}, written by a newer version ({wrote}; {here}); update it")
+    match = re.fullmatch(r"mt-sweeps-best/(\d{1,9})", str(data["format"]))
+    if match is None or int(match[1]) == VERSION:
+        return  # validation reports a malformed format together with all other problems
+    recorded = data.get("versions")
+    writer = "mt-sweeps"
+    if isinstance(recorded, dict) and "mt-sweeps" in recorded:
+        writer = f"mt-sweeps {recorded['mt-sweeps']}"
+    reader = f"this is {versions()['mt-sweeps']}, which reads format {VERSION}"
+    if int(match[1]) > VERSION:
+        raise InputError(f"{path}: is of format {match[1]}, written by a newer version ({writer}; {reader}); update it")
     raise InputError(
-        f"{path}: is of format {found[1]}, written by an older version ({wrote}; {here}); write it again with "
+        f"{path}: is of format {match[1]}, written by an older version ({writer}; {reader}); write it again with "
         f"`mt-sweep export {data.get('sweep', 'SWEEP')} -o FILE`, or train with the version that wrote it"
     )
 
 
 def _wilson(error: float, images: int) -> tuple[float, float]:
-    from scipy.stats import binomtest  # takes its time to load
+    from scipy.stats import binomtest  # a second to import
 
-    found = binomtest(round(error * images), images).proportion_ci(0.95, method="wilson")
-    return float(found.low), float(found.high)
+    interval = binomtest(round(error * images), images).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def _replicated(ledger: Ledger, best: Trial, images: dict[str, int]) -> ReplicatedError | None:
-    """None: the sweep has no finalists, or fewer than two seeds of this trial are done."""
-    found, name = finalists.compare_finalists(ledger, images), f"trial {best.number}"
-    if found is None or name not in found.means:
+    """Return the mean error of a trial's finalists, or None if there are none or fewer than two seeds are done."""
+    verdict, name = finalists.compare_finalists(ledger, images), best.id.label
+    if verdict is None or name not in verdict.means:
         return None
-    interval, seeds = found.means[name]
+    mean = verdict.means[name]
+    interval = "95 %, Student's t over seeds"
     return ReplicatedError(
-        error=interval.mean,
-        low=interval.low,
-        high=interval.high,
-        interval="95 %, Student's t over seeds"
-        + ("" if found.kept_back else "; wider for shared images (Nadeau & Bengio)"),
-        seeds=seeds,
-        images=found.images,
-        kept_back=found.kept_back,
-        others={other: mean.mean for other, (mean, _) in found.means.items() if other != name},
+        error=mean.mean,
+        low=mean.low,
+        high=mean.high,
+        interval=interval if verdict.kept_back else f"{interval}; wider for shared images (Nadeau & Bengio)",
+        seeds=mean.seeds,
+        images=verdict.images,
+        kept_back=verdict.kept_back,
+        others={other: mean.mean for other, mean in verdict.means.items() if other != name},
     )

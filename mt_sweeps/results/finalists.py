@@ -1,11 +1,12 @@
-"""Which configurations are trained again, on fresh seeds and label draws: the best of the search and the baselines.
+"""The finalists: the best of the search and the baselines, trained again on fresh seeds and label draws, and compared.
 
-The best of many trials owes a part of its error to luck. What a configuration is worth shows when it is trained again,
-and is scored on images that chose nothing; where none are kept back for that, on splits drawn anew.
+The best of many trials owes a part of its error to luck. A fair estimate needs a new training, scored on images that
+chose nothing. If no images are kept back for that, every seed draws the whole split anew.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from mt_sweeps.results.statistics import Comparison, Gain, Interval, compare, gain, interval
@@ -18,7 +19,10 @@ FIRST_SEED = 10_000  # far from those that a search uses
 
 
 def contenders(ledger: Ledger) -> list[Trial]:
-    """The best completed configurations of the search, whatever their seed, then the best of each baseline."""
+    """Return the trials that are trained again: the best of the search, then the best of each baseline.
+
+    Trials that differ only in their seed count as one configuration.
+    """
     spec = ledger.spec
     searched = [trial for trial in ledger.trials("search") if trial.state == "complete"]
     distinct: dict[str, Trial] = {}
@@ -30,29 +34,41 @@ def contenders(ledger: Ledger) -> list[Trial]:
 
 
 def plan(ledger: Ledger) -> list[dict[str, Any]]:
-    """The trials of the finalists' arm: `values`, and the arm and number that they are `of`.
+    """Return the trials of the finalists' arm, as `Ledger.add_finalists` takes them.
 
-    Seeds are the outer axis, so that a budget that ends it leaves every contender as many.
+    The first seed of every contender comes before the second of any, so that all have about as many seeds if the
+    budget ends the arm early.
+
+    Returns:
+        Of each trial, its `values`, and `of`: the arm and number of the trial that it trains again.
     """
-    spec, of = ledger.spec, contenders(ledger)
+    spec, trials = ledger.spec, contenders(ledger)
     return [
         {"of": [trial.arm, trial.number], "values": _values(spec, trial, FIRST_SEED + i)}
         for i in range(spec.finalists.seeds)
-        for trial in of
+        for trial in trials
     ]
 
 
 def errors_by_seed(ledger: Ledger) -> dict[str, dict[int, float]]:
-    """The errors of the completed finalists, by contender and by seed: the best of the search, and so on.
+    """Return the errors of the completed finalists, by contender and by seed.
 
-    That order is the one in which they were chosen, so that it owes nothing to how they do. Those that were among the
-    best before there were more trials come last.
+    Contenders stand in the order in which they were chosen, the best of the search first, so that the order does not
+    depend on the finalists' own errors. Those that later trials pushed out of the best come last.
     """
-    found: dict[str, dict[int, float]] = {_name(trial.id): {} for trial in contenders(ledger)}
-    for trial in _again(ledger):
+    errors: dict[str, dict[int, float]] = {_contender_name(trial.id): {} for trial in contenders(ledger)}
+    for trial in _finalists(ledger):
         if trial.replicates is not None and trial.state == "complete":
-            found.setdefault(_name(trial.replicates), {})[int(trial.values["seed"])] = _error(ledger.spec, trial)
-    return {name: by_seed for name, by_seed in found.items() if by_seed}
+            by_seed = errors.setdefault(_contender_name(trial.replicates), {})
+            by_seed[int(trial.values["seed"])] = _error(ledger.spec, trial)
+    return {name: by_seed for name, by_seed in errors.items() if by_seed}
+
+
+@dataclass(frozen=True)
+class MeanError(Interval):
+    """The mean error of a contender over its seeds, with its 95 % confidence interval, as fractions."""
+
+    seeds: int
 
 
 @dataclass(frozen=True)
@@ -60,80 +76,85 @@ class Verdict:
     """What the finalists prove.
 
     Attributes:
-        means: by contender, the best of the search first: mean error with its interval, and the seeds behind it.
-        comparisons: of the best of the search with every other.
-        images: how many were scored on.
-        kept_back: whether these chose nothing. Else they were redrawn for every seed from those that chose the best.
-        gain: of the best of the search over the supervised baseline; none: one of them has not two seeds.
-        failed: by contender, how many of its trainings failed: means and comparisons leave them out.
+        means: by contender, the best of the search first.
+        comparisons: of the best of the search with every other contender.
+        gain: of the best of the search over the supervised baseline, or None if one of them has fewer than two seeds.
+        failed: number of failed trainings by contender; means and comparisons leave them out.
+        images: number of images that errors were measured on.
+        kept_back: whether these images chose nothing; else every seed redrew them from those that chose the best.
     """
 
-    means: dict[str, tuple[Interval, int]]
+    means: dict[str, MeanError]
     comparisons: list[Comparison]
+    gain: Gain | None
+    failed: dict[str, int]
     images: int
     kept_back: bool
-    gain: Gain | None = None
-    failed: dict[str, int] = field(default_factory=dict)
 
 
 def compare_finalists(ledger: Ledger, images: dict[str, int]) -> Verdict | None:
-    """Mean errors with their intervals, and what beats what; none: no contender has two seeds yet.
+    """Return mean errors with their intervals and the comparisons, or None while no contender has two seeds.
 
     Args:
         ledger: of the sweep.
-        images: how many serve which purpose.
+        images: number of images by purpose.
     """
-    of = {name: by_seed for name, by_seed in errors_by_seed(ledger).items() if len(by_seed) > 1}
-    if not of:
+    errors = {name: by_seed for name, by_seed in errors_by_seed(ledger).items() if len(by_seed) > 1}
+    if not errors:
         return None
     kept_back = images.get("verdict", 0)
-    # Where none are kept back, every seed redraws the images that are scored on from those that are trained on.
+    # With none kept back, every seed redraws the images of the verdict from the same pool as those of the training.
     overlap = 0.0 if kept_back else images["validation"] / (images["labeled"] + images["unlabeled"])
-    scored_on = kept_back or images["validation"]
-    first = next(iter(of))
+    scored = kept_back or images["validation"]
+    first = next(iter(errors))
+    failed = [trial.replicates for trial in _finalists(ledger) if trial.replicates and trial.state == "failed"]
     return Verdict(
-        {name: (interval(list(by_seed.values()), overlap), len(by_seed)) for name, by_seed in of.items()},
-        compare(of, first, overlap, scored_on),
-        scored_on,
-        bool(kept_back),
-        gain(of[first], of.get("supervised", {}), overlap, scored_on) if first != "supervised" else None,
-        dict(
-            Counter(_name(trial.replicates) for trial in _again(ledger) if trial.replicates and trial.state == "failed")
-        ),
+        means={name: _mean_error(by_seed, overlap) for name, by_seed in errors.items()},
+        comparisons=compare(errors, first, overlap, scored),
+        gain=None if first == "supervised" else gain(errors[first], errors.get("supervised", {}), overlap, scored),
+        failed=dict(Counter(map(_contender_name, failed))),
+        images=scored,
+        kept_back=bool(kept_back),
     )
 
 
-def text(ledger: Ledger, images: dict[str, int]) -> list[str]:
-    """The verdict, for people."""
-    found = compare_finalists(ledger, images)
-    if found is None:
-        return []
-    where, test = f"{found.images} images that chose nothing", "paired t-test"
-    if not found.kept_back:
-        where = f"{found.images} images, redrawn for every seed: selection and verdict share images"
+def text(ledger: Ledger, images: dict[str, int]) -> str:
+    """Return the verdict for the summary, or an empty string if there is none yet; arguments as of the comparison."""
+    verdict = compare_finalists(ledger, images)
+    if verdict is None:
+        return ""
+    where, test = f"{verdict.images} images that chose nothing", "paired t-test"
+    if not verdict.kept_back:
+        where = f"{verdict.images} images, redrawn for every seed: selection and verdict share images"
         test = "corrected resampled t-test (Nadeau & Bengio 2003)"
-    told = [f"verdict    trained again on fresh seeds and label draws, mean error [95 %] on {where}:"]
-    for name, (mean, seeds) in found.means.items():
-        failed = f"; {found.failed[name]} that failed not counted" if name in found.failed else ""
-        told.append(f"           {name:12} {mean} ({seeds} seeds{failed})")
-    unknown = [name for name in found.failed if name not in found.means]
-    told += [f"           {name:12} {found.failed[name]} failed: too few are left for a mean" for name in unknown]
-    told += [f"           {comparison}" for comparison in found.comparisons]
-    if found.comparisons:
-        many = f", corrected by Holm for {len(found.comparisons)} comparisons" if len(found.comparisons) > 1 else ""
-        told.append(f"           (p: {test} over the seeds{many}; each interval for itself)")
-    if found.gain is not None:
-        told.append(f"gain       over the supervised baseline {found.gain}")
-    return told
+    lines = [f"verdict    trained again on fresh seeds and label draws, mean error [95 %] on {where}:"]
+    for name, mean in verdict.means.items():
+        failed = f"; {verdict.failed[name]} that failed not counted" if name in verdict.failed else ""
+        lines.append(f"           {name:12} {mean} ({mean.seeds} seeds{failed})")
+    for name, failures in verdict.failed.items():
+        if name not in verdict.means:
+            lines.append(f"           {name:12} {failures} failed: too few are left for a mean")
+    lines += [f"           {comparison}" for comparison in verdict.comparisons]
+    if verdict.comparisons:
+        count = len(verdict.comparisons)
+        corrected = f", corrected by Holm for {count} comparisons" if count > 1 else ""
+        lines.append(f"           (p: {test} over the seeds{corrected}; intervals are not corrected)")
+    if verdict.gain is not None:
+        lines.append(f"gain       over the supervised baseline {verdict.gain}")
+    return "\n".join(lines)
 
 
-def _again(ledger: Ledger) -> list[Trial]:
-    """The finalists so far."""
+def _finalists(ledger: Ledger) -> list[Trial]:
     return ledger.trials("finalists") if "finalists" in ledger.spec.arms() else []
 
 
-def _name(trial: TrialId) -> str:
+def _contender_name(trial: TrialId) -> str:
+    """Return what a trial of the search, or a baseline, is called among the contenders."""
     return trial.label if trial.arm == "search" else trial.arm
+
+
+def _mean_error(by_seed: Mapping[int, float], overlap: float) -> MeanError:
+    return MeanError(**asdict(interval(list(by_seed.values()), overlap)), seeds=len(by_seed))
 
 
 def _error(spec: SweepSpec, trial: Trial) -> float:

@@ -1,10 +1,10 @@
-"""What the finalists prove: paired differences over seeds, their intervals, and when they are larger than luck.
+"""Statistics of the finalists: paired differences over seeds, their confidence intervals and p-values.
 
-A seed draws the labeled images, the weights and the batches, the same for every contender: so differences are paired.
-They are tested by Student's t. Where every seed also redraws the images that are scored on (there are none to spare for
-a verdict), its variance is that of Nadeau & Bengio (2003, "Inference for the generalization error"): trainings that
-share images are not independent, and the plain test would find differences where there are none. How often each is
-wrong, and what differences it finds: docs/verdict.md.
+A seed draws the same labeled images, weights and batches for every contender, so differences are paired by seed and
+tested with Student's t. If no images are kept back for the verdict, every seed also redraws the images that are scored
+on. Trainings then share images and are not independent, and the plain test would find differences where there are
+none, so the variance is corrected as in Nadeau & Bengio (2003, "Inference for the generalization error"). The error
+rates and the power of both tests are in docs/verdict.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import stdtr, stdtrit  # Student's t, without the second that scipy.stats takes to load
+from scipy.special import stdtr, stdtrit  # Student's t; scipy.stats takes a second to import
 
-ALPHA = 0.05  # the chance of a false "beats" among all comparisons together
-MOST_SEEDS = 1000  # more than that nobody runs
+ALPHA = 0.05  # the probability of any false "beats" in all comparisons of a sweep together
+MOST_SEEDS = 1000  # a need for more seeds is reported as hopeless
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,25 @@ class Interval:
         return self.text("%")
 
     def text(self, unit: str) -> str:
-        """In hundredths: `points` of what is a difference of two errors, `%` of what is a share."""
+        """Return the interval in hundredths; the unit is `points` for a difference of errors, else `%`."""
         return f"{100 * self.mean:.1f} {unit} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+
+    def __neg__(self) -> "Interval":
+        return Interval(-self.mean, -self.high, -self.low)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The first contender beside another.
+    """The first contender compared with another.
 
     Attributes:
-        a: name of the first.
+        a: name of the first contender.
         b: name of the other.
-        difference: error of a less that of b: below 0, a is better.
-        p: two-sided, corrected by Holm for the comparisons made.
-        seeds: that both completed.
-        more_seeds: how many beyond these would decide, if the difference stayed as it is; none: more than one runs.
+        difference: error of a minus error of b; a is better if it is below 0.
+        p: two-sided p-value, corrected by Holm for the comparisons made.
+        seeds: number of seeds that both completed.
+        more_seeds: seeds beyond these that would make the same difference significant, or None if it is significant
+            already or would take more than `MOST_SEEDS`.
     """
 
     a: str
@@ -56,14 +60,14 @@ class Comparison:
 
     @property
     def winner(self) -> str:
-        """The one that is better by more than luck; empty: they cannot be told apart."""
+        """The name of the contender that is significantly better; empty if there is none."""
         if self.p >= ALPHA:
             return ""
         return self.a if self.difference.mean < 0 else self.b
 
     def __str__(self) -> str:
         if self.winner:
-            loser, by = (self.b, _mirrored(self.difference)) if self.winner == self.a else (self.a, self.difference)
+            loser, by = (self.b, -self.difference) if self.winner == self.a else (self.a, self.difference)
             return f"{self.winner} beats {loser} by {by.text('points')}, p = {self.p:.2g}"
         more = "no number of seeds would tell"
         if self.more_seeds is not None:
@@ -77,10 +81,10 @@ class Gain:
     """How much lower the error of the best is than that of the supervised baseline.
 
     Attributes:
-        absolute: difference of the mean errors: above 0, the best is better.
-        relative: the share of the baseline's errors that the best does not make; none: the baseline's error is too
-            uncertain for its interval to have ends.
-        seeds: that both completed.
+        absolute: difference of the mean errors; the best is better if it is above 0.
+        relative: the fraction of the baseline's errors that the best avoids, or None if the baseline's error is so
+            uncertain that the interval has no ends.
+        seeds: number of seeds that both completed.
     """
 
     absolute: Interval
@@ -88,21 +92,21 @@ class Gain:
     seeds: int
 
     def __str__(self) -> str:
-        told = self.absolute.text("points")
+        text = self.absolute.text("points")
         if self.relative is not None:
-            told += f", {self.relative} fewer errors"
-        return told if self.absolute.low > 0 else f"not shown: {told}"
+            text += f", {self.relative} fewer errors"
+        return text if self.absolute.low > 0 else f"not shown: {text}"
 
 
 def interval(errors: Sequence[float], overlap: float = 0.0) -> Interval:
-    """The mean error over seeds.
+    """Return the mean error over seeds with its interval, which is cut off at 0 and 1.
 
     Args:
-        errors: one a seed, at least two.
+        errors: one per seed, at least two.
         overlap: see `compare`.
     """
-    found = _interval(np.asarray(errors, dtype=float), overlap, 0.0)
-    return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
+    uncut = _interval(np.asarray(errors, dtype=float), overlap, 0.0)
+    return replace(uncut, low=max(0.0, uncut.low), high=min(1.0, uncut.high))
 
 
 def compare(
@@ -110,21 +114,21 @@ def compare(
 ) -> list[Comparison]:
     """Compare one contender with every other.
 
-    The one is chosen before its finalists are seen (the best of the search), so that there are as many comparisons as
-    others, and not as pairs.
+    It is chosen before the finalists are trained (the best of the search), so p-values are corrected for one comparison
+    per other contender, and not for all pairs.
 
     Args:
         errors: by contender, by seed.
-        first: the one.
-        overlap: images scored on over images trained on, where every seed redraws both; 0: where the images that are
-            scored on are the same for all and nothing was trained on them.
-        images: that an error is a share of; differences are no finer than that. 0: not known.
+        first: the contender that the others are compared with.
+        overlap: images scored on, divided by images trained on, if every seed redraws both; 0 if the images that are
+            scored on are the same for all seeds and are never trained on.
+        images: number of images behind an error, which limits how fine differences can be; 0 if unknown.
 
     Returns:
         A comparison for every other contender that has two seeds in common with the first, in the order of `errors`.
     """
-    floor = 0.5 / images if images else 0.0
-    found, differences = [], []
+    floor = _smallest_spread(images)
+    comparisons, differences = [], []
     for other in errors:
         seeds = sorted(errors[first].keys() & errors[other].keys())
         if other == first or len(seeds) < 2:
@@ -132,52 +136,63 @@ def compare(
         paired = np.array([errors[first][seed] - errors[other][seed] for seed in seeds])
         differences.append(paired)
         p = _p_value(paired, overlap, floor)
-        found.append(Comparison(first, other, _interval(paired, overlap, floor), p, len(seeds)))
-    corrected, levels = _holm([comparison.p for comparison in found])
+        comparisons.append(Comparison(first, other, _interval(paired, overlap, floor), p, len(seeds)))
+    corrected, levels = _holm([comparison.p for comparison in comparisons])
     return [
-        replace(
-            comparison,
-            p=p,
-            more_seeds=None if p < ALPHA else _more_seeds(paired, overlap, floor, level),
-        )
-        for comparison, paired, p, level in zip(found, differences, corrected, levels, strict=True)
+        replace(comparison, p=p, more_seeds=None if p < ALPHA else _more_seeds(paired, overlap, floor, level))
+        for comparison, paired, p, level in zip(comparisons, differences, corrected, levels, strict=True)
     ]
 
 
 def gain(
     errors: Mapping[int, float], baseline: Mapping[int, float], overlap: float = 0.0, images: int = 0
 ) -> Gain | None:
-    """How much lower the error of one contender is than that of a baseline; none: fewer than two seeds in common.
+    """Return how much lower the error of a contender is than that of a baseline.
 
-    The interval of the relative gain has the ratios of the two means that the paired t-test does not rule out (Fieller
-    1954, "Some problems in interval estimation"): it leaves out 0 where that of the difference does.
+    The interval of the relative gain holds the ratios of the two means that the paired t-test does not reject (Fieller
+    1954, "Some problems in interval estimation"). It excludes 0 exactly if the interval of the difference does.
 
     Args:
-        errors: by seed.
-        baseline: its errors, by seed.
+        errors: of the contender, by seed.
+        baseline: errors of the baseline, by seed.
         overlap: as in `compare`.
         images: as in `compare`.
+
+    Returns:
+        The gain, or None if the two have fewer than two seeds in common.
     """
     seeds = sorted(errors.keys() & baseline.keys())
     if len(seeds) < 2:
         return None
     a, b = (np.array([by_seed[seed] for seed in seeds]) for by_seed in (errors, baseline))
-    floor = 0.5 / images if images else 0.0
-    width = _quantile(len(seeds), ALPHA) ** 2 * (1 / len(seeds) + overlap)
-    (a_spread, both), (_, b_spread) = np.cov(a, b)
-    square = b.mean() ** 2 - width * max(b_spread, floor**2)
-    middle = a.mean() * b.mean() - width * both
-    rest = a.mean() ** 2 - width * max(a_spread, floor**2)
-    relative = None
-    if square > 0:
-        half = float(np.sqrt(max(0.0, middle**2 - square * rest)))
-        ends = [max(0.0, float(end) / float(square)) for end in (middle - half, middle + half)]
-        relative = Interval(1 - float(a.mean() / b.mean()), 1 - ends[1], 1 - ends[0])
-    return Gain(_interval(b - a, overlap, floor), relative, len(seeds))
+    floor = _smallest_spread(images)
+    return Gain(_interval(b - a, overlap, floor), _relative_gain(a, b, overlap, floor), len(seeds))
+
+
+def _relative_gain(a: np.ndarray, b: np.ndarray, overlap: float, floor: float) -> Interval | None:
+    """Return 1 - mean(a) / mean(b) with Fieller's interval, or None if the interval has no ends.
+
+    The ends are the ratios r at which the t-test of a - r b just rejects: the roots of a quadratic in r.
+    """
+    width = _quantile(len(a), ALPHA) ** 2 * (1 / len(a) + overlap)
+    (a_variance, covariance), (_, b_variance) = np.cov(a, b)
+    square = b.mean() ** 2 - width * max(b_variance, floor**2)
+    middle = a.mean() * b.mean() - width * covariance
+    rest = a.mean() ** 2 - width * max(a_variance, floor**2)
+    if square <= 0:
+        return None
+    half = float(np.sqrt(max(0.0, middle**2 - square * rest)))
+    low, high = (max(0.0, float(end) / float(square)) for end in (middle - half, middle + half))
+    return Interval(1 - float(a.mean() / b.mean()), 1 - high, 1 - low)
+
+
+def _smallest_spread(images: int) -> float:
+    """Return the standard deviation below which an error of so many images is not resolved: half an image."""
+    return 0.5 / images if images else 0.0
 
 
 def _standard_error(paired: np.ndarray, overlap: float, floor: float) -> float:
-    """Of the mean of these differences (Nadeau & Bengio 2003, section 3.2)."""
+    """Return the standard error of the mean of these differences (Nadeau & Bengio 2003, section 3.2)."""
     spread = max(float(paired.std(ddof=1)), floor)
     return spread * float(np.sqrt(1 / len(paired) + overlap))
 
@@ -191,7 +206,7 @@ def _p_value(paired: np.ndarray, overlap: float, floor: float) -> float:
 
 @lru_cache
 def _quantile(seeds: int, level: float) -> float:
-    """How many standard errors the mean over so many seeds must be away from 0."""
+    """Return how many standard errors the mean over so many seeds must be away from 0 to be significant."""
     return float(stdtrit(seeds - 1, 1 - level / 2))
 
 
@@ -201,7 +216,7 @@ def _interval(values: np.ndarray, overlap: float, floor: float) -> Interval:
 
 
 def _holm(p_values: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Corrected p-values, and the level that each plain one was held to (Holm 1979)."""
+    """Return the corrected p-values, and the level that each uncorrected one was tested at (Holm 1979)."""
     corrected, levels, largest = [0.0] * len(p_values), [0.0] * len(p_values), 0.0
     for rank, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         left = len(p_values) - rank
@@ -212,18 +227,14 @@ def _holm(p_values: Sequence[float]) -> tuple[list[float], list[float]]:
 
 def _more_seeds(paired: np.ndarray, overlap: float, floor: float, level: float) -> int | None:
     spread = max(float(paired.std(ddof=1)), floor)
-    needed = _needed(level, overlap)[len(paired) - 1 :]
-    decided = abs(paired.mean()) >= needed * spread
-    return int(decided.argmax()) + 1 if decided.any() and paired.mean() else None
+    needed = _significant_differences(level, overlap)[len(paired) - 1 :]
+    is_enough = abs(paired.mean()) >= needed * spread
+    return int(is_enough.argmax()) + 1 if is_enough.any() and paired.mean() else None
 
 
 @lru_cache
-def _needed(level: float, overlap: float) -> np.ndarray:
-    """The differences, in their own s.d., that 2, 3, ... seeds just tell from none."""
+def _significant_differences(level: float, overlap: float) -> np.ndarray:
+    """Return the smallest significant mean difference with 2, 3, ... seeds, in standard deviations of a difference."""
     seeds = np.arange(2, MOST_SEEDS)
-    found: np.ndarray = stdtrit(seeds - 1, 1 - level / 2) * np.sqrt(1 / seeds + overlap)
-    return found
-
-
-def _mirrored(of: Interval) -> Interval:
-    return Interval(-of.mean, -of.high, -of.low)
+    differences: np.ndarray = stdtrit(seeds - 1, 1 - level / 2) * np.sqrt(1 / seeds + overlap)
+    return differences

@@ -1,116 +1,162 @@
-"""How a sweep stands, read from its ledger: for `status`, `list`, `best` and `export`."""
+"""The status of a sweep, read from its ledger, for `status` and `list`."""
 
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
-from mt_sweeps.errors import InputError
 from mt_sweeps.formatting import counted, duration, error_text, values_text
-from mt_sweeps.results import best_file
+from mt_sweeps.search_space.space import Values
+from mt_sweeps.spec.arms import Arm
 from mt_sweeps.storage.home import Home, SweepStore, command_line
 from mt_sweeps.study import budget
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
 
-FORMAT = "mt-sweeps-status/1"  # of `--json`, as in docs/json.md
-STATES = ("waiting", "running", "complete", "pruned", "failed")
+FORMAT = "mt-sweeps-status/1"  # of `--json`, described in docs/json.md
+
+State = Literal["running", "finished", "interrupted"]
 
 
-def status(directory: SweepStore) -> dict[str, Any]:
-    """The sweep as `status --json` shows it.
+@dataclass(frozen=True)
+class ArmStatus:
+    """The number of an arm's trials: in total, and by state. Trials that have not been created yet are waiting."""
+
+    total: int
+    waiting: int
+    running: int
+    complete: int
+    pruned: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class BestStatus:
+    """The best trial of the search, with its error, as fractions."""
+
+    trial: int
+    metric: str
+    error: float
+    standard_error: float
+    values: Values
+
+
+@dataclass(frozen=True)
+class SweepStatus:
+    """The status of a sweep.
+
+    Attributes:
+        name: of the sweep.
+        state: see `sweep_state`.
+        arms: the trials of each arm.
+        best: the best trial of the search, or None if no trial has completed.
+        seconds: that drivers have worked on it.
+    """
+
+    name: str
+    state: State
+    arms: dict[Arm, ArmStatus]
+    best: BestStatus | None
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `status --json` prints."""
+        return {"format": FORMAT, **asdict(self)}
+
+
+def sweep_status(sweep: SweepStore) -> SweepStatus:
+    """Return the status of a sweep."""
+    spec = sweep.load_spec()
+    ledger = Ledger(sweep.ledger, spec)
+    driven = sweep.is_driven
+    best = ledger.best()
+    return SweepStatus(
+        name=sweep.name,
+        state=sweep_state(sweep, ledger, driven),
+        arms={arm: _arm_status(ledger, arm, driven) for arm in spec.arms()},
+        best=None if best is None else _best_status(best, spec.metric),
+        seconds=ledger.active_seconds,
+    )
+
+
+def sweep_state(sweep: SweepStore, ledger: Ledger, driven: bool) -> State:
+    """Return the state of a sweep.
+
+    Args:
+        sweep: the sweep.
+        ledger: of the sweep; only read.
+        driven: whether a process drives the sweep.
 
     Returns:
-        `format`; `name`; `state`, as the function of that name; `arms`: trials by state; `best`: trial, error, standard
-        error and values, or null; `seconds` that drivers worked.
+        `running` if it is driven; `interrupted` if `resume` would have something to do; else `finished`, also when a
+        budget has ended it.
     """
-    spec = directory.load_spec()
-    ledger = Ledger(directory.ledger, spec)
-    driven = directory.is_driven
-    arms: dict[str, dict[str, int]] = {}
-    for arm in spec.arms():
-        trials = ledger.trials(arm)
-        counts = {state: sum(trial.state == state for trial in trials) for state in STATES}
-        counts["waiting"] = ledger.remaining(arm)
-        if not driven:  # what a dead driver left running waits for the next one
-            counts["waiting"] += counts["running"]
-            counts["running"] = 0
-        arms[arm] = {"total": ledger.total(arm), **counts}
-    found = ledger.best()
-    return {
-        "format": FORMAT,
-        "name": directory.name,
-        "state": state(directory, ledger, driven),
-        "arms": arms,
-        "best": _best(found, spec.metric) if found else None,
-        "seconds": ledger.active_seconds,
-    }
+    if driven:
+        return "running"
+    return "interrupted" if _has_work_left(sweep, ledger) else "finished"
 
 
-def state(directory: SweepStore, ledger: Ledger, driven: bool) -> str:
-    """running, finished (a spent budget included), or interrupted: no process drives it and trials are left."""
-    return "running" if driven else "interrupted" if _is_open(directory, ledger) else "finished"
+def status_text(status: SweepStatus, home: Home) -> str:
+    """Return the status as several lines for people."""
+    lines = [f"{status.name}: {status.state}, {duration(status.seconds)} of work"]
+    for arm, trials in status.arms.items():
+        counts = asdict(trials)
+        total = counts.pop("total")
+        by_state = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        lines.append(f"  {arm:10} {counted(total, 'trial')}: {by_state}")
+    if status.best is not None:
+        lines.append(f"  best       trial {status.best.trial}: {_best_error_text(status.best)}")
+        lines.append(f"             {values_text(status.best.values)}")
+    if status.state == "interrupted":
+        lines.append(f"  go on with: {command_line('resume', status.name, home)}")
+    return "\n".join(lines)
 
 
-def _is_open(directory: SweepStore, ledger: Ledger) -> bool:
-    """Whether a driver would find something to do."""
-    environment = directory.load_environment()
+def list_text(sweeps: list[SweepStatus]) -> str:
+    """Return one line per sweep for people."""
+    if not sweeps:
+        return "no sweeps yet; start one with: mt-sweep run search_spaces/digits.yaml"
+    width = max(len(status.name) for status in sweeps)
+    lines = []
+    for status in sweeps:
+        search = status.arms["search"]
+        ended = search.complete + search.pruned + search.failed
+        best = "" if status.best is None else f"best {_best_error_text(status.best)}"
+        lines.append(f"{status.name:{width}}  {status.state:11}  {ended}/{search.total} trials  {best}")
+    return "\n".join(lines)
+
+
+def _arm_status(ledger: Ledger, arm: Arm, driven: bool) -> ArmStatus:
+    states = [trial.state for trial in ledger.trials(arm)]
+    waiting, running = ledger.remaining(arm), states.count("running")
+    if not driven:  # what a dead driver left running will run again
+        waiting, running = waiting + running, 0
+    return ArmStatus(
+        total=ledger.total(arm),
+        waiting=waiting,
+        running=running,
+        complete=states.count("complete"),
+        pruned=states.count("pruned"),
+        failed=states.count("failed"),
+    )
+
+
+def _best_status(best: Trial, metric: str) -> BestStatus:
+    error = best.error(metric)
+    assert error is not None  # a completed trial has its last report
+    return BestStatus(best.number, metric, *error, best.values)
+
+
+def _best_error_text(best: BestStatus) -> str:
+    return error_text((best.error, best.standard_error))
+
+
+def _has_work_left(sweep: SweepStore, ledger: Ledger) -> bool:
+    """Return True if a driver would find a trial to run."""
+    environment = sweep.load_environment()
     gpus, concurrent = environment.gpus_per_trial, environment.concurrent
     spent = ledger.active_seconds, gpus * ledger.seconds_done
     if any(trial.state == "running" for trial in ledger.all_trials()):
         return True
     if budget.is_spent(ledger, *spent):
         return False
-    over = budget.stop_reason(ledger, *spent, gpus, concurrent)
-    return any(ledger.remaining(arm) for arm in ledger.spec.arms() if arm == "finalists" or not over)
-
-
-def best_of(directory: SweepStore) -> best_file.BestFile:
-    """The best-hyper-parameters file of a sweep, as it stands now.
-
-    Raises:
-        InputError: no trial has completed.
-    """
-    ledger = Ledger(directory.ledger, directory.load_spec())
-    found = ledger.best()
-    if found is None:
-        raise InputError(f"{directory.name}: no trial has completed yet; see `mt-sweep status {directory.name}`")
-    return best_file.best_file(ledger, found, directory.load_environment())
-
-
-def status_text(row: dict[str, Any], home: Home) -> str:
-    """For people."""
-    lines = [f"{row['name']}: {row['state']}, {duration(row['seconds'])} of work"]
-    for arm, counts in row["arms"].items():
-        told = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-        lines.append(f"  {arm:10} {counted(counts['total'], 'trial')}: {told}")
-    if row["best"]:
-        best = row["best"]
-        lines.append(f"  best       trial {best['trial']}: {error_text((best['error'], best['standard_error']))}")
-        lines.append(f"             {values_text(best['values'])}")
-    if row["state"] == "interrupted":
-        lines.append(f"  go on with: {command_line('resume', row['name'], home)}")
-    return "\n".join(lines)
-
-
-def list_text(rows: list[dict[str, Any]]) -> str:
-    """For people: a line a sweep."""
-    if not rows:
-        return "no sweeps yet; start one with: mt-sweep run search_spaces/digits.yaml"
-    width = max(len(row["name"]) for row in rows)
-    lines = []
-    for row in rows:
-        search = row["arms"]["search"]
-        done = search["complete"] + search["pruned"] + search["failed"]
-        best = row["best"]
-        told = f"best {error_text((best['error'], best['standard_error']))}" if best else ""
-        lines.append(f"{row['name']:{width}}  {row['state']:11}  {done}/{search['total']} trials  {told}")
-    return "\n".join(lines)
-
-
-def _best(trial: Trial, metric: str) -> dict[str, Any]:
-    error, standard_error = trial.error(metric) or (None, None)
-    return {
-        "trial": trial.number,
-        "metric": metric,
-        "error": error,
-        "standard_error": standard_error,
-        "values": trial.values,
-    }
+    is_search_over = budget.stop_reason(ledger, *spent, gpus, concurrent) is not None
+    return any(ledger.remaining(arm) for arm in ledger.spec.arms() if arm == "finalists" or not is_search_over)

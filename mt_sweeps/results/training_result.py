@@ -1,4 +1,4 @@
-"""What a final training leaves in its directory: the model, and what the test showed."""
+"""The result of a final training: the model and the test errors, as files in its directory."""
 
 from pathlib import Path
 from typing import Literal
@@ -21,7 +21,7 @@ class TestError(Settings):
 
 
 class TrainingResult(Settings):
-    """The content of `result.json`: with it, the training has ended, and the test set has been read."""
+    """The content of `result.json`. If it exists, the training has ended, and the test set has been read."""
 
     format: Literal["mt-sweeps-trained/1"] = "mt-sweeps-trained/1"
     sweep: str
@@ -38,8 +38,8 @@ class TrainingResult(Settings):
     time: float
 
 
-def read(directory: Path) -> TrainingResult | None:
-    """The result of the training in a directory; none: it has not ended.
+def load(directory: Path) -> TrainingResult | None:
+    """Return the result of the training in a directory, or None if it has not ended.
 
     Raises:
         InputError: another version wrote it.

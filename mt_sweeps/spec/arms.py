@@ -1,21 +1,21 @@
-"""The arms of a sweep, and what a trial is called."""
+"""The arms of a sweep, and the names of trials."""
 
 from typing import Literal, NamedTuple
 
 Arm = Literal["search", "supervised", "published", "finalists"]
 FIXED_ARMS: tuple[Arm, ...] = ("published", "finalists")
-"""Arms that search nothing: every setting of their trials is given, except the images."""
+"""Arms that search nothing: the values of their trials are all settings except the data set's."""
 
 
 class TrialId(NamedTuple):
-    """Which trial: its arm, and its number in the arm, from 0."""
+    """A trial's arm, and its number in the arm, from 0."""
 
     arm: Arm
     number: int
 
     @property
     def label(self) -> str:
-        """The name that people read: `trial 3`, `finalist 3`, `supervised 0`."""
+        """The name in texts: `trial 3`, `finalist 3`, `supervised 0`."""
         return f"{ {'search': 'trial', 'finalists': 'finalist'}.get(self.arm, self.arm) } {self.number}"
 
     @property

@@ -25,6 +25,7 @@ def apply_override(data: dict[str, Any], override: str) -> None:
     if not equals or "" in path.split("."):
         raise InputError(f"--set {override}: write key=value, the key a path into the file (trainer.steps=100)")
     value = yaml_file.parse(text, f"--set {path}")
+    search_space: Any = data.get("search_space")
     container: Any = data
     rest = path
     while rest:
@@ -34,9 +35,9 @@ def apply_override(data: dict[str, Any], override: str) -> None:
         elif not isinstance(container, dict):
             above = path.removesuffix("." + rest)
             raise InputError(f"--set {path}: there is nothing below {above}, which is {container!r}")
-        elif container is data.get("search_space") and not isinstance(value, dict | list):
-            key, rest = _search_space_step(container, rest, path)
         else:
+            if container is search_space and not isinstance(value, dict | list):
+                _check_entry_exists(container, rest, path)
             key, rest = _step(container, rest, path)
         if rest:
             container = container[key]
@@ -58,14 +59,13 @@ def _step(container: dict[str, Any], rest: str, path: str) -> tuple[str, str]:
     return key, beyond
 
 
-def _search_space_step(entries: dict[str, Any], rest: str, path: str) -> tuple[str, str]:
-    """Return the next step for a single value, which can only change an entry that exists."""
+def _check_entry_exists(entries: dict[str, Any], rest: str, path: str) -> None:
+    """Refuse to add a searched key by a single value, such as one bound of its range."""
     if not any(rest == key or rest.startswith(f"{key}.") for key in entries):
         raise InputError(
             f"--set {path}: no key of search_space begins it; {did_you_mean(rest, list(entries))}; "
             "add a new one whole: --set 'search_space.KEY={type: float, low: 0.1, high: 0.9}'"
         )
-    return _step(entries, rest, path)
 
 
 def _list_step(items: list[Any], rest: str, path: str) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""The groups of settings of a search-space file."""
+"""The sections of a search-space file, except trainer and search_space."""
 
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -9,35 +9,37 @@ from trainers.config import Settings
 
 
 class Sampler(Settings):
-    """How the next values are chosen."""
+    """How the values of the next trial are chosen."""
 
     name: Literal["tpe", "gp", "random", "grid"] = "tpe"
     seed: int = Field(0, ge=0)
 
 
 class Pruner(Settings):
-    """Which trials are ended early."""
+    """Which trials end early."""
 
     name: Literal["asha", "median", "none"] = "asha"
-    reduction_factor: int = Field(3, ge=2, le=10, description="one in so many goes on at a rung")
+    reduction_factor: int = Field(3, ge=2, le=10, description="asha: at each rung, one trial in this many goes on")
 
 
 class Objective(Settings):
-    """What is best: the last evaluation of a trial, not its luckiest."""
+    """The metric that ranks trials, at the last evaluation of each, which is not its luckiest."""
 
     metric: Literal["validation.teacher_error", "validation.student_error"] = "validation.teacher_error"
     direction: Literal["minimize"] = "minimize"
 
 
 class Resources(Settings):
-    """What one trial takes, and how many run at once."""
+    """The resources of one trial, and how many trials run at once."""
 
-    gpus_per_trial: float | Literal["auto"] = Field("auto", description="auto: one where there is one, else none")
-    cpus_per_trial: int | Literal["auto"] = Field("auto", description="auto: one core; with GPUs, a fair share")
-    max_concurrent: int | Literal["auto"] = Field("auto", description="auto: as many as the resources hold")
+    gpus_per_trial: float | Literal["auto"] = Field("auto", description="auto: one if the machine has GPUs, else none")
+    cpus_per_trial: int | Literal["auto"] = Field(
+        "auto", description="auto: one core; on a machine with GPUs, an equal share of the cores"
+    )
+    max_concurrent: int | Literal["auto"] = Field("auto", description="auto: as many as the machine has resources for")
 
     @model_validator(mode="after")
-    def _are_amounts(self) -> "Resources":
+    def _check_amounts(self) -> "Resources":
         gpus = self.gpus_per_trial
         if gpus != "auto" and not (0 <= gpus <= 1 or gpus == int(gpus) > 0):
             raise ValueError(f"gpus_per_trial ({gpus}) must be auto, 0, a fraction below 1, or a whole number")
@@ -50,46 +52,51 @@ class Resources(Settings):
 class Budget(Settings):
     """When to start no more trials, over all arms."""
 
-    hours: float | None = Field(None, gt=0, description="since the sweep began, pauses left out")
-    gpu_hours: float | None = Field(None, gt=0, description="GPUs a trial times its hours, summed over the trials")
+    hours: float | None = Field(None, gt=0, description="since the sweep began, without pauses")
+    gpu_hours: float | None = Field(None, gt=0, description="GPUs per trial times its hours, summed over all trials")
     patience: int | None = Field(
-        None, ge=1, description="completed trials of the search in which the best has not improved beyond its noise"
+        None,
+        ge=1,
+        description="the search ends when this many completed trials have not improved the best by more than its "
+        "standard error",
     )
 
     def is_spent(self, seconds: float, gpu_seconds: float) -> bool:
-        """Whether no more trials are to start after so much work."""
+        """Return True if no more trials may start after this many seconds and GPU-seconds."""
         limits = ((self.hours, seconds), (self.gpu_hours, gpu_seconds))
         return any(hours is not None and spent >= 3600 * hours for hours, spent in limits)
 
 
 class Finalists(Settings):
-    """What the best are to be compared with."""
+    """Which configurations are trained again and compared after the search, and with which baselines."""
 
-    top: int = Field(3, ge=0, description="so many of the best are trained again, beside the baselines; 0: none")
+    top: int = Field(
+        3, ge=0, description="number of best configurations that are trained again, beside the baselines; 0: none"
+    )
     seeds: int = Field(
         6,
         ge=2,
-        description="and label draws, that each of them is trained again with: docs/verdict.md says why so many",
+        description="number of fresh seeds and label draws for each of them; docs/verdict.md explains the number",
     )
     baselines: list[Literal["supervised", "published"]] = Field(default=["supervised", "published"])
 
 
 class Tracking(Settings):
-    """Where the window is."""
+    """Where MLflow keeps the runs, and which models it gets."""
 
-    uri: str | None = Field(None, description="of an MLflow server; none: embedded, in the home directory")
+    uri: str | None = Field(None, description="of an MLflow server; none: a store in the home directory")
     experiment: str = Field("mt-sweeps", min_length=1)
     models: Annotated[int, Field(ge=1)] | Literal["all", "none"] = Field(
-        "all", description="whose best weights are kept: those of all completed trials, of so many best of the search"
+        "all", description="whose best weights are kept: of all completed trials, or of this many best of the search"
     )
 
     @field_validator("uri")
     @classmethod
-    def _holds_no_secret(cls, uri: str | None) -> str | None:
+    def _refuse_credentials(cls, uri: str | None) -> str | None:
         parts = urlsplit(uri or "")
         if parts.password is not None or (parts.username is not None and parts.scheme in ("http", "https")):
             raise ValueError(
-                "holds credentials; take them out and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (of a "
+                "holds credentials; take them out and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (for a "
                 "PostgreSQL database: PGPASSWORD) in the environment"
             )
         return uri

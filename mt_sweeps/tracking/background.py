@@ -28,6 +28,7 @@ class BackgroundWriter:
         self._sync = sync
         self._every = every
         self._stopping = threading.Event()
+        self._abandoned = False
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
 
     def start(self) -> None:
@@ -55,8 +56,13 @@ class BackgroundWriter:
             self.error = self.error or f"not done within {seconds:g} seconds"
         return not self.is_running
 
+    def abandon(self) -> None:
+        """Make no more calls after the one that is under way."""
+        self._abandoned = True
+        self._stopping.set()
+
     def _work(self) -> None:
-        while True:  # makes at least one call, even if it is stopped as soon as it starts
+        while not self._abandoned:  # makes at least one call, even if it is stopped as soon as it starts
             error = self._call()
             if (error is None) != (self.error is None):
                 text = (
@@ -92,8 +98,11 @@ def finish(writer: BackgroundWriter, last_call: Callable[[], T], seconds: float)
     """
     results: list[T] = []
     if not writer.stop(seconds):
+        writer.abandon()
         return None, writer.error
     last = BackgroundWriter(lambda: results.append(last_call()), every=1.0)
     last.start()
-    is_done = last.stop(seconds)
-    return (results[-1], None) if is_done else (None, last.error)
+    if not last.stop(seconds):
+        last.abandon()
+        return None, last.error
+    return results[-1], None

@@ -1,4 +1,4 @@
-"""What becomes of MLflow's runs when its server, or the way to it, fails while a sweep goes on."""
+"""No metric is lost or logged twice if MLflow's server, or the network to it, fails during a sweep."""
 
 import subprocess
 import sys
@@ -23,46 +23,47 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def proxy(server):
-    made = Proxy(server.port)
-    yield made
-    made.close()
+    proxy = Proxy(server.port)
+    yield proxy
+    proxy.close()
 
 
-class Driven:
-    """A sweep that goes on, two trials a second, while its window is brought up to date in the background."""
+class TrackedSweep:
+    """A sweep that is synced to MLflow in the background while its trials end, two per second."""
 
     def __init__(self, folder, server, proxy):
         self.sweep = Sweep(folder, f"tracking.uri={proxy.uri}", f"tracking.experiment={folder.name}", "trials=60")
-        self.window = SweepRun(self.sweep.home, self.sweep.directory, self.sweep.ledger)
-        self.writer = BackgroundWriter(self.window.sync, every=0.05)
-        self.told = []
-        self.writer.on_change = self.told.append
+        self.run = SweepRun(self.sweep.home, self.sweep.directory, self.sweep.ledger)
+        self.writer = BackgroundWriter(self.run.sync, every=0.05)
+        self.messages = []
+        self.writer.on_change = self.messages.append
         self.server, self.proxy = server, proxy
         self.writer.start()
 
-    def goes_on(self, trials):
+    def train(self, trials):
         for _ in range(trials):
             trial = self.sweep.ledger.ask_search()
             last = self.sweep.train(trial, 0.5, 0.25)
             time.sleep(0.2)
             self.sweep.ledger.complete(trial, last)
 
-    def suffers(self, mode):
-        self.goes_on(1)
+    def survive(self, mode):
+        """Go through an outage; return True if the writer noticed it."""
+        self.train(1)
         self.proxy.mode = mode
-        self.goes_on(2)
-        until = time.monotonic() + 30
-        while not (self.writer.error or (mode == "stall" and self.proxy.hits > 1)) and time.monotonic() < until:
+        self.train(2)
+        deadline = time.monotonic() + 30
+        while not (self.writer.error or (mode == "stall" and self.proxy.hits > 1)) and time.monotonic() < deadline:
             time.sleep(0.05)
-        hurt = self.writer.error or mode == "stall"
+        is_noticed = self.writer.error is not None or mode == "stall"
         self.proxy.mode = "pass"
-        self.goes_on(1)
-        return hurt
+        self.train(1)
+        return is_noticed
 
-    def shown(self):
-        """Every point of every run, and the states, as the server has them in the end."""
+    def logged(self):
+        """Finish the sweep; return the points of each trial that the server has, once all runs are checked."""
         assert self.writer.stop(60)
-        self.window.finish("FINISHED", "done")
+        self.run.finish("FINISHED", "done")
         import mlflow
 
         client = mlflow.MlflowClient(self.server.uri)
@@ -82,6 +83,7 @@ class Driven:
         return points
 
     def recorded(self):
+        """Return the points of each trial that were recorded."""
         return {
             (trial.arm, trial.number): [(30, 0.5, 1_700_000_030_000), (60, 0.25, 1_700_000_060_000)]
             for trial in self.sweep.ledger.all_trials()
@@ -90,60 +92,60 @@ class Driven:
 
 @pytest.mark.parametrize("mode", ["refuse", "error", "stall", "cut", "lost"])
 def test_after_an_outage_every_metric_of_every_trial_is_there_once(tmp_path, server, proxy, mode):
-    driven = Driven(tmp_path, server, proxy)
+    tracked = TrackedSweep(tmp_path, server, proxy)
     for _ in range(3):
-        assert driven.suffers(mode)
-    assert driven.shown() == driven.recorded()
+        assert tracked.survive(mode)
+    assert tracked.logged() == tracked.recorded()
 
 
-def test_after_a_server_was_killed_and_started_again_everything_is_there_once(tmp_path, server):
-    driven = Driven(tmp_path, server, server)
-    driven.goes_on(2)
+def test_after_a_server_was_killed_and_started_again_every_metric_is_there_once(tmp_path, server):
+    tracked = TrackedSweep(tmp_path, server, server)
+    tracked.train(2)
     server.kill()
-    driven.goes_on(2)
-    while not driven.told:
+    tracked.train(2)
+    while not tracked.messages:
         time.sleep(0.05)
-    assert driven.told[0].startswith("MLflow is behind, and catches up later: ")
+    assert tracked.messages[0].startswith("MLflow is behind, and catches up later: ")
     server.start()
-    driven.goes_on(1)
-    assert driven.shown() == driven.recorded()
-    assert driven.told[-1] == "MLflow is up to date again"
+    tracked.train(1)
+    assert tracked.logged() == tracked.recorded()
+    assert tracked.messages[-1] == "MLflow is up to date again"
 
 
 @pytest.mark.skipif(Postgres.binaries() is None, reason="needs PostgreSQL: apt-get install postgresql")
-def test_a_server_on_postgresql_keeps_everything_once_too_also_when_the_database_restarts(tmp_path):
+def test_after_a_restart_of_the_database_behind_the_server_every_metric_is_there_once(tmp_path):
     with Postgres() as database, MLflowServer(tmp_path, database.uri) as server:
-        driven = Driven(tmp_path, server, server)
-        driven.goes_on(2)
+        tracked = TrackedSweep(tmp_path, server, server)
+        tracked.train(2)
         database.stop()
-        driven.goes_on(2)
-        while not driven.told:
+        tracked.train(2)
+        while not tracked.messages:
             time.sleep(0.05)
         database.start()
-        driven.goes_on(1)
-        assert driven.shown() == driven.recorded()
+        tracked.train(1)
+        assert tracked.logged() == tracked.recorded()
 
 
 def test_nothing_is_printed_over_the_live_view(tmp_path, server, proxy, capfd):
-    driven = Driven(tmp_path, server, proxy)
-    driven.goes_on(1)
-    driven.shown()
+    tracked = TrackedSweep(tmp_path, server, proxy)
+    tracked.train(1)
+    tracked.logged()
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_address_of_a_sweeps_page_is_told_where_a_server_has_it(tmp_path, server, proxy, capsys):
-    driven = Driven(tmp_path, server, proxy)
-    driven.goes_on(1)
-    driven.shown()
-    dashboard.serve(driven.sweep.home, "digits", port=5000)
-    parent = driven.sweep.runs()[1]["digits"].info
+def test_the_dashboard_of_a_sweep_on_a_server_is_the_address_of_its_page(tmp_path, server, proxy, capsys):
+    tracked = TrackedSweep(tmp_path, server, proxy)
+    tracked.train(1)
+    tracked.logged()
+    dashboard.serve(tracked.sweep.home, "digits", port=5000)
+    parent = tracked.sweep.runs()[1]["digits"].info
     page = f"{proxy.uri}/#/experiments/{parent.experiment_id}/runs/{parent.run_id}"
     assert capsys.readouterr().out == f"{page}?workflowType=machine_learning\n"
 
 
-def test_the_driver_does_not_even_import_what_talks_to_mlflow():
+def test_the_driver_does_not_import_mlflow_or_tracking():
     script = (
         "import sys, mt_sweeps.execution.driver; print([m for m in sys.modules if 'mlflow' in m or 'tracking' in m])"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "[]"

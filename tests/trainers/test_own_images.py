@@ -9,6 +9,7 @@ from trainers import Trainer
 DATA = os.environ.get("MT_SWEEPS_TEST_DATA")
 
 
+@pytest.mark.system
 @pytest.mark.skipif(
     DATA is None, reason="needs images: set MT_SWEEPS_TEST_DATA to a folder with train/<class>/ and test/<class>/"
 )

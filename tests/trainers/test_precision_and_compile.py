@@ -154,6 +154,7 @@ def compiled(monkeypatch):
     torch._dynamo.reset()
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("method", "passes"), [("supervised", 1), ("pi_model", 2), ("temporal_ensembling", 1), ("mean_teacher", 2)]
 )
@@ -187,6 +188,7 @@ ANOTHER_TRIAL = {
 }
 
 
+@pytest.mark.system
 def test_another_trial_of_the_same_shapes_compiles_nothing_anew_and_has_its_own_settings(compiled):
     first = finished(config(**NOISY, compile=True))
     assert len(compiled) == 2
@@ -197,6 +199,7 @@ def test_another_trial_of_the_same_shapes_compiles_nothing_anew_and_has_its_own_
         assert results(second) == results(finished(config(**NOISY | changes))), name
 
 
+@pytest.mark.system
 def test_a_worker_compiles_the_trials_of_many_shapes(compiled):
     # torch's own limit is 8 a function: beyond it, it would go on uncompiled, with no more than a line in a log.
     for width in range(1, 6):

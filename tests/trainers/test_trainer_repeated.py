@@ -176,6 +176,7 @@ def alone(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("arm", ALONE_ARMS)
 def test_a_run_in_a_used_process_equals_one_in_a_fresh_process_bit_for_bit(tmp_path, alone, arm):
     settings = config(**ARMS[arm])

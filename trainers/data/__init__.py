@@ -1,1 +1,1 @@
-"""Data sets, splits, two-stream batches, augmentation and normalisation. Import from the modules."""
+"""From image files to the batches on the device: data sets, splits, samplers, augmentation and normalisation."""

@@ -1,4 +1,4 @@
-"""Decode a data set once a machine; every process after that reads the same file. Needs no torch."""
+"""Decode a data set once per machine; later processes read the decoded file. This module does not import torch."""
 
 import hashlib
 import json
@@ -16,30 +16,29 @@ from trainers.data.decoding import Progress
 from trainers.data.sources import decode, source_key
 from trainers.files import atomic_file, write_atomically
 
-VERSION = 3  # of the file format; part of the file name, so that no version takes another's files for its own
+VERSION = 3  # of the file format; part of the file name, so that no version reads the files of another
 
 
 def cache_folder() -> Path:
-    """`MT_SWEEP_CACHE`, or a folder of ours in the user's cache folder."""
-    given = os.environ.get("MT_SWEEP_CACHE")
-    return (
-        Path(given).expanduser()
-        if given
-        else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mt-sweeps"
-    )
+    """Return the folder of decoded images: `MT_SWEEP_CACHE`, or `mt-sweeps` in the user's cache folder."""
+    folder = os.environ.get("MT_SWEEP_CACHE")
+    if folder:
+        return Path(folder).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mt-sweeps"
 
 
 def prepare(config: DatasetConfig, progress: Progress | None = None) -> Path:
-    """Make sure that the decoded data set lies on this machine's disk.
+    """Make sure that the decoded data set is on this machine's disk.
 
-    The first process to come decodes (and downloads, where the source does that); others wait for it.
+    The first process decodes it (and downloads it, if the source is a download); other processes wait.
 
     Args:
-        config: which data set.
-        progress: told how far the decoding of a folder is.
+        config: of the data set.
+        progress: called while the images of a folder are decoded.
 
     Returns:
-        The file that tells of it: safetensors, with labels, classes and fingerprint. The pixels lie beside it.
+        The file of its facts, in the safetensors format: labels, classes and fingerprint. The pixels are in a second
+        file: see `pixels_of`.
 
     Raises:
         DataError: the images are missing or unreadable.
@@ -55,13 +54,16 @@ def prepare(config: DatasetConfig, progress: Progress | None = None) -> Path:
 
 
 def pixels_of(file: Path) -> Path:
-    """Where the pixels are of a file that `prepare` returned: uint8 [images, height, width, channels], nothing else."""
+    """Return the file of pixels that belongs to a file that `prepare` returned.
+
+    It holds the bytes of uint8 [images, height, width, channels] and nothing else.
+    """
     return file.with_suffix(".pixels")
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What can be known of a prepared data set without its pixels.
+    """All of a prepared data set but its pixels.
 
     Attributes:
         train_labels: int64 [n]; -1 where an image has no class.
@@ -81,13 +83,13 @@ class Facts:
 
 
 def read_facts(file: Path) -> Facts:
-    """The facts of a file that `prepare` returned."""
+    """Read the facts in a file that `prepare` returned."""
     with safe_open(file, framework="numpy") as stored:
-        told = stored.metadata()
+        metadata = stored.metadata()
         train, test = stored.get_tensor("train_labels"), stored.get_tensor("test_labels")
-    height, width, channels = json.loads(told["shape"])
-    classes, skipped = json.loads(told["classes"]), json.loads(told["skipped"])
-    return Facts(train, test, (height, width, channels), classes, told["fingerprint"], skipped)
+    height, width, channels = json.loads(metadata["shape"])
+    classes, skipped = json.loads(metadata["classes"]), json.loads(metadata["skipped"])
+    return Facts(train, test, (height, width, channels), classes, metadata["fingerprint"], skipped)
 
 
 def _write(config: DatasetConfig, file: Path, progress: Progress | None) -> None:
@@ -114,4 +116,4 @@ def _write(config: DatasetConfig, file: Path, progress: Progress | None) -> None
         "fingerprint": digest.hexdigest(),
         "skipped": json.dumps(contents.skipped),
     }
-    write_atomically(file, save(labels, facts))  # last: where it is, the pixels are
+    write_atomically(file, save(labels, facts))  # last, since the pixels must be there first

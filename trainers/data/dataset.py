@@ -1,4 +1,4 @@
-"""A prepared data set as tensors, mapped into memory: the processes of one machine share its pages."""
+"""A prepared data set as tensors that are mapped into memory, so that the processes of a machine share its pages."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +14,7 @@ from trainers.data.cache import pixels_of, prepare, read_facts
 
 @dataclass(frozen=True)
 class ImageData:
-    """A data set; nobody writes to its tensors.
+    """A data set. Its tensors must not be written to.
 
     Attributes:
         train: uint8 [n, height, width, channels].
@@ -35,7 +35,7 @@ class ImageData:
 
 @lru_cache(maxsize=1)  # a worker trains many trials on one data set
 def load(config: DatasetConfig) -> ImageData:
-    """The images of a data set, prepared now if nobody on this machine has done so before.
+    """Return the images of a data set. They are prepared first if no process on this machine has done so.
 
     Raises:
         DataError: the images are missing or unreadable.
@@ -49,10 +49,10 @@ def load(config: DatasetConfig) -> ImageData:
 
 
 def mapped(file: Path, shape: tuple[int, ...]) -> Tensor:
-    """A file of bytes as a tensor, read from disk where it is looked at.
+    """Return a file of bytes as a tensor whose parts are read from disk when they are used.
 
     Args:
-        file: of at least as many bytes as the shape holds.
+        file: holds at least as many bytes as the tensor.
         shape: of the tensor.
     """
     return torch.from_file(str(file), shared=False, size=prod(shape), dtype=torch.uint8).view(shape)

@@ -1,4 +1,4 @@
-"""From files to pixels: in colour, upright, of one size; block by block, so that no set has to fit in memory."""
+"""From image files to pixels: in colour, upright, of one size. Images are decoded in blocks to save memory."""
 
 import os
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from trainers.config.dataset import ImageFolder, Imagenet
 from trainers.errors import DataError
 
-BLOCK = 256  # images decoded before they are written
+BLOCK = 256  # images that are decoded and then written together
 
 Progress = Callable[[int, int], None]
 """Called with (images decoded, images in all)."""
@@ -22,19 +22,19 @@ Write = Callable[[np.ndarray], None]
 def decode_files(
     files: list[str], config: ImageFolder | Imagenet, write: Write, progress: Progress | None
 ) -> list[int]:
-    """Decode images, all to one size, with every core.
+    """Decode images to one size, on all cores.
 
     Args:
-        files: in the order in which they are written.
-        config: the size, and what becomes of unreadable files.
-        write: where to.
-        progress: told how far it is.
+        files: in the order in which their images are to be written.
+        config: the size of the images, and whether unreadable files are skipped.
+        write: called with each block of images.
+        progress: called after each block.
 
     Returns:
-        Which of the files could be read, in order.
+        The indices of the files that could be read, in order.
 
     Raises:
-        DataError: one is unreadable and none may be skipped; or sizes differ where none was set.
+        DataError: a file is unreadable and must not be skipped; or no size is set and the images differ in size.
     """
     kept: list[int] = []
     shape: tuple[int, ...] | None = None
@@ -70,22 +70,22 @@ def _read_or_skip(path: str, config: ImageFolder | Imagenet) -> np.ndarray | Non
 
 
 class Unreadable(DataError):
-    """The file is no image, or a torn one."""
+    """The file is not an image, or it is damaged."""
 
 
 def read_image(path: str, size: int, channels: int) -> np.ndarray:
-    """One image, as training has it.
+    """Read an image in the way that training images are read.
 
     Args:
         path: of the file.
-        size: pixels a side, after resizing and centre crop.
-        channels: 3, or 1: in grey.
+        size: pixels per side, after resizing and centre crop.
+        channels: 3, or 1 for grey.
 
     Returns:
         uint8 [size, size, channels].
 
     Raises:
-        Unreadable: the file is no image, or a torn one.
+        Unreadable: the file is not an image, or it is damaged.
     """
     image = _read(path, size)
     return image if channels == 3 else np.asarray(Image.fromarray(image).convert("L"))[..., None]
@@ -95,7 +95,7 @@ def _read(path: str, size: int | None) -> np.ndarray:
     try:
         with Image.open(path) as file:
             if size is not None:
-                file.draft(None, (2 * size, 2 * size))  # a JPEG far larger need not be decoded in full
+                file.draft(None, (2 * size, 2 * size))  # so that a much larger JPEG is not decoded in full
             image = _opaque(_eight_bit(ImageOps.exif_transpose(file)))
             if size is not None:
                 image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
@@ -112,7 +112,7 @@ def _read(path: str, size: int | None) -> np.ndarray:
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """In colour, and what is transparent on white: the colours below transparency are nobody's choice."""
+    """Convert to colour, with transparent parts on white: nobody chose the colours that transparency hides."""
     if not image.has_transparency_data:
         return image.convert("RGB")
     layers = image.convert("RGBA")
@@ -120,7 +120,7 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):  # PIL would clip these to white
+    if image.mode.startswith("I;16"):  # which PIL would clip to white
         return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
     return image
 

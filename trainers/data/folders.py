@@ -1,4 +1,4 @@
-"""Which files make up a folder of images, and of which class each is."""
+"""The files in a folder of images, and the class of each."""
 
 import hashlib
 import os
@@ -19,20 +19,20 @@ _IMAGENET = (
 
 
 class Folder:
-    """The files of a folder, in an order that depends on their names alone.
+    """The image files of a folder, in an order that depends on their names alone.
 
     Args:
-        config: which folder.
+        config: of the data set.
 
     Attributes:
         root: of the folder.
         classes: names.
-        train: (file, class) of the images with classes.
-        unlabeled: files of those without.
-        test: (file, class).
+        train: (file, class index) of the training images that have a class.
+        unlabeled: files of the training images that have none.
+        test: (file, class index) of the test images.
 
     Raises:
-        DataError: it is not there, or not laid out as it must be.
+        DataError: the folder does not exist or has another layout.
     """
 
     def __init__(self, config: ImageFolder | Imagenet) -> None:
@@ -71,19 +71,21 @@ class Folder:
         ]
 
     def files(self) -> list[str]:
-        """All of them: those of train, the unlabeled ones, those of the test."""
+        """Return all files: those with a class, the unlabeled ones, those of the test set."""
         return [file for file, _ in self.train] + self.unlabeled + [file for file, _ in self.test]
 
     def digest(self) -> str:
-        """Changes when a file comes, goes, is written anew or gets another class; no image is opened.
+        """Return a hash that changes if a file is added, removed, modified or given another class.
+
+        No image is opened.
 
         Raises:
-            DataError: a file cannot be looked at.
+            DataError: a file cannot be accessed.
         """
         listing = hashlib.sha256("".join(f"{label}\n" for _, label in self.train).encode())
         for file in self.files():
             try:
-                facts = os.stat(file)  # noqa: PTH116 (a million paths as objects take their time)
+                facts = os.stat(file)  # noqa: PTH116 (path objects are slow for a million files)
             except OSError as error:
                 raise DataError(f"{file} cannot be read: {error.strerror}; repair or remove it") from None
             name = os.path.relpath(file, self.root)
@@ -92,7 +94,10 @@ class Folder:
 
 
 def _from_label_file(file: Path, train: Path) -> tuple[list[str], list[tuple[str, int]]]:
-    """The classes and the labeled images that a file of `path class` lines names, paths relative to `train`."""
+    """Return the classes, and (file, class index) of each image, of a file whose lines are `path class`.
+
+    The paths are relative to `train`.
+    """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -123,11 +128,11 @@ def _folders_in(folder: Path) -> list[str]:
 
 
 def images_below(folder: Path) -> list[str]:
-    """All files in a folder and its folders whose names end as those of images do, in the order of their names."""
-    found = [
-        os.path.join(where, name)  # noqa: PTH118 (a million paths as objects take their time)
-        for where, _, names in os.walk(folder)
+    """Return all files in and below a folder whose names end like those of images, sorted by name."""
+    files = [
+        os.path.join(directory, name)  # noqa: PTH118 (path objects are slow for a million files)
+        for directory, _, names in os.walk(folder)
         for name in names
         if name.lower().endswith(IMAGE_SUFFIXES)
     ]
-    return sorted(found)
+    return sorted(files)

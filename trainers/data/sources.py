@@ -1,6 +1,6 @@
-"""Where images come from: scikit-learn's digits, what torchvision downloads, or a folder on disk.
+"""Where images come from: scikit-learn's digits, a download by torchvision, or a folder on disk.
 
-Every source is decoded once to uint8, height and width before channels: the training images, then those of the test.
+Every source is decoded once, to uint8 with the channels last: the training images, then the test images.
 """
 
 import hashlib
@@ -21,11 +21,11 @@ from trainers.errors import DataError
 
 @dataclass(frozen=True)
 class Contents:
-    """What there is to know of the images of a data set but their pixels.
+    """All of a data set but its pixels.
 
     Attributes:
-        train_labels: int64 [n], of those with classes and then those without; class index, or -1.
-        test_labels: int64 [m]; m is 0 where there is no test set.
+        train_labels: int64 [n], class indices, -1 for images without a class; the images with classes come first.
+        test_labels: int64 [m], class indices; m is 0 if there is no test set.
         classes: names, in the order of their indices.
         skipped: files that could not be read and were left out.
     """
@@ -37,10 +37,10 @@ class Contents:
 
 
 def source_key(config: DatasetConfig) -> str:
-    """A short name that changes when the source changes; cheap: no image is opened.
+    """Return a short name that changes if the source changes. It is cheap: no image is opened.
 
     Raises:
-        DataError: the folder is not there or is not laid out as it must be.
+        DataError: the folder does not exist or has another layout.
     """
     if isinstance(config, ImageFolder | Imagenet):
         settings = f"size={config.image_size} unreadable={config.unreadable}\n{Folder(config).digest()}"
@@ -49,10 +49,10 @@ def source_key(config: DatasetConfig) -> str:
 
 
 def check_source(config: DatasetConfig) -> None:
-    """Refuse, before anything is decoded, a folder that is missing, misshapen or too small for the split.
+    """Refuse, before anything is decoded, a folder that is missing, has another layout or is too small for the split.
 
     Raises:
-        DataError: says which folder, what is expected there, and what to do.
+        DataError: names the folder, what is expected there, and what to do.
     """
     if not isinstance(config, ImageFolder | Imagenet):
         return
@@ -69,19 +69,20 @@ def decode(config: DatasetConfig, cache: Path, write: Write, progress: Progress 
     """Decode all images of a source.
 
     Args:
-        config: which source.
-        cache: folder for downloads, where the configuration names none; what is written goes there too.
-        write: called with the training images, then those of the test, in blocks.
-        progress: told how far the decoding of a folder is.
+        config: of the data set.
+        cache: folder that receives downloads, if the configuration names none; the pixels go to the same disk.
+        write: called with blocks of the training images, then of the test images.
+        progress: called while the images of a folder are decoded.
 
     Raises:
-        DataError: images are missing, unreadable, or of different sizes where none was set; or the disk is too small.
+        DataError: images are missing, unreadable, or differ in size and none is set; or the disk is too small.
     """
     if isinstance(config, Digits):
         return _digits(write)
     if isinstance(config, ImageFolder | Imagenet):
         return _folder(config, cache, write, progress)
-    with FileLock(cache / f"{config.name}-download.lock"):  # with and without extra images, the files are the same
+    # The same lock with and without extra images, since they share files.
+    with FileLock(cache / f"{config.name}-download.lock"):
         return _downloaded(config, Path(config.root).expanduser() if config.root else cache, write)
 
 
@@ -90,7 +91,7 @@ def _digits(write: Write) -> Contents:
 
     bunch = load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
-    # The package names no test set. Every fifth image is one: the same for every user, and no seed decides it.
+    # The package has no test set. Every fifth image is one: the same for every user, independent of any seed.
     test = np.arange(len(images)) % 5 == 4
     write(images[~test])
     write(images[test])
@@ -98,7 +99,7 @@ def _digits(write: Write) -> Contents:
 
 
 def _downloaded(config: Cifar10 | Cifar100 | Svhn, root: Path, write: Write) -> Contents:
-    # torchvision takes seconds to import; only the first process on a machine comes here. It shows the progress of a
+    # torchvision takes seconds to import; only the first process on a machine gets here. It shows the progress of the
     # download and compares checksums.
     from torchvision.datasets import CIFAR10, CIFAR100, SVHN
 

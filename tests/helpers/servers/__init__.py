@@ -1,1 +1,1 @@
-"""Real servers, each of its own on loopback, and what stands between them and their clients."""
+"""Real servers on loopback, one of each per test session, and the networks and proxies in front of them."""

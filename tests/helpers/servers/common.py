@@ -1,4 +1,4 @@
-"""Ports, and the wait for whoever is to listen there."""
+"""Free ports, and waiting for a server."""
 
 import socket
 import subprocess
@@ -17,13 +17,13 @@ def free_port() -> int:
 
 
 def wait_for(address: str, process: subprocess.Popen[Any], log: Path | None = None) -> None:
-    """Until a server answers there; fails, with its log, where it ends before."""
-    until = time.monotonic() + 120
+    """Wait until a server answers; raise an error with its log if its process ends before, or after two minutes."""
+    deadline = time.monotonic() + 120
     while True:
         try:
             urllib.request.urlopen(address, timeout=5)
             return
         except OSError:
-            if time.monotonic() > until or process.poll() is not None:
+            if time.monotonic() > deadline or process.poll() is not None:
                 raise RuntimeError(log.read_text() if log else address) from None
             time.sleep(0.1)

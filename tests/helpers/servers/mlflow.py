@@ -1,4 +1,4 @@
-"""`mlflow server`, alone or as a team has it."""
+"""`mlflow server`, alone or with the other servers of a team."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from tests.helpers.servers.store import ObjectStore
 
 
 class MLflowServer:
-    """`mlflow server` on a folder, or on another store; it can be killed and started again."""
+    """`mlflow server` on a folder or on another store. It can be killed and started again."""
 
     def __init__(self, folder: Path, store: str | None = None) -> None:
         self.port = free_port()
@@ -32,7 +32,7 @@ class MLflowServer:
         self.kill()
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Start the server, and return when it answers."""
         log = (self._folder / "server.log").open("a")
         environment = {**os.environ, **self._environment()}
         self._process = subprocess.Popen(
@@ -49,14 +49,14 @@ class MLflowServer:
         return {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
     def kill(self) -> None:
-        """At once, with all its processes."""
+        """Kill all its processes at once."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, 9)
         self._process.wait()
 
 
 class TeamMLflow(MLflowServer):
-    """As docker-compose.yml starts it, on real ones of what it names."""
+    """MLflow as docker-compose.yml starts it, on a real PostgreSQL and a real object store."""
 
     def __init__(self, folder: Path, postgres: Postgres, store: ObjectStore) -> None:
         super().__init__(folder)
@@ -67,18 +67,18 @@ class TeamMLflow(MLflowServer):
             "http://store:8333": store.environment["AWS_ENDPOINT_URL"],
             "/etc/mlflow": str(folder),
         }
-        (folder / "auth.ini").write_text(self._here(file["configs"]["auth"]["content"]))
+        (folder / "auth.ini").write_text(self._with_real_servers(file["configs"]["auth"]["content"]))
         with psycopg.connect(postgres.uri, autocommit=True) as connection:
             for statement in file["configs"]["databases"]["content"].splitlines():
                 connection.execute(statement)
 
     @property
     def credentials(self) -> dict[str, str]:
-        """Of its administrator, as its clients have them in the environment."""
-        has = self._service["environment"]
+        """The environment variables with which a client is its administrator."""
+        environment = self._service["environment"]
         return {
-            "MLFLOW_TRACKING_USERNAME": has["MLFLOW_AUTH_ADMIN_USERNAME"],
-            "MLFLOW_TRACKING_PASSWORD": has["MLFLOW_AUTH_ADMIN_PASSWORD"],
+            "MLFLOW_TRACKING_USERNAME": environment["MLFLOW_AUTH_ADMIN_USERNAME"],
+            "MLFLOW_TRACKING_PASSWORD": environment["MLFLOW_AUTH_ADMIN_PASSWORD"],
         }
 
     def _command(self) -> list[str]:
@@ -86,9 +86,9 @@ class TeamMLflow(MLflowServer):
         return [replaced.get(word, word) for word in self._service["command"]]
 
     def _environment(self) -> dict[str, str]:
-        return {name: self._here(value) for name, value in self._service["environment"].items()}
+        return {name: self._with_real_servers(value) for name, value in self._service["environment"].items()}
 
-    def _here(self, text: str) -> str:
-        for there, here in self._replaced.items():
-            text = text.replace(there, here)
+    def _with_real_servers(self, text: str) -> str:
+        for in_compose, real in self._replaced.items():
+            text = text.replace(in_compose, real)
         return text

@@ -7,30 +7,30 @@ from typing import Self
 
 
 class Namespace:
-    """A network of its own, joined to this machine's by one cable; root alone makes one."""
+    """A network namespace that one virtual cable joins to this machine's network. Only root can create one."""
 
-    name, here, address = "mt-sweeps", "10.77.0.1", "10.77.0.2"
+    name, gateway, address = "mt-sweeps", "10.77.0.1", "10.77.0.2"
     _cable = "mt-sweeps-0"
 
     @staticmethod
     def is_possible() -> bool:
         if os.getuid() != 0 or shutil.which("ip") is None:
             return False
-        made = subprocess.run(["ip", "netns", "add", "mt-sweeps-try"], capture_output=True)
+        created = subprocess.run(["ip", "netns", "add", "mt-sweeps-try"], capture_output=True)
         subprocess.run(["ip", "netns", "del", "mt-sweeps-try"], capture_output=True)
-        return made.returncode == 0
+        return created.returncode == 0
 
     def __enter__(self) -> Self:
-        there = f"{self._cable}-b"
+        far_end = f"{self._cable}-b"
         for command in (
             f"netns add {self.name}",
-            f"link add {self._cable} type veth peer name {there} netns {self.name}",
-            f"addr add {self.here}/24 dev {self._cable}",
+            f"link add {self._cable} type veth peer name {far_end} netns {self.name}",
+            f"addr add {self.gateway}/24 dev {self._cable}",
             f"link set {self._cable} up",
-            f"-n {self.name} addr add {self.address}/24 dev {there}",
-            f"-n {self.name} link set {there} up",
+            f"-n {self.name} addr add {self.address}/24 dev {far_end}",
+            f"-n {self.name} link set {far_end} up",
             f"-n {self.name} link set lo up",
-            f"-n {self.name} route add default via {self.here}",
+            f"-n {self.name} route add default via {self.gateway}",
         ):
             self._ip(command)
         return self
@@ -40,10 +40,11 @@ class Namespace:
         self._ip(f"netns del {self.name}")
 
     def cut(self) -> None:
-        """Nothing goes through the cable."""
+        """Stop all traffic."""
         self._ip(f"link set {self._cable} down")
 
     def mend(self) -> None:
+        """Let traffic through again."""
         self._ip(f"link set {self._cable} up")
 
     def _ip(self, command: str) -> None:

@@ -12,12 +12,13 @@ from tests.helpers.servers.common import LOOPBACK, free_port
 
 
 class Postgres:
-    """A PostgreSQL of its own, on loopback, with a password; only where Debian's is installed."""
+    """A PostgreSQL on loopback, with a password. It needs Debian's package."""
 
     @staticmethod
     def binaries() -> Path | None:
-        found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-        return found[-1] if found else None
+        """Return the folder of its programs, or None if it is not installed."""
+        versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+        return versions[-1] if versions else None
 
     def __enter__(self) -> Self:
         self.port, self.password = free_port(), compose.with_secrets()["POSTGRES_PASSWORD"]
@@ -41,7 +42,7 @@ class Postgres:
 
     @property
     def address(self) -> str:
-        """Without the password, which clients have in the environment."""
+        """The address without the password, which clients have in `PGPASSWORD`."""
         return f"postgresql://postgres@{LOOPBACK}:{self.port}/postgres"
 
     def start(self) -> None:

@@ -10,10 +10,11 @@ from tests.helpers.servers.common import LOOPBACK, free_port
 
 
 class Proxy:
-    """Passes bytes on to a server, or not, as its `mode` says.
+    """Forwards bytes to a server, or fails, depending on `mode`.
 
-    pass; refuse: nobody listens; error: status 500; unauthorized: status 401; stall: `seconds` pass before a request is
-    passed on; cut: half of a request is passed on; lost: what makes a run is passed on, and its answer is not.
+    pass: all is forwarded. refuse: nobody listens. error: status 500. unauthorized: status 401. stall: a request is
+    forwarded after `seconds`. cut: half of a request is forwarded. lost: a request to create a run is forwarded, its
+    answer is not.
     """
 
     def __init__(self, port: int, seconds: float = 1.0, host: str = LOOPBACK) -> None:
@@ -32,7 +33,7 @@ class Proxy:
 
     @mode.setter
     def mode(self, mode: str) -> None:
-        """From now on, for connections that stand, too: they end."""
+        """Change the mode, and close open connections."""
         self._mode, self.hits = mode, 0
         for one in list(self._open):
             _close(one)
@@ -68,15 +69,15 @@ class Proxy:
                 time.sleep(self.seconds)
             server.connect((LOOPBACK, self._target))
             self._open.add(server)
-            makes_a_run = threading.Event()
-            back = threading.Thread(target=_pump, args=(server, client, makes_a_run.is_set), daemon=True)
+            creates_run = threading.Event()
+            back = threading.Thread(target=_pump, args=(server, client, creates_run.is_set), daemon=True)
             back.start()
             while data := client.recv(1 << 16):
                 if mode == "cut":
                     server.sendall(data[: len(data) // 2])
                     break
                 if mode == "lost" and b"/runs/create" in data:
-                    makes_a_run.set()
+                    creates_run.set()
                 server.sendall(data)
             _close(server)
             back.join()

@@ -1,4 +1,4 @@
-"""A Ray cluster: a head, and nodes that come and go."""
+"""A Ray cluster whose nodes can be added and killed."""
 
 import itertools
 import os
@@ -16,14 +16,14 @@ from tests.helpers.servers.network import Namespace
 
 
 class RayCluster:
-    """A head without cores and nodes of some, each a process of its own; the token is in the environment of them all.
+    """A head without cores, and nodes with some, each in a process of its own. The token is in their environment.
 
     Args:
-        folder: for their session files; Ray wants it short.
-        environment: of head and nodes.
-        of_the_head: what drivers need besides.
-        nodes: how many to start with.
-        cores: of a node.
+        folder: for their session files; its path must be short.
+        environment: variables of head and nodes.
+        of_the_head: further variables of the head, where drivers run.
+        nodes: number of nodes at the start.
+        cores: per node.
     """
 
     token = compose.with_secrets()["RAY_TOKEN"]
@@ -35,13 +35,11 @@ class RayCluster:
         self.port, self.dashboard_port = free_port(), free_port()
         self._count = itertools.count()
         self.dashboard = f"http://{LOOPBACK}:{self.dashboard_port}"
-        # What a client needs, too.
+        # A client needs these too.
         self.secrets = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
         binaries = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         settings = compose.loaded(compose.with_secrets())["x-ray"]
-        settings["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = (
-            "0"  # else under `uv run` every worker would make its own environment
-        )
+        settings["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # else every worker would build an environment under `uv run`
         self._environment = {**os.environ, **binaries, **environment, **settings, **self.secrets}
         self._of_the_head = of_the_head
         self.running: list[subprocess.Popen[bytes]] = []
@@ -64,12 +62,12 @@ class RayCluster:
     def add(
         self, environment: dict[str, str] | None = None, namespace: Namespace | None = None
     ) -> subprocess.Popen[bytes]:
-        """One more node; with other variables, or in a network of its own."""
+        """Start one more node, with further variables, or in a network namespace."""
         options = [f"--address={self._head}:{self.port}", f"--num-cpus={self.cores}"]
         return self._start(*options, environment=environment or {}, namespace=namespace)
 
     def kill(self, node: subprocess.Popen[bytes]) -> None:
-        """A node with all that runs on it."""
+        """Kill a node and all that runs on it."""
         with suppress(ProcessLookupError):
             os.killpg(node.pid, 9)
         node.wait()
@@ -94,10 +92,10 @@ class RayCluster:
                 start_new_session=True,
             )
         self.running.append(node)
-        until = time.monotonic() + 90
-        # One after the other: on one machine they choose the names of their sockets from those that they see.
+        deadline = time.monotonic() + 90
+        # Nodes start one after another: on one machine they choose the names of their sockets by those that exist.
         while "Ray runtime started" not in log.read_text():
-            if time.monotonic() > until or node.poll() is not None:
+            if time.monotonic() > deadline or node.poll() is not None:
                 raise RuntimeError(log.read_text())
             time.sleep(0.1)
         return node

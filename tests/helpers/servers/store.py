@@ -1,4 +1,4 @@
-"""SeaweedFS."""
+"""SeaweedFS, an object store."""
 
 import os
 import subprocess
@@ -13,9 +13,11 @@ from tests.helpers.servers.common import LOOPBACK, free_port, wait_for
 
 
 class ObjectStore:
-    """SeaweedFS, as docker-compose.yml starts it, on loopback; `environment` is what its clients need.
+    """SeaweedFS on loopback, as docker-compose.yml starts it. It can be killed and started again.
 
-    It can be killed and started again.
+    Attributes:
+        environment: the variables that its clients need.
+        location: of the files of trials, as `open_files` takes it.
     """
 
     bucket = "sweeps"
@@ -42,10 +44,10 @@ class ObjectStore:
         ports = {"-s3.port": self.port, "-s3.port.grpc": self.grpc_port}
         for part in ("master", "volume", "filer"):
             ports |= {f"-{part}.port": free_port(), f"-{part}.port.grpc": free_port()}
-        here = {"-dir": self._folder / "data", "-s3.ip.bind": LOOPBACK, "-s3.config": credentials, **ports}
-        words = [word for word in service["command"].split() if word.partition("=")[0] not in here]
+        options = {"-dir": self._folder / "data", "-s3.ip.bind": LOOPBACK, "-s3.config": credentials, **ports}
+        words = [word for word in service["command"].split() if word.partition("=")[0] not in options]
         weed = str(Path(sys.executable).parent / "weed")
-        self._command = [weed, *words, *(f"{option}={value}" for option, value in here.items())]
+        self._command = [weed, *words, *(f"{option}={value}" for option, value in options.items())]
         self._environment = service["environment"]
         self.start()
         (buckets,) = file["services"]["buckets"]["command"][2:]
@@ -57,14 +59,14 @@ class ObjectStore:
         self.kill()
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Start the server, and return when it answers."""
         log = (self._folder / "store.log").open("a")
         environment = {**os.environ, **self._environment}
         self._process = subprocess.Popen(self._command, env=environment, stdout=log, stderr=log)
         wait_for(f"http://{LOOPBACK}:{self.port}/healthz", self._process, Path(log.name))
 
     def kill(self) -> None:
-        """At once."""
+        """Kill the server at once."""
         self._process.kill()
         self._process.wait()
 
@@ -73,7 +75,7 @@ class ObjectStore:
         return f"s3://{self.bucket}/trials"
 
     def client(self) -> Any:
-        """For looking at it past the code that is tested."""
+        """Return a client that does not use the tested code."""
         return boto3.client(
             "s3",
             endpoint_url=self.environment["AWS_ENDPOINT_URL"],

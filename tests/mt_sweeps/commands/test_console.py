@@ -6,6 +6,7 @@ from rich.console import Console
 
 from mt_sweeps.commands.console import Board
 from mt_sweeps.formatting import duration, error_text, values_text
+from mt_sweeps.spec.arms import TrialId
 from tests.helpers.sweeps import digits, new_ledger, report
 
 
@@ -111,7 +112,9 @@ def test_a_finalist_is_shown_as_whose_values_it_has(ledger):
     shown = board(ledger)
     trial = ledger.ask_search()
     shown.started(
-        replace(trial, arm="finalists", number=9, replicates=("supervised", 0), values=trial.values | {"seed": 10003})
+        replace(
+            trial, arm="finalists", number=9, replicates=TrialId("supervised", 0), values=trial.values | {"seed": 10003}
+        )
     )
     out = io.StringIO()
     Console(file=out, width=120, height=30).print(shown._view())

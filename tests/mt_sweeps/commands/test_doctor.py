@@ -57,7 +57,7 @@ def test_what_is_wrong_is_told_with_what_to_do(tmp_path):
     )
     assert (checks["ledger"].state, checks["store"].state, checks["mlflow"].state) == ("problem", "problem", "warning")
     assert "choose another with --home" in checks["ledger"].todo
-    assert "name a folder that every node reaches" in checks["store"].todo
+    assert "name a folder that every node can reach" in checks["store"].todo
     assert "start it, or correct tracking.uri" in checks["mlflow"].todo
     assert doctor.summary(list(checks.values())) == "2 problems, 1 warning"
 

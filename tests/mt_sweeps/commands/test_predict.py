@@ -53,8 +53,8 @@ def test_images_come_to_the_size_that_training_had_them_in(tmp_path):
     rng = np.random.default_rng(0)
     for i in range(24):
         write_image(tmp_path / f"train/{'ab'[i % 2]}/{i}.jpg", rng.integers(0, 256, (40, 30 + i, 3), np.uint8))
-    dataset = {"name": "image_folder", "root": str(tmp_path), "labels": 6, "validation": 6, "image_size": 12}
-    settings = config(dataset=dataset, batch_size=4, augmentation={"translate": 1})
+    images = {"name": "image_folder", "root": str(tmp_path), "labels": 6, "validation": 6, "image_size": 12}
+    settings = config(dataset=images, batch_size=4, augmentation={"translate": 1})
     finished(settings).save_model(tmp_path / "model.safetensors")
     predict.predict(tmp_path / "model.safetensors", tmp_path / "train", tmp_path / "out.csv")
     model, data = load_model(tmp_path / "model.safetensors"), dataset.load(settings.dataset)

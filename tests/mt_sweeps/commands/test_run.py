@@ -49,7 +49,7 @@ def test_a_sweep_does_not_go_on_with_other_images(images, tmp_path):
 def test_a_second_sweep_of_a_file_has_a_name_of_its_own_and_one_that_is_asked_for_must_be_free(tmp_path):
     home = LocalHome(tmp_path)
     assert [begun(home, digits()).load_spec().name for _ in range(2)] == ["digits", "digits-2"]
-    assert [row["name"] for row in map(status.status, home.sweeps())] == ["digits", "digits-2"]
+    assert [row.name for row in map(status.sweep_status, home.sweeps())] == ["digits", "digits-2"]
     with pytest.raises(InputError, match="mt-sweep resume digits"):
         run_sweep(DIGITS, home, "digits", (), None)
 
@@ -57,12 +57,12 @@ def test_a_second_sweep_of_a_file_has_a_name_of_its_own_and_one_that_is_asked_fo
 def test_a_sweep_has_one_driver_at_a_time(tmp_path):
     home = LocalHome(tmp_path)
     directory = begun(home, digits())
-    assert status.status(directory)["state"] == "interrupted"
+    assert status.sweep_status(directory).state == "interrupted"
     with directory.exclusive(""):
-        assert status.status(directory)["state"] == "running"
+        assert status.sweep_status(directory).state == "running"
         with pytest.raises(InputError, match="another process is driving this sweep"):
             resume_sweep(home, "digits")
-    assert status.status(directory)["state"] == "interrupted"
+    assert status.sweep_status(directory).state == "interrupted"
 
 
 def test_what_trials_would_stumble_over_is_refused_before_they_start(images):
@@ -89,6 +89,7 @@ def test_a_dangling_link_among_the_images_is_named(images):
         check_data(images, of_folder(images))
 
 
+@pytest.mark.system
 def test_resuming_a_finished_sweep_completes_mlflow_and_starts_nothing(tmp_path, capsys):
     home = LocalHome(tmp_path)
     directory = begun(home, digits("trials=1"))
@@ -110,6 +111,7 @@ def test_resuming_a_finished_sweep_completes_mlflow_and_starts_nothing(tmp_path,
     assert directory.best.exists(), "also where the driver died before it wrote the file"
 
 
+@pytest.mark.system
 def test_resuming_a_sweep_whose_trials_all_failed_says_that_it_failed(tmp_path):
     home = LocalHome(tmp_path)
     directory = begun(home, digits("trials=1", "finalists.baselines=[]"))
@@ -122,9 +124,9 @@ def test_resuming_a_sweep_whose_trials_all_failed_says_that_it_failed(tmp_path):
 def test_a_dead_drivers_trials_wait_for_the_next_driver(tmp_path):
     directory = begun(LocalHome(tmp_path), digits("trials=3"))
     Ledger(directory.ledger, directory.load_spec()).ask_search()
-    row = status.status(directory)
-    assert row["state"] == "interrupted"
-    assert (row["arms"]["search"]["running"], row["arms"]["search"]["waiting"]) == (0, 3)
+    row = status.sweep_status(directory)
+    assert row.state == "interrupted"
+    assert (row.arms["search"].running, row.arms["search"].waiting) == (0, 3)
 
 
 def test_the_published_baseline_of_your_own_images_follows_from_their_classes(images, tmp_path):

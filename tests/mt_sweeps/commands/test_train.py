@@ -48,8 +48,8 @@ def exported(folder, *overrides):
     ledger = new_ledger(folder / "ledger.db", digits(*TINY, *overrides))
     best = ledger.complete(ledger.ask_search(), report(6, 0.1))
     file = folder / "best.yaml"
-    file.write_text(best_file.text(best_file.best_file(ledger, best, ENVIRONMENT)))
-    return file, best_file.read(file).best.trainer
+    file.write_text(best_file.to_yaml(best_file.from_trial(ledger, best, ENVIRONMENT)))
+    return file, best_file.load_request(file).best.trainer
 
 
 def client_of(home):
@@ -65,6 +65,7 @@ def interrupted_after(first):
     raise KeyboardInterrupt
 
 
+@pytest.mark.system
 def test_a_training_goes_on_from_its_checkpoint_and_is_never_repeated(tmp_path, home, capsys, monkeypatch):
     file, config = exported(tmp_path)
     with pytest.MonkeyPatch.context() as patch:  # interrupted after its first evaluation
@@ -80,7 +81,7 @@ def test_a_training_goes_on_from_its_checkpoint_and_is_never_repeated(tmp_path, 
     assert "registered in MLflow: models:/digits/1" in out
     (directory,) = home.trained.iterdir()
     assert [one.step for one in records.read(directory)] == [2, 4, 6]
-    result = training_result.read(directory)
+    result = training_result.load(directory)
     whole = Trainer(config)
     list(whole.run())
     assert {name: error.error for name, error in result.test.items()} == {n: e.rate for n, e in whole.test().items()}
@@ -97,6 +98,7 @@ def test_a_training_goes_on_from_its_checkpoint_and_is_never_repeated(tmp_path, 
     assert len(versions_of(home)) == 1
 
 
+@pytest.mark.system
 def test_several_seeds_are_trained_one_after_the_other_and_only_those_that_are_not_done(tmp_path, home, capsys):
     file, config = exported(tmp_path)
     train_best(file, home)
@@ -104,7 +106,7 @@ def test_several_seeds_are_trained_one_after_the_other_and_only_those_that_are_n
     train_best(file, home, seeds=3)
     out = capsys.readouterr().out
     assert out.count("has been trained") == 1
-    results = [training_result.read(directory) for directory in sorted(home.trained.iterdir())]
+    results = [training_result.load(directory) for directory in sorted(home.trained.iterdir())]
     assert [result.trainer for result in results] == [config.model_copy(update={"seed": seed}) for seed in range(3)]
     errors = [result.test["teacher"].error for result in results]
     assert len(set(errors)) > 1
@@ -115,6 +117,7 @@ def test_several_seeds_are_trained_one_after_the_other_and_only_those_that_are_n
     assert {(version.tags["mt.sweep"], version.tags["mt.trial"]) for version in versions} == {("abc", "0")}
 
 
+@pytest.mark.system
 def test_a_changed_configuration_has_a_directory_of_its_own_and_says_that_it_is_changed(tmp_path, home, capsys):
     file, _ = exported(tmp_path)
     train_best(file, home)
@@ -123,7 +126,7 @@ def test_a_changed_configuration_has_a_directory_of_its_own_and_says_that_it_is_
     out = capsys.readouterr().out
     assert "note: not as exported, which result.json and MLflow say, too: " in out
     changed = {"ema.decay", "evaluate_every"}
-    first, second = sorted((training_result.read(one) for one in home.trained.iterdir()), key=lambda one: one.time)
+    first, second = sorted((training_result.load(one) for one in home.trained.iterdir()), key=lambda one: one.time)
     assert (first.changed, set(second.changed), second.trainer.ema.decay) == ([], changed, 0.9)
     versions = versions_of(home)
     assert "mt.changed" not in versions[0].tags
@@ -133,6 +136,7 @@ def test_a_changed_configuration_has_a_directory_of_its_own_and_says_that_it_is_
     assert run.data.params["ema.decay"] == "0.9", "what was trained, not what was exported"
 
 
+@pytest.mark.system
 def test_with_validation_its_images_and_those_of_the_verdict_are_trained_on(tmp_path, home, capsys):
     file, config = exported(tmp_path)
     train_best(file, home, with_validation=True)
@@ -140,7 +144,7 @@ def test_with_validation_its_images_and_those_of_the_verdict_are_trained_on(tmp_
     assert "trained on 650 images with labels and 788 without" in out
     assert "step 6/6: loss " in out, "nothing is left to validate on"
     (directory,) = home.trained.iterdir()
-    result = training_result.read(directory)
+    result = training_result.load(directory)
     assert result.images == {"labeled": 650, "unlabeled": 788, "validation": 0, "verdict": 0}
     assert result.changed == ["dataset.with_validation"]
     assert result.test["teacher"].images == 359
@@ -150,6 +154,7 @@ def test_with_validation_its_images_and_those_of_the_verdict_are_trained_on(tmp_
     assert len(labels) == 650
 
 
+@pytest.mark.system
 def test_the_registered_model_gives_the_probabilities_of_the_network_without_pickle_in_a_fresh_process(tmp_path, home):
     file, config = exported(tmp_path)
     train_best(file, home)
@@ -178,6 +183,7 @@ def test_the_registered_model_gives_the_probabilities_of_the_network_without_pic
     assert json.loads(signature["inputs"])[0]["tensor-spec"] == {"dtype": "uint8", "shape": [-1, 8, 8, 1]}
 
 
+@pytest.mark.system
 def test_a_server_that_does_not_answer_is_told_later(tmp_path, home, capsys, monkeypatch):
     file, _ = exported(tmp_path)
     server = MLflowServer(tmp_path)
@@ -209,6 +215,7 @@ def test_a_server_that_does_not_answer_is_told_later(tmp_path, home, capsys, mon
         assert said.splitlines()[-1] == "(3, 10)"
 
 
+@pytest.mark.system
 def test_a_registration_that_broke_off_anywhere_is_completed_and_never_doubled(tmp_path, home, monkeypatch):
     file, _ = exported(tmp_path)
     calls = ("create_logged_model", "log_model_artifacts", "finalize_logged_model", "create_registered_model")

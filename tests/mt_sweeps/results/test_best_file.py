@@ -11,7 +11,7 @@ from tests.helpers.sweeps import ENVIRONMENT, digits, finish, new_ledger, report
 def text(tmp_path):
     ledger = new_ledger(tmp_path / "ledger.db", digits())
     best = ledger.complete(ledger.ask_search(), report(300, 0.1))
-    return best_file.text(best_file.best_file(ledger, best, ENVIRONMENT))
+    return best_file.to_yaml(best_file.from_trial(ledger, best, ENVIRONMENT))
 
 
 def written(folder, text):
@@ -21,14 +21,14 @@ def written(folder, text):
 
 
 def test_the_file_holds_exactly_the_configuration_of_the_trial(text, tmp_path):
-    asked = best_file.read(written(tmp_path, text))
+    asked = best_file.load_request(written(tmp_path, text))
     assert asked.best.trainer == digits().config(digits().points[0])
     assert asked.best.searched == digits().points[0]
     assert asked.changed == []
 
 
 def test_the_file_says_how_sure_one_can_be_and_what_everything_followed_from(text, tmp_path):
-    best = best_file.read(written(tmp_path, text)).best
+    best = best_file.load_request(written(tmp_path, text)).best
     shown = best.validation
     assert (shown.error, shown.standard_error, shown.images, shown.step) == (0.1, 0.01, 300, 300)
     by_scipy = binomtest(30, 300).proportion_ci(0.95, method="wilson")
@@ -46,11 +46,11 @@ def test_the_file_tells_what_the_finalists_showed_of_this_configuration(tmp_path
     while trial := ledger.ask_search():
         finish(ledger, trial)
     ledger.add_finalists(finalists.plan(ledger))
-    assert best_file.best_file(ledger, ledger.best(), ENVIRONMENT).finalists is None, "none of them is done"
+    assert best_file.from_trial(ledger, ledger.best(), ENVIRONMENT).finalists is None, "none of them is done"
     while trial := ledger.ask_finalist():
         finish(ledger, trial, 0.2 + 0.01 * (trial.number // 3))
-    file = written(tmp_path, best_file.text(best_file.best_file(ledger, ledger.best(), ENVIRONMENT)))
-    shown = best_file.read(file).best.finalists
+    file = written(tmp_path, best_file.to_yaml(best_file.from_trial(ledger, ledger.best(), ENVIRONMENT)))
+    shown = best_file.load_request(file).best.finalists
     assert shown.error == pytest.approx(0.21)
     assert shown.low < 0.2 < 0.22 < shown.high
     assert (shown.seeds, shown.images, shown.kept_back) == (3, 300, True)
@@ -73,7 +73,7 @@ def test_a_file_edited_into_nonsense_is_refused_with_its_key(text, change, told,
     assert text.count(change[0]) >= 1
     file = written(tmp_path, text.replace(*change))
     with pytest.raises(InputError) as error:
-        best_file.read(file)
+        best_file.load_request(file)
     assert told in str(error.value)
     assert str(file) in str(error.value)
 
@@ -88,20 +88,21 @@ def test_a_file_edited_into_nonsense_is_refused_with_its_key(text, change, told,
 def test_a_file_of_another_version_is_told_with_the_version_that_wrote_it(text, number, told, tmp_path):
     file = written(tmp_path, text.replace("mt-sweeps-best/2", f"mt-sweeps-best/{number}"))
     with pytest.raises(InputError, match=told):
-        best_file.read(file)
+        best_file.load_request(file)
 
 
 def test_another_yaml_file_is_refused_with_the_way_to_write_one(tmp_path):
     with pytest.raises(InputError, match="mt-sweep export SWEEP"):
-        best_file.read(written(tmp_path, "name: digits\n"))
+        best_file.load_request(written(tmp_path, "name: digits\n"))
 
 
 def test_what_is_overridden_is_named_and_the_rest_stays(text, tmp_path):
     file = written(tmp_path, text)
-    asked = best_file.read(file, ("trainer.steps=600", "trainer.ema.decay=0.95", "trainer.seed=3", "tracking.uri=null"))
-    assert asked.changed == ["steps"], "the decay is as exported, and a seed is no configuration"
-    assert (asked.best.trainer.steps, asked.best.trainer.seed) == (600, 3)
-    whole = best_file.read(file, ("trainer.optimizer={name: adam, learning_rate: 0.001}",))
+    overrides = ("trainer.steps=600", "trainer.ema.decay=0.95", "trainer.seed=3", "tracking.uri=null")
+    request = best_file.load_request(file, overrides)
+    assert request.changed == ["steps"], "the decay is as exported, and a seed is no configuration"
+    assert (request.best.trainer.steps, request.best.trainer.seed) == (600, 3)
+    whole = best_file.load_request(file, ("trainer.optimizer={name: adam, learning_rate: 0.001}",))
     assert {"optimizer.name", "optimizer.learning_rate", "optimizer.momentum"} <= set(whole.changed)
 
 
@@ -117,7 +118,7 @@ def test_what_is_overridden_is_named_and_the_rest_stays(text, tmp_path):
 )
 def test_an_override_that_leads_nowhere_is_told(text, override, told, tmp_path):
     with pytest.raises(InputError, match=told):
-        best_file.read(written(tmp_path, text), (override,))
+        best_file.load_request(written(tmp_path, text), (override,))
 
 
 def test_no_line_of_the_file_is_broken(text):

@@ -45,7 +45,7 @@ def test_more_trials_within_noise_of_the_best_than_are_trained_again_are_counted
 def test_images_that_would_separate_them_are_asked_for_where_labels_allow_it(tmp_path):
     near = at("ema.decay", [0.95, 0.9], [0.1, 0.105])
     (only,) = told(tmp_path, *near, images={**IMAGES, "labeled": 2000})
-    assert only.endswith("about 1,600 would tell the best from number 2: trainer.dataset.validation")
+    assert only.endswith("about 1,600 would tell the best from number 2: raise trainer.dataset.validation")
 
 
 def test_equal_errors_cannot_be_separated_by_any_number_of_images(tmp_path):

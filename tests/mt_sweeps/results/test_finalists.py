@@ -11,7 +11,7 @@ def ledger(tmp_path):
     spec = digits("trials=4", "finalists.top=2", "finalists.seeds=2", "points=[]")
     made = new_ledger(tmp_path / "ledger.db", spec)
     errors = {0: 0.3, 1: 0.1, 2: 0.2}
-    for trial in iter(made.ask, None):
+    for trial in iter(made.ask_search, None):
         if trial.arm == "search" and trial.number == 3:
             made.prune(trial, report(90, 0.01))
             continue
@@ -74,7 +74,7 @@ def test_a_plan_outlasts_the_driver_and_is_made_once(ledger, tmp_path):
     assert ledger.add_finalists(finalists.plan(ledger))
     first = ledger.ask_finalist()
     again = Ledger(tmp_path / "ledger.db", ledger.spec)
-    assert not again.plan(finalists.plan(again))
+    assert not again.add_finalists(finalists.plan(again))
     assert again.total("finalists") == 8
     assert again.trials("finalists")[0].replicates == first.replicates == ("search", 1)
 
@@ -83,8 +83,8 @@ def test_more_trials_that_change_the_best_add_the_new_ones(ledger, tmp_path):
     ledger.add_finalists(finalists.plan(ledger))
     ledger.close()
     more = Ledger(tmp_path / "ledger.db", ledger.spec.model_copy(update={"trials": 5}))
-    more.complete(more.ask(), report(300, 0.05))
-    assert more.plan(finalists.plan(more))
+    more.complete(more.ask_search(), report(300, 0.05))
+    assert more.add_finalists(finalists.plan(more))
     assert more.total("finalists") == 10, "two seeds of the new one; what was planned stays"
 
 
@@ -107,12 +107,12 @@ def run_finalists(ledger, errors, fails=()):
 
 def test_their_mean_errors_on_the_verdict_images_are_told(ledger):
     run_finalists(ledger, dict.fromkeys(("trial 1", "trial 2", "supervised", "published"), (0.1, 0.2)))
-    told = "\n".join(finalists.text(ledger, IMAGES))
-    assert "on 300 images that chose nothing" in told
-    assert "trial 1      15.0 % [0.0, 78.5] (2 seeds)" in told
-    assert "trial 1 and supervised cannot be told apart: difference 0.0 points" in told
-    assert "(p: paired t-test over the seeds, corrected by Holm for 3 comparisons; each interval for itself)" in told
-    redrawn = "\n".join(finalists.text(ledger, {**IMAGES, "verdict": 0}))
+    text = finalists.text(ledger, IMAGES)
+    assert "on 300 images that chose nothing" in text
+    assert "trial 1      15.0 % [0.0, 78.5] (2 seeds)" in text
+    assert "trial 1 and supervised cannot be told apart: difference 0.0 points" in text
+    assert "(p: paired t-test over the seeds, corrected by Holm for 3 comparisons; intervals are not corrected)" in text
+    redrawn = finalists.text(ledger, {**IMAGES, "verdict": 0})
     assert "selection and verdict share images" in redrawn
     assert "corrected resampled t-test (Nadeau & Bengio 2003)" in redrawn
     assert "trial 1      15.0 % [0.0, 98.2]" in redrawn, "a wider interval"
@@ -124,7 +124,7 @@ def test_the_gain_over_supervised_is_a_line_of_its_own(ledger):
     found = finalists.compare_finalists(ledger, IMAGES)
     assert found.gain.absolute.mean == pytest.approx(0.05)
     assert found.gain.relative.mean == pytest.approx(1 - 0.055 / 0.105)
-    (told,) = [line for line in finalists.text(ledger, IMAGES) if line.startswith("gain ")]
+    (told,) = [line for line in finalists.text(ledger, IMAGES).splitlines() if line.startswith("gain ")]
     assert told.startswith("gain       over the supervised baseline 5.0 points [3.5, 6.5], 47.6 % ")
     assert told.endswith(" fewer errors")
 
@@ -137,7 +137,7 @@ def test_the_best_of_the_search_is_compared_though_its_first_seed_failed(ledger)
     assert list(found.means) == ["trial 1", "trial 2", "supervised", "published"]
     assert {comparison.a for comparison in found.comparisons} == {"trial 1"}
     assert found.failed == {"trial 1": 1}
-    assert "(2 seeds; 1 that failed not counted)" in "\n".join(finalists.text(ledger, IMAGES))
+    assert "(2 seeds; 1 that failed not counted)" in finalists.text(ledger, IMAGES)
 
 
 def ledger_with_seeds(ledger, seeds):
@@ -151,5 +151,5 @@ def ledger_with_seeds(ledger, seeds):
 def test_a_contender_that_fails_too_often_for_a_mean_is_told(ledger):
     pair = dict.fromkeys(("trial 1", "trial 2", "supervised", "published"), (0.1, 0.2))
     run_finalists(ledger, pair, fails={("trial 2", 1)})
-    told = "\n".join(finalists.text(ledger, IMAGES))
-    assert "trial 2      1 failed: too few are left for a mean" in told
+    text = finalists.text(ledger, IMAGES)
+    assert "trial 2      1 failed: too few are left for a mean" in text

@@ -40,7 +40,7 @@ def test_an_alias_bomb_is_refused_before_it_goes_off():
 
 def test_a_missing_a_huge_and_a_binary_file_are_named(tmp_path):
     huge, binary = tmp_path / "huge.yaml", tmp_path / "binary.yaml"
-    huge.write_text("# " + "x" * yaml_file.LARGEST)
+    huge.write_text("# " + "x" * yaml_file.MAX_LENGTH)
     binary.write_bytes(b"\xff\xfe\x00")
     for file, told in ((tmp_path / "none.yaml", "No such file"), (huge, "larger than"), (binary, "not UTF-8")):
         with pytest.raises(InputError, match=told) as error:

@@ -127,5 +127,5 @@ def test_all_that_a_shared_sweep_keeps_must_be_shared(home, tmp_path):
         ("storage", digits("tracking.uri=http://127.0.0.1:1")),
         ("tracking.uri", digits(f"storage={tmp_path}")),
     ):
-        with pytest.raises(InputError, match=f"{missing}: must be set where the home is a database"):
+        with pytest.raises(InputError, match=f"{missing}: must be set if the home is a database"):
             check_storage(file, home, spec)

@@ -19,43 +19,53 @@ def test_a_last_line_that_a_crash_cut_off_is_left_out(tmp_path):
         assert records.read(tmp_path) == [report(30, 0.3)]
 
 
-def test_a_record_is_on_the_disk_before_its_report_is_told(tmp_path):
-    for told in records.record_run(Trainer(config(), tmp_path), tmp_path):
-        assert records.read(tmp_path)[-1] == told
+def steps_of(reports):
+    return [report.step for report in reports]
+
+
+def test_a_record_is_on_the_disk_before_its_report_is_yielded(tmp_path):
+    for yielded in records.record_run(Trainer(config(), tmp_path), tmp_path):
+        assert records.read(tmp_path)[-1] == yielded
+
+
+def test_metrics_that_are_not_the_trainers_are_recorded_beside_its_own(tmp_path):
+    for yielded in records.record_run(Trainer(config(), tmp_path), tmp_path, lambda: {"gpu.memory": 1.5}):
+        assert yielded.metrics["gpu.memory"] == 1.5
+        assert len(yielded.metrics) > 1
+        assert records.read(tmp_path)[-1] == yielded
 
 
 def test_a_crash_between_checkpoint_and_record_loses_no_record(tmp_path):
     run = Trainer(config(), tmp_path).run()
     next(run)  # its checkpoint is written, its record is not
-    told = [one.step for one in records.record_run(Trainer(config(), tmp_path), tmp_path)]
-    assert told == [2, 4, 6]
-    assert [one.step for one in records.read(tmp_path)] == [2, 4, 6]
+    assert steps_of(records.record_run(Trainer(config(), tmp_path), tmp_path)) == [2, 4, 6]
+    assert steps_of(records.read(tmp_path)) == [2, 4, 6]
 
 
 def test_a_checkpoint_that_is_several_records_ahead_loses_none(tmp_path):
-    """As one that a worker left whose driver was gone, and that went on for a while."""
+    """A worker trains on for a while after its driver is gone."""
     run = Trainer(config(), tmp_path).run()
     next(run), next(run)
-    assert [one.step for one in records.record_run(Trainer(config(), tmp_path), tmp_path)] == [2, 4, 6]
-    assert [one.step for one in records.read(tmp_path)] == [2, 4, 6]
+    assert steps_of(records.record_run(Trainer(config(), tmp_path), tmp_path)) == [2, 4, 6]
+    assert steps_of(records.read(tmp_path)) == [2, 4, 6]
 
 
 def test_no_record_is_written_twice(tmp_path):
     list(records.record_run(Trainer(config(), tmp_path), tmp_path))
-    told = [one.step for one in records.record_run(Trainer(config(), tmp_path), tmp_path)]
-    assert told == [6], "the last report of a run that had ended is told again"
-    assert [one.step for one in records.read(tmp_path)] == [2, 4, 6]
+    again = steps_of(records.record_run(Trainer(config(), tmp_path), tmp_path))
+    assert again == [6], "the last report of a run that had ended is yielded again"
+    assert steps_of(records.read(tmp_path)) == [2, 4, 6]
 
 
-def test_what_was_recorded_is_told_as_it_was_where_a_lost_checkpoint_has_it_computed_again(tmp_path):
+def test_a_record_stays_as_it_is_if_its_evaluation_is_computed_again_after_a_checkpoint_was_lost(tmp_path):
     recorded = [report(2, 0.3), report(4, 0.2)]
     (tmp_path / records.FILE).write_text(records.text(recorded))
-    told = list(records.record_run(Trainer(config(), tmp_path), tmp_path))
-    assert told[:2] == recorded
-    assert [one.step for one in records.read(tmp_path)] == [2, 4, 6]
+    yielded = list(records.record_run(Trainer(config(), tmp_path), tmp_path))
+    assert yielded[:2] == recorded
+    assert steps_of(records.read(tmp_path)) == [2, 4, 6]
 
 
-def test_a_new_attempt_goes_on_after_a_line_that_a_full_disk_cut_off(tmp_path):
+def test_a_new_attempt_continues_after_a_line_that_a_full_disk_cut_off(tmp_path):
     first, second = tmp_path / "attempt-1", tmp_path / "attempt-2"
     first.mkdir()
     second.mkdir()

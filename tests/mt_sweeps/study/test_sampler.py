@@ -41,6 +41,7 @@ def test_points_come_first_then_the_sampler(ledger):
     assert asked[0].values == ledger.spec.points[0]
 
 
+@pytest.mark.system
 def test_a_resumed_sweep_makes_the_suggestions_of_an_undisturbed_one(tmp_path):
     spec = digits("trials=12", "sampler.name=random")
     undisturbed = run_all(new_ledger(tmp_path / "a.db", spec))
@@ -57,6 +58,7 @@ def test_a_resumed_sweep_makes_the_suggestions_of_an_undisturbed_one(tmp_path):
     assert len(distinct) == 12
 
 
+@pytest.mark.system
 def test_a_trial_whose_values_are_at_fault_is_as_bad_as_can_be_to_the_sampler(tmp_path):
     learning = digits("trials=40", "points=[]", "finalists.baselines=[]", "sampler.name=tpe")
     asked = {}
@@ -103,6 +105,7 @@ def test_a_grid_is_run_whole_in_its_order_and_outlasts_a_reopening(tmp_path):
     assert [trial.values["seed"] for trial in (*first, *rest)] == [0] * 6 + [1] * 6
 
 
+@pytest.mark.system
 def test_a_sampler_looks_at_the_newest_and_the_best_trials_and_a_reopened_ledger_at_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(sampler, "NEWEST", 12)
     monkeypatch.setattr(sampler, "_BEST", 2)

@@ -108,6 +108,7 @@ print(cache.read_facts(cache.prepare(ImageFolder.model_validate_json(config))).f
 """
 
 
+@pytest.mark.system
 def test_of_two_processes_that_come_at_once_one_decodes_and_both_get_the_images(folder, tmp_path):
     here, there, log = (tmp_path / name for name in ("here", "there", "log"))
     commands = [

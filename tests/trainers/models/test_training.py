@@ -24,6 +24,7 @@ def images(tmp_path) -> dict[str, object]:
     return {"name": "image_folder", "root": str(tmp_path), "labels": 10, "validation": 10}
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("family", NARROW)
 def test_a_run_of_every_family_goes_on_bit_for_bit(family, images, tmp_path):
     changes = {"consistency": {"heads": 2}, "steps": 4, "batch_size": 12, "optimizer": {"learning_rate": 0.003}}
