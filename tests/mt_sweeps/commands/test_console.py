@@ -113,6 +113,12 @@ def test_a_finalist_is_shown_as_whose_values_it_has(ledger):
     trial = ledger.ask_search()
     shown.started(
         replace(
+            trial,
+            arm="finalists",
+            number=9,
+            replicates=TrialId("supervised", 0),
+            values=trial.values | {"seed": 10003},
+        )
             trial, arm="finalists", number=9, replicates=TrialId("supervised", 0), values=trial.values | {"seed": 10003}
         )
     )
