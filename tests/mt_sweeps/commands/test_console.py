@@ -119,8 +119,6 @@ def test_a_finalist_is_shown_as_whose_values_it_has(ledger):
             replicates=TrialId("supervised", 0),
             values=trial.values | {"seed": 10003},
         )
-            trial, arm="finalists", number=9, replicates=TrialId("supervised", 0), values=trial.values | {"seed": 10003}
-        )
     )
     out = io.StringIO()
     Console(file=out, width=120, height=30).print(shown._view())
