@@ -253,7 +253,7 @@ def write_report(name: str, home: str | None, as_json: bool) -> None:
 
     directory = open_home(home).sweep(name)
     if as_json:
-        click.echo(json.dumps(report.build(directory), indent=2))
+        click.echo(json.dumps(report.build(directory).as_json(), indent=2))
         return
     click.echo(report.write(directory))
     from mt_sweeps.tracking.sweep_run import send_report  # brings MLflow, when the page is there already

@@ -1,6 +1,6 @@
-"""The chapters of a report: findings in words, tables and figures.
+"""The chapters of a report: its findings in words, tables and figures.
 
-What there is nothing of is told in a sentence, in the place of its figure.
+If there is nothing to show, a sentence stands in the place of the figure.
 """
 
 import time
@@ -9,66 +9,66 @@ from collections.abc import Sequence
 from mt_sweeps.formatting import counted, duration, error_text, percent, value_text
 from mt_sweeps.report import figures, search_chapters
 from mt_sweeps.report.axes import Axis
-from mt_sweeps.report.components import Chapter, Figure, Findings, Table, hours_text, searched
+from mt_sweeps.report.components import Chapter, Figure, Table, hours_text, searched
+from mt_sweeps.report.findings import Cost, Findings
 from mt_sweeps.results.statistics import Interval
-from mt_sweeps.spec.arms import TrialId
 
 _BASELINES = {"supervised": "the labeled images alone", "published": "the authors' values"}
 
 
-def stand(found: Findings) -> str:
-    """How the sweep stands, in a line."""
-    sweep = found["sweep"]
-    states = ", ".join(f"{count} {name}" for name, count in sweep["states"].items() if count) or "none asked for"
-    started = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(sweep["started"]))
-    version = found["reproduction"]["versions"]["mt-sweeps"]
+def state_line(findings: Findings) -> str:
+    """Return the state of the sweep in one line."""
+    sweep = findings.sweep
+    states = ", ".join(f"{count} {name}" for name, count in sweep.states.items() if count) or "none started"
+    started = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(sweep.started))
+    version = findings.reproduction.versions["mt-sweeps"]
     return (
-        f"{sweep['state'].capitalize()}. {counted(len(found['trials']), 'trial')} searched in "
-        f"{duration(sweep['seconds'])}: {states}. Started {started}, mt-sweeps {version}."
+        f"{sweep.state.capitalize()}. {counted(len(findings.trials), 'trial')} searched in "
+        f"{duration(sweep.seconds)}: {states}. Started {started}, mt-sweeps {version}."
     )
 
 
-def all_chapters(found: Findings, axes: Sequence[Axis]) -> list[Chapter]:
-    """All of the report, in order.
+def all_chapters(findings: Findings, axes: Sequence[Axis]) -> list[Chapter]:
+    """Return all chapters, in order.
 
     Args:
-        found: the findings.
+        findings: the findings.
         axes: of the search.
     """
-    complete = sorted((t for t in found["trials"] if t["error"] is not None), key=lambda trial: trial["error"])
+    complete = findings.completed
     return [
-        _verdict(found),
-        _best(found),
-        search_chapters.progress(found, complete),
-        search_chapters.curves(found),
-        search_chapters.slices(found, axes, complete),
-        search_chapters.parallel(found, axes, complete),
-        search_chapters.importance(found),
-        search_chapters.rungs(found),
-        _failures(found),
-        _finalists(found),
-        _cost(found),
-        _reproduction(found),
+        _verdict(findings),
+        _best(findings),
+        search_chapters.progress(findings, complete),
+        search_chapters.curves(findings),
+        search_chapters.slices(findings, axes, complete),
+        search_chapters.parallel(findings, axes, complete),
+        search_chapters.importance(findings),
+        search_chapters.rungs(findings),
+        _failures(findings),
+        _finalists(findings),
+        _cost(findings),
+        _reproduction(findings),
     ]
 
 
-def _verdict(found: Findings) -> Chapter:
-    verdict, cautions = found["verdict"], found["cautions"]
+def _verdict(findings: Findings) -> Chapter:
+    verdict, cautions = findings.verdict, findings.cautions
     if verdict is None:
-        return Chapter("Verdict", lead=[_no_verdict(found)], cautions=cautions)
-    comparisons = verdict["comparisons"]
-    where = f"{verdict['images']} images that chose nothing"
-    if not verdict["kept_back"]:
+        return Chapter("Verdict", lead=[_no_verdict(findings)], cautions=cautions)
+    comparisons = verdict.comparisons
+    where = f"{verdict.images} images that chose nothing"
+    if not verdict.kept_back:
         where = (
-            f"{verdict['images']} images, redrawn for every seed; selection and verdict share images, so that the "
+            f"{verdict.images} images, redrawn for every seed; selection and verdict share images, so that the "
             "intervals are those of the corrected resampled t-test (Nadeau and Bengio 2003)"
         )
-    means = {name: _interval(one) for name, one in verdict["means"].items()}
+    means = {name: mean.text("%") for name, mean in verdict.means.items()}
     first = next(iter(means))
-    shown = [
+    plots = [
         Figure(
             "Mean errors",
-            figures.means(verdict, found["finalists"]),
+            figures.means(verdict, findings.finalists),
             f"Mean error with its 95 % interval; the dots are single seeds. "
             f"{'; '.join(f'{name} {mean}' for name, mean in means.items())}.",
         )
@@ -77,10 +77,7 @@ def _verdict(found: Findings) -> Chapter:
         Table(
             "Mean errors of the contenders",
             ["contender", "mean error", "95 % interval", "seeds"],
-            [
-                [_contender(name), percent(one["mean"]), _range(one), str(one["seeds"])]
-                for name, one in verdict["means"].items()
-            ],
+            [[_contender(name), percent(one.mean), _range(one), str(one.seeds)] for name, one in verdict.means.items()],
         )
     ]
     if comparisons:
@@ -90,24 +87,24 @@ def _verdict(found: Findings) -> Chapter:
                 ["less", "difference", "95 % interval", "p (Holm)", "seeds", "so"],
                 [
                     [
-                        one["b"],
-                        f"{100 * one['difference']['mean']:.1f} points",
-                        _range(one["difference"], "points"),
-                        f"{one['p']:.2g}",
-                        str(one["seeds"]),
-                        f"{one['winner']} is better" if one["winner"] else "cannot be told apart",
+                        one.b,
+                        f"{100 * one.difference.mean:.1f} points",
+                        _range(one.difference, "points"),
+                        f"{one.p:.2g}",
+                        str(one.seeds),
+                        f"{one.winner} is better" if one.winner else "cannot be told apart",
                     ]
                     for one in comparisons
                 ],
             )
         )
-        told = "; ".join(f"less {one['b']} {_interval(one['difference'], 'points')}" for one in comparisons)
-        caption = f"Error of {first} less that of another, seed by seed, with 95 % intervals: {told}."
-        shown.append(Figure("Paired differences", figures.differences(verdict), caption))
-    lead = [_sentence(one["told"]) for one in comparisons] or [f"Nothing was compared with {first}."]
-    if verdict["gain"]:
-        lead.append(f"The gain over the supervised baseline: {verdict['gain']['told']}.")
-    lead += [f"Of {name}, {count} trainings failed, and are in no mean." for name, count in verdict["failed"].items()]
+        differences = "; ".join(f"less {one.b} {one.difference.text('points')}" for one in comparisons)
+        caption = f"Error of {first} less that of another, seed by seed, with 95 % intervals: {differences}."
+        plots.append(Figure("Paired differences", figures.differences(verdict), caption))
+    lead = [_sentence(str(one)) for one in comparisons] or [f"Nothing was compared with {first}."]
+    if verdict.gain is not None:
+        lead.append(f"The gain over the supervised baseline: {verdict.gain}.")
+    lead += [f"Of {name}, {count} trainings failed, and are in no mean." for name, count in verdict.failed.items()]
     return Chapter(
         "Verdict",
         lead=lead,
@@ -117,16 +114,16 @@ def _verdict(found: Findings) -> Chapter:
             f"on {where}. Differences are paired by seed; p-values are corrected (Holm) for the comparisons made."
         ],
         tables=tables,
-        figures=shown,
+        figures=plots,
     )
 
 
-def _no_verdict(found: Findings) -> str:
-    state = found["sweep"]["state"]
-    if found["best"] is None:
+def _no_verdict(findings: Findings) -> str:
+    state = findings.sweep.state
+    if findings.best is None:
         ended = "No trial has completed" + ("." if state == "finished" else " yet.")
         return f"{ended} So there is no best configuration, and no verdict."
-    if not any(row["arm"] == "finalists" for row in found["cost"]):
+    if not any(row.arm == "finalists" for row in findings.cost):
         return (
             "No verdict: no finalists have been trained. One run of each configuration, on the images that chose the "
             "best, proves nothing."
@@ -134,25 +131,25 @@ def _no_verdict(found: Findings) -> str:
     return "No verdict yet: no contender has been trained on two seeds."
 
 
-def _best(found: Findings) -> Chapter:
-    best, sweep = found["best"], found["sweep"]
+def _best(findings: Findings) -> Chapter:
+    best, sweep = findings.best, findings.sweep
     if best is None:
         return Chapter("The best configuration", text=["No trial has completed."])
     baselines = [
-        f"{arm} ({_BASELINES[arm]}) {error_text((one['error'], one['standard_error']))}"
-        for arm, one in found["baselines"].items()
+        f"{arm} ({_BASELINES[arm]}) {error_text((one.error, one.standard_error))}"
+        for arm, one in findings.baselines.items()
     ]
     rows = []
-    for key, value in best["values"].items():
-        branches = [one for one in found["parameters"] if one["key"] == key]
-        ranges = [searched(one) + (f" where {one['where']}" if one["where"] else "") for one in branches]
+    for key, value in best.values.items():
+        branches = [one for one in findings.parameters if one.key == key]
+        ranges = [searched(one) + (f" where {one.where}" if one.where else "") for one in branches]
         rows.append([key, value_text(value), "; ".join(ranges) or "tied to another key"])
     return Chapter(
         "The best configuration",
         text=[
-            f"Trial {best['trial']}: validation error of the {sweep['network']} "
-            f"{error_text((best['error'], best['standard_error']))} (standard error, "
-            f"{sweep['images']['validation']} images)."
+            f"Trial {best.trial}: validation error of the {sweep.network} "
+            f"{error_text((best.error, best.standard_error))} (standard error, "
+            f"{sweep.images['validation']} images)."
             + (f" Beside it, one run each: {'; '.join(baselines)}." if baselines else "")
             + " It was chosen on these images, so its error is too low rather than too high."
         ],
@@ -160,20 +157,20 @@ def _best(found: Findings) -> Chapter:
     )
 
 
-def _failures(found: Findings) -> Chapter:
-    failures = found["failures"]
+def _failures(findings: Findings) -> Chapter:
+    failures = findings.failures
     if not failures:
         return Chapter("Failures", text=["No trial failed."])
     rows = []
     for one in failures:
-        names = [TrialId(trial["arm"], trial["trial"]).label for trial in one["trials"]]
+        names = [trial.label for trial in one.trials]
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-        rows.append([one["reason"], str(len(names)), ", ".join(names[:8]) + more, _first_line(one["message"])])
+        rows.append([one.reason, str(len(names)), ", ".join(names[:8]) + more, _first_line(one.message)])
     return Chapter("Failures", tables=[Table("By reason", ["reason", "trials", "which", "the first says"], rows)])
 
 
-def _finalists(found: Findings) -> Chapter:
-    by_seed = found["finalists"]
+def _finalists(findings: Findings) -> Chapter:
+    by_seed = findings.finalists
     if not by_seed:
         return Chapter("Finalists", text=["No finalist has completed."])
     order = sorted({seed for errors in by_seed.values() for seed in errors})
@@ -193,31 +190,31 @@ def _finalists(found: Findings) -> Chapter:
     return Chapter("Finalists", figures=[Figure("Seed by seed", figures.seeds(by_seed, first), caption, numbers)])
 
 
-def _cost(found: Findings) -> Chapter:
-    cost, on_gpus = found["cost"], bool(found["reproduction"]["gpus_per_trial"])
+def _cost(findings: Findings) -> Chapter:
+    cost, on_gpus = findings.cost, bool(findings.reproduction.gpus_per_trial)
     if not cost:
         return Chapter("Cost", text=["Nothing has been spent."])
     rows = []
-    for arm in dict.fromkeys(row["arm"] for row in cost):
-        of_arm = [row for row in cost if row["arm"] == arm]
-        rows += [_cost_row(arm, row["state"], [row], on_gpus) for row in of_arm]
+    for arm in dict.fromkeys(row.arm for row in cost):
+        of_arm = [row for row in cost if row.arm == arm]
+        rows += [_cost_row(arm, row.state, [row], on_gpus) for row in of_arm]
         if len(of_arm) > 1:
             rows.append(_cost_row(arm, "together", of_arm, on_gpus))
     rows.append(_cost_row("all", "", cost, on_gpus))
     head = ["arm", "state", "trials", "steps", "hours of workers", *(["GPU-hours"] if on_gpus else [])]
-    gpus = f", {found['reproduction']['gpus_per_trial']:g} GPUs a trial" if on_gpus else ", without a GPU"
-    text = f"Up to {counted(found['reproduction']['concurrent'], 'trial')} at once{gpus}."
+    gpus = f", {findings.reproduction.gpus_per_trial:g} GPUs per trial" if on_gpus else ", without a GPU"
+    text = f"Up to {counted(findings.reproduction.concurrent, 'trial')} at once{gpus}."
     return Chapter("Cost", text=[text], tables=[Table("By arm and state", head, rows)])
 
 
-def _reproduction(found: Findings) -> Chapter:
-    how, sweep = found["reproduction"], found["sweep"]
+def _reproduction(findings: Findings) -> Chapter:
+    how, sweep = findings.reproduction, findings.sweep
     facts = [
-        ["versions", ", ".join(f"{name} {version}" for name, version in how["versions"].items())],
-        ["platform", how["platform"]],
-        ["seeds", ", ".join(f"{name} {seed}" for name, seed in how["seeds"].items())],
-        ["images", ", ".join(f"{count:,} {purpose}" for purpose, count in sweep["images"].items())],
-        ["fingerprint of the images", how["data_fingerprint"]],
+        ["versions", ", ".join(f"{name} {version}" for name, version in how.versions.items())],
+        ["platform", how.platform],
+        ["seeds", ", ".join(f"{name} {seed}" for name, seed in how.seeds.items())],
+        ["images", ", ".join(f"{count:,} {purpose}" for purpose, count in sweep.images.items())],
+        ["fingerprint of the images", how.data_fingerprint],
     ]
     return Chapter(
         "Reproduction",
@@ -227,26 +224,22 @@ def _reproduction(found: Findings) -> Chapter:
             "search may try other values."
         ],
         tables=[Table("What it was run with", [], facts)],
-        code=[how["command"], how["spec"]],
+        code=[how.command, how.spec],
     )
 
 
-def _cost_row(arm: str, state: str, rows: list[Findings], on_gpus: bool) -> list[str]:
-    totals = {key: sum(row[key] for row in rows) for key in ("trials", "steps", "hours", "gpu_hours")}
-    cells = [arm, state, f"{totals['trials']:,}", f"{totals['steps']:,}", hours_text(totals["hours"])]
-    return [*cells, hours_text(totals["gpu_hours"])] if on_gpus else cells
+def _cost_row(arm: str, state: str, rows: Sequence[Cost], on_gpus: bool) -> list[str]:
+    trials, steps, hours = (sum(getattr(row, name) for row in rows) for name in ("trials", "steps", "hours"))
+    cells = [arm, state, f"{trials:,}", f"{steps:,}", hours_text(hours)]
+    return [*cells, hours_text(sum(row.gpu_hours for row in rows))] if on_gpus else cells
 
 
 def _contender(name: str) -> str:
     return f"{name} ({_BASELINES[name]})" if name in _BASELINES else f"{name} (of the search)"
 
 
-def _interval(of: Findings, unit: str = "%") -> str:
-    return Interval(of["mean"], of["low"], of["high"]).text(unit)
-
-
-def _range(of: Findings, unit: str = "%") -> str:
-    return f"{100 * of['low']:.1f} to {100 * of['high']:.1f} {unit}".replace(" ", "\N{NO-BREAK SPACE}")
+def _range(interval: Interval, unit: str = "%") -> str:
+    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f} {unit}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _sentence(text: str) -> str:

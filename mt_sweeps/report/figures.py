@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from mt_sweeps.formatting import value_text
 from mt_sweeps.report.axes import Axis
-from mt_sweeps.report.findings import spread
+from mt_sweeps.report.findings import CompletedTrial, Curve, Curves, GoodRange, GoodRegion, Progress, spread
 from mt_sweeps.report.plotting import (
     BEST,
     FAINT,
@@ -30,17 +30,16 @@ from mt_sweeps.report.plotting import (
     plot_of,
     vertical,
 )
+from mt_sweeps.results.finalists import Verdict
 from mt_sweeps.results.statistics import Interval
-
-Trial = dict[str, Any]  # as the findings have it
 
 _UNITS = (("hours", 1.0), ("minutes", 60.0), ("seconds", 3600.0))
 _MISSING = -0.15  # the height in parallel coordinates of what a trial does not have
 
 
-def means(verdict: dict[str, Any], by_seed: dict[str, dict[int, float]]) -> Plot:
+def means(verdict: Verdict, by_seed: dict[str, dict[int, float]]) -> Plot:
     """The mean error of each contender with its interval, and the errors of its seeds behind it."""
-    of = verdict["means"]
+    of = verdict.means
     names = [plain(name) for name in of]
     seeds = [(plain(name), 100 * error) for name in of for error in by_seed.get(name, {}).values()]
     points = go.Scatter(
@@ -54,19 +53,19 @@ def means(verdict: dict[str, Any], by_seed: dict[str, dict[int, float]]) -> Plot
     return _forest([points, *_intervals(names, list(of.values()), colours)], names, "mean error", " %")
 
 
-def differences(verdict: dict[str, Any]) -> Plot:
+def differences(verdict: Verdict) -> Plot:
     """The best of the search less every other contender, with intervals; what is left of 0 is better."""
-    compared = verdict["comparisons"]
-    names = [plain(f"less {one['b']}") for one in compared]
-    colours = [BEST if one["winner"] == one["a"] else OTHER if one["winner"] else MUTED for one in compared]
-    traces = _intervals(names, [one["difference"] for one in compared], colours, "points")
-    plot = _forest(traces, names, f"{plain(compared[0]['a'])} less another, in points")
+    compared = verdict.comparisons
+    names = [plain(f"less {one.b}") for one in compared]
+    colours = [BEST if one.winner == one.a else OTHER if one.winner else MUTED for one in compared]
+    traces = _intervals(names, [one.difference for one in compared], colours, "points")
+    plot = _forest(traces, names, f"{plain(compared[0].a)} less another, in points")
     plot["layout"]["shapes"] = [vertical(0.0, INK, "solid")]
     plot["layout"]["xaxis"].pop("rangemode")
     return plot
 
 
-def progress(rows: list[dict[str, Any]], hours: str = "") -> Plot:
+def progress(rows: list[Progress], hours: str = "") -> Plot:
     """The errors of completed trials and the best of them so far.
 
     Args:
@@ -75,20 +74,20 @@ def progress(rows: list[dict[str, Any]], hours: str = "") -> Plot:
     """
     title, x = "trials ended", [float(i + 1) for i in range(len(rows))]
     if hours:
-        unit, of_hour = next((one for one in _UNITS if rows[-1][hours] * one[1] >= 1), _UNITS[-1])
+        unit, of_hour = next((one for one in _UNITS if getattr(rows[-1], hours) * one[1] >= 1), _UNITS[-1])
         title = f"GPU-{unit}" if hours == "gpu_hours" else f"{unit} of all workers together"
-        x = [row[hours] * of_hour for row in rows]
-    complete = [(at, row) for at, row in zip(x, rows, strict=True) if row["error"] is not None]
+        x = [getattr(row, hours) * of_hour for row in rows]
+    complete = [(at, row, row.error) for at, row in zip(x, rows, strict=True) if row.error is not None]
     trials = go.Scatter(
-        x=[at for at, _ in complete],
-        y=[100 * row["error"] for _, row in complete],
+        x=[at for at, _, _ in complete],
+        y=[100 * error for _, _, error in complete],
         mode="markers",
         marker={"color": FAINT, "size": 6, "opacity": 0.8},
-        text=[f"trial {row['trial']}" for _, row in complete],
+        text=[f"trial {row.trial}" for _, row, _ in complete],
         hovertemplate="%{text}: %{y:.1f} %<extra></extra>",
         name="a completed trial",
     )
-    reached = [(at, 100 * row["best"]) for at, row in zip(x, rows, strict=True) if row["best"] is not None]
+    reached = [(at, 100 * row.best) for at, row in zip(x, rows, strict=True) if row.best is not None]
     best = go.Scatter(
         x=[at for at, _ in reached],
         y=[error for _, error in reached],
@@ -97,23 +96,23 @@ def progress(rows: list[dict[str, Any]], hours: str = "") -> Plot:
         hovertemplate="best so far: %{y:.1f} %<extra></extra>",
         name="best so far",
     )
-    errors = [row["error"] for _, row in complete]
+    errors = [error for _, _, error in complete]
     return plot_of([trials, best], 300, xaxis=axis_of(title, rangemode="tozero"), yaxis=errors_axis(errors))
 
 
-def curves(found: dict[str, Any], network: str, steps: int) -> Plot:
+def curves(curves: Curves, network: str, steps: int) -> Plot:
     """The learning curves of one network: all trials light, the best strong, the supervised baseline dotted.
 
     Args:
-        found: `curves` of the findings.
+        curves: all learning curves.
         network: student or teacher.
         steps: of a whole trial.
     """
-    lines = [line for line in found["lines"] if any(error is not None for error in line[network])]
-    searched = [line for line in lines if line["arm"] == "search"]
-    best = [line for line in searched if line["trial"] == found["best"]]
-    baseline = [line for line in lines if line["arm"] == "supervised"]
-    styles: list[tuple[str, list[dict[str, Any]], dict[str, Any], float]] = [
+    lines = [line for line in curves.lines if any(error is not None for error in line.errors(network))]
+    searched = [line for line in lines if line.arm == "search"]
+    best = [line for line in searched if line.trial == curves.best]
+    baseline = [line for line in lines if line.arm == "supervised"]
+    styles: list[tuple[str, list[Curve], dict[str, Any], float]] = [
         ("a trial", [line for line in searched if line not in best], {"color": FAINT, "width": 1}, 0.45),
         ("supervised baseline", baseline, {"color": OTHER, "width": 2, "dash": "dot"}, 1.0),
         ("the best trial", best, {"color": BEST, "width": 2.5}, 1.0),
@@ -123,8 +122,8 @@ def curves(found: dict[str, Any], network: str, steps: int) -> Plot:
         x: list[float | None] = []
         y: list[float | None] = []
         for line in of:
-            x += [*line["step"], None]
-            y += [*(None if error is None else 100 * error for error in line[network]), None]
+            x += [*line.step, None]
+            y += [*(None if error is None else 100 * error for error in line.errors(network)), None]
         if of:
             hover: dict[str, Any] = {"hovertemplate": f"{name}, step %{{x}}: %{{y:.1f}} %<extra></extra>"}
             if name == "a trial":
@@ -132,10 +131,10 @@ def curves(found: dict[str, Any], network: str, steps: int) -> Plot:
             style = {"line": line_style, "opacity": opacity, "name": name}
             traces.append(go.Scatter(x=x, y=y, mode="lines", **style, **hover))
     # On one scale, so that the two networks can be compared.
-    errors = [e for line in found["lines"] for of in ("student", "teacher") for e in line[of] if e is not None]
-    marks = [(rung, f"rung {rung}" if i == 0 else str(rung)) for i, rung in enumerate(found["rungs"])]
-    if found["ramp_up"]:
-        marks.append((found["ramp_up"], "ramp-up ends"))
+    errors = [e for line in curves.lines for of in ("student", "teacher") for e in line.errors(of) if e is not None]
+    marks = [(rung, f"rung {rung}" if i == 0 else str(rung)) for i, rung in enumerate(curves.rungs)]
+    if curves.ramp_up:
+        marks.append((curves.ramp_up, "ramp-up ends"))
     plot = plot_of(traces, 340, xaxis=axis_of("optimiser step", range=[0, 1.02 * steps]), yaxis=errors_axis(errors))
     plot["layout"]["shapes"] = [vertical(at, MUTED, "dash") for at, _ in marks]
     # Written upright along their lines, where curves seldom are: early below them, late above.
@@ -147,12 +146,14 @@ def curves(found: dict[str, Any], network: str, steps: int) -> Plot:
     return plot
 
 
-def slice_of(axis: Axis, region: Any, points: Sequence[Trial], good: Sequence[int], errors: Sequence[float]) -> Plot:
+def slice_of(
+    axis: Axis, region: GoodRegion, points: Sequence[CompletedTrial], good: Sequence[int], errors: Sequence[float]
+) -> Plot:
     """The error of completed trials over one searched key, with the good region marked.
 
     Args:
         axis: of the key.
-        region: `good` of the parameter in the findings.
+        region: where the best fifth lies.
         points: completed trials that have a value on the axis, the best first.
         good: the numbers of those among the best fifth.
         errors: of all completed trials, so that slices can be compared; the smallest is that of the best.
@@ -162,26 +163,27 @@ def slice_of(axis: Axis, region: Any, points: Sequence[Trial], good: Sequence[in
         ticks = [plain(value_text(choice)) for choice in axis.choices]
         across = axis_of(title, tickvals=list(range(len(ticks))), ticktext=ticks, showgrid=False)
         across["range"] = [-0.6, len(ticks) - 0.4]
-        bands = [(i - 0.4, i + 0.4) for i, one in enumerate(region or []) if one["marked"]]
+        choices = region if isinstance(region, list) else []
+        bands = [(i - 0.4, i + 0.4) for i, one in enumerate(choices) if one.marked]
     else:
         low, high = sorted(axis.drawn(end) for end in axis.ends)
         across = axis_of(title, **(linear_axis if axis.scale == "linear" else log_axis)(low, high))
-        bands = [(axis.drawn(region["low"]), axis.drawn(region["high"]))] if region else []
-    groups: list[tuple[str, dict[str, Any], Sequence[Trial]]] = [
-        ("completed", {"color": FAINT, "size": 6, "opacity": 0.8}, [t for t in points if t["trial"] not in good]),
-        ("among the best fifth", {"color": BEST, "size": 7}, [t for t in points if t["trial"] in good]),
-        ("the best", {"color": BEST, "size": 12, "symbol": "diamond"}, points[: points[0]["error"] == min(errors)]),
+        bands = [(axis.drawn(region.low), axis.drawn(region.high))] if isinstance(region, GoodRange) else []
+    groups: list[tuple[str, dict[str, Any], Sequence[CompletedTrial]]] = [
+        ("completed", {"color": FAINT, "size": 6, "opacity": 0.8}, [t for t in points if t.trial not in good]),
+        ("among the best fifth", {"color": BEST, "size": 7}, [t for t in points if t.trial in good]),
+        ("the best", {"color": BEST, "size": 12, "symbol": "diamond"}, points[: points[0].error == min(errors)]),
     ]
     traces = []
     for name, marker, of in groups:
-        values = [axis.value(trial["values"]) for trial in of]
+        values = [axis.value(trial.values) for trial in of]
         traces.append(
             go.Scatter(
-                x=[axis.drawn(v) + _beside(axis, t["trial"]) for t, v in zip(of, values, strict=True)],
-                y=[100 * trial["error"] for trial in of],
+                x=[axis.drawn(v) + _beside(axis, t.trial) for t, v in zip(of, values, strict=True)],
+                y=[100 * trial.error for trial in of],
                 mode="markers",
                 marker=marker,
-                text=[plain(f"trial {t['trial']}: {value_text(v)}") for t, v in zip(of, values, strict=True)],
+                text=[plain(f"trial {t.trial}: {value_text(v)}") for t, v in zip(of, values, strict=True)],
                 hovertemplate="%{text}, %{y:.1f} %<extra></extra>",
                 name=name,
             )
@@ -191,7 +193,7 @@ def slice_of(axis: Axis, region: Any, points: Sequence[Trial], good: Sequence[in
     return plot
 
 
-def parallel(axes: Sequence[Axis], trials: Sequence[Trial], good: Sequence[int]) -> Plot:
+def parallel(axes: Sequence[Axis], trials: Sequence[CompletedTrial], good: Sequence[int]) -> Plot:
     """A line a trial through all searched keys, each from the low to the high end of its range, and its error.
 
     A key with several branches shows where in its own branch's range a trial is; one that a trial does not have is
@@ -203,18 +205,18 @@ def parallel(axes: Sequence[Axis], trials: Sequence[Trial], good: Sequence[int])
         good: the numbers of those among the best fifth.
     """
     keys = list(dict.fromkeys(axis.key for axis in axes))
-    errors = [trial["error"] for trial in trials]
+    errors = [trial.error for trial in trials]
     shown = spread(trials)
 
-    def heights(trial: Trial) -> list[float | None]:
-        held = {axis.key: axis.fraction_of(axis.value(trial["values"])) for axis in axes if axis.holds(trial["values"])}
+    def heights(trial: CompletedTrial) -> list[float | None]:
+        held = {axis.key: axis.fraction_of(axis.value(trial.values)) for axis in axes if axis.holds(trial.values)}
         found = [held.get(key, _MISSING) for key in keys]
         low, high = min(errors), max(errors)
-        return [*found, (trial["error"] - low) / (high - low) if high > low else 0.5, None]
+        return [*found, (trial.error - low) / (high - low) if high > low else 0.5, None]
 
     groups = (
-        ("another completed trial", [t for t in shown if t["trial"] not in good], {"color": FAINT, "width": 1}, 0.6),
-        ("among the best fifth", [t for t in shown if t["trial"] in good], {"color": BEST, "width": 1.5}, 0.8),
+        ("another completed trial", [t for t in shown if t.trial not in good], {"color": FAINT, "width": 1}, 0.6),
+        ("among the best fifth", [t for t in shown if t.trial in good], {"color": BEST, "width": 1.5}, 0.8),
         ("the best", shown[:1], {"color": BEST, "width": 3.5}, 1.0),
     )
     traces = [
@@ -301,25 +303,25 @@ def _forest(traces: list[Any], names: list[str], title: str, suffix: str = "") -
     return plot
 
 
-def _intervals(names: list[str], found: list[dict[str, Any]], colours: list[str], unit: str = "%") -> list[Any]:
+def _intervals(names: list[str], intervals: Sequence[Interval], colours: list[str], unit: str = "%") -> list[Any]:
     return [
         go.Scatter(
-            x=[100 * one["mean"]],
+            x=[100 * one.mean],
             y=[name],
             error_x={
                 "type": "data",
                 "symmetric": False,
-                "array": [100 * (one["high"] - one["mean"])],
-                "arrayminus": [100 * (one["mean"] - one["low"])],
+                "array": [100 * (one.high - one.mean)],
+                "arrayminus": [100 * (one.mean - one.low)],
                 "color": colour,
                 "thickness": 2,
                 "width": 5,
             },
             mode="markers",
             marker={"color": colour, "size": 10, "symbol": "square"},
-            hovertemplate=f"%{{y}}: {Interval(one['mean'], one['low'], one['high']).text(unit)}<extra></extra>",
+            hovertemplate=f"%{{y}}: {one.text(unit)}<extra></extra>",
         )
-        for name, one, colour in zip(names, found, colours, strict=True)
+        for name, one, colour in zip(names, intervals, colours, strict=True)
     ]
 
 

@@ -1,275 +1,291 @@
-"""What a sweep found, as data: all that its report shows, and `report --json` prints.
+"""The findings of a report: what it shows of a sweep, as data.
 
-Errors are fractions, hours are those that workers spent, curves are thinned: a sweep of a thousand trials is as quickly
-read as one of sixteen.
+Errors are fractions, hours are those that workers spent. Curves are thinned, so that a report on a thousand trials is
+read as quickly as one on sixteen.
 """
 
-import math
-import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
-from mt_sweeps.report.axes import Axis, axes
-from mt_sweeps.results import finalists
-from mt_sweeps.results.cautions import cautions
-from mt_sweeps.spec.sweep_spec import SweepSpec
-from mt_sweeps.storage.home import SweepStore
-from mt_sweeps.study import pruner
-from mt_sweeps.study.ledger import Ledger
-from mt_sweeps.study.trial import Trial, best_of
-from trainers.report import Report
+from mt_sweeps.report.axes import Scale
+from mt_sweeps.results.finalists import Verdict
+from mt_sweeps.search_space.space import Value, Values
+from mt_sweeps.spec.arms import TrialId
+from mt_sweeps.study.pruner import Correlation
 
 FORMAT = "mt-sweeps-report/1"
 STATES = ("complete", "pruned", "failed", "running", "waiting")
 MOST_LINES = 300  # trials that are drawn as lines, spread evenly over their ranks
-_MOST_POINTS = 60  # of one learning curve
-_FIFTH = 5  # the good region is where the best fifth lies
-_FEWEST = 6  # completed trials, below which a best fifth says nothing
+
+T = TypeVar("T")
 
 
-def gather(directory: SweepStore, ledger: Ledger, state: str) -> dict[str, Any]:
-    """Everything there is to tell of a sweep.
+@dataclass(frozen=True)
+class SweepFinding:
+    """The sweep as a whole: `images` by purpose, `states` counts the trials of the search."""
 
-    Args:
-        directory: of the sweep.
-        ledger: of it; only read.
-        state: running, interrupted or finished.
+    name: str
+    state: str
+    metric: str
+    network: str
+    steps: int
+    started: float
+    seconds: float
+    images: dict[str, int]
+    states: dict[str, int]
 
-    Returns:
-        JSON of the shape `FORMAT`: `sweep`, `verdict`, `cautions`, `best`, `baselines`, `trials` (of the search),
-        `progress` (in the order in which they ended), `curves`, `parameters`, `importance`, `rungs`, `failures`,
-        `finalists`, `cost`, `reproduction`. What there is nothing of is null or empty.
+
+@dataclass(frozen=True)
+class TrialFinding:
+    """A trial of the search; `error` is None unless it completed."""
+
+    trial: int
+    state: str
+    step: int
+    error: float | None
+    values: Values
+
+
+@dataclass(frozen=True)
+class CompletedTrial:
+    """A trial of the search that completed."""
+
+    trial: int
+    error: float
+    values: Values
+
+
+@dataclass(frozen=True)
+class BestFinding:
+    """The best trial of the search."""
+
+    trial: int
+    state: str
+    step: int
+    error: float
+    values: Values
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class BaselineFinding:
+    """The best trial of a baseline."""
+
+    error: float
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A trial that ended: what all trials had cost by then, its error if it completed, and the best error so far."""
+
+    trial: int
+    state: str
+    hours: float
+    gpu_hours: float
+    error: float | None
+    best: float | None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A learning curve: the errors of both networks, by optimiser step; None where a network has none."""
+
+    arm: str
+    trial: int
+    step: list[int]
+    student: list[float | None]
+    teacher: list[float | None]
+
+    def errors(self, network: str) -> list[float | None]:
+        """Return the errors of `student` or `teacher`."""
+        return self.student if network == "student" else self.teacher
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Learning curves of the search, the best trial first, and of the best supervised baseline.
+
+    Attributes:
+        of: how many trials of the search have one.
+        rungs: steps at which trials were ranked.
+        ramp_up: step at which the consistency ramp-up of the best ends, or None.
+        best: number of the best trial, or None.
+        lines: the curves that are shown.
     """
-    spec, environment = ledger.spec, directory.load_environment()
-    searched, best, good = ledger.trials("search"), ledger.best(), best_fifth(ledger)
-    found = finalists.compare_finalists(ledger, environment.images)
-    gpus = environment.gpus_per_trial
-    return {
-        "format": FORMAT,
-        "sweep": {
-            "name": directory.name,
-            "state": state,
-            "metric": spec.metric,
-            "network": "student" if "student" in spec.metric else "teacher",
-            "steps": spec.steps,
-            "started": environment.started,
-            "seconds": ledger.active_seconds,
-            "images": environment.images,
-            "states": {name: sum(trial.state == name for trial in searched) for name in STATES},
-        },
-        "verdict": None if found is None else _verdict(found),
-        "cautions": cautions(ledger, environment.images),
-        "best": None if best is None else _trial(best, spec) | {"standard_error": _standard_error(best, spec)},
-        "baselines": {
-            arm: {"error": trial.objective(spec.metric), "standard_error": _standard_error(trial, spec)}
-            for arm in spec.finalists.baselines
-            if (trial := best_of(ledger.trials(arm), spec.metric))
-        },
-        "trials": [_trial(trial, spec) for trial in searched],
-        "progress": _progress(searched, spec, gpus),
-        "curves": _curves(directory, ledger),
-        "parameters": [_parameter(axis, good) for axis in axes(spec)],
-        "good": [trial.number for trial in good],
-        "importance": _importance(ledger, good),
-        "rungs": [asdict(one) | {"is_guessing": one.is_guessing} for one in ledger.correlations()],
-        "failures": _failures(ledger),
-        "finalists": finalists.errors_by_seed(ledger),
-        "cost": _cost(ledger, gpus),
-        "reproduction": {
-            "command": "mt-sweep run spec.yaml",
-            "spec": directory.spec_text(),
-            "versions": environment.versions,
-            "seeds": environment.seeds,
-            "data_fingerprint": environment.data_fingerprint,
-            "platform": environment.platform,
-            "id": environment.id,
-            "gpus_per_trial": environment.gpus_per_trial,
-            "concurrent": environment.concurrent,
-        },
-    }
+
+    of: int
+    rungs: list[int]
+    ramp_up: int | None
+    best: int | None
+    lines: list[Curve]
 
 
-def best_fifth(ledger: Ledger) -> list[Trial]:
-    """The best fifth of the completed trials of the search, at least three; none: too few have completed."""
-    complete = _by_error(ledger)
-    return complete[: max(3, math.ceil(len(complete) / _FIFTH))] if len(complete) >= _FEWEST else []
+@dataclass(frozen=True)
+class GoodRange:
+    """The part of a range in which the best fifth lies, without a tenth of them at either end."""
+
+    low: Value
+    high: Value
 
 
-def spread(trials: Sequence[Any], most: int = MOST_LINES) -> list[Any]:
-    """So many of them, evenly over their order, the first and the last included."""
-    if len(trials) <= most:
-        return list(trials)
-    return [trials[round(i * (len(trials) - 1) / (most - 1))] for i in range(most)]
+@dataclass(frozen=True)
+class GoodChoice:
+    """How many of the best fifth have a choice; it is marked if they are its even share or more."""
+
+    choice: Value
+    trials: int
+    marked: bool
 
 
-def _by_error(ledger: Ledger) -> list[Trial]:
-    complete = [trial for trial in ledger.trials("search") if trial.state == "complete"]
-    return sorted(complete, key=lambda trial: trial.objective(ledger.spec.metric))
+GoodRegion = GoodRange | list[GoodChoice] | None
+"""Where the best fifth lies on an axis; None: none of it does."""
 
 
-def _trial(trial: Trial, spec: SweepSpec) -> dict[str, Any]:
-    return {
-        "trial": trial.number,
-        "state": trial.state,
-        "step": trial.step,
-        "error": trial.objective(spec.metric) if trial.state == "complete" else None,
-        "values": trial.values,
-    }
+@dataclass(frozen=True)
+class Parameter:
+    """One axis of the search: what is searched there, and where the best fifth lies.
 
-
-def _standard_error(trial: Trial, spec: SweepSpec) -> float | None:
-    error = trial.error(spec.metric)
-    return error and error[1]
-
-
-def _verdict(found: finalists.Verdict) -> dict[str, Any]:
-    return {
-        "means": {name: asdict(mean) for name, mean in found.means.items()},
-        "comparisons": [asdict(one) | {"winner": one.winner, "told": str(one)} for one in found.comparisons],
-        "gain": found.gain and asdict(found.gain) | {"told": str(found.gain)},
-        "failed": found.failed,
-        "images": found.images,
-        "kept_back": found.kept_back,
-    }
-
-
-def _progress(searched: list[Trial], spec: SweepSpec, gpus: float) -> list[dict[str, Any]]:
-    """The trials that ended, in that order, with what all of them had cost by then and the best so far."""
-    rows: list[dict[str, Any]] = []
-    seconds, best = 0.0, None
-    ended = [trial for trial in searched if trial.finished]
-    for trial in sorted(ended, key=lambda t: (t.last.time if t.last else t.attempt_started, t.number)):
-        seconds += trial.seconds
-        error = trial.objective(spec.metric) if trial.state == "complete" else None
-        best = error if best is None or (error is not None and error < best) else best
-        hours = {"hours": seconds / 3600, "gpu_hours": gpus * seconds / 3600}
-        rows.append({"trial": trial.number, "state": trial.state, **hours, "error": error, "best": best})
-    return rows
-
-
-def _curves(directory: SweepStore, ledger: Ledger) -> dict[str, Any]:
-    """Learning curves of the search, the best first, and of the best supervised baseline."""
-    spec, metric = ledger.spec, ledger.spec.metric
-    begun = [trial for trial in ledger.trials("search") if trial.step]
-    # Those that ended early are ranked by their last report, behind those that reached the end.
-    begun.sort(key=lambda t: (t.state != "complete", (t.error(metric) or (1.0, 0.0))[0]))
-    baseline = best_of(ledger.trials("supervised"), metric) if "supervised" in spec.arms() else None
-    lines = [_curve(directory, trial) for trial in [*spread(begun), *([baseline] if baseline else [])]]
-    best = ledger.best()
-    config = spec.config(best.values) if best else None
-    return {
-        "of": len(begun),
-        "rungs": pruner.rungs(spec),
-        "ramp_up": config.ramp_up_steps if config is not None and config.method != "supervised" else None,
-        "best": best and best.number,
-        "lines": [line for line in lines if line["step"]],
-    }
-
-
-def _curve(directory: SweepStore, trial: Trial) -> dict[str, Any]:
-    reports = spread(directory.trials.records(trial.id), _MOST_POINTS)
-    curve = {"arm": trial.arm, "trial": trial.number, "step": [report.step for report in reports]}
-    return curve | {network: [_error(report, network) for report in reports] for network in ("student", "teacher")}
-
-
-def _error(report: Report, network: str) -> float | None:
-    error = report.metrics.get(f"validation.{network}_error")
-    return round(error, 5) if error is not None and math.isfinite(error) else None
-
-
-def _parameter(axis: Axis, good: list[Trial]) -> dict[str, Any]:
-    """What is searched on an axis, and where the best fifth lies: in a range, or at choices; null: none of it.
-
-    The range leaves out a tenth of them at either end. A choice is marked where it has its even share of them or more.
+    Attributes:
+        key: dotted.
+        name: of the branch in the ledger.
+        where: condition of the branch, or empty.
+        scale: on which it is searched.
+        range: both ends of a range, or all choices.
+        good: where the best fifth lies.
+        good_trials: how many of the best fifth have a value on this axis.
     """
-    values = [axis.value(trial.values) for trial in good if axis.holds(trial.values)]
-    region: Any = None
-    if values and axis.choices:
-        counts = {choice: values.count(choice) for choice in axis.choices}
-        even = len(values) / len(counts)
-        region = [{"choice": choice, "trials": n, "marked": n >= even} for choice, n in counts.items()]
-    elif values:
-        ranked, tenth = sorted(values, key=axis.fraction_of), len(values) // 10
-        region = {"low": ranked[tenth], "high": ranked[-1 - tenth]}
-    return {
-        "key": axis.key,
-        "name": axis.name,
-        "where": axis.where,
-        "scale": axis.scale,
-        "range": axis.choices or list(axis.ends),
-        "good": region,
-        "good_trials": len(values),
-    }
+
+    key: str
+    name: str
+    where: str
+    scale: Scale
+    range: list[Value]
+    good: GoodRegion
+    good_trials: int
 
 
-def _importance(ledger: Ledger, good: list[Trial]) -> dict[str, Any] | None:
-    """How much each key decides whether a trial is among the best fifth, in shares of 1; none: it cannot be told.
+@dataclass(frozen=True)
+class Importance:
+    """How much each key decides whether a trial is among the best fifth; `shares` add up to 1."""
 
-    Optuna's PED-ANOVA (Watanabe et al. 2023), which knows conditional branches; those of one key are added up.
+    method: str
+    complete: int
+    good: int
+    shares: dict[str, float]
+
+
+@dataclass(frozen=True)
+class FailureFinding:
+    """The trials that failed for one reason, and the message of the first."""
+
+    reason: str
+    trials: list[TrialId]
+    message: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the trials of one arm in one state took."""
+
+    arm: str
+    state: str
+    trials: int
+    steps: int
+    hours: float
+    gpu_hours: float
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What it takes to run the sweep again."""
+
+    command: str
+    spec: str
+    versions: dict[str, str]
+    seeds: dict[str, int]
+    data_fingerprint: str
+    platform: str
+    id: str
+    gpus_per_trial: float
+    concurrent: int
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that a report shows. What there is nothing of is None or empty.
+
+    Attributes:
+        sweep: the sweep as a whole.
+        verdict: the comparison of the finalists.
+        cautions: why results should be doubted, a sentence each.
+        best: the best trial of the search.
+        baselines: the best trial of each baseline, by arm.
+        trials: those of the search.
+        progress: the trials of the search that ended, in that order.
+        curves: learning curves.
+        parameters: one per axis of the search.
+        good: the numbers of the best fifth.
+        importance: of the searched keys.
+        rungs: how well the ranking at each rung predicted the final one.
+        failures: by reason, the most frequent first.
+        finalists: errors by contender and seed.
+        cost: by arm and state.
+        reproduction: what it takes to run the sweep again.
     """
-    found, complete = axes(ledger.spec), _by_error(ledger)
-    keys = list(dict.fromkeys(axis.key for axis in found))
-    if not good or len(keys) < 2:
-        return None
-    import optuna  # takes its time to load
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
-    from optuna.importance import PedAnovaImportanceEvaluator
 
-    study = optuna.create_study()
-    for trial in complete:
-        held = [axis for axis in found if axis.holds(trial.values)]
-        study.add_trial(
-            optuna.create_trial(
-                value=trial.objective(ledger.spec.metric),
-                params={axis.name: axis.fraction_of(axis.value(trial.values)) for axis in held},
-                distributions={
-                    axis.name: CategoricalDistribution([axis.fraction_of(choice) for choice in axis.choices])
-                    if axis.choices
-                    else FloatDistribution(0.0, 1.0)
-                    for axis in held
-                },
-            )
-        )
-    with warnings.catch_warnings(action="ignore"):  # that there are few trials is said in the caption
-        by_name = PedAnovaImportanceEvaluator(target_quantile=len(good) / len(complete)).evaluate(study)
-    shares = {key: sum(by_name.get(axis.name, 0.0) for axis in found if axis.key == key) for key in keys}
-    total = sum(shares.values())
-    if not total:
-        return None
-    ranked = sorted(shares.items(), key=lambda item: -item[1])
+    sweep: SweepFinding
+    verdict: Verdict | None
+    cautions: list[str]
+    best: BestFinding | None
+    baselines: dict[str, BaselineFinding]
+    trials: list[TrialFinding]
+    progress: list[Progress]
+    curves: Curves
+    parameters: list[Parameter]
+    good: list[int]
+    importance: Importance | None
+    rungs: list[Correlation]
+    failures: list[FailureFinding]
+    finalists: dict[str, dict[int, float]]
+    cost: list[Cost]
+    reproduction: Reproduction
+
+    @property
+    def completed(self) -> list[CompletedTrial]:
+        """The trials of the search that completed, the best first."""
+        completed = [CompletedTrial(t.trial, t.error, t.values) for t in self.trials if t.error is not None]
+        return sorted(completed, key=lambda trial: trial.error)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `report --json` prints; docs/json.md describes it."""
+        failures = [
+            {
+                "reason": failure.reason,
+                "trials": [{"arm": trial.arm, "trial": trial.number} for trial in failure.trials],
+                "message": failure.message,
+            }
+            for failure in self.failures
+        ]
+        rungs = [asdict(rung) | {"is_guessing": rung.is_guessing} for rung in self.rungs]
+        verdict = None if self.verdict is None else _verdict_as_json(self.verdict)
+        return {"format": FORMAT, **asdict(self)} | {"verdict": verdict, "rungs": rungs, "failures": failures}
+
+
+def spread(items: Sequence[T], most: int = MOST_LINES) -> list[T]:
+    """Return at most so many of the items, evenly spread, with the first and the last."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
+def _verdict_as_json(verdict: Verdict) -> dict[str, Any]:
     return {
-        "method": "PED-ANOVA",
-        "complete": len(complete),
-        "good": len(good),
-        "shares": {k: v / total for k, v in ranked},
+        "means": {name: asdict(mean) for name, mean in verdict.means.items()},
+        "comparisons": [asdict(one) | {"winner": one.winner, "told": str(one)} for one in verdict.comparisons],
+        "gain": verdict.gain and asdict(verdict.gain) | {"told": str(verdict.gain)},
+        "failed": verdict.failed,
+        "images": verdict.images,
+        "kept_back": verdict.kept_back,
     }
-
-
-def _failures(ledger: Ledger) -> list[dict[str, Any]]:
-    failed = [trial for trial in ledger.all_trials() if trial.state == "failed"]
-    by_reason: dict[str, list[Trial]] = {}
-    for trial in failed:
-        by_reason.setdefault(trial.reason, []).append(trial)
-    ranked = sorted(by_reason.items(), key=lambda item: -len(item[1]))
-    return [
-        {
-            "reason": reason,
-            "trials": [{"arm": trial.arm, "trial": trial.number} for trial in trials],
-            "message": trials[0].message,
-        }
-        for reason, trials in ranked
-    ]
-
-
-def _cost(ledger: Ledger, gpus: float) -> list[dict[str, Any]]:
-    rows = []
-    for arm in ledger.spec.arms():
-        for state in STATES:
-            trials = [trial for trial in ledger.trials(arm) if trial.state == state]
-            hours = sum(trial.seconds for trial in trials) / 3600
-            if trials:
-                steps = sum(trial.step for trial in trials)
-                counts = {"trials": len(trials), "steps": steps, "hours": hours, "gpu_hours": gpus * hours}
-                rows.append({"arm": arm, "state": state, **counts})
-    return rows

@@ -5,39 +5,41 @@ from collections.abc import Sequence
 from mt_sweeps.formatting import counted, percent, value_text
 from mt_sweeps.report import figures
 from mt_sweeps.report.axes import Axis
-from mt_sweeps.report.components import Chapter, Figure, Findings, Table, hours_text, searched, small
-from mt_sweeps.report.findings import MOST_LINES
+from mt_sweeps.report.components import Chapter, Figure, Table, hours_text, searched, small
+from mt_sweeps.report.findings import MOST_LINES, CompletedTrial, Curve, Findings, Parameter
 
 
-def progress(found: Findings, complete: list[Findings]) -> Chapter:
+def progress(findings: Findings, complete: list[CompletedTrial]) -> Chapter:
     """The best so far.
 
     Args:
-        found: the findings.
+        findings: the findings.
         complete: the completed trials, the best first.
     """
-    rows, title = found["progress"], "Best so far"
+    rows, title = findings.progress, "Best so far"
     if len(complete) < 2:
         return Chapter(title, text=[_too_few(complete, "a curve")])
-    on_gpus = bool(found["reproduction"]["gpus_per_trial"])
+    on_gpus = bool(findings.reproduction.gpus_per_trial)
     hours = "gpu_hours" if on_gpus else "hours"
     unit = "GPU-hours" if on_gpus else "hours of all workers together"
-    best = [(i + 1, row) for i, row in enumerate(rows) if row["error"] is not None and row["error"] == row["best"]]
-    steps = [(i, row) for n, (i, row) in enumerate(best) if n == 0 or row["best"] < best[n - 1][1]["best"]]
-    last, first = steps[-1], steps[0]
+    bests = [(i + 1, row, row.error) for i, row in enumerate(rows) if row.error is not None and row.error == row.best]
+    improvements = [one for n, one in enumerate(bests) if n == 0 or one[2] < bests[n - 1][2]]
     numbers = Table(
         "Every improvement",
         ["trial", "trials ended", unit, "error"],
-        [[str(row["trial"]), str(i), hours_text(row[hours]), percent(row["error"])] for i, row in steps],
+        [
+            [str(row.trial), str(ended), hours_text(getattr(row, hours)), percent(error)]
+            for ended, row, error in improvements
+        ],
     )
-    improved = f"from {percent(first[1]['best'])} to {percent(last[1]['best'])}"
+    last_ended, last, last_error = improvements[-1]
+    improved = f"from {percent(improvements[0][2])} to {percent(last_error)}"
     over_trials = (
-        f"The best validation error fell {improved}, which was reached after {last[0]} of {len(rows)} trials; dots are "
-        "the trials that completed."
+        f"The best validation error fell {improved}, which was reached after {last_ended} of {len(rows)} trials; dots "
+        "are the trials that completed."
     )
-    over_hours = (
-        f"The same over {unit}: {improved} after {hours_text(last[1][hours])} of {hours_text(rows[-1][hours])}."
-    )
+    spent, total = hours_text(getattr(last, hours)), hours_text(getattr(rows[-1], hours))
+    over_hours = f"The same over {unit}: {improved} after {spent} of {total}."
     return Chapter(
         title,
         figures=[
@@ -47,41 +49,41 @@ def progress(found: Findings, complete: list[Findings]) -> Chapter:
     )
 
 
-def curves(found: Findings) -> Chapter:
+def curves(findings: Findings) -> Chapter:
     """The learning curves of both networks."""
-    curves, title = found["curves"], "Learning curves"
-    lines = [line for line in curves["lines"] if line["arm"] == "search"]
+    curves, title = findings.curves, "Learning curves"
+    lines = [line for line in curves.lines if line.arm == "search"]
     if not lines:
         return Chapter(title, text=["No records of a trial's evaluations are there."])
     shown = (
-        f"{len(lines)} of {curves['of']} trials, evenly over their ranks, are"
-        if len(lines) < curves["of"]
+        f"{len(lines)} of {curves.of} trials, evenly over their ranks, are"
+        if len(lines) < curves.of
         else "All trials are"
     )
-    marks = [f"trials were ranked at {_steps(curves['rungs'])}"] if curves["rungs"] else ["no trial was ended early"]
-    if curves["ramp_up"]:
-        marks.append(f"the consistency ramp-up of the best ends at {_steps([curves['ramp_up']])}")
+    marks = [f"trials were ranked at {_steps(curves.rungs)}"] if curves.rungs else ["no trial was ended early"]
+    if curves.ramp_up:
+        marks.append(f"the consistency ramp-up of the best ends at {_steps([curves.ramp_up])}")
     made = []
     for network in ("student", "teacher"):
-        drawn = [line for line in lines if any(error is not None for error in line[network])]
+        drawn = [line for line in lines if any(error is not None for error in line.errors(network))]
         if not drawn:
             continue
-        best = [line for line in drawn if line["trial"] == curves["best"]]
-        said = ""
+        best = [line for line in drawn if line.trial == curves.best]
+        marked = ""
         if best:
-            said = f"the best (trial {best[0]['trial']}) strong, from {_ends(best[0], network)}; "
-        base = [line for line in curves["lines"] if line["arm"] == "supervised" and network == "student"]
+            marked = f"the best (trial {best[0].trial}) strong, from {_ends(best[0], network)}; "
+        base = [line for line in curves.lines if line.arm == "supervised" and network == "student"]
         if base:
-            said += f"the supervised baseline dotted, from {_ends(base[0], network)}; "
-        caption = f"Validation error of the {network} over optimiser steps. {shown} light; {said}{'; '.join(marks)}."
-        plot = figures.curves(curves, network, found["sweep"]["steps"])
+            marked += f"the supervised baseline dotted, from {_ends(base[0], network)}; "
+        caption = f"Validation error of the {network} over optimiser steps. {shown} light; {marked}{'; '.join(marks)}."
+        plot = figures.curves(curves, network, findings.sweep.steps)
         made.append(Figure(f"The {network}", plot, caption))
     return Chapter(title, figures=made)
 
 
-def slices(found: Findings, axes: Sequence[Axis], complete: list[Findings]) -> Chapter:
+def slices(findings: Findings, axes: Sequence[Axis], complete: list[CompletedTrial]) -> Chapter:
     """The error over each parameter; arguments as of `progress`, and the axes of the search."""
-    title, good = "Each searched parameter", found["good"]
+    title, good = "Each searched parameter", findings.good
     if len(complete) < 2:
         return Chapter(title, text=[_too_few(complete, "slices")])
     text = [
@@ -97,109 +99,110 @@ def slices(found: Findings, axes: Sequence[Axis], complete: list[Findings]) -> C
         )
     else:
         text.append("No good region is marked: fewer than six trials completed.")
-    shown, left_out, errors = [], [], [trial["error"] for trial in complete]
-    for axis, parameter in zip(axes, found["parameters"], strict=True):
-        points = [trial for trial in complete if axis.holds(trial["values"])]
+    shown, left_out, errors = [], [], [trial.error for trial in complete]
+    for axis, parameter in zip(axes, findings.parameters, strict=True):
+        points = [trial for trial in complete if axis.holds(trial.values)]
         name = axis.key + (f" where {axis.where}" if axis.where else "")
         if len(axis.choices) == 1:
             left_out.append(f"{name}: there was nothing to choose but {value_text(axis.choices[0])}.")
         elif not points:
             left_out.append(f"{name}: no trial with it completed.")
         else:
-            plot = figures.slice_of(axis, parameter["good"], points, good, errors)
+            plot = figures.slice_of(axis, parameter.good, points, good, errors)
             shown.append(Figure(name, plot, _region(parameter, len(points), len(good)), _points(points, axis)))
     return Chapter(title, text=text + left_out, figures=shown, small=True)
 
 
-def parallel(found: Findings, axes: Sequence[Axis], complete: list[Findings]) -> Chapter:
+def parallel(findings: Findings, axes: Sequence[Axis], complete: list[CompletedTrial]) -> Chapter:
     """All parameters in one figure; arguments as of `slices`."""
     title, keys = "All parameters together", list(dict.fromkeys(axis.key for axis in axes))
     if len(keys) < 2:
         return Chapter(title, text=[f"Only {keys[0]} was searched: its slice above shows it all."])
     if len(complete) < 2:
         return Chapter(title, text=[_too_few(complete, "lines")])
-    best = found["best"]
-    values = ", ".join(f"{key} {value_text(value)}" for key, value in best["values"].items())
+    best = findings.best
+    assert best is not None  # two trials completed
+    values = ", ".join(f"{key} {value_text(value)}" for key, value in best.values.items())
     shown = min(len(complete), MOST_LINES)
     caption = (
         f"A line for each of {shown} completed trials{'' if shown == len(complete) else f' of {len(complete)}'}, "
         "through its value of each parameter (on the scale it was searched on, the ends of its range at the bottom and "
-        f"the top) to its error, from {percent(complete[0]['error'])} to {percent(complete[-1]['error'])}. "
-        + (f"Coloured are the {len(found['good'])} best; " if found["good"] else "")
-        + f"the strongest line is the best, trial {best['trial']}: {values}."
+        f"the top) to its error, from {percent(complete[0].error)} to {percent(complete[-1].error)}. "
+        + (f"Coloured are the {len(findings.good)} best; " if findings.good else "")
+        + f"the strongest line is the best, trial {best.trial}: {values}."
     )
-    plot = figures.parallel(axes, complete, found["good"])
+    plot = figures.parallel(axes, complete, findings.good)
     return Chapter(title, figures=[Figure("Parallel coordinates", plot, caption, min_width=100 * (len(keys) + 1))])
 
 
-def importance(found: Findings) -> Chapter:
+def importance(findings: Findings) -> Chapter:
     """How much each parameter decides."""
-    title, told = "Importance", found["importance"]
-    if told is None:
-        keys = {parameter["key"] for parameter in found["parameters"]}
+    title, importance = "Importance", findings.importance
+    if importance is None:
+        keys = {parameter.key for parameter in findings.parameters}
         why = "only one parameter was searched" if len(keys) < 2 else "fewer than six trials completed, or all alike"
-        return Chapter(title, text=[f"Cannot be told: {why}."])
-    shares = ", ".join(f"{key} {100 * share:.0f} %" for key, share in told["shares"].items())
-    hint = " Five good trials or more make it stable: with these few it is a hint." if told["good"] < 5 else ""
+        return Chapter(title, text=[f"Cannot be computed: {why}."])
+    shares = ", ".join(f"{key} {100 * share:.0f} %" for key, share in importance.shares.items())
+    hint = " Five good trials or more make it stable: with these few it is a hint." if importance.good < 5 else ""
     caption = (
-        f"How much each parameter decides whether a trial is among the best fifth ({told['good']} of "
-        f"{told['complete']} that completed), by Optuna's PED-ANOVA (Watanabe et al. 2023); branches of a parameter "
+        f"How much each parameter decides whether a trial is among the best fifth ({importance.good} of "
+        f"{importance.complete} that completed), by Optuna's PED-ANOVA (Watanabe et al. 2023); branches of a parameter "
         f"are added up, shares sum to 100 %: {shares}.{hint}"
     )
-    return Chapter(title, figures=[Figure("Importance of parameters", figures.importance(told["shares"]), caption)])
+    return Chapter(title, figures=[Figure("Importance of parameters", figures.importance(importance.shares), caption)])
 
 
-def rungs(found: Findings) -> Chapter:
-    """How well early results foretold late ones."""
-    title, rungs = "Rung correlation", found["rungs"]
-    if not found["curves"]["rungs"]:
+def rungs(findings: Findings) -> Chapter:
+    """How well early results predicted late ones."""
+    title, rungs = "Rung correlation", findings.rungs
+    if not findings.curves.rungs:
         return Chapter(title, text=["Nothing was pruned: there are no rungs."])
     if not rungs:
-        return Chapter(title, text=["Cannot be told: fewer than three trials reached both a rung and the end."])
+        return Chapter(title, text=["Cannot be computed: fewer than three trials reached both a rung and the end."])
     rows = [
         [
-            str(rung["rung"]),
-            f"{rung['spearman']:.2f}",
-            str(rung["trials"]),
-            "pruning there was guessing" if rung["is_guessing"] else "",
+            str(rung.rung),
+            f"{rung.spearman:.2f}",
+            str(rung.trials),
+            "pruning there was guessing" if rung.is_guessing else "",
         ]
         for rung in rungs
     ]
     text = (
-        "How well the order of trials at a rung foretold their order at the end (Spearman's rank correlation, 1: "
+        "How well the ranking of trials at a rung predicted their final ranking (Spearman's rank correlation, 1: "
         "exactly, 0: not at all), over those that went on to the end."
     )
     return Chapter(title, text=[text], tables=[Table("By rung", ["step", "correlation", "trials", ""], rows)])
 
 
-def _region(parameter: Findings, points: int, good: int) -> str:
+def _region(parameter: Parameter, points: int, good: int) -> str:
     """The caption of a slice."""
-    said, region = f"{counted(points, 'trial')}", parameter["good"]
+    trials, region = counted(points, "trial"), parameter.good
     if not good:
-        return f"{said}, searched {searched(parameter)}."
+        return f"{trials}, searched {searched(parameter)}."
     if region is None:
-        return f"{said}, searched {searched(parameter)}; none of the best fifth."
+        return f"{trials}, searched {searched(parameter)}; none of the best fifth."
     if isinstance(region, list):
-        counts = ", ".join(f"{one['trials']} have {value_text(one['choice'])}" for one in region)
-        return f"{said}; of the best fifth {counts}."
-    lies = f"from {value_text(region['low'])} to {value_text(region['high'])}"
-    if region["low"] == region["high"]:
-        lies = f"at {value_text(region['low'])}"
-    which = "the best fifth lies" if parameter["good_trials"] == good else f"{parameter['good_trials']} of {good} lie"
-    return f"{said}, searched {searched(parameter)}; {which} {lies}."
+        counts = ", ".join(f"{one.trials} have {value_text(one.choice)}" for one in region)
+        return f"{trials}; of the best fifth {counts}."
+    lies = f"from {value_text(region.low)} to {value_text(region.high)}"
+    if region.low == region.high:
+        lies = f"at {value_text(region.low)}"
+    which = "the best fifth lies" if parameter.good_trials == good else f"{parameter.good_trials} of {good} lie"
+    return f"{trials}, searched {searched(parameter)}; {which} {lies}."
 
 
-def _points(points: list[Findings], axis: Axis) -> Table | None:
-    rows = [[str(t["trial"]), value_text(axis.value(t["values"])), percent(t["error"])] for t in points]
+def _points(points: list[CompletedTrial], axis: Axis) -> Table | None:
+    rows = [[str(t.trial), value_text(axis.value(t.values)), percent(t.error)] for t in points]
     return small(Table("The best first", ["trial", axis.key, "error"], rows))
 
 
-def _too_few(complete: list[Findings], figure: str) -> str:
+def _too_few(complete: list[CompletedTrial], figure: str) -> str:
     return f"{counted(len(complete), 'trial')} completed: too few for {figure}."
 
 
-def _ends(line: Findings, network: str) -> str:
-    errors = [error for error in line[network] if error is not None]
+def _ends(line: Curve, network: str) -> str:
+    errors = [error for error in line.errors(network) if error is not None]
     return f"{percent(errors[0])} to {percent(errors[-1])}"
 
 

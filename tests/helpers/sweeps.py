@@ -1,5 +1,7 @@
 """What several of these tests start from."""
 
+import functools
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from mt_sweeps.storage import records
 from mt_sweeps.storage.environment import Environment
 from mt_sweeps.storage.home import Home, SweepStore
 from mt_sweeps.storage.local import LocalHome
+from mt_sweeps.storage.rdb import open_storage
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
 from mt_sweeps.tracking.client import embedded_uri
@@ -43,8 +46,19 @@ def digits(*overrides: str) -> SweepSpec:
     return load_spec(DIGITS, ("finalists.top=0", *overrides))
 
 
-def new_ledger(path: Path, spec: SweepSpec) -> Ledger:
+@functools.cache
+def _empty_database() -> bytes:
+    """Return a SQLite file with Optuna's tables, whose creation takes most of a new ledger's time."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "empty.db"
+        open_storage(file).engine.dispose()
+        return file.read_bytes()
+
+
+def new_ledger(path: Path | str, spec: SweepSpec) -> Ledger:
     """The ledger of a sweep on digits."""
+    if isinstance(path, Path):
+        path.write_bytes(_empty_database())
     return Ledger.create(path, spec, spec.published_values(10, 788) if "published" in spec.arms() else {})
 
 

@@ -130,7 +130,12 @@ VARIATIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "averaged batch norm": (TEACHER, {"teacher": {"mode": "eval", "batch_norm": "averaged"}}),
     "independent start": (TEACHER, {"teacher": {"start": "independent"}}),
 }
-CASES = [pytest.param(method, of, id=f"{method}, {name}") for name, (on, of) in VARIATIONS.items() for method in on]
+# Of every variation one method is a unit test, the last that it is for; the others are system tests.
+CASES = [
+    pytest.param(method, of, id=f"{method}, {name}", marks=[pytest.mark.system] if method != on[-1] else [])
+    for name, (on, of) in VARIATIONS.items()
+    for method in on
+]
 
 
 @pytest.mark.usefixtures("_float64")

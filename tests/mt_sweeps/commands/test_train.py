@@ -25,6 +25,8 @@ from trainers.checkpoint import load_model
 from trainers.data import dataset
 from trainers.data.splits import split
 
+pytestmark = pytest.mark.system  # whole runs, in MLflow's own store
+
 TINY = ("trainer.steps=6", "trainer.evaluate_every=2", "trainer.model.width=4")
 
 
@@ -65,7 +67,6 @@ def interrupted_after(first):
     raise KeyboardInterrupt
 
 
-@pytest.mark.system
 def test_a_training_goes_on_from_its_checkpoint_and_is_never_repeated(tmp_path, home, capsys, monkeypatch):
     file, config = exported(tmp_path)
     with pytest.MonkeyPatch.context() as patch:  # interrupted after its first evaluation
@@ -98,7 +99,6 @@ def test_a_training_goes_on_from_its_checkpoint_and_is_never_repeated(tmp_path, 
     assert len(versions_of(home)) == 1
 
 
-@pytest.mark.system
 def test_several_seeds_are_trained_one_after_the_other_and_only_those_that_are_not_done(tmp_path, home, capsys):
     file, config = exported(tmp_path)
     train_best(file, home)
@@ -117,7 +117,6 @@ def test_several_seeds_are_trained_one_after_the_other_and_only_those_that_are_n
     assert {(version.tags["mt.sweep"], version.tags["mt.trial"]) for version in versions} == {("abc", "0")}
 
 
-@pytest.mark.system
 def test_a_changed_configuration_has_a_directory_of_its_own_and_says_that_it_is_changed(tmp_path, home, capsys):
     file, _ = exported(tmp_path)
     train_best(file, home)
@@ -136,7 +135,6 @@ def test_a_changed_configuration_has_a_directory_of_its_own_and_says_that_it_is_
     assert run.data.params["ema.decay"] == "0.9", "what was trained, not what was exported"
 
 
-@pytest.mark.system
 def test_with_validation_its_images_and_those_of_the_verdict_are_trained_on(tmp_path, home, capsys):
     file, config = exported(tmp_path)
     train_best(file, home, with_validation=True)
@@ -154,7 +152,6 @@ def test_with_validation_its_images_and_those_of_the_verdict_are_trained_on(tmp_
     assert len(labels) == 650
 
 
-@pytest.mark.system
 def test_the_registered_model_gives_the_probabilities_of_the_network_without_pickle_in_a_fresh_process(tmp_path, home):
     file, config = exported(tmp_path)
     train_best(file, home)
@@ -183,7 +180,6 @@ def test_the_registered_model_gives_the_probabilities_of_the_network_without_pic
     assert json.loads(signature["inputs"])[0]["tensor-spec"] == {"dtype": "uint8", "shape": [-1, 8, 8, 1]}
 
 
-@pytest.mark.system
 def test_a_server_that_does_not_answer_is_told_later(tmp_path, home, capsys, monkeypatch):
     file, _ = exported(tmp_path)
     server = MLflowServer(tmp_path)
@@ -215,7 +211,6 @@ def test_a_server_that_does_not_answer_is_told_later(tmp_path, home, capsys, mon
         assert said.splitlines()[-1] == "(3, 10)"
 
 
-@pytest.mark.system
 def test_a_registration_that_broke_off_anywhere_is_completed_and_never_doubled(tmp_path, home, monkeypatch):
     file, _ = exported(tmp_path)
     calls = ("create_logged_model", "log_model_artifacts", "finalize_logged_model", "create_registered_model")

@@ -41,9 +41,9 @@ def test_every_trial_of_every_arm_is_run_to_its_end(tmp_path):
 
 
 def test_a_sweep_that_is_stopped_is_resumed_to_the_same_result(tmp_path):
-    whole = Sweep(tmp_path / "whole", "trials=6", "finalists.baselines=[]")
+    whole = Sweep(tmp_path / "whole", "trials=4", "finalists.baselines=[]")
     run(whole)
-    sweep = Sweep(tmp_path / "stopped", "trials=6", "finalists.baselines=[]")
+    sweep = Sweep(tmp_path / "stopped", "trials=4", "finalists.baselines=[]")
 
     class Stops(Silent):
         def reported(self, trial, report):

@@ -8,7 +8,10 @@ import pytest
 
 from mt_sweeps.report import figures
 from mt_sweeps.report.axes import Axis, axes
+from mt_sweeps.report.findings import CompletedTrial, Curve, Curves, GoodChoice, GoodRange, Progress
 from mt_sweeps.report.plotting import errors_axis
+from mt_sweeps.results.finalists import MeanError, Verdict
+from mt_sweeps.results.statistics import Comparison, Interval
 from mt_sweeps.search_space.distributions import Categorical
 from mt_sweeps.search_space.space import Space
 from tests.helpers.sweeps import digits
@@ -18,21 +21,16 @@ VALUES = {"ema.decay": 0.99, "consistency.loss": "kl", "consistency.weight": 3.0
 
 
 def trial(number, error, **changes):
-    return {"trial": number, "error": error, "values": {**VALUES, **changes}}
+    return CompletedTrial(number, error, {**VALUES, **changes})
 
 
 def verdict(*differences):
-    compared = [
-        {
-            "a": "trial 1",
-            "b": name,
-            "winner": winner,
-            "difference": {"mean": mean, "low": mean - 0.02, "high": mean + 0.01},
-        }
-        for name, mean, winner in differences
+    comparisons = [
+        Comparison("trial 1", name, Interval(mean, mean - 0.02, mean + 0.01), 0.01 if significant else 0.5, 5)
+        for name, mean, significant in differences
     ]
-    means = {name: {"mean": 0.2, "low": 0.1, "high": 0.4, "seeds": 5} for name in ("trial 1", "supervised")}
-    return {"means": means, "comparisons": compared}
+    means = {name: MeanError(0.2, 0.1, 0.4, seeds=5) for name in ("trial 1", "supervised")}
+    return Verdict(means, comparisons, gain=None, failed={}, images=300, kept_back=True)
 
 
 def test_each_branch_is_an_axis_of_its_own():
@@ -51,7 +49,7 @@ def test_a_share_is_measured_on_the_scale_of_the_search():
 
 def test_a_decay_is_drawn_as_one_minus_itself_on_a_logarithmic_axis_with_the_good_region_there():
     points = [trial(0, 0.1), trial(1, 0.2, **{"ema.decay": 0.9})]
-    plot = figures.slice_of(DECAY, {"low": 0.9, "high": 0.99}, points, [0], [0.1, 0.2])
+    plot = figures.slice_of(DECAY, GoodRange(0.9, 0.99), points, [0], [0.1, 0.2])
     across = plot["layout"]["xaxis"]
     assert (across["type"], across["title"]["text"]) == ("log", "1 − ema.decay")  # noqa: RUF001 (a minus)
     assert [trace["x"] for trace in plot["data"]] == [
@@ -69,7 +67,7 @@ def test_only_the_best_of_all_is_marked_as_the_best():
 
 
 def test_choices_lie_at_their_places_and_those_with_their_share_are_marked():
-    region = [{"choice": "mse", "trials": 1, "marked": False}, {"choice": "kl", "trials": 2, "marked": True}]
+    region = [GoodChoice("mse", 1, marked=False), GoodChoice("kl", 2, marked=True)]
     plot = figures.slice_of(LOSS, region, [trial(i, 0.1 + i / 10) for i in range(3)], [0, 1], [0.1, 0.2, 0.3])
     assert plot["layout"]["xaxis"]["ticktext"] == ["mse", "kl"]
     drawn = [x for trace in plot["data"] for x in trace["x"]]
@@ -81,14 +79,14 @@ def test_a_choice_that_is_markup_is_text():
     choices = Categorical(type="categorical", choices=["</script><b>", "mse"])
     space = Space({"consistency.loss": [choices]})
     axis = Axis("consistency.loss", "consistency.loss", choices, space)
-    points = [{"trial": 0, "error": 0.1, "values": {"consistency.loss": "</script><b>"}}]
+    points = [CompletedTrial(0, 0.1, {"consistency.loss": "</script><b>"})]
     for plot in (figures.slice_of(axis, None, points, [], [0.1]), figures.parallel([axis], points, [])):
         assert "&lt;b&gt;" in json.dumps(plot)
         assert "<b>" not in json.dumps(plot)
 
 
 def test_differences_are_coloured_by_who_won():
-    plot = figures.differences(verdict(("a", -0.1, "trial 1"), ("b", 0.1, "b"), ("c", -0.001, "")))
+    plot = figures.differences(verdict(("a", -0.1, True), ("b", 0.1, True), ("c", -0.001, False)))
     assert [trace["marker"]["color"] for trace in plot["data"]] == [figures.BEST, figures.OTHER, figures.MUTED]
     first = plot["data"][0]
     assert (first["x"], first["error_x"]["arrayminus"], first["error_x"]["array"]) == (
@@ -116,23 +114,23 @@ def test_what_a_trial_does_not_have_is_below_the_axes():
 
 def test_the_hours_of_a_short_sweep_are_told_in_minutes_or_seconds():
     for hours, unit in ((2.0, "GPU-hours"), (0.5, "GPU-minutes"), (0.001, "GPU-seconds")):
-        rows = [{"trial": 0, "state": "complete", "gpu_hours": hours, "error": 0.1, "best": 0.1}]
+        rows = [Progress(0, "complete", hours=hours, gpu_hours=hours, error=0.1, best=0.1)]
         plot = figures.progress(rows, "gpu_hours")
         assert plot["layout"]["xaxis"]["title"]["text"] == unit
         assert plot["data"][0]["x"][0] >= 1
 
 
 def test_figures_have_no_colours_but_those_of_the_page():
-    rows = [{"trial": 0, "state": "complete", "hours": 1.0, "error": 0.1, "best": 0.1}]
-    line = {"arm": "search", "trial": 0, "step": [1, 2], "student": [0.5, 0.1], "teacher": [0.5, None]}
-    found = {"lines": [line, {**line, "arm": "supervised"}], "best": 0, "rungs": [1], "ramp_up": 1}
+    rows = [Progress(0, "complete", hours=1.0, gpu_hours=0.0, error=0.1, best=0.1)]
+    lines = [Curve(arm, 0, [1, 2], student=[0.5, 0.1], teacher=[0.5, None]) for arm in ("search", "supervised")]
+    curves = Curves(of=1, rungs=[1], ramp_up=1, best=0, lines=lines)
     points = [trial(0, 0.1), trial(1, 0.2)]
     by_seed = {"trial 1": {1: 0.1, 2: 0.2}, "supervised": {1: 0.3}}
     plots = [
         figures.means(verdict(), by_seed),
-        figures.differences(verdict(("a", -0.1, "trial 1"))),
+        figures.differences(verdict(("a", -0.1, True))),
         figures.progress(rows, "hours"),
-        figures.curves(found, "teacher", 2),
+        figures.curves(curves, "teacher", 2),
         figures.slice_of(FRACTION, None, points, [0], [0.1, 0.2]),
         figures.parallel([DECAY, LOSS, MSE, KL], points, [0]),
         figures.importance({"a": 0.7, "b": 0.3}),

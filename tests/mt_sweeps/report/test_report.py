@@ -1,5 +1,6 @@
 """The page: what stands on it, in which order, and what it never does."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -125,11 +126,20 @@ def test_what_failed_is_counted_by_reason_and_its_message_is_text(page):
 
 def test_names_that_are_markup_are_text_wherever_they_stand(directory):
     ledger = opened(directory)
-    found = report.build(directory, ledger)
     evil = "</script><img src=x onerror=alert(1)>"
-    text = json.dumps(found).replace("trial ", f"{evil} ")
-    text = text.replace('"name": "digits"', f'"name": "{evil}"').replace('"supervised"', f'"{evil}"')
-    page = Page(report.html(json.loads(text), ledger))
+
+    def renamed(value):
+        """The same findings, with markup in the place of every name."""
+        if isinstance(value, str):
+            return evil if value in ("digits", "supervised") else value.replace("trial ", f"{evil} ")
+        if dataclasses.is_dataclass(value):
+            fields = {field.name: renamed(getattr(value, field.name)) for field in dataclasses.fields(value)}
+            return type(value)(**fields)
+        if isinstance(value, dict):
+            return {renamed(key): renamed(inner) for key, inner in value.items()}
+        return list(map(renamed, value)) if type(value) is list else value
+
+    page = Page(report.html(renamed(report.build(directory, ledger)), ledger))
     assert "img" not in {tag for tag, _ in page.tags}
     assert len(page.scripts) == len(page.json) + 2
     assert "<img" not in json.dumps(page.json), "plotly has a markup of its own"
@@ -145,8 +155,8 @@ def test_a_script_runs_only_if_the_page_names_its_hash(page):
 
 def test_cautions_stand_just_below_the_verdict(directory):
     ledger = opened(directory)
-    found = report.build(directory, ledger) | {"cautions": ["The best sits on the edge of <ema.decay>."]}
-    words = Page(report.html(found, ledger)).words
+    cautions = ["The best sits on the edge of <ema.decay>."]
+    words = Page(report.html(dataclasses.replace(report.build(directory, ledger), cautions=cautions), ledger)).words
     assert words.index("Trial") < words.index("on the edge of <ema.decay>.") < words.index("The best of the search")
 
 
@@ -175,28 +185,28 @@ def test_the_path_is_printed_and_an_unknown_sweep_is_told_with_the_nearest(direc
 
 def test_costs_add_up_to_all_that_was_trained(directory):
     ledger = opened(directory)
-    cost = report.build(directory, ledger)["cost"]
-    assert sum(row["trials"] for row in cost) == len(ledger.all_trials())
-    assert sum(row["steps"] for row in cost) == ledger.steps_done
-    assert sum(row["hours"] for row in cost) * 3600 == pytest.approx(ledger.seconds_done)
-    assert all(row["gpu_hours"] == pytest.approx(0.5 * row["hours"]) for row in cost)
+    cost = report.build(directory, ledger).cost
+    assert sum(row.trials for row in cost) == len(ledger.all_trials())
+    assert sum(row.steps for row in cost) == ledger.steps_done
+    assert sum(row.hours for row in cost) * 3600 == pytest.approx(ledger.seconds_done)
+    assert all(row.gpu_hours == pytest.approx(0.5 * row.hours) for row in cost)
 
 
 def test_the_best_so_far_never_rises_and_every_ended_trial_is_paid_for(directory):
-    rows = report.build(directory)["progress"]
-    best = [row["best"] for row in rows if row["best"] is not None]
+    rows = report.build(directory).progress
+    best = [row.best for row in rows if row.best is not None]
     assert best == sorted(best, reverse=True)
     assert len(rows) == 12
-    assert [row["hours"] for row in rows] == sorted(row["hours"] for row in rows)
+    assert [row.hours for row in rows] == sorted(row.hours for row in rows)
 
 
 def test_the_good_region_is_where_the_best_fifth_lies(directory):
     found = report.build(directory)
-    complete = sorted((t for t in found["trials"] if t["error"] is not None), key=lambda t: t["error"])
-    assert found["good"] == [t["trial"] for t in complete[:3]], "a fifth of ten would be two"
-    decays = [t["values"]["ema.decay"] for t in complete[:3]]
-    decay = next(one for one in found["parameters"] if one["key"] == "ema.decay")
-    assert decay["good"] == {"low": min(decays), "high": max(decays)}
+    best = found.completed[:3]
+    assert found.good == [trial.trial for trial in best], "a fifth of ten would be two"
+    decays = [trial.values["ema.decay"] for trial in best]
+    decay = next(parameter for parameter in found.parameters if parameter.key == "ema.decay")
+    assert decay.good == findings.GoodRange(min(decays), max(decays))
 
 
 def test_long_sweeps_are_thinned_and_keep_their_ends(tmp_path):
@@ -209,9 +219,9 @@ def test_long_sweeps_are_thinned_and_keep_their_ends(tmp_path):
     directory.trials.begin(TrialId("search", 0), 1, reports)
     ledger.report(trial, reports[-1])
     ledger.complete(trial, reports[-1])
-    (line,) = report.build(directory, ledger)["curves"]["lines"]
-    assert len(line["step"]) <= 60
-    assert (line["step"][0], line["step"][-1]) == (1, 1000)
+    (line,) = report.build(directory, ledger).curves.lines
+    assert len(line.step) <= 60
+    assert (line.step[0], line.step[-1]) == (1, 1000)
 
 
 @pytest.mark.parametrize(

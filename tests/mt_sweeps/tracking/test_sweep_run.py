@@ -9,6 +9,8 @@ from mt_sweeps.tracking.sweep_run import SweepRun, send_report
 from tests.helpers.sweeps import Sweep
 from trainers.files import BEST_MODEL
 
+pytestmark = pytest.mark.system  # whole runs, in MLflow's own store
+
 
 @pytest.fixture
 def new_sweep(home, request):

@@ -1,0 +1,243 @@
+"""Gather the findings of a report from the ledger, the records and the environment of a sweep."""
+
+import math
+import warnings
+
+from mt_sweeps.report.axes import Axis, axes
+from mt_sweeps.report.findings import (
+    STATES,
+    BaselineFinding,
+    BestFinding,
+    Cost,
+    Curve,
+    Curves,
+    FailureFinding,
+    Findings,
+    GoodChoice,
+    GoodRange,
+    GoodRegion,
+    Importance,
+    Parameter,
+    Progress,
+    Reproduction,
+    SweepFinding,
+    TrialFinding,
+    spread,
+)
+from mt_sweeps.results import finalists
+from mt_sweeps.results.cautions import cautions
+from mt_sweeps.spec.sweep_spec import SweepSpec
+from mt_sweeps.storage.environment import Environment
+from mt_sweeps.storage.home import SweepStore
+from mt_sweeps.study import pruner
+from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.trial import Trial, best_of
+from trainers.report import Report
+
+_MOST_POINTS = 60  # per learning curve
+_FIFTH = 5  # the good region is where the best fifth lies
+_FEWEST = 6  # completed trials, below which a best fifth says nothing
+
+
+def gather(sweep: SweepStore, ledger: Ledger, state: str) -> Findings:
+    """Return everything there is to say about a sweep.
+
+    Args:
+        sweep: the sweep.
+        ledger: of the sweep; only read.
+        state: running, interrupted or finished.
+    """
+    spec, environment, gpus = ledger.spec, sweep.load_environment(), sweep.load_environment().gpus_per_trial
+    searched, best, good = ledger.trials("search"), ledger.best(), best_fifth(ledger)
+    baselines = {arm: best_of(ledger.trials(arm), spec.metric) for arm in spec.finalists.baselines}
+    return Findings(
+        sweep=SweepFinding(
+            name=sweep.name,
+            state=state,
+            metric=spec.metric,
+            network="student" if "student" in spec.metric else "teacher",
+            steps=spec.steps,
+            started=environment.started,
+            seconds=ledger.active_seconds,
+            images=environment.images,
+            states={name: sum(trial.state == name for trial in searched) for name in STATES},
+        ),
+        verdict=finalists.compare_finalists(ledger, environment.images),
+        cautions=cautions(ledger, environment.images),
+        best=None if best is None else _best(best, spec),
+        baselines={arm: BaselineFinding(*_errors(trial, spec)) for arm, trial in baselines.items() if trial},
+        trials=[_trial(trial, spec) for trial in searched],
+        progress=_progress(searched, spec, gpus),
+        curves=_curves(sweep, ledger),
+        parameters=[_parameter(axis, good) for axis in axes(spec)],
+        good=[trial.number for trial in good],
+        importance=_importance(ledger, good),
+        rungs=ledger.correlations(),
+        failures=_failures(ledger),
+        finalists=finalists.errors_by_seed(ledger),
+        cost=_cost(ledger, gpus),
+        reproduction=_reproduction(sweep, environment),
+    )
+
+
+def best_fifth(ledger: Ledger) -> list[Trial]:
+    """Return the best fifth of the completed trials of the search, at least three, or none if too few completed."""
+    complete = _by_error(ledger)
+    return complete[: max(3, math.ceil(len(complete) / _FIFTH))] if len(complete) >= _FEWEST else []
+
+
+def _by_error(ledger: Ledger) -> list[Trial]:
+    complete = [trial for trial in ledger.trials("search") if trial.state == "complete"]
+    return sorted(complete, key=lambda trial: trial.objective(ledger.spec.metric))
+
+
+def _trial(trial: Trial, spec: SweepSpec) -> TrialFinding:
+    error = trial.objective(spec.metric) if trial.state == "complete" else None
+    return TrialFinding(trial.number, trial.state, trial.step, error, trial.values)
+
+
+def _best(best: Trial, spec: SweepSpec) -> BestFinding:
+    error, standard_error = _errors(best, spec)
+    return BestFinding(best.number, best.state, best.step, error, best.values, standard_error)
+
+
+def _errors(trial: Trial, spec: SweepSpec) -> tuple[float, float]:
+    """Return the error of a completed trial and its standard error."""
+    errors = trial.error(spec.metric)
+    assert errors is not None  # a completed trial has its last report
+    return errors
+
+
+def _progress(searched: list[Trial], spec: SweepSpec, gpus: float) -> list[Progress]:
+    rows: list[Progress] = []
+    seconds = 0.0
+    best: float | None = None
+    ended = [trial for trial in searched if trial.finished]
+    for trial in sorted(ended, key=lambda t: (t.last.time if t.last else t.attempt_started, t.number)):
+        seconds += trial.seconds
+        error = trial.objective(spec.metric) if trial.state == "complete" else None
+        best = error if best is None or (error is not None and error < best) else best
+        rows.append(Progress(trial.number, trial.state, seconds / 3600, gpus * seconds / 3600, error, best))
+    return rows
+
+
+def _curves(sweep: SweepStore, ledger: Ledger) -> Curves:
+    spec, metric = ledger.spec, ledger.spec.metric
+    begun = [trial for trial in ledger.trials("search") if trial.step]
+    # Those that ended early come after those that reached the end, by their last report.
+    begun.sort(key=lambda t: (t.state != "complete", (t.error(metric) or (1.0, 0.0))[0]))
+    baseline = best_of(ledger.trials("supervised"), metric) if "supervised" in spec.arms() else None
+    lines = [_curve(sweep, trial) for trial in [*spread(begun), *([baseline] if baseline else [])]]
+    best = ledger.best()
+    config = spec.config(best.values) if best else None
+    return Curves(
+        of=len(begun),
+        rungs=pruner.rungs(spec),
+        ramp_up=config.ramp_up_steps if config is not None and config.method != "supervised" else None,
+        best=None if best is None else best.number,
+        lines=[line for line in lines if line.step],
+    )
+
+
+def _curve(sweep: SweepStore, trial: Trial) -> Curve:
+    reports = spread(sweep.trials.records(trial.id), _MOST_POINTS)
+    student, teacher = ([_error(report, network) for report in reports] for network in ("student", "teacher"))
+    return Curve(trial.arm, trial.number, [report.step for report in reports], student, teacher)
+
+
+def _error(report: Report, network: str) -> float | None:
+    error = report.metrics.get(f"validation.{network}_error")
+    return round(error, 5) if error is not None and math.isfinite(error) else None
+
+
+def _parameter(axis: Axis, good: list[Trial]) -> Parameter:
+    values = [axis.value(trial.values) for trial in good if axis.holds(trial.values)]
+    region: GoodRegion = None
+    if values and axis.choices:
+        counts = {choice: values.count(choice) for choice in axis.choices}
+        even = len(values) / len(counts)
+        region = [GoodChoice(choice, count, count >= even) for choice, count in counts.items()]
+    elif values:
+        ranked, tenth = sorted(values, key=axis.fraction_of), len(values) // 10
+        region = GoodRange(ranked[tenth], ranked[-1 - tenth])
+    return Parameter(
+        key=axis.key,
+        name=axis.name,
+        where=axis.where,
+        scale=axis.scale,
+        range=axis.choices or list(axis.ends),
+        good=region,
+        good_trials=len(values),
+    )
+
+
+def _importance(ledger: Ledger, good: list[Trial]) -> Importance | None:
+    """Return the importance of each key, or None if it cannot be computed.
+
+    It is Optuna's PED-ANOVA (Watanabe et al. 2023), which knows conditional branches; those of one key are added up.
+    """
+    every_axis, complete = axes(ledger.spec), _by_error(ledger)
+    keys = list(dict.fromkeys(axis.key for axis in every_axis))
+    if not good or len(keys) < 2:
+        return None
+    import optuna  # takes its time to load
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+    from optuna.importance import PedAnovaImportanceEvaluator
+
+    study = optuna.create_study()
+    for trial in complete:
+        held = [axis for axis in every_axis if axis.holds(trial.values)]
+        study.add_trial(
+            optuna.create_trial(
+                value=trial.objective(ledger.spec.metric),
+                params={axis.name: axis.fraction_of(axis.value(trial.values)) for axis in held},
+                distributions={
+                    axis.name: CategoricalDistribution([axis.fraction_of(choice) for choice in axis.choices])
+                    if axis.choices
+                    else FloatDistribution(0.0, 1.0)
+                    for axis in held
+                },
+            )
+        )
+    with warnings.catch_warnings(action="ignore"):  # the caption says that there are few trials
+        by_name = PedAnovaImportanceEvaluator(target_quantile=len(good) / len(complete)).evaluate(study)
+    shares = {key: sum(by_name.get(axis.name, 0.0) for axis in every_axis if axis.key == key) for key in keys}
+    total = sum(shares.values())
+    if not total:
+        return None
+    ranked = sorted(shares.items(), key=lambda item: -item[1])
+    return Importance("PED-ANOVA", len(complete), len(good), {key: share / total for key, share in ranked})
+
+
+def _failures(ledger: Ledger) -> list[FailureFinding]:
+    by_reason: dict[str, list[Trial]] = {}
+    for trial in ledger.all_trials():
+        if trial.state == "failed":
+            by_reason.setdefault(trial.reason, []).append(trial)
+    ranked = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+    return [FailureFinding(reason, [trial.id for trial in trials], trials[0].message) for reason, trials in ranked]
+
+
+def _cost(ledger: Ledger, gpus: float) -> list[Cost]:
+    rows = []
+    for arm in ledger.spec.arms():
+        for state in STATES:
+            trials = [trial for trial in ledger.trials(arm) if trial.state == state]
+            hours = sum(trial.seconds for trial in trials) / 3600
+            if trials:
+                rows.append(Cost(arm, state, len(trials), sum(trial.step for trial in trials), hours, gpus * hours))
+    return rows
+
+
+def _reproduction(sweep: SweepStore, environment: Environment) -> Reproduction:
+    return Reproduction(
+        command="mt-sweep run spec.yaml",
+        spec=sweep.spec_text(),
+        versions=environment.versions,
+        seeds=environment.seeds,
+        data_fingerprint=environment.data_fingerprint,
+        platform=environment.platform,
+        id=environment.id,
+        gpus_per_trial=environment.gpus_per_trial,
+        concurrent=environment.concurrent,
+    )
