@@ -43,6 +43,8 @@ def _levels_without_effect(space: Space, sampler: str) -> Iterator[str]:
 
 
 def _filter_problems(space: Space) -> list[str]:
+    if not space.filters:
+        return []
     combinations, are_all = space.combinations_to_check()
     allowed = set(range(len(combinations)))
     problems = []

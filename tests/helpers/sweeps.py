@@ -41,6 +41,7 @@ ENVIRONMENT = Environment(  # what a sweep writes down when it starts
 )
 
 
+@functools.cache  # specifications do not change
 def digits(*overrides: str) -> SweepSpec:
     """The quick start's file without finalists, changed as `--set` would."""
     return load_spec(DIGITS, ("finalists.top=0", *overrides))

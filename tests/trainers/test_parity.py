@@ -149,6 +149,7 @@ def test_a_run_in_float32_is_the_algorithm_recomputed_in_float64(recorded, metho
     assert_recomputed(config(**NOISY | {"method": method, "steps": 6}), recorded, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.system
 @pytest.mark.usefixtures("_float64")
 @pytest.mark.parametrize(("first", "second"), [(0.0, 0.6), (0.6, 0.0), (0.6, None)])
 @pytest.mark.parametrize("method", ["pi_model", "mean_teacher"])

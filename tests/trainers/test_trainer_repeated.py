@@ -90,6 +90,7 @@ def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_p
     assert_same_end(parts, whole)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("arm", METHODS)
 def test_a_run_that_goes_on_from_the_checkpoint_before_a_torn_one_equals_an_uninterrupted_one(tmp_path, arm):
     settings = config(**ARMS[arm])
@@ -192,6 +193,7 @@ def test_a_run_in_a_used_process_equals_one_in_a_fresh_process_bit_for_bit(tmp_p
         assert_same(weights(trainer, tmp_path / name), load_file(fresh.with_suffix(".safetensors")))
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("arm", METHODS)
 def test_what_draws_random_numbers_between_two_reports_does_not_change_the_run(arm):
     settings = config(**ARMS[arm])
@@ -201,6 +203,7 @@ def test_what_draws_random_numbers_between_two_reports_does_not_change_the_run(a
     assert results(disturbed) == results(finished(settings))
 
 
+@pytest.mark.system
 def test_two_runs_in_turns_equal_the_same_runs_one_after_the_other():
     for pair in itertools.pairwise(METHODS):
         settings = [config(**ARMS[method]) for method in pair]

@@ -5,7 +5,6 @@ import pytest
 from rich.console import Console
 
 from mt_sweeps.commands.console import Board
-from mt_sweeps.formatting import duration, error_text, values_text
 from mt_sweeps.spec.arms import TrialId
 from tests.helpers.sweeps import digits, new_ledger, report
 
@@ -136,12 +135,3 @@ def test_many_trials_fit_on_the_screen(ledger):
     shown._console.print(shown._view())
     assert out.getvalue().count("\n") <= 20
     assert "more trials are not shown" in out.getvalue()
-
-
-def test_numbers_are_written_for_people():
-    assert [duration(s) for s in (45, 200, 18_420)] == ["45 s", "3 min 20 s", "5 h 07 min"]
-    assert error_text((0.0533, 0.013)) == "5.3 % ± 1.3"
-    assert (
-        values_text({"ema.decay": 0.987763985946, "consistency.loss": "mse"})
-        == "ema.decay 0.9878  consistency.loss mse"
-    )

@@ -40,6 +40,7 @@ def test_every_trial_of_every_arm_is_run_to_its_end(tmp_path):
         assert trial.state == "failed" or sweep.directory.trials.records(trial.id)[-1].step == trial.step
 
 
+@pytest.mark.system
 def test_a_sweep_that_is_stopped_is_resumed_to_the_same_result(tmp_path):
     whole = Sweep(tmp_path / "whole", "trials=4", "finalists.baselines=[]")
     run(whole)

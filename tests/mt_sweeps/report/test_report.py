@@ -22,6 +22,8 @@ from mt_sweeps.study.ledger import Ledger
 from tests.helpers.sweeps import begun, digits, finish, swept
 from tests.helpers.sweeps import report as evaluation
 
+pytestmark = pytest.mark.system  # each page is that of a whole sweep
+
 CHROMIUM = shutil.which("chromium")
 FAILED = Script(fails={"0003": "diverged", "0005": "diverged", "supervised-0000": "error"})
 EVERYTHING = ("trials=12", "finalists.top=1", "finalists.seeds=2", "pruner.name=none")
@@ -290,7 +292,6 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one_and_nothing_half_don
     assert not list(copy.glob(".report*"))
 
 
-@pytest.mark.system
 def test_the_end_of_a_sweep_writes_it_and_sends_it_to_the_window(tmp_path, capsys):
     home = LocalHome(tmp_path)
     directory = swept(home, digits("trials=2", "finalists.baselines=[]"))
@@ -301,7 +302,6 @@ def test_the_end_of_a_sweep_writes_it_and_sends_it_to_the_window(tmp_path, capsy
     assert sent.read_bytes() == directory.report.read_bytes()
 
 
-@pytest.mark.system
 def test_a_report_that_fails_costs_the_sweep_nothing_but_a_line(tmp_path, capsys):
     home = LocalHome(tmp_path)
     directory = swept(home, digits("trials=2", "finalists.baselines=[]"))
@@ -313,7 +313,6 @@ def test_a_report_that_fails_costs_the_sweep_nothing_but_a_line(tmp_path, capsys
     assert "best       trial" in out
 
 
-@pytest.mark.system
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 def test_a_browser_draws_every_figure_in_the_colours_of_the_page_and_again_when_they_change(page, directory):
     light, dark = "rgb(28, 32, 36)", "rgb(228, 232, 235)"

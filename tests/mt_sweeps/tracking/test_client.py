@@ -13,6 +13,8 @@ from mt_sweeps.tracking.client import Client, connection_problem, embedded_uri
 from tests.helpers.servers.common import free_port
 from tests.helpers.servers.proxy import Proxy
 
+pytestmark = pytest.mark.system  # MLflow's own store
+
 DIES = """
 import os, sys
 from pathlib import Path
@@ -25,7 +27,6 @@ Client(LocalHome(Path(sys.argv[1])), Tracking())
 """
 
 
-@pytest.mark.system
 def test_a_process_that_is_killed_while_it_creates_the_embedded_store_leaves_none_that_cannot_be_opened(tmp_path):
     assert subprocess.run([sys.executable, "-c", DIES, tmp_path], check=False).returncode == 9
     assert Client(LocalHome(tmp_path), Tracking()).create_run({}, "a run", 1_700_000_000.0)

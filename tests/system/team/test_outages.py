@@ -61,7 +61,7 @@ class Cut:
 
     def __init__(self, stack, team):
         self._network = stack.enter_context(Namespace())
-        store = Proxy(team.store.port, host=Namespace.here)
+        store = Proxy(team.store.port, host=Namespace.gateway)
         stack.callback(store.close)
         team.cluster.add({"AWS_ENDPOINT_URL": store.uri}, self._network)
         self._left, self._since = TIMES, None

@@ -80,6 +80,7 @@ def test_a_streamed_run_equals_a_resident_one(changes, tmp_path):
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
+@pytest.mark.system
 def test_a_streamed_run_that_was_interrupted_goes_on_as_if_it_had_not_been(tmp_path):
     settings = config(images="streamed", steps=12, evaluate_every=3)
     whole = finished(settings)

@@ -1,0 +1,47 @@
+"""The check of a node starts in a fresh process on every machine, so it loads no more than it needs."""
+
+import subprocess
+import sys
+
+HEAVY = ["rich", "optuna", "sqlalchemy", "ray", "mlflow", "torch", "plotly", "scipy", "sklearn", "pandas"]
+
+PREFLIGHT = """
+mt_sweeps
+mt_sweeps.errors
+mt_sweeps.execution
+mt_sweeps.execution.preflight
+mt_sweeps.execution.ray_cluster
+mt_sweeps.execution.ray_private
+mt_sweeps.execution.resources
+mt_sweeps.formatting
+mt_sweeps.retry
+mt_sweeps.search_space
+mt_sweeps.search_space.distributions
+mt_sweeps.search_space.filters
+mt_sweeps.search_space.grid
+mt_sweeps.search_space.space
+mt_sweeps.spec
+mt_sweeps.spec.arms
+mt_sweeps.spec.sections
+mt_sweeps.spec.sweep_spec
+mt_sweeps.storage
+mt_sweeps.storage.environment
+mt_sweeps.storage.file_store
+mt_sweeps.storage.home
+mt_sweeps.storage.records
+mt_sweeps.storage.trial_files
+mt_sweeps.versions
+"""
+
+
+def loaded_modules(module):
+    """Return the names of all modules that a fresh process has after importing one."""
+    script = f"import sys, {module}; print(*sorted(sys.modules), sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_the_check_of_a_node_loads_these_modules_and_no_heavy_library():
+    loaded = loaded_modules("mt_sweeps.execution.preflight")
+    assert [name for name in HEAVY if name in loaded] == []
+    assert [name for name in loaded if name.split(".")[0] == "mt_sweeps"] == PREFLIGHT.split()
