@@ -1,1 +1,1 @@
-"""The sweep service: search, ledger, engine and window around `trainers`."""
+"""Sweeps over the hyper-parameters of `trainers`: search, ledger, execution and results."""

@@ -1,4 +1,4 @@
-"""The commands. Nothing heavy is imported here before a command needs it."""
+"""The command line: options, exit statuses, nothing else. A command imports what it needs when it runs."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def cli() -> None:
 def run(
     file: Path, name: str | None, overrides: tuple[str, ...], trials: int | None, in_process: bool, home: str | None
 ) -> None:
-    """Search the space of FILE, show it in MLflow, name the best."""
+    """Search the space of FILE, show it in MLflow, and name the best configuration."""
     from mt_sweeps.commands.run import run_sweep
     from mt_sweeps.storage.open import open_home
 
@@ -71,7 +71,7 @@ def run(
 @_set_option
 @_trials_option
 def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...], trials: int | None) -> None:
-    """Have a Ray cluster search the space of FILE; it goes on when this machine is gone."""
+    """Run a sweep of FILE on a Ray cluster; it does not need this machine any more."""
     from mt_sweeps.commands.submit import submit
 
     click.echo(submit(file, address, name, overrides, trials))
@@ -82,7 +82,7 @@ def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...
 @_set_option
 @_trials_option
 def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> None:
-    """Say what a sweep of FILE would take here: trials, arms, rungs, time, disk. Starts nothing."""
+    """Forecast a sweep of FILE on this machine: trials, arms, rungs, time, disk. Nothing is started."""
     from mt_sweeps.commands.plan import plan
 
     click.echo(plan(file, overrides, trials))
@@ -95,12 +95,14 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> None:
 @_in_process_option
 @_home_option
 def resume(name: str | None, more: int, address: str | None, in_process: bool, home: str | None) -> None:
-    """Go on with an interrupted SWEEP (default: the newest) from its last checkpoints."""
+    """Resume an interrupted SWEEP (default: the newest) from its last checkpoints."""
     if address is not None:
         from mt_sweeps.commands import submit
 
         if name is None:
             raise click.UsageError("with --address, name the SWEEP")
+        if in_process:
+            raise click.UsageError("--in-process runs trials on this machine; leave it out, or --address")
         click.echo(submit.resume(name, address, more))
         return
     from mt_sweeps.commands.run import resume_sweep
@@ -113,7 +115,7 @@ def resume(name: str | None, more: int, address: str | None, in_process: bool, h
 @click.argument("name", metavar="SWEEP")
 @_home_option
 def stop(name: str, home: str | None) -> None:
-    """End the driver of SWEEP, from another terminal; `resume` goes on where it was."""
+    """Stop the driver of SWEEP, wherever it runs; `resume` goes on from there."""
     from mt_sweeps.commands import manage
     from mt_sweeps.storage.open import open_home
 
@@ -124,7 +126,7 @@ def stop(name: str, home: str | None) -> None:
 @click.argument("name", metavar="SWEEP")
 @_home_option
 def sync(name: str, home: str | None) -> None:
-    """Complete the MLflow runs of SWEEP, or make them again, from what is on disk."""
+    """Complete the MLflow runs of SWEEP, or create them again, from what is on disk."""
     from mt_sweeps.commands import manage
     from mt_sweeps.storage.open import open_home
 
@@ -136,7 +138,7 @@ def sync(name: str, home: str | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_home_option
 def rm(name: str, yes: bool, home: str | None) -> None:
-    """Remove SWEEP and all that it kept: ledger, trials, MLflow runs and their models."""
+    """Remove SWEEP and all that belongs to it: ledger, trials, MLflow runs and models."""
     from mt_sweeps.commands import manage
     from mt_sweeps.storage.open import open_home
 
@@ -152,7 +154,7 @@ def rm(name: str, yes: bool, home: str | None) -> None:
 @_set_option
 @click.option("--images", type=click.IntRange(1, 64), default=10, help="How many. Default: 10.")
 def preview(file: Path, output: Path, overrides: tuple[str, ...], images: int) -> None:
-    """Draw what student and teacher see with the settings of FILE."""
+    """Draw what the student and the teacher see with the settings of FILE."""
     from mt_sweeps.commands.preview import preview
 
     click.echo(preview(file, overrides, output, images))
@@ -161,7 +163,7 @@ def preview(file: Path, output: Path, overrides: tuple[str, ...], images: int) -
 @cli.command()
 @click.argument("files", type=File, nargs=-1, required=True)
 def validate(files: tuple[Path, ...]) -> None:
-    """Check FILES alone, on any machine: no data, GPU or ledger is looked for."""
+    """Validate FILES on any machine: it needs no images, GPU or ledger."""
 
     from mt_sweeps.spec.load import load_spec
 
@@ -182,7 +184,7 @@ def validate(files: tuple[Path, ...]) -> None:
 @_home_option
 @_json_option
 def list_sweeps(home: str | None, as_json: bool) -> None:
-    """All sweeps of the home directory, the newest last."""
+    """List all sweeps, the newest last."""
     from mt_sweeps.results import status
     from mt_sweeps.storage.open import open_home
 
@@ -200,7 +202,7 @@ def list_sweeps(home: str | None, as_json: bool) -> None:
 @_home_option
 @_json_option
 def show_status(name: str | None, home: str | None, as_json: bool) -> None:
-    """How SWEEP (default: the newest) stands."""
+    """Show the status of SWEEP (default: the newest)."""
     from mt_sweeps.results import status
     from mt_sweeps.storage.open import open_home
 
@@ -213,7 +215,7 @@ def show_status(name: str | None, home: str | None, as_json: bool) -> None:
 @_home_option
 @_json_option
 def best(name: str, home: str | None, as_json: bool) -> None:
-    """The best configuration of SWEEP so far."""
+    """Show the best configuration of SWEEP so far."""
     from mt_sweeps.results import best_file
     from mt_sweeps.storage.open import open_home
 
@@ -247,7 +249,7 @@ def export_best(name: str, output: Path | None, home: str | None) -> None:
 @_home_option
 @_json_option
 def write_report(name: str, home: str | None, as_json: bool) -> None:
-    """Write the report of SWEEP, a web page that is read offline, put it into MLflow, and print its path."""
+    """Write the report of SWEEP, one web page for offline reading; print its path and add it to MLflow."""
     from mt_sweeps import report
     from mt_sweeps.storage.open import open_home
 
@@ -293,7 +295,7 @@ def predict(model: str, folder: Path, output: Path | None, home: str | None) -> 
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
 @_home_option
 def dashboard(name: str | None, port: int, home: str | None) -> None:
-    """Show SWEEP (default: the newest) in MLflow: its address, and a server on this machine alone where none runs."""
+    """Show SWEEP (default: the newest) in MLflow; without a server of its own, start one on this machine."""
     from mt_sweeps.commands import dashboard as server
     from mt_sweeps.storage.open import open_home
 
@@ -307,7 +309,7 @@ def dashboard(name: str | None, port: int, home: str | None) -> None:
 @_home_option
 @_json_option
 def doctor(file: Path | None, overrides: tuple[str, ...], address: str | None, home: str | None, as_json: bool) -> None:
-    """Try what a sweep (of FILE) needs: Python, GPUs, Ray, ledger, store, MLflow, credentials, disk, clocks."""
+    """Check what a sweep (of FILE) needs: Python, GPUs, Ray, ledger, storage, MLflow, credentials, disk, clocks."""
     from mt_sweeps.commands import doctor
 
     checks = []
@@ -321,7 +323,7 @@ def doctor(file: Path | None, overrides: tuple[str, ...], address: str | None, h
 
 
 def main() -> None:
-    """The console script: errors are told in words, and the exit status says whose they are."""
+    """Run a command; print errors as messages, and exit with 1, 2 or 130 (see the README)."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         cli(standalone_mode=False)
@@ -336,7 +338,7 @@ def main() -> None:
 
 
 def _leave(status: int) -> NoReturn:
-    """At once: what a library still wants to say or wait for is of no use any more."""
+    """Exit at once, without waiting for threads of libraries or printing their messages."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

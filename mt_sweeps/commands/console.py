@@ -1,4 +1,4 @@
-"""The live view: a table on a terminal, plain lines where the output is piped."""
+"""What a command shows while it works: a table or a bar on a terminal, plain lines if the output is piped."""
 
 import sys
 import time
@@ -44,9 +44,9 @@ class Board:
         self._ended, self._ended_steps = 0, 0
         self._note = ""
         for trial in ledger.all_trials():
-            self._know(trial)
+            self._update(trial)
             if trial.last is not None:
-                self._hear(trial, trial.last)
+                self._count_report(trial, trial.last)
         self._on_first_report: Callable[[], None] | None = on_first_report
         self._start = time.monotonic()
         self._concurrent = concurrent
@@ -66,7 +66,7 @@ class Board:
 
     def started(self, trial: Trial) -> None:
         """A worker was given the trial."""
-        self._know(trial)
+        self._update(trial)
         again = f" again (attempt {trial.attempt})" if trial.attempt > 1 else ""
         if trial.replicates is not None:
             self._line(f"{trial.id.label} starts{again}: {trial.replicates.label} with seed {trial.values['seed']}")
@@ -76,33 +76,33 @@ class Board:
 
     def reported(self, trial: Trial, report: Report) -> None:
         """The trial was evaluated."""
-        self._hear(trial, report)
+        self._count_report(trial, report)
         if self._on_first_report is not None:
             self._on_first_report()
             self._on_first_report = None
             self._last_line = -5.0
-        if time.monotonic() - self._last_line >= 5:  # a line an evaluation would be too many
+        if time.monotonic() - self._last_line >= 5:  # a line per evaluation would be too many
             self._last_line = time.monotonic()
             self._line(f"{trial.id.label} step {report.step}: {errors_text(report)}{self._left_text()}")
 
     def ended(self, trial: Trial) -> None:
-        """The trial is complete, pruned, failed, or waits again since its worker was lost."""
-        self._know(trial)
-        told = errors_text(trial.last) if trial.last else ""
+        """The trial is complete, pruned or failed, or it lost its worker and waits again."""
+        self._update(trial)
+        result = errors_text(trial.last) if trial.last else ""
         if trial.state == "pruned":
-            told += f" at step {trial.step}"
+            result += f" at step {trial.step}"
         if trial.reason:
-            told = f"{trial.reason}: {trial.message.splitlines()[0]}"
+            result = f"{trial.reason}: {trial.message.splitlines()[0]}"
         state = "lost its worker and waits for another" if trial.state == "waiting" else trial.state
-        self._line(f"{trial.id.label} {state}: {told}  [{self._ended}/{self._total} trials]{self._left_text()}")
+        self._line(f"{trial.id.label} {state}: {result}  [{self._ended}/{self._total} trials]{self._left_text()}")
 
     def message(self, text: str) -> None:
-        """Something is to be known of the sweep as a whole."""
+        """There is news of the sweep as a whole."""
         self._note = text
         self._line(text)
 
     def seconds_left(self) -> float | None:
-        """At the speed of the reports so far; pruning makes it less. None: there are no reports yet."""
+        """Return the seconds left at the speed so far (pruning makes it less), or None if there are no reports yet."""
         if not self._steps:
             return None
         remaining = 0.0
@@ -119,7 +119,7 @@ class Board:
     def _total(self) -> int:
         return sum(map(self._ledger.total, self._spec.arms()))
 
-    def _know(self, trial: Trial) -> None:
+    def _update(self, trial: Trial) -> None:
         trial_id = trial.id
         self._trials[trial_id] = trial
         if not trial.finished:
@@ -129,7 +129,7 @@ class Board:
         self._ended += 1
         self._ended_steps += trial.step
 
-    def _hear(self, trial: Trial, report: Report) -> None:
+    def _count_report(self, trial: Trial, report: Report) -> None:
         trial_id = trial.id
         before = self._reports.get(trial_id)
         self._steps += report.step - (before.step if before else 0)
@@ -144,31 +144,44 @@ class Board:
         return f"  about {duration(left)} left" if left else ""
 
     def _waiting(self) -> str:
-        """Which trials wait, and what for."""
-        told = []
+        """Return which trials wait, and for what."""
+        reasons = []
         for trial_id in sorted(self._open):
             trial = self._trials[trial_id]
             if trial.state == "waiting":
-                told.append(f"{trial.id.label} (for a free place: it lost {counted(trial.lost_workers, 'worker')})")
+                reasons.append(f"{trial.id.label} (for a free place: it lost {counted(trial.lost_workers, 'worker')})")
             elif trial_id not in self._reports and time.time() - trial.attempt_started > _SOON:
-                told.append(f"{trial.id.label} (for its first evaluation)")
-        return ", ".join(told)
+                reasons.append(f"{trial.id.label} (for its first evaluation)")
+        return ", ".join(reasons)
 
     def _line(self, text: str) -> None:
         if not self._is_live:
             print(f"{duration(time.monotonic() - self._start):>12}  {text}", flush=True)
 
     def _view(self) -> Group:
+        lines = [self._head(), *self._best_lines()]
+        notes = [f"waiting: {waiting}"] if (waiting := self._waiting()) else []
+        notes += [self._note] if self._note else []
+        notes += [] if self._reports else ["the first workers start: they load PyTorch and the images"]
+        lines += [Text(note, style="dim") for note in notes]
+        table, left_out = self._table(room=max(4, self._console.height - len(lines) - 4))
+        if left_out:
+            lines.append(Text(f"({left_out} more trials are not shown)", style="dim"))
+        return Group(*lines, table)
+
+    def _head(self) -> Text:
         trials = list(self._trials.values())
-        count = {state: sum(trial.state == state for trial in trials) for state in _COLOURS}
         head = Text(self._spec.name, style="bold")
         head.append(f"  {sum(trial.finished for trial in trials)}/{self._total} trials done", style="not bold")
         for state, colour in _COLOURS.items():
-            if count[state]:
-                head.append(f"  {count[state]} {state}", style=colour)
+            if count := sum(trial.state == state for trial in trials):
+                head.append(f"  {count} {state}", style=colour)
         head.append(f"  {duration(time.monotonic() - self._start)} so far{self._left_text()}", style="not bold dim")
-        lines = [head]
-        metric = self._spec.metric
+        return head
+
+    def _best_lines(self) -> list[Text]:
+        trials, metric = list(self._trials.values()), self._spec.metric
+        lines = []
         best = best_of([trial for trial in trials if trial.arm == "search"], metric)
         if best is not None:
             lines.append(Text(f"best so far  {best.id.label}  {error_text(best.error(metric))}", style="green"))
@@ -176,43 +189,38 @@ class Board:
             baseline = best_of([trial for trial in trials if trial.arm == arm], metric)
             if baseline is not None:
                 lines.append(Text(f"{arm} baseline  {error_text(baseline.error(metric))}", style="dim"))
-        if waiting := self._waiting():
-            lines.append(Text(f"waiting: {waiting}", style="dim"))
-        if self._note:
-            lines.append(Text(self._note, style="dim"))
-        if not self._reports:
-            lines.append(Text("the first workers start: they load PyTorch and the images", style="dim"))
+        return lines
+
+    def _table(self, room: int) -> tuple[Table, int]:
+        """Return the table of trials, and how many of them it has no room for."""
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        wide = self._console.width >= 100
+        is_wide = self._console.width >= 100
         for title, width in (("trial", 6), ("state", 8), ("step", 6)):
             table.add_column(title, no_wrap=True, min_width=width)
         for title in ("student", "teacher"):
             table.add_column(title, no_wrap=True, justify="right", min_width=7)
-        keys = list(self._spec.search_space)
+        keys, metric = list(self._spec.search_space), self._spec.metric
         for key in keys:
-            table.add_column(_short(key, keys), no_wrap=True, overflow="ellipsis", max_width=None if wide else 8)
-        # Those that run, then the best: what one looks for; all of them are in the dashboard.
-        order = sorted(trials, key=lambda t: (_ORDER.index(t.state), (t.error(metric) or (9.0, 0.0))[0]))
-        room = max(4, self._console.height - len(lines) - 4)
+            table.add_column(_short(key, keys), no_wrap=True, overflow="ellipsis", max_width=None if is_wide else 8)
+        # The running trials first, then the best ones. The dashboard has all of them.
+        order = sorted(self._trials.values(), key=lambda t: (_ORDER.index(t.state), (t.error(metric) or (9.0, 0.0))[0]))
         for trial in order[:room]:
             report = self._reports.get(trial.id)
-            # Of a finalist, whose values it has: its own are all settings, also those that its method does not read.
-            whose, values = (f" = {trial.replicates.label}", {}) if trial.replicates else ("", trial.values)
+            # A finalist names the trial that it trains again: its own values are all settings.
+            suffix, values = (f" = {trial.replicates.label}", {}) if trial.replicates else ("", trial.values)
             table.add_row(
-                trial.id.label.removeprefix("trial ") + whose,
+                trial.id.label.removeprefix("trial ") + suffix,
                 Text(trial.reason or trial.state, style=_COLOURS[trial.state]),
                 str(report.step if report else 0),
                 percent(report.metrics.get("validation.student_error")) if report else "",
                 percent(report.metrics.get("validation.teacher_error")) if report else "",
                 *(value_text(values[key]) if key in values else "" for key in keys),
             )
-        if len(order) > room:
-            lines.append(Text(f"({len(order) - room} more trials are not shown)", style="dim"))
-        return Group(*lines, table)
+        return table, max(0, len(order) - room)
 
 
 class TrainingProgress:
-    """The progress of one training run: a bar on a terminal, a line an evaluation elsewhere.
+    """The progress of one training run: a bar on a terminal, one line per evaluation elsewhere.
 
     Args:
         steps: of the whole run.
@@ -247,13 +255,13 @@ class TrainingProgress:
 
 
 def progress(of: Sequence[T], what: str) -> Iterable[T]:
-    """Go through something long: a bar on a terminal, nothing elsewhere."""
+    """Iterate with a bar on a terminal, and nothing elsewhere."""
     from rich.progress import track
 
     return track(of, what, disable=not sys.stdout.isatty(), transient=True)
 
 
 def _short(key: str, keys: list[str]) -> str:
-    """The last word of a dotted key, where no other key ends in it."""
+    """Return the last word of a dotted key, or the whole key if another one ends in the same word."""
     last = key.rpartition(".")[2]
     return key if sum(other.rpartition(".")[2] == last for other in keys) > 1 else last

@@ -1,4 +1,4 @@
-"""Where a sweep is to be seen: MLflow's own server, on loopback alone where we have to start it."""
+"""`dashboard`: show a sweep in MLflow, with a server on this machine if its store has none."""
 
 import os
 import socket
@@ -13,11 +13,11 @@ HOST = "127.0.0.1"
 
 
 def serve(home: Home, name: str | None, port: int) -> None:
-    """Print the address of a sweep's page; where its store has no server of its own, serve it until interrupted.
+    """Print the address of a sweep's page. If its store has no server of its own, serve it until interrupted.
 
     Args:
         home: holds the embedded store.
-        name: of the sweep; none: the newest.
+        name: of the sweep, or None for the newest.
         port: of the server that is started.
 
     Raises:
@@ -27,7 +27,7 @@ def serve(home: Home, name: str | None, port: int) -> None:
     directory = home.sweep(name)
     tracking = directory.load_spec().tracking
     if tracking.uri is None and not home.mlflow_db.exists():
-        raise InputError(f"{directory.name}: MLflow has nothing of it yet; its first trial has to report")
+        raise InputError(f"{directory.name}: MLflow has nothing to show yet; wait for the first report of a trial")
     if tracking.uri is not None and tracking.uri.startswith("http"):
         print(f"{tracking.uri.rstrip('/')}/#/{_page(home, directory)}")
         return
@@ -59,7 +59,7 @@ def serve(home: Home, name: str | None, port: int) -> None:
 
 
 def _page(home: Home, directory: SweepStore) -> str:
-    """The sweep's own page, or that of all runs where it has none yet."""
+    """Return the sweep's own page, or the page of all runs if it has none yet."""
     tracking = directory.load_spec().tracking
     try:
         client = Client(home, tracking)
@@ -69,4 +69,4 @@ def _page(home: Home, directory: SweepStore) -> str:
         raise_if_permanent(error, tracking)
         raise SweepError(f"{tracking.uri or home.mlflow_db}: MLflow does not answer ({first_line(error)})") from None
     page = f"experiments/{client.experiment}/runs" + (f"/{runs[0]}" if runs else "")
-    return f"{page}?workflowType=machine_learning"  # else its side bar is that for agents
+    return f"{page}?workflowType=machine_learning"  # else MLflow shows its side bar for agents

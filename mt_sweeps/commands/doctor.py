@@ -1,4 +1,4 @@
-"""What a sweep needs of this machine and of the servers that it is told to use: each tried, and what to do then."""
+"""`doctor`: check what a sweep needs of this machine and of its servers, and say what to do."""
 
 import os
 import shutil
@@ -42,13 +42,13 @@ State = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True)
 class Check:
-    """What one look found.
+    """The result of one check.
 
     Attributes:
-        name: of what was looked at.
-        state: warning: a sweep runs, but something will be missed.
-        said: what was found.
-        todo: what to do about it; empty where nothing is wrong.
+        name: of what was checked.
+        state: `warning` if a sweep runs, but something will be missing.
+        said: the result in words.
+        todo: what to do about it; empty if nothing is wrong.
     """
 
     name: str
@@ -59,12 +59,12 @@ class Check:
 
 @dataclass
 class _Clocks:
-    """Of others, as seconds by which each is ahead of ours."""
+    """The clocks of other machines: by how many seconds each is ahead of this one."""
 
     ahead: dict[str, float] = field(default_factory=dict)
 
     def compare(self, whose: str, ask: Callable[[], float], resolution: float = 0.0) -> None:
-        """Note a clock that is asked over a network, unless what its answer took explains the difference."""
+        """Compare a clock over a network; a difference that the delay of the answer explains counts as 0."""
         before = time.time()
         answer = ask()
         after = time.time()
@@ -73,16 +73,16 @@ class _Clocks:
 
 
 def examine(file: Path | None, home: str | None, overrides: tuple[str, ...], address: str | None) -> Iterator[Check]:
-    """Look at everything, one after the other.
+    """Run all checks, one after the other.
 
     Args:
-        file: whose storage, MLflow server, images and resources are looked at, too.
-        home: as typed, if it was.
+        file: a search-space file whose storage, MLflow server, images and resources are checked too, or None.
+        home: as typed, or None.
         overrides: `key=value` into the file.
         address: of the job server of a cluster, which `submit` would use: Ray is then not started on this machine.
 
     Raises:
-        InputError: the file is none, or a wrong one.
+        InputError: the file is wrong.
     """
     spec = None if file is None else load_spec(file, overrides)
     clocks = _Clocks()
@@ -103,18 +103,18 @@ def examine(file: Path | None, home: str | None, overrides: tuple[str, ...], add
 
 
 def text(check: Check) -> str:
-    """For the terminal."""
+    """Return a check for the terminal."""
     todo = f"\n{'':9}{'':13}{check.todo}" if check.todo else ""
     return f"{check.state:9}{check.name:13}{check.said}{todo}"
 
 
 def as_json(checks: list[Check]) -> dict[str, Any]:
-    """For scripts; docs/json.md has its shape."""
+    """Return the checks for scripts; docs/json.md describes them."""
     return {"format": FORMAT, "checks": [asdict(check) for check in checks]}
 
 
 def summary(checks: list[Check]) -> str:
-    """The last line."""
+    """Return the last line of the output."""
     counts = [
         counted(count, state)
         for state in ("problem", "warning")
@@ -124,14 +124,14 @@ def summary(checks: list[Check]) -> str:
 
 
 def _tried(name: str, look: Callable[[], Check]) -> Iterator[Check]:
-    """One check; what is wrong is a finding, too."""
+    """Run one check; an error is a result, too."""
     try:
         yield look()
     except InputError as error:
         for problem in error.problems:
             said, _, todo = problem.rpartition("; ")
             yield Check(name, "problem", said or todo, todo if said else "")
-    except Exception as error:  # of whatever library met something that we did not think of
+    except Exception as error:  # of any library
         yield Check(name, "problem", first_line(error), "its own message is all that is known")
 
 
@@ -142,12 +142,12 @@ def _python() -> Check:
         if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
             continue
         try:
-            found = version(wanted.name)
+            installed = version(wanted.name)
         except PackageNotFoundError:
             wrong.append(f"{wanted.name} is missing")
         else:
-            if not wanted.specifier.contains(found, prereleases=True):
-                wrong.append(f"{wanted.name} is {found}, not {wanted.specifier}")
+            if not wanted.specifier.contains(installed, prereleases=True):
+                wrong.append(f"{wanted.name} is {installed}, not {wanted.specifier}")
     there = (
         f"{sys.version.split()[0]}, mt-sweeps {version('mt-sweeps')}, torch {version('torch')}, ray {version('ray')}"
     )
@@ -169,25 +169,25 @@ def _gpus() -> Check:
                 "update the driver, or install a torch built for it",
             )
         return Check("gpus", "ok", "none: trials run on the processor, one a core")
-    told = []
+    gpus = []
     for number in range(torch.cuda.device_count()):
         about = torch.cuda.get_device_properties(number)
         try:
             torch.ones(8, 8, device=f"cuda:{number}").sum().item()
         except RuntimeError as error:
             return Check("gpus", "problem", f"GPU {number} ({about.name}) fails: {first_line(error)}", "reset it")
-        told.append(f"{about.name}, {about.total_memory / 2**30:.0f} GiB")
-    return Check("gpus", "ok", "; ".join(told))
+        gpus.append(f"{about.name}, {about.total_memory / 2**30:.0f} GiB")
+    return Check("gpus", "ok", "; ".join(gpus))
 
 
 def _ray(file: Path | None, spec: SweepSpec | None, clocks: _Clocks) -> Check:
-    found = ray_cluster.start()
+    available = ray_cluster.start()
     try:
-        what = f"{found.get('CPU', 0):g} cores and {found.get('GPU', 0):g} GPUs"
+        what = f"{available.get('CPU', 0):g} cores and {available.get('GPU', 0):g} GPUs"
         if spec is not None:
             from mt_sweeps.execution.resources import share_of
 
-            share = share_of(file or Path(), spec, found)
+            share = share_of(file or Path(), spec, available)
             what += f", {counted(share.concurrent, 'trial')} at once"
         if not ray_cluster.cluster_address():
             return Check("ray", "ok", f"started on this machine and ended again: {what}")
@@ -204,21 +204,21 @@ def _time(_: None) -> float:
 
 
 def _job_server(address: str) -> Check:
-    from mt_sweeps.commands.submit import connected
+    from mt_sweeps.commands.submit import connect
 
-    connected(address)
+    connect(address)
     return Check("submit", "ok", f"{address} takes jobs, and has our version of Ray")
 
 
 def _ledger(where: str | None, clocks: _Clocks) -> Check:
     home = open_home(where)
     home.check_writable()
-    found = counted(len(home.sweeps()), "sweep")
+    count = counted(len(home.sweeps()), "sweep")
     if home.is_shared:
         from mt_sweeps.storage.postgres import clock
 
         clocks.compare("PostgreSQL", lambda: clock(home.address))
-    return Check("ledger", "ok", f"{home.address}: {found}")
+    return Check("ledger", "ok", f"{home.address}: {count}")
 
 
 def _store(spec: SweepSpec, clocks: _Clocks) -> Check:
@@ -251,12 +251,12 @@ def _images(file: Path | None, spec: SweepSpec) -> Check:
     from mt_sweeps.execution.preflight import check_data
 
     data = check_data(file or Path(), spec)
-    told = ", ".join(f"{count:,} {purpose}" for purpose, count in data.purposes.items())
-    return Check("images", "ok", f"{data.classes} classes: {told}")
+    images = ", ".join(f"{count:,} {purpose}" for purpose, count in data.purposes.items())
+    return Check("images", "ok", f"{data.classes} classes: {images}")
 
 
 def _credentials(spec: SweepSpec | None) -> Iterator[Check]:
-    """That they are there, and are not carried in the clear; whether they are right, the servers said."""
+    """Check that credentials are set and not sent unencrypted; whether they are right, the other checks show."""
     name, env = "credentials", os.environ
     wrong: list[Check] = []
     if env.get("RAY_AUTH_MODE", "") == "token" and not env.get("RAY_AUTH_TOKEN") and not _token_file().exists():
@@ -289,16 +289,16 @@ def _disk() -> Check:
     for what, path in places.items():
         there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
         free[what] = (path, shutil.disk_usage(there).free)
-    told = ", ".join(f"{size / 1e9:,.1f} GB for {what}" for what, (_, size) in free.items())
+    sizes = ", ".join(f"{size / 1e9:,.1f} GB for {what}" for what, (_, size) in free.items())
     short = [f"{path}" for path, size in free.values() if size < _LEAST_FREE]
     if short:
         todo = f"make room in {', '.join(short)}, or set --home, MT_SWEEP_CACHE or TMPDIR"
-        return Check("disk", "problem", f"free: {told}", todo)
-    return Check("disk", "ok", f"free: {told}")
+        return Check("disk", "problem", f"free: {sizes}", todo)
+    return Check("disk", "ok", f"free: {sizes}")
 
 
 def _compare_server(clocks: _Clocks, whose: str, address: str) -> None:
-    """Its answer is dated, whatever it says."""
+    """Compare the clock of an HTTP server: every answer has a date."""
 
     def ask() -> float:
         try:
@@ -310,7 +310,7 @@ def _compare_server(clocks: _Clocks, whose: str, address: str) -> None:
 
     try:
         clocks.compare(whose, ask, resolution=1.0)
-    except (OSError, TypeError, ValueError):  # not there, or not dated: told by the check of it, or of no account
+    except (OSError, TypeError, ValueError):  # it does not answer, which another check shows, or gives no date
         return
 
 
@@ -322,5 +322,5 @@ def _clock(clocks: _Clocks) -> Check:
     if abs(by) <= _MOST_SKEW:
         return Check("clock", "ok", f"{counted(len(clocks.ahead), 'other clock')}, none {_MOST_SKEW:g} s from ours")
     state: State = "problem" if abs(by) >= _SKEW_REFUSED else "warning"
-    told = f"{worst} is {abs(by):,.0f} s {'ahead of' if by > 0 else 'behind'} this machine"
-    return Check("clock", state, told, "set both by NTP")
+    difference = f"{worst} is {abs(by):,.0f} s {'ahead of' if by > 0 else 'behind'} this machine"
+    return Check("clock", state, difference, "set both by NTP")

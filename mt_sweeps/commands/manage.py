@@ -1,4 +1,4 @@
-"""What is done to a sweep from outside: it is stopped, shown again in MLflow, removed."""
+"""`stop`, `sync` and `rm`: what is done to a sweep that this process does not run."""
 
 import time
 
@@ -12,11 +12,11 @@ from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.tracking.client import first_line, raise_if_permanent, remove_runs
 from mt_sweeps.tracking.sweep_run import SweepRun
 
-STOP_SECONDS = 120  # that a driver may take to end after it was asked to
+STOP_SECONDS = 120  # that a driver may take to end
 
 
 def stop(home: Home, name: str) -> str:
-    """Ask the driver of a sweep, wherever it runs, to end; wait until it has.
+    """Ask the driver of a sweep to end, wherever it runs, and wait until it has.
 
     Returns:
         What came of it, in words.
@@ -39,14 +39,14 @@ def stop(home: Home, name: str) -> str:
 
 
 def sync(home: Home, name: str) -> str:
-    """Complete a sweep's runs in MLflow, or make them again, from its ledger and the directories of its trials.
+    """Complete a sweep's runs in MLflow, or create them again, from its ledger and the files of its trials.
 
     Returns:
         What is there now, in words.
 
     Raises:
         InputError: there is no such sweep, it is being driven, or MLflow refuses the credentials.
-        SweepError: MLflow does not answer; it can be asked again.
+        SweepError: MLflow does not answer; the command can be repeated.
     """
     directory = home.sweep(name)
     spec = directory.load_spec()
@@ -68,14 +68,14 @@ def sync(home: Home, name: str) -> str:
 
 
 def remove(home: Home, name: str) -> str:
-    """Remove a sweep and all that it kept: its runs and their artifacts in MLflow, then its directory.
+    """Remove a sweep: its runs and their artifacts in MLflow, then the files of its trials, then the rest.
 
     Returns:
         What was removed, in words.
 
     Raises:
         InputError: there is no such sweep, or it is being driven.
-        SweepError: MLflow does not answer; nothing but a part of its runs is gone, and it can be asked again.
+        SweepError: MLflow does not answer; at most a part of its runs is removed, and the command can be repeated.
     """
     directory = home.sweep(name)
     with directory.exclusive(ALREADY_DRIVEN.format(directory.name)):

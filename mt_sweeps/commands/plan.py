@@ -1,4 +1,4 @@
-"""What a sweep would take, before it is started."""
+"""`plan`: forecast what a sweep takes, before it is started."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from trainers.errors import DataError, TrainingError
 
 
 def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> str:
-    """What a sweep of this file would take here; nothing is started or written but the decoded images.
+    """Return the forecast of a sweep on this machine. Nothing is started; only decoded images are written.
 
     Args:
         file: the search-space file.

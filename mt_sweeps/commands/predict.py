@@ -1,4 +1,4 @@
-"""What a trained model says of a folder of images."""
+"""`predict`: classify a folder of images with a trained model."""
 
 import csv
 import os
@@ -29,11 +29,11 @@ _Row = tuple[str, str, str]
 
 
 def find(name: str, home: Home) -> Path:
-    """The file of a model.
+    """Return the file of a model.
 
     Args:
-        name: of it, or of a directory that holds it, here or in the home directory's `trained`.
-        home: where to look for it.
+        name: of the file, or of a folder that holds it, in the working directory or in `trained` of the home.
+        home: which one.
 
     Raises:
         InputError: there is none.
@@ -45,7 +45,7 @@ def find(name: str, home: Home) -> Path:
             if (path / file).is_file() and not (path / CHECKPOINT).exists():
                 return path / file
         if (path / CHECKPOINT).exists():
-            raise InputError(f"{path}: its training has not ended; go on with the `mt-sweep train` that began it")
+            raise InputError(f"{path}: its training has not ended; repeat the `mt-sweep train` that began it")
         if path.is_dir():
             raise InputError(f"{path}: holds no {MODEL}; name a directory that `mt-sweep train` made, or a file")
     known = sorted(path.parent.name for path in home.trained.glob(f"*/{MODEL}"))
@@ -54,12 +54,12 @@ def find(name: str, home: Home) -> Path:
 
 
 def predict(file: Path, folder: Path, output: Path | None) -> None:
-    """Write a line an image as CSV: its path, its class, and the probability that the model gives to it.
+    """Write one CSV line per image: its path, its class, and the probability of the class.
 
     Args:
         file: of the model.
         folder: of the images, those in its folders too.
-        output: where to; none: to the terminal.
+        output: a file, or None for the terminal.
 
     Raises:
         InputError: the model or the folder cannot be read, or the output not written.
@@ -82,20 +82,20 @@ def predict(file: Path, folder: Path, output: Path | None) -> None:
         with _rows_to(output) as write, _progress() as progress:
             write([("path", "class", "probability")])
             left_out = _classify(model, files, write, progress)
-            if left_out == len(files):  # within: what was there before stays
+            if left_out == len(files):  # raised in here, so that an earlier output file stays
                 raise SweepError(f"{folder}: not one of its images can be read")
-    except BrokenPipeError:  # whoever read has had enough
+    except BrokenPipeError:  # the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     except OSError as error:
         raise InputError(f"{output or 'the output'}: cannot be written: {error.strerror}") from None
-    told = f", {left_out:,} left out" if left_out else ""
+    skipped = f", {left_out:,} left out" if left_out else ""
     where = f", in {output}" if output else ""
-    print(f"{counted(len(files) - left_out, 'image')} classified{told}{where}", file=sys.stderr)
+    print(f"{counted(len(files) - left_out, 'image')} classified{skipped}{where}", file=sys.stderr)
 
 
 def _classify(model: "Model", files: list[str], write: Callable[[Iterable[_Row]], None], progress: Progress) -> int:
-    """How many files could not be read. No more than a batch of images is in memory."""
+    """Write the rows of all images, with one batch in memory at a time; return how many could not be read."""
     import numpy as np
     import torch
 
@@ -117,7 +117,7 @@ def _classify(model: "Model", files: list[str], write: Callable[[Iterable[_Row]]
             for path, image in zip(part, images, strict=True):
                 if image is None:
                     left_out += 1
-                    _tell(progress, f"left out, since it cannot be read as an image: {path}")
+                    _print(progress, f"left out, since it cannot be read as an image: {path}")
             known = [(path, image) for path, image in zip(part, images, strict=True) if image is not None]
             if known:
                 pixels = torch.from_numpy(np.stack([image for _, image in known])).to(device)
@@ -131,20 +131,20 @@ def _classify(model: "Model", files: list[str], write: Callable[[Iterable[_Row]]
 
 
 def _progress() -> Progress:
-    """A bar where a terminal shows what is not the result."""
+    """Return a progress bar on the terminal's error stream, which does not mix with the result."""
     return Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
 
 
-def _tell(progress: Progress, text: str) -> None:
+def _print(progress: Progress, text: str) -> None:
     progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def _rows_to(output: Path | None) -> Iterator[Callable[[Iterable[_Row]], None]]:
-    """What writes rows to a file, which is there once all are written, or to the terminal."""
+    """Give a function that writes rows to the terminal, or to a file that appears once all are written."""
 
     def rows(file: IO[bytes]) -> tuple[TextIOWrapper, Callable[[Iterable[_Row]], None]]:
-        # A file's name may be of any bytes: they are written as they are.
+        # The name of a file may hold any bytes; they are written as they are.
         text = TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="", write_through=True)
         return text, csv.writer(text, lineterminator="\n").writerows
 

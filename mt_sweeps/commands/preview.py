@@ -1,4 +1,4 @@
-"""A picture of what student and teacher see, before hours are spent on it."""
+"""`preview`: a picture of what the student and the teacher see."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ SMALLEST = 64  # pixels a side that an image is shown with
 
 
 def preview(file: Path, overrides: tuple[str, ...], output: Path, images: int) -> str:
-    """Write a picture: a row of images, and below each what the student sees of it and, if it looks, the teacher.
+    """Write a picture: a row of images, and below each what the student and the teacher see of it.
 
     Args:
         file: a search-space file; the settings of its first possible trial are shown.
@@ -41,14 +41,14 @@ def preview(file: Path, overrides: tuple[str, ...], output: Path, images: int) -
         save_image([make_grid(row, nrow=len(row), pad_value=1.0) for row in shown], output, nrow=1, padding=0)
     except (OSError, ValueError) as error:
         raise InputError(f"{output}: cannot be written: {error}; use a name that ends in .png or .jpg") from None
-    looks = config.augmentation
-    noise = [looks.noise, looks.noise if config.teacher.noise is None else config.teacher.noise]
+    augmentation = config.augmentation
+    noise = [augmentation.noise, augmentation.noise if config.teacher.noise is None else config.teacher.noise]
     names = ["the image", "what the student sees", "what it is compared with"][: len(rows)]
     idle = idle_settings(config)
-    given = [
+    settings = [
         f"{name} {str(value).lower()}"
-        for name, value in looks
+        for name, value in augmentation
         if value and name != "noise" and not is_idle(f"augmentation.{name}", idle)
     ]
-    given.append(f"noise {' and '.join(f'{value:g}' for value in noise[: len(rows) - 1])}")
-    return f"{output}: rows: {', '.join(names)}; {', '.join(given)}, {config.normalization}"
+    settings.append(f"noise {' and '.join(f'{value:g}' for value in noise[: len(rows) - 1])}")
+    return f"{output}: rows: {', '.join(names)}; {', '.join(settings)}, {config.normalization}"

@@ -1,4 +1,4 @@
-"""A sweep handed to a cluster through Ray's job server: the file is sent, not the images; the driver runs there."""
+"""`submit`: run a sweep on a cluster, through Ray's job server. The file is sent, the images are not."""
 
 import shlex
 import time
@@ -13,12 +13,12 @@ from mt_sweeps.spec.load import load_spec
 _FILE, _CONTENT = "/dev/stdin", "MT_SWEEP_FILE"  # what a driver reads; where its content is until then
 _STARTED = "  files  "  # the line that a driver prints once nothing of the file or the cluster is wrong
 _LARGEST = 100_000  # bytes, of what an environment variable can hold on Linux
-_PATIENCE = 3600  # seconds that a driver may need before it, where images are decoded the first time
+_START_SECONDS = 3600  # seconds that a driver may need before it, where images are decoded the first time
 _OVER = ("FAILED", "STOPPED", "SUCCEEDED")
 
 
 def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...], trials: int | None) -> str:
-    """Have a cluster run a sweep; wait until its driver has begun, so that what is wrong is told here.
+    """Run a sweep on a cluster; wait until its driver has started, so that errors are shown here.
 
     Args:
         file: the search-space file; validated here, before anything is sent.
@@ -48,47 +48,47 @@ def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...
             f"{file}: larger than {_LARGEST:,} bytes; it cannot be sent, run it on the head by `mt-sweep run`"
         )
     try:
-        return _handed_over(address, command, content)
+        return _submit_job(address, command, content)
     except InputError as error:
         raise InputError(*(problem.replace(_FILE, str(file)) for problem in error.problems)) from None
 
 
 def resume(name: str, address: str, more: int) -> str:
-    """Have a cluster go on with a sweep whose driver is gone; as `submit`.
+    """Resume a sweep on a cluster; as `submit`.
 
     Args:
         name: of the sweep.
         address: of the job server.
         more: trials to search with beyond those it was started with.
     """
-    return _handed_over(address, ["resume", name, *([f"--trials=+{more}"] if more else [])])
+    return _submit_job(address, ["resume", name, *([f"--trials=+{more}"] if more else [])])
 
 
-def _handed_over(address: str, command: list[str], content: str = "") -> str:
-    client = connected(address)
-    # In the environment: a working directory would be sent to every node, and be gone before the driver is.
+def _submit_job(address: str, command: list[str], content: str = "") -> str:
+    client = connect(address)
+    # In the environment: Ray would send a working directory to every node, and delete it before the driver ends.
     job = client.submit_job(
         entrypoint=_entrypoint(command, bool(content)),
         runtime_env={"env_vars": {_CONTENT: content}} if content else None,
     )
     print(f"job {job} at {address}", flush=True)
-    return _begun(client, address, job)
+    return _wait_until_started(client, address, job)
 
 
-def _entrypoint(command: list[str], reads: bool) -> str:
-    """For a shell on the head: the command, if our version is there; what begins with `error: ` is told here."""
-    ours = version("mt-sweeps")
-    other = f"error: the cluster has mt-sweeps $there and this machine {ours}; install the same"
-    check = f'there=$(mt-sweep --version | cut -d" " -f3); [ "$there" = "{ours}" ] || {{ echo "{other}"; exit 2; }}'
-    read = f'printf %s "${_CONTENT}" | ' if reads else ""
+def _entrypoint(command: list[str], reads_file: bool) -> str:
+    """Return the shell command of the job: the driver, if the head has this version of mt-sweeps; else an error."""
+    own = version("mt-sweeps")
+    other = f"error: the cluster has mt-sweeps $there and this machine {own}; install the same"
+    check = f'there=$(mt-sweep --version | cut -d" " -f3); [ "$there" = "{own}" ] || {{ echo "{other}"; exit 2; }}'
+    read = f'printf %s "${_CONTENT}" | ' if reads_file else ""
     return f"{check}; {read}{shlex.join(['mt-sweep', *command])}"
 
 
-def connected(address: str) -> Any:
-    """Ray's client of a job server.
+def connect(address: str) -> Any:
+    """Return Ray's client of a job server.
 
     Raises:
-        InputError: nothing answers there, or not to us, or it has another version of Ray.
+        InputError: nothing answers there, it refuses the token, or it has another version of Ray.
     """
     from mt_sweeps.execution import ray_cluster, ray_private
 
@@ -98,31 +98,32 @@ def connected(address: str) -> Any:
         from ray.job_submission import JobSubmissionClient
 
         client = JobSubmissionClient(address)
-        there = ray_private.cluster_version(client)
+        cluster_version = ray_private.cluster_version(client)
     except (ImportError, AttributeError) as error:
         raise InputError(f'submit needs more of Ray ({error}); install it: pip install "mt-sweeps[team]"') from None
-    except Exception as error:  # whatever Ray's client makes of a server that is not there, or not one
+    except Exception as error:  # Ray's client raises many kinds if no server answers, or another one
         raise InputError(
             f"--address {address}: no job server of Ray answers there, or not to us ({ray_cluster.first_line(error)}); "
             "give the address of the dashboard (http://host:8265), and set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
         ) from None
-    if there != ray.__version__:
+    if cluster_version != ray.__version__:
         raise InputError(
-            f"--address {address}: the cluster has Ray {there} and this machine {ray.__version__}; install the same"
+            f"--address {address}: the cluster has Ray {cluster_version} and this machine {ray.__version__}; install "
+            "the same"
         )
     return client
 
 
-def _begun(client: Any, address: str, job: str) -> str:
-    until, told = time.monotonic() + _PATIENCE, 0
+def _wait_until_started(client: Any, address: str, job: str) -> str:
+    until, printed = time.monotonic() + _START_SECONDS, 0
     while time.monotonic() < until:
         over = any(str(client.get_job_status(job)).endswith(state) for state in _OVER)
         # The first lines are Ray's own; those of the driver come after the one with its command.
         _, _, log = client.get_job_logs(job).partition(f"job {job}: ")
         lines = log.splitlines()[1:]
-        for line in lines[told:]:
+        for line in lines[printed:]:
             print(f"  {line}", flush=True)
-        told = len(lines)
+        printed = len(lines)
         started = next((line for line in lines if line.startswith(_STARTED)), None)
         if started is not None:
             sweep = Path(started.removeprefix(_STARTED).split()[0]).name
@@ -135,4 +136,4 @@ def _begun(client: Any, address: str, job: str) -> str:
             wrong = "\n".join(line for line in lines if line.startswith("error: "))
             raise InputError(f"the driver at {address} refused: {wrong.removeprefix('error: ') or f'see job {job}'}")
         time.sleep(0.5)
-    raise SweepError(f"the cluster has not begun the job {job} within {_PATIENCE / 3600:g} h; see {address}")
+    raise SweepError(f"the cluster has not begun the job {job} within {_START_SECONDS / 3600:g} h; see {address}")

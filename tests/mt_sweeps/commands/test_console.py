@@ -87,7 +87,7 @@ def test_the_table_says_what_a_trial_waits_for(ledger):
     out = io.StringIO()
     Console(file=out, width=150, height=30).print(shown._view())
     told = next(line for line in out.getvalue().splitlines() if line.startswith("waiting: "))
-    assert "published 0 (for a free place: it lost 1 worker)" in told
+    assert "published 0 (for a free slot: it lost 1 worker)" in told
     assert "supervised 0 (for its first evaluation)" in told
     assert "trial" not in told, "neither the one that has reported nor the one that has just started"
 

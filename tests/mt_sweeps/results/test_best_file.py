@@ -21,10 +21,10 @@ def written(folder, text):
 
 
 def test_the_file_holds_exactly_the_configuration_of_the_trial(text, tmp_path):
-    asked = best_file.load_request(written(tmp_path, text))
-    assert asked.best.trainer == digits().config(digits().points[0])
-    assert asked.best.searched == digits().points[0]
-    assert asked.changed == []
+    request = best_file.load_request(written(tmp_path, text))
+    assert request.best.trainer == digits().config(digits().points[0])
+    assert request.best.searched == digits().points[0]
+    assert request.changed == []
 
 
 def test_the_file_says_how_sure_one_can_be_and_what_everything_followed_from(text, tmp_path):
