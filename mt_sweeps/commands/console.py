@@ -149,7 +149,7 @@ class Board:
         for trial_id in sorted(self._open):
             trial = self._trials[trial_id]
             if trial.state == "waiting":
-                reasons.append(f"{trial.id.label} (for a free place: it lost {counted(trial.lost_workers, 'worker')})")
+                reasons.append(f"{trial.id.label} (for a free slot: it lost {counted(trial.lost_workers, 'worker')})")
             elif trial_id not in self._reports and time.time() - trial.attempt_started > _SOON:
                 reasons.append(f"{trial.id.label} (for its first evaluation)")
         return ", ".join(reasons)
