@@ -1,4 +1,4 @@
-"""The searched keys as axes: what stands where, on the scale on which it is searched."""
+"""The searched keys as axes of figures, on the scales on which they are searched."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,13 +13,13 @@ Scale = Literal["linear", "log", "one_minus_log", "categorical"]
 
 @dataclass(frozen=True)
 class Axis:
-    """One branch of a searched key. A tied key has none: it follows another.
+    """One branch of a searched key. A tied key has no axis: it follows another key.
 
     Attributes:
         key: dotted.
-        name: in the ledger, `consistency.weight[mse]`.
+        name: of the branch in the ledger, `consistency.weight[mse]`.
         branch: its range or choices.
-        space: that it is a part of.
+        space: the search space.
     """
 
     key: str
@@ -29,36 +29,36 @@ class Axis:
 
     @property
     def scale(self) -> Scale:
-        """On which it is searched, and drawn: `one_minus_log` as 1 - x on a logarithmic axis."""
+        """The scale of the search and of the figures; `one_minus_log` is drawn as 1 - x on a logarithmic axis."""
         return "categorical" if isinstance(self.branch, Categorical) else self.branch.scale
 
     @property
     def where(self) -> str:
-        """The condition of the branch; empty: it has none."""
+        """The condition of the branch, or an empty string."""
         return ", ".join(f"{key} = {value_text(value)}" for key, value in (self.branch.when or {}).items())
 
     @property
     def choices(self) -> list[Value]:
-        """Of a categorical; else none."""
+        """All choices of a categorical; empty for a range."""
         return self.branch.choices if isinstance(self.branch, Categorical) else []
 
     @property
     def ends(self) -> tuple[Value, Value]:
-        """The low and the high end of a range; the first and the last choice."""
+        """The low and the high end of a range, or the first and the last choice."""
         if isinstance(self.branch, Categorical):
             return self.branch.choices[0], self.branch.choices[-1]
         return self.branch.low, self.branch.high
 
     def holds(self, values: Values) -> bool:
-        """Whether a trial has a value on this axis: else another branch held, or none did."""
+        """Return True if this branch applies to a trial with these values."""
         return self.space.branch(self.key, values) is self.branch
 
     def value(self, values: Values) -> Value:
-        """That of a trial which has one."""
+        """Return the value on this axis of a trial that has one."""
         return values[self.key]
 
-    def drawn(self, value: Value) -> float:
-        """Where a value is drawn: at itself, at 1 - x, or at the place of a choice in the list."""
+    def coordinate(self, value: Value) -> float:
+        """Return where a figure draws a value: the value, 1 - value, or the index of a choice."""
         if isinstance(self.branch, Categorical):
             return self.branch.choices.index(value)
         return round(1.0 - float(value), 12) if self.branch.scale == "one_minus_log" else float(value)
@@ -69,7 +69,7 @@ class Axis:
 
 
 def axes(spec: SweepSpec) -> list[Axis]:
-    """All axes of the search, in the order of the file; a key with several branches has one for each."""
+    """Return all axes of the search in the order of the file, one per branch of a key."""
     space = spec.space()
     return [
         Axis(key, internal_name(key, branch), branch, space)

@@ -1,6 +1,6 @@
 """The chapters of a report: its findings in words, tables and figures.
 
-If there is nothing to show, a sentence stands in the place of the figure.
+If there is nothing to show, a sentence says so instead of the figure.
 """
 
 import time
@@ -11,7 +11,8 @@ from mt_sweeps.report import figures, search_chapters
 from mt_sweeps.report.axes import Axis
 from mt_sweeps.report.components import Chapter, Figure, Table, hours_text, searched
 from mt_sweeps.report.findings import Cost, Findings
-from mt_sweeps.results.statistics import Interval
+from mt_sweeps.results.finalists import Verdict
+from mt_sweeps.results.statistics import Comparison, Interval
 
 _BASELINES = {"supervised": "the labeled images alone", "published": "the authors' values"}
 
@@ -56,66 +57,59 @@ def _verdict(findings: Findings) -> Chapter:
     verdict, cautions = findings.verdict, findings.cautions
     if verdict is None:
         return Chapter("Verdict", lead=[_no_verdict(findings)], cautions=cautions)
-    comparisons = verdict.comparisons
-    where = f"{verdict.images} images that chose nothing"
-    if not verdict.kept_back:
-        where = (
-            f"{verdict.images} images, redrawn for every seed; selection and verdict share images, so that the "
-            "intervals are those of the corrected resampled t-test (Nadeau and Bengio 2003)"
-        )
-    means = {name: mean.text("%") for name, mean in verdict.means.items()}
-    first = next(iter(means))
-    plots = [
-        Figure(
-            "Mean errors",
-            figures.means(verdict, findings.finalists),
-            f"Mean error with its 95 % interval; the dots are single seeds. "
-            f"{'; '.join(f'{name} {mean}' for name, mean in means.items())}.",
-        )
-    ]
-    tables = [
-        Table(
-            "Mean errors of the contenders",
-            ["contender", "mean error", "95 % interval", "seeds"],
-            [[_contender(name), percent(one.mean), _range(one), str(one.seeds)] for name, one in verdict.means.items()],
-        )
-    ]
-    if comparisons:
-        tables.append(
-            Table(
-                f"Paired differences: {first} less another; below 0, {first} is better",
-                ["less", "difference", "95 % interval", "p (Holm)", "seeds", "so"],
-                [
-                    [
-                        one.b,
-                        f"{100 * one.difference.mean:.1f} points",
-                        _range(one.difference, "points"),
-                        f"{one.p:.2g}",
-                        str(one.seeds),
-                        f"{one.winner} is better" if one.winner else "cannot be told apart",
-                    ]
-                    for one in comparisons
-                ],
-            )
-        )
-        differences = "; ".join(f"less {one.b} {one.difference.text('points')}" for one in comparisons)
-        caption = f"Error of {first} less that of another, seed by seed, with 95 % intervals: {differences}."
-        plots.append(Figure("Paired differences", figures.differences(verdict), caption))
-    lead = [_sentence(str(one)) for one in comparisons] or [f"Nothing was compared with {first}."]
+    first = next(iter(verdict.means))
+    lead = [_sentence(str(one)) for one in verdict.comparisons] or [f"Nothing was compared with {first}."]
     if verdict.gain is not None:
         lead.append(f"The gain over the supervised baseline: {verdict.gain}.")
     lead += [f"Of {name}, {count} trainings failed, and are in no mean." for name, count in verdict.failed.items()]
-    return Chapter(
-        "Verdict",
-        lead=lead,
-        cautions=cautions,
-        text=[
-            "The best of the search and the baselines were trained again on fresh seeds and label draws, and scored "
-            f"on {where}. Differences are paired by seed; p-values are corrected (Holm) for the comparisons made."
-        ],
-        tables=tables,
-        figures=plots,
+    scored_on = f"{verdict.images} images that chose nothing"
+    if not verdict.kept_back:
+        scored_on = (
+            f"{verdict.images} images, redrawn for every seed; selection and verdict share images, so that the "
+            "intervals are those of the corrected resampled t-test (Nadeau and Bengio 2003)"
+        )
+    text = (
+        "The best of the search and the baselines were trained again on fresh seeds and label draws, and scored "
+        f"on {scored_on}. Differences are paired by seed; p-values are corrected (Holm) for the comparisons made."
     )
+    tables, plots = [_means_table(verdict)], [_means_figure(verdict, findings.finalists)]
+    if verdict.comparisons:
+        tables.append(_differences_table(verdict.comparisons, first))
+        plots.append(_differences_figure(verdict, first))
+    return Chapter("Verdict", lead=lead, cautions=cautions, text=[text], tables=tables, figures=plots)
+
+
+def _means_table(verdict: Verdict) -> Table:
+    rows = [[_contender(name), percent(one.mean), _range(one), str(one.seeds)] for name, one in verdict.means.items()]
+    return Table("Mean errors of the contenders", ["contender", "mean error", "95 % interval", "seeds"], rows)
+
+
+def _means_figure(verdict: Verdict, by_seed: dict[str, dict[int, float]]) -> Figure:
+    means = "; ".join(f"{name} {mean}" for name, mean in verdict.means.items())
+    caption = f"Mean error with its 95 % interval; the dots are single seeds. {means}."
+    return Figure("Mean errors", figures.means(verdict, by_seed), caption)
+
+
+def _differences_table(comparisons: Sequence[Comparison], first: str) -> Table:
+    rows = [
+        [
+            one.b,
+            f"{100 * one.difference.mean:.1f} points",
+            _range(one.difference, "points"),
+            f"{one.p:.2g}",
+            str(one.seeds),
+            f"{one.winner} is better" if one.winner else "cannot be told apart",
+        ]
+        for one in comparisons
+    ]
+    title = f"Paired differences: {first} less another; below 0, {first} is better"
+    return Table(title, ["less", "difference", "95 % interval", "p (Holm)", "seeds", "so"], rows)
+
+
+def _differences_figure(verdict: Verdict, first: str) -> Figure:
+    differences = "; ".join(f"less {one.b} {one.difference.text('points')}" for one in verdict.comparisons)
+    caption = f"Error of {first} less that of another, seed by seed, with 95 % intervals: {differences}."
+    return Figure("Paired differences", figures.differences(verdict), caption)
 
 
 def _no_verdict(findings: Findings) -> str:

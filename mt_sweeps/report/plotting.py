@@ -1,7 +1,7 @@
-"""What all figures have in common: colours, axes, marks.
+"""Colours, axes and marks of all figures.
 
-Colours are those of the page's style sheet, named as it names them (`var(--ink)`), so that a figure is light or dark as
-its page is: page.js looks them up.
+Colours are names from the page's style sheet (`var(--ink)`), which page.js resolves, so that a figure is light or dark
+as its page is.
 """
 
 import html
@@ -21,17 +21,17 @@ _LOG_FROM = 8  # an axis of errors is logarithmic where the largest is so many t
 
 
 def plain(text: str) -> str:
-    """Text that plotly does not take for its own markup."""
+    """Escape a text, so that plotly does not read it as its own markup."""
     return html.escape(text, quote=False)
 
 
 def plot_of(traces: Iterable[Any], height: int, **layout: Any) -> Plot:
-    """A figure without plotly's own template, in the colours of the page.
+    """Return a figure in the colours of the page, without plotly's own template.
 
     Args:
-        traces: what is drawn.
-        height: in pixels; the width is that of its place on the page.
-        layout: more of plotly's settings.
+        traces: plotly's traces.
+        height: in pixels; the page decides the width.
+        layout: more of plotly's layout settings.
     """
     figure = go.Figure(
         data=list(traces),
@@ -52,12 +52,12 @@ def plot_of(traces: Iterable[Any], height: int, **layout: Any) -> Plot:
     )
     if not figure.layout.showlegend:
         figure.layout.margin.t = 6
-    found: Plot = json.loads(figure.to_json())
-    return found
+    plot: Plot = json.loads(figure.to_json())
+    return plot
 
 
 def axis_of(title: str, **settings: Any) -> dict[str, Any]:
-    """An axis with its title, and more of plotly's settings."""
+    """Return an axis with a title, and more of plotly's settings."""
     return {
         "title": {"text": title, "font": {"color": MUTED}, "standoff": 8},
         "fixedrange": True,  # a finger that moves over a figure scrolls the page
@@ -75,7 +75,7 @@ def axis_of(title: str, **settings: Any) -> dict[str, Any]:
 
 
 def errors_axis(fractions: Sequence[float], title: str = "validation error") -> dict[str, Any]:
-    """The axis of errors in percent; logarithmic where they are far apart, as those of an untrained network are."""
+    """Return an axis of errors in percent, logarithmic if they are far apart, as with a network that did not learn."""
     percent = [100 * error for error in fractions]
     low, high = min(percent, default=0.0), max(percent, default=100.0)
     if low > 0 and high > _LOG_FROM * low:
@@ -85,7 +85,7 @@ def errors_axis(fractions: Sequence[float], title: str = "validation error") -> 
 
 
 def log_axis(low: float, high: float, unit: str = "") -> dict[str, Any]:
-    """A logarithmic axis with as many ticks as a small figure holds."""
+    """Return the settings of a logarithmic axis, with as many ticks as a small figure has room for."""
     decades = math.log10(high / low)
     digits = (1, 2, 5) if decades < 2.2 else (1, 3) if decades < 3 else (1,)
     ticks = [
@@ -104,30 +104,30 @@ def log_axis(low: float, high: float, unit: str = "") -> dict[str, Any]:
 
 
 def linear_axis(low: float, high: float) -> dict[str, Any]:
-    """The settings of an axis of a range."""
+    """Return the settings of a linear axis."""
     room = 0.04 * (high - low)
     return {"range": [low - room, high + room], "nticks": 6}
 
 
 def names_axis(count: int) -> dict[str, Any]:
-    """An axis of names, the first on top."""
+    """Return an axis of names, the first at the top."""
     return {**axis_of(""), "showgrid": False, "range": [count - 0.5, -0.5], "ticks": "", "showline": False}
 
 
 def vertical(at: float, colour: str, dash: str, end: float | None = None) -> dict[str, Any]:
-    """A line across a figure, at a place of its x axis; with `end`, from 0 to there on its y axis."""
+    """Return a vertical line at a coordinate of the x axis, over the whole height or, with `end`, from 0 to there."""
     where = {"yref": "paper", "y0": 0, "y1": 1} if end is None else {"yref": "y", "y0": 0, "y1": end}
     line = {"color": colour, "width": 1, "dash": dash}
     return {"type": "line", "xref": "x", "x0": at, "x1": at, **where, "line": line, "layer": "between"}
 
 
 def band(low: float, high: float) -> dict[str, Any]:
-    """A good region, between two places of the x axis."""
+    """Return the mark of a good region, between two coordinates of the x axis."""
     where = {"xref": "x", "x0": low, "x1": high, "yref": "paper", "y0": 0, "y1": 1}
     return {"type": "rect", **where, "fillcolor": GOOD, "opacity": 0.18, "line": {"width": 0}, "layer": "below"}
 
 
 def note(x: float, y: float, text: str, **settings: Any) -> dict[str, Any]:
-    """A few words at a place of the x axis, at a share of the height."""
-    place = {"x": x, "y": y, "xref": "x", "yref": "paper", "showarrow": False}
-    return {**place, "text": text, "font": {"size": 11, "color": MUTED}, **settings}
+    """Return a short text at a coordinate of the x axis and a fraction of the height."""
+    position = {"x": x, "y": y, "xref": "x", "yref": "paper", "showarrow": False}
+    return {**position, "text": text, "font": {"size": 11, "color": MUTED}, **settings}

@@ -1,16 +1,16 @@
-"""The chapters on the search: how it went, and what it says of each parameter."""
+"""The chapters on the search: how it went, and what it shows about each parameter."""
 
 from collections.abc import Sequence
 
 from mt_sweeps.formatting import counted, percent, value_text
-from mt_sweeps.report import figures
+from mt_sweeps.report import search_figures
 from mt_sweeps.report.axes import Axis
 from mt_sweeps.report.components import Chapter, Figure, Table, hours_text, searched, small
 from mt_sweeps.report.findings import MOST_LINES, CompletedTrial, Curve, Findings, Parameter
 
 
 def progress(findings: Findings, complete: list[CompletedTrial]) -> Chapter:
-    """The best so far.
+    """Return the chapter on the best error so far.
 
     Args:
         findings: the findings.
@@ -43,14 +43,14 @@ def progress(findings: Findings, complete: list[CompletedTrial]) -> Chapter:
     return Chapter(
         title,
         figures=[
-            Figure("Over trials", figures.progress(rows), over_trials, small(numbers)),
-            Figure(f"Over {'GPU-' if on_gpus else ''}hours", figures.progress(rows, hours), over_hours),
+            Figure("Over trials", search_figures.progress(rows), over_trials, small(numbers)),
+            Figure(f"Over {'GPU-' if on_gpus else ''}hours", search_figures.progress(rows, hours), over_hours),
         ],
     )
 
 
 def curves(findings: Findings) -> Chapter:
-    """The learning curves of both networks."""
+    """Return the chapter on the learning curves of both networks."""
     curves, title = findings.curves, "Learning curves"
     lines = [line for line in curves.lines if line.arm == "search"]
     if not lines:
@@ -63,7 +63,7 @@ def curves(findings: Findings) -> Chapter:
     marks = [f"trials were ranked at {_steps(curves.rungs)}"] if curves.rungs else ["no trial was ended early"]
     if curves.ramp_up:
         marks.append(f"the consistency ramp-up of the best ends at {_steps([curves.ramp_up])}")
-    made = []
+    figures = []
     for network in ("student", "teacher"):
         drawn = [line for line in lines if any(error is not None for error in line.errors(network))]
         if not drawn:
@@ -76,13 +76,13 @@ def curves(findings: Findings) -> Chapter:
         if base:
             marked += f"the supervised baseline dotted, from {_ends(base[0], network)}; "
         caption = f"Validation error of the {network} over optimiser steps. {shown} light; {marked}{'; '.join(marks)}."
-        plot = figures.curves(curves, network, findings.sweep.steps)
-        made.append(Figure(f"The {network}", plot, caption))
-    return Chapter(title, figures=made)
+        plot = search_figures.curves(curves, network, findings.sweep.steps)
+        figures.append(Figure(f"The {network}", plot, caption))
+    return Chapter(title, figures=figures)
 
 
 def slices(findings: Findings, axes: Sequence[Axis], complete: list[CompletedTrial]) -> Chapter:
-    """The error over each parameter; arguments as of `progress`, and the axes of the search."""
+    """Return the chapter on the error over each parameter; arguments as for `progress`, and the axes of the search."""
     title, good = "Each searched parameter", findings.good
     if len(complete) < 2:
         return Chapter(title, text=[_too_few(complete, "slices")])
@@ -108,13 +108,13 @@ def slices(findings: Findings, axes: Sequence[Axis], complete: list[CompletedTri
         elif not points:
             left_out.append(f"{name}: no trial with it completed.")
         else:
-            plot = figures.slice_of(axis, parameter.good, points, good, errors)
+            plot = search_figures.slice_of(axis, parameter.good, points, good, errors)
             shown.append(Figure(name, plot, _region(parameter, len(points), len(good)), _points(points, axis)))
     return Chapter(title, text=text + left_out, figures=shown, small=True)
 
 
 def parallel(findings: Findings, axes: Sequence[Axis], complete: list[CompletedTrial]) -> Chapter:
-    """All parameters in one figure; arguments as of `slices`."""
+    """Return the chapter with all parameters in one figure; arguments as for `slices`."""
     title, keys = "All parameters together", list(dict.fromkeys(axis.key for axis in axes))
     if len(keys) < 2:
         return Chapter(title, text=[f"Only {keys[0]} was searched: its slice above shows it all."])
@@ -131,12 +131,12 @@ def parallel(findings: Findings, axes: Sequence[Axis], complete: list[CompletedT
         + (f"Coloured are the {len(findings.good)} best; " if findings.good else "")
         + f"the strongest line is the best, trial {best.trial}: {values}."
     )
-    plot = figures.parallel(axes, complete, findings.good)
+    plot = search_figures.parallel(axes, complete, findings.good)
     return Chapter(title, figures=[Figure("Parallel coordinates", plot, caption, min_width=100 * (len(keys) + 1))])
 
 
 def importance(findings: Findings) -> Chapter:
-    """How much each parameter decides."""
+    """Return the chapter on the importance of each parameter."""
     title, importance = "Importance", findings.importance
     if importance is None:
         keys = {parameter.key for parameter in findings.parameters}
@@ -149,11 +149,13 @@ def importance(findings: Findings) -> Chapter:
         f"{importance.complete} that completed), by Optuna's PED-ANOVA (Watanabe et al. 2023); branches of a parameter "
         f"are added up, shares sum to 100 %: {shares}.{hint}"
     )
-    return Chapter(title, figures=[Figure("Importance of parameters", figures.importance(importance.shares), caption)])
+    return Chapter(
+        title, figures=[Figure("Importance of parameters", search_figures.importance(importance.shares), caption)]
+    )
 
 
 def rungs(findings: Findings) -> Chapter:
-    """How well early results predicted late ones."""
+    """Return the chapter on how well early results predicted late ones."""
     title, rungs = "Rung correlation", findings.rungs
     if not findings.curves.rungs:
         return Chapter(title, text=["Nothing was pruned: there are no rungs."])
@@ -176,7 +178,7 @@ def rungs(findings: Findings) -> Chapter:
 
 
 def _region(parameter: Parameter, points: int, good: int) -> str:
-    """The caption of a slice."""
+    """Return the caption of a slice."""
     trials, region = counted(points, "trial"), parameter.good
     if not good:
         return f"{trials}, searched {searched(parameter)}."

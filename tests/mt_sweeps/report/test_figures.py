@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from mt_sweeps.report import figures
+from mt_sweeps.report import figures, search_figures
 from mt_sweeps.report.axes import Axis, axes
 from mt_sweeps.report.findings import CompletedTrial, Curve, Curves, GoodChoice, GoodRange, Progress
 from mt_sweeps.report.plotting import errors_axis
@@ -49,7 +49,7 @@ def test_a_share_is_measured_on_the_scale_of_the_search():
 
 def test_a_decay_is_drawn_as_one_minus_itself_on_a_logarithmic_axis_with_the_good_region_there():
     points = [trial(0, 0.1), trial(1, 0.2, **{"ema.decay": 0.9})]
-    plot = figures.slice_of(DECAY, GoodRange(0.9, 0.99), points, [0], [0.1, 0.2])
+    plot = search_figures.slice_of(DECAY, GoodRange(0.9, 0.99), points, [0], [0.1, 0.2])
     across = plot["layout"]["xaxis"]
     assert (across["type"], across["title"]["text"]) == ("log", "1 − ema.decay")  # noqa: RUF001 (a minus)
     assert [trace["x"] for trace in plot["data"]] == [
@@ -62,13 +62,13 @@ def test_a_decay_is_drawn_as_one_minus_itself_on_a_logarithmic_axis_with_the_goo
 
 
 def test_only_the_best_of_all_is_marked_as_the_best():
-    other = figures.slice_of(KL, None, [trial(3, 0.3)], [], [0.1, 0.3])
+    other = search_figures.slice_of(KL, None, [trial(3, 0.3)], [], [0.1, 0.3])
     assert [trace["name"] for trace in other["data"] if trace["x"]] == ["completed"]
 
 
 def test_choices_lie_at_their_places_and_those_with_their_share_are_marked():
     region = [GoodChoice("mse", 1, marked=False), GoodChoice("kl", 2, marked=True)]
-    plot = figures.slice_of(LOSS, region, [trial(i, 0.1 + i / 10) for i in range(3)], [0, 1], [0.1, 0.2, 0.3])
+    plot = search_figures.slice_of(LOSS, region, [trial(i, 0.1 + i / 10) for i in range(3)], [0, 1], [0.1, 0.2, 0.3])
     assert plot["layout"]["xaxis"]["ticktext"] == ["mse", "kl"]
     drawn = [x for trace in plot["data"] for x in trace["x"]]
     assert all(0.7 < x < 1.3 for x in drawn), "beside each other at kl"
@@ -80,7 +80,7 @@ def test_a_choice_that_is_markup_is_text():
     space = Space({"consistency.loss": [choices]})
     axis = Axis("consistency.loss", "consistency.loss", choices, space)
     points = [CompletedTrial(0, 0.1, {"consistency.loss": "</script><b>"})]
-    for plot in (figures.slice_of(axis, None, points, [], [0.1]), figures.parallel([axis], points, [])):
+    for plot in (search_figures.slice_of(axis, None, points, [], [0.1]), search_figures.parallel([axis], points, [])):
         assert "&lt;b&gt;" in json.dumps(plot)
         assert "<b>" not in json.dumps(plot)
 
@@ -104,18 +104,18 @@ def test_errors_far_apart_are_on_a_logarithmic_axis_unless_one_is_zero():
 
 
 def test_what_a_trial_does_not_have_is_below_the_axes():
-    plot = figures.parallel([LOSS, KL], [trial(0, 0.1), trial(1, 0.2, **{"consistency.loss": "mse"})], [])
+    plot = search_figures.parallel([LOSS, KL], [trial(0, 0.1), trial(1, 0.2, **{"consistency.loss": "mse"})], [])
     heights = [y for trace in plot["data"] for y in trace["y"] if y is not None]
     assert min(heights) < 0
     assert "not searched" in [one["text"] for one in plot["layout"]["annotations"]]
-    all_have_it = figures.parallel([LOSS, MSE, KL], [trial(0, 0.1), trial(1, 0.2)], [])
+    all_have_it = search_figures.parallel([LOSS, MSE, KL], [trial(0, 0.1), trial(1, 0.2)], [])
     assert "not searched" not in [one["text"] for one in all_have_it["layout"]["annotations"]]
 
 
 def test_the_hours_of_a_short_sweep_are_told_in_minutes_or_seconds():
     for hours, unit in ((2.0, "GPU-hours"), (0.5, "GPU-minutes"), (0.001, "GPU-seconds")):
         rows = [Progress(0, "complete", hours=hours, gpu_hours=hours, error=0.1, best=0.1)]
-        plot = figures.progress(rows, "gpu_hours")
+        plot = search_figures.progress(rows, "gpu_hours")
         assert plot["layout"]["xaxis"]["title"]["text"] == unit
         assert plot["data"][0]["x"][0] >= 1
 
@@ -129,11 +129,11 @@ def test_figures_have_no_colours_but_those_of_the_page():
     plots = [
         figures.means(verdict(), by_seed),
         figures.differences(verdict(("a", -0.1, True))),
-        figures.progress(rows, "hours"),
-        figures.curves(curves, "teacher", 2),
-        figures.slice_of(FRACTION, None, points, [0], [0.1, 0.2]),
-        figures.parallel([DECAY, LOSS, MSE, KL], points, [0]),
-        figures.importance({"a": 0.7, "b": 0.3}),
+        search_figures.progress(rows, "hours"),
+        search_figures.curves(curves, "teacher", 2),
+        search_figures.slice_of(FRACTION, None, points, [0], [0.1, 0.2]),
+        search_figures.parallel([DECAY, LOSS, MSE, KL], points, [0]),
+        search_figures.importance({"a": 0.7, "b": 0.3}),
         figures.seeds(by_seed, "trial 1"),
     ]
     for plot in plots:

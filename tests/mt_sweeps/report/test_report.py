@@ -14,7 +14,7 @@ from mt_sweeps import report
 from mt_sweeps.cli import cli
 from mt_sweeps.commands.run import resume_sweep
 from mt_sweeps.execution.simulated_trainer import Script
-from mt_sweeps.report import findings
+from mt_sweeps.report.findings import GoodRange
 from mt_sweeps.results import finalists
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage.local import LocalHome
@@ -165,15 +165,15 @@ def test_cautions_stand_just_below_the_verdict(directory):
 def test_the_same_is_there_as_json_of_a_named_shape(directory):
     home = str(directory.path.parent)
     done = CliRunner().invoke(cli, ["report", "digits", "--json", "--home", home], catch_exceptions=False)
-    found = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    assert found["format"] == "mt-sweeps-report/1"
-    assert found["sweep"]["state"] == "finished"
-    assert found["sweep"]["states"] == {"complete": 10, "pruned": 0, "failed": 2, "running": 0, "waiting": 0}
-    assert found["best"]["error"] == min(t["error"] for t in found["trials"] if t["error"] is not None)
-    assert [one["b"] for one in found["verdict"]["comparisons"]] == ["published"], "supervised failed"
-    assert {(one["reason"], len(one["trials"])) for one in found["failures"]} == {("diverged", 2), ("error", 1)}
-    assert found["reproduction"]["spec"] == directory.spec_text()
-    assert sum(found["importance"]["shares"].values()) == pytest.approx(1)
+    shown = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert shown["format"] == "mt-sweeps-report/1"
+    assert shown["sweep"]["state"] == "finished"
+    assert shown["sweep"]["states"] == {"complete": 10, "pruned": 0, "failed": 2, "running": 0, "waiting": 0}
+    assert shown["best"]["error"] == min(t["error"] for t in shown["trials"] if t["error"] is not None)
+    assert [one["b"] for one in shown["verdict"]["comparisons"]] == ["published"], "supervised failed"
+    assert {(one["reason"], len(one["trials"])) for one in shown["failures"]} == {("diverged", 2), ("error", 1)}
+    assert shown["reproduction"]["spec"] == directory.spec_text()
+    assert sum(shown["importance"]["shares"].values()) == pytest.approx(1)
 
 
 def test_the_path_is_printed_and_an_unknown_sweep_is_told_with_the_nearest(directory):
@@ -203,17 +203,15 @@ def test_the_best_so_far_never_rises_and_every_ended_trial_is_paid_for(directory
 
 
 def test_the_good_region_is_where_the_best_fifth_lies(directory):
-    found = report.build(directory)
-    best = found.completed[:3]
-    assert found.good == [trial.trial for trial in best], "a fifth of ten would be two"
+    findings = report.build(directory)
+    best = findings.completed[:3]
+    assert findings.good == [trial.trial for trial in best], "a fifth of ten would be two"
     decays = [trial.values["ema.decay"] for trial in best]
-    decay = next(parameter for parameter in found.parameters if parameter.key == "ema.decay")
-    assert decay.good == findings.GoodRange(min(decays), max(decays))
+    decay = next(parameter for parameter in findings.parameters if parameter.key == "ema.decay")
+    assert decay.good == GoodRange(min(decays), max(decays))
 
 
-def test_long_sweeps_are_thinned_and_keep_their_ends(tmp_path):
-    thin = findings.spread(list(range(1000)))
-    assert (thin[0], thin[-1], len(thin)) == (0, 999, findings.MOST_LINES)
+def test_a_long_learning_curve_is_thinned_and_keeps_its_ends(tmp_path):
     directory = begun(LocalHome(tmp_path), digits("trials=1", "finalists.baselines=[]"))
     ledger = opened(directory)
     trial = ledger.ask_search()
@@ -227,7 +225,7 @@ def test_long_sweeps_are_thinned_and_keep_their_ends(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "complete", "told"),
+    ("overrides", "complete", "sentence"),
     [
         (["trials=2"], 0, "No trial has completed yet. So there is no best configuration, and no verdict."),
         (["trials=2"], 1, "1 trial completed: too few for slices."),
@@ -239,7 +237,7 @@ def test_long_sweeps_are_thinned_and_keep_their_ends(tmp_path):
         (["trials=3", "trainer.method=supervised", "points=[]"], 3, "Only optimizer.learning_rate was searched"),
     ],
 )
-def test_what_there_is_nothing_of_is_told_in_a_sentence(tmp_path, overrides, complete, told):
+def test_what_there_is_nothing_of_is_told_in_a_sentence(tmp_path, overrides, complete, sentence):
     spec = digits("finalists.baselines=[]", *overrides) if complete != 3 else only_one_parameter()
     directory = begun(LocalHome(tmp_path), spec)
     ledger = opened(directory)
@@ -248,7 +246,7 @@ def test_what_there_is_nothing_of_is_told_in_a_sentence(tmp_path, overrides, com
     ledger.close()
     page = page_of(directory)
     assert page.headings == ORDER
-    assert told in page.words
+    assert sentence in page.words
     assert "Interrupted." in page.words or complete == 3
     assert "No records of a trial's evaluations are there." in page.words
 
@@ -292,7 +290,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one_and_nothing_half_don
     assert not list(copy.glob(".report*"))
 
 
-def test_the_end_of_a_sweep_writes_it_and_sends_it_to_the_window(tmp_path, capsys):
+def test_the_end_of_a_sweep_writes_it_and_sends_it_to_mlflow(tmp_path, capsys):
     home = LocalHome(tmp_path)
     directory = swept(home, digits("trials=2", "finalists.baselines=[]"))
     resume_sweep(home, "digits")

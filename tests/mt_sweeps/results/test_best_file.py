@@ -35,8 +35,8 @@ def test_the_file_says_how_sure_one_can_be_and_what_everything_followed_from(tex
     assert (shown.low, shown.high) == (by_scipy.low, by_scipy.high)
     assert 0.07 < shown.low < 0.1 < shown.high < 0.14
     assert best.seeds.model_dump() == {"sampler": 0, "trainer": 0, "split": 0}
-    told = (best.sweep_id, best.data_fingerprint, best.split_fingerprint, best.versions)
-    assert told == ("abc", "def", "012", {"torch": "2.15.0", "mt-sweeps": "0.0.9"})
+    origin = (best.sweep_id, best.data_fingerprint, best.split_fingerprint, best.versions)
+    assert origin == ("abc", "def", "012", {"torch": "2.15.0", "mt-sweeps": "0.0.9"})
     assert best.finalists is None, "the sweep has none"
 
 
@@ -58,7 +58,7 @@ def test_the_file_tells_what_the_finalists_showed_of_this_configuration(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (("steps: 300", "steps: 0"), "trainer.steps: should be greater than or equal to 1"),
         (("decay: 0.95\n    ramp", "decay: 1.95\n    ramp"), "trainer.ema.decay: should be less than 1"),
@@ -69,25 +69,25 @@ def test_the_file_tells_what_the_finalists_showed_of_this_configuration(tmp_path
         (("trial: 0", "trial: none"), "trial: should be a valid integer, not 'none'"),
     ],
 )
-def test_a_file_edited_into_nonsense_is_refused_with_its_key(text, change, told, tmp_path):
+def test_a_file_edited_into_nonsense_is_refused_with_its_key(text, change, message, tmp_path):
     assert text.count(change[0]) >= 1
     file = written(tmp_path, text.replace(*change))
     with pytest.raises(InputError) as error:
         best_file.load_request(file)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert str(file) in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    ("number", "message"),
     [
         (9, r"of format 9, written by a newer version \(mt-sweeps 0\.0\.9; this is .*format 2\); update it"),
         (1, r"of format 1, written by an older version \(mt-sweeps 0\.0\.9; .*`mt-sweep export digits -o FILE`"),
     ],
 )
-def test_a_file_of_another_version_is_told_with_the_version_that_wrote_it(text, number, told, tmp_path):
+def test_a_file_of_another_version_is_told_with_the_version_that_wrote_it(text, number, message, tmp_path):
     file = written(tmp_path, text.replace("mt-sweeps-best/2", f"mt-sweeps-best/{number}"))
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         best_file.load_request(file)
 
 
@@ -107,7 +107,7 @@ def test_what_is_overridden_is_named_and_the_rest_stays(text, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("trainer.stepz=3", r"trainer\.stepz: unknown key; did you mean 'steps'\?"),
         ("trainer.ema.decai=0.5", r"trainer\.ema\.decai: unknown key; did you mean 'decay'\?"),
@@ -116,8 +116,8 @@ def test_what_is_overridden_is_named_and_the_rest_stays(text, tmp_path):
         ("sweep_id=other", r"--set sweep_id=other: begin the key with trainer"),
     ],
 )
-def test_an_override_that_leads_nowhere_is_told(text, override, told, tmp_path):
-    with pytest.raises(InputError, match=told):
+def test_an_override_that_leads_nowhere_is_told(text, override, message, tmp_path):
+    with pytest.raises(InputError, match=message):
         best_file.load_request(written(tmp_path, text), (override,))
 
 

@@ -9,7 +9,7 @@ IMAGES = {"labeled": 200, "unlabeled": 638, "validation": 200, "verdict": 300}
 MSE = {"consistency.loss": "mse", "consistency.weight": 30.0, "ema.decay": 0.95, "labeled_batch_fraction": 0.5}
 
 
-def told(folder, *trials, images=IMAGES, settings=()):
+def cautions_of(folder, *trials, images=IMAGES, settings=()):
     """The cautions of a search whose trials have these values, beside the usual ones, and errors."""
     settings = (f"trials={len(trials)}", "finalists.baselines=[]", *settings)
     spec = digits(*settings).model_copy(update={"points": [{**MSE, **values} for values, _ in trials]})
@@ -25,7 +25,7 @@ def at(key, values, errors=None):
 
 
 def test_a_clear_best_in_the_middle_of_its_ranges_is_not_doubted(tmp_path):
-    assert told(tmp_path, *at("ema.decay", [0.95, 0.9, 0.99, 0.85, 0.995])) == []
+    assert cautions_of(tmp_path, *at("ema.decay", [0.95, 0.9, 0.99, 0.85, 0.995])) == []
 
 
 def test_nothing_is_doubted_before_a_trial_has_completed(tmp_path):
@@ -35,7 +35,7 @@ def test_nothing_is_doubted_before_a_trial_has_completed(tmp_path):
 
 def test_more_trials_within_noise_of_the_best_than_are_trained_again_are_counted(tmp_path):
     near = at("ema.decay", [0.95, 0.9, 0.99, 0.85, 0.995], [0.1, 0.105, 0.108, 0.12, 0.2])
-    (only,) = told(tmp_path, *near, settings=["finalists.top=2"])
+    (only,) = cautions_of(tmp_path, *near, settings=["finalists.top=2"])
     assert "3 of 5 completed trials are within one standard error of the best" in only
     # That of the difference is 0.0141 with 200 images, and 0.008 with 200 * (0.0141 / 0.008) ** 2.
     assert "about 630 to tell the best from number 3" in only
@@ -44,22 +44,22 @@ def test_more_trials_within_noise_of_the_best_than_are_trained_again_are_counted
 
 def test_images_that_would_separate_them_are_asked_for_where_labels_allow_it(tmp_path):
     near = at("ema.decay", [0.95, 0.9], [0.1, 0.105])
-    (only,) = told(tmp_path, *near, images={**IMAGES, "labeled": 2000})
+    (only,) = cautions_of(tmp_path, *near, images={**IMAGES, "labeled": 2000})
     assert only.endswith("about 1,600 would tell the best from number 2: raise trainer.dataset.validation")
 
 
 def test_equal_errors_cannot_be_separated_by_any_number_of_images(tmp_path):
-    (only,) = told(tmp_path, *at("ema.decay", [0.95, 0.9], [0.1, 0.1]))
+    (only,) = cautions_of(tmp_path, *at("ema.decay", [0.95, 0.9], [0.1, 0.1]))
     assert "it would take more than there are to tell the best from number 2" in only
 
 
 def test_finalists_that_take_in_all_that_are_within_noise_need_no_caution(tmp_path):
     near = at("ema.decay", [0.95, 0.9, 0.99], [0.1, 0.105, 0.2])
-    assert told(tmp_path, *near, settings=["finalists.top=2"]) == []
+    assert cautions_of(tmp_path, *near, settings=["finalists.top=2"]) == []
 
 
 def test_more_validation_images_than_labeled_ones_are_unrealistic(tmp_path):
-    (only,) = told(tmp_path, ({}, 0.1), images={**IMAGES, "validation": 300})
+    (only,) = cautions_of(tmp_path, ({}, 0.1), images={**IMAGES, "validation": 300})
     assert "300 images with labels select and only 200 train" in only
     assert "lower trainer.dataset.validation to 200 or fewer" in only
 
@@ -73,7 +73,7 @@ def test_more_validation_images_than_labeled_ones_are_unrealistic(tmp_path):
     ],
 )
 def test_the_best_on_an_edge_to_which_the_better_half_leans_is_told(tmp_path, key, values, edge):
-    (only,) = told(tmp_path, *at(key, values))
+    (only,) = cautions_of(tmp_path, *at(key, values))
     assert edge in only
     assert ("raise its high" if "upper" in edge else "lower its low") in only
 
@@ -81,32 +81,32 @@ def test_the_best_on_an_edge_to_which_the_better_half_leans_is_told(tmp_path, ke
 def test_where_an_edge_is_follows_the_scale(tmp_path):
     linearly = (0.99 - 0.8) / (0.999 - 0.8)
     assert linearly > 0.95
-    assert told(tmp_path, *at("ema.decay", [0.99, 0.98, 0.95, 0.9])) == []
+    assert cautions_of(tmp_path, *at("ema.decay", [0.99, 0.98, 0.95, 0.9])) == []
 
 
 def test_a_best_that_is_alone_on_its_edge_may_be_luck(tmp_path):
-    assert told(tmp_path, *at("ema.decay", [0.999, 0.9, 0.95, 0.85, 0.9, 0.8])) == []
+    assert cautions_of(tmp_path, *at("ema.decay", [0.999, 0.9, 0.95, 0.85, 0.9, 0.8])) == []
 
 
 def test_three_trials_say_nothing_of_an_edge(tmp_path):
-    assert told(tmp_path, *at("ema.decay", [0.999, 0.998, 0.9])) == []
+    assert cautions_of(tmp_path, *at("ema.decay", [0.999, 0.998, 0.9])) == []
 
 
 def test_the_edge_of_a_branch_is_seen_among_its_own_trials(tmp_path):
     kl = {"consistency.loss": "kl"}
     trials = at("consistency.weight", [100.0, 80.0, 200.0, 10.0], [0.5, 0.6, 0.7, 0.8])
     low = [({**kl, "consistency.weight": weight}, 0.1 + 0.1 * i) for i, weight in enumerate([0.3, 0.35, 3.0, 30.0])]
-    (only,) = told(tmp_path, *low, *trials)
+    (only,) = cautions_of(tmp_path, *low, *trials)
     assert "lower edge of consistency.weight: 0.3, searched from 0.3 to 30" in only
 
 
 def test_whole_numbers_have_edges_and_choices_have_none(tmp_path):
     steps = "search_space.consistency.ramp_up_steps={type: int, low: 10, high: 200}"
     trials = at("consistency.ramp_up_steps", [200, 190, 100, 20])
-    (only,) = told(tmp_path, *trials, settings=[steps])
+    (only,) = cautions_of(tmp_path, *trials, settings=[steps])
     assert "upper edge of consistency.ramp_up_steps: 200, searched from 10 to 200" in only
 
 
 def test_a_range_that_ends_where_its_setting_does_is_no_mistake(tmp_path):
     dropout = "search_space.model.dropout={type: float, low: 0.0, high: 0.5}"
-    assert told(tmp_path, *at("model.dropout", [0.0, 0.05, 0.3, 0.5]), settings=[dropout]) == []
+    assert cautions_of(tmp_path, *at("model.dropout", [0.0, 0.05, 0.3, 0.5]), settings=[dropout]) == []

@@ -121,22 +121,22 @@ def test_their_mean_errors_on_the_verdict_images_are_told(ledger):
 def test_the_gain_over_supervised_is_a_line_of_its_own(ledger):
     errors = {"trial 1": (0.05, 0.06), "trial 2": (0.05, 0.05), "supervised": (0.10, 0.11), "published": (0.1, 0.1)}
     run_finalists(ledger, errors)
-    found = finalists.compare_finalists(ledger, IMAGES)
-    assert found.gain.absolute.mean == pytest.approx(0.05)
-    assert found.gain.relative.mean == pytest.approx(1 - 0.055 / 0.105)
-    (told,) = [line for line in finalists.text(ledger, IMAGES).splitlines() if line.startswith("gain ")]
-    assert told.startswith("gain       over the supervised baseline 5.0 points [3.5, 6.5], 47.6 % ")
-    assert told.endswith(" fewer errors")
+    verdict = finalists.compare_finalists(ledger, IMAGES)
+    assert verdict.gain.absolute.mean == pytest.approx(0.05)
+    assert verdict.gain.relative.mean == pytest.approx(1 - 0.055 / 0.105)
+    (line,) = [line for line in finalists.text(ledger, IMAGES).splitlines() if line.startswith("gain ")]
+    assert line.startswith("gain       over the supervised baseline 5.0 points [3.5, 6.5], 47.6 % ")
+    assert line.endswith(" fewer errors")
 
 
 def test_the_best_of_the_search_is_compared_though_its_first_seed_failed(ledger):
     errors = {"trial 1": (0.1, 0.1), "trial 2": (0.2, 0.2), "supervised": (0.3, 0.3), "published": (0.3, 0.3)}
     ledger = ledger_with_seeds(ledger, 3)
     run_finalists(ledger, {name: (*pair, pair[0] + 0.01) for name, pair in errors.items()}, fails={("trial 1", 0)})
-    found = finalists.compare_finalists(ledger, IMAGES)
-    assert list(found.means) == ["trial 1", "trial 2", "supervised", "published"]
-    assert {comparison.a for comparison in found.comparisons} == {"trial 1"}
-    assert found.failed == {"trial 1": 1}
+    verdict = finalists.compare_finalists(ledger, IMAGES)
+    assert list(verdict.means) == ["trial 1", "trial 2", "supervised", "published"]
+    assert {comparison.a for comparison in verdict.comparisons} == {"trial 1"}
+    assert verdict.failed == {"trial 1": 1}
     assert "(2 seeds; 1 that failed not counted)" in finalists.text(ledger, IMAGES)
 
 

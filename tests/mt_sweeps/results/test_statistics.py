@@ -37,8 +37,8 @@ def test_a_tie_is_called_a_tie_with_the_seeds_that_would_tell():
     (only,) = compare({"a": {0: 0.10, 1: 0.12, 2: 0.11}, "b": {0: 0.11, 1: 0.12, 2: 0.12}}, "a")
     assert only.winner == ""
     assert only.more_seeds is not None
-    told = f"difference -0.7 points [-2.1, 0.8], p = 0.18; {only.more_seeds} more seeds might tell"
-    assert str(only) == f"a and b cannot be told apart: {told}"
+    tie = f"difference -0.7 points [-2.1, 0.8], p = 0.18; {only.more_seeds} more seeds might tell"
+    assert str(only) == f"a and b cannot be told apart: {tie}"
     (same,) = compare({"a": {0: 0.1, 1: 0.2}, "b": {0: 0.1, 1: 0.2}}, "a")
     assert (same.p, same.more_seeds) == (1.0, None)
 
@@ -85,14 +85,14 @@ def test_identical_differences_are_no_finer_than_one_image():
 
 def test_the_gain_is_the_paired_difference_and_the_ratios_that_a_t_test_does_not_rule_out():
     errors = drawn(np.random.default_rng(3), (0.1, 0.2), spread=0.02)
-    ours, theirs = (np.array(list(errors[name].values())) for name in "ab")
-    found = gain(errors["a"], errors["b"])
-    expected = ttest_rel(theirs, ours).confidence_interval()
-    assert (found.absolute.low, found.absolute.high) == pytest.approx((expected.low, expected.high))
-    assert found.relative.mean == pytest.approx(1 - ours.mean() / theirs.mean())
-    for end in (found.relative.low, found.relative.high):
-        assert ttest_rel(ours, (1 - end) * theirs).pvalue == pytest.approx(ALPHA)
-    assert str(found).endswith(" % [{:.1f}, {:.1f}] fewer errors".format(*_percent(found.relative)))
+    best, baseline = (np.array(list(errors[name].values())) for name in "ab")
+    gained = gain(errors["a"], errors["b"])
+    expected = ttest_rel(baseline, best).confidence_interval()
+    assert (gained.absolute.low, gained.absolute.high) == pytest.approx((expected.low, expected.high))
+    assert gained.relative.mean == pytest.approx(1 - best.mean() / baseline.mean())
+    for end in (gained.relative.low, gained.relative.high):
+        assert ttest_rel(best, (1 - end) * baseline).pvalue == pytest.approx(ALPHA)
+    assert str(gained).endswith(" % [{:.1f}, {:.1f}] fewer errors".format(*_percent(gained.relative)))
 
 
 def _percent(of):
@@ -102,15 +102,15 @@ def _percent(of):
 def test_a_gain_whose_interval_has_zero_is_not_shown_absolute_or_relative():
     for seed in range(50):
         errors = drawn(np.random.default_rng(seed), (0.1, 0.105), seeds=4)
-        found = gain(errors["a"], errors["b"])
-        assert (found.absolute.low > 0) == (found.relative.low > 0)
-        assert str(found).startswith("not shown: ") == (found.absolute.low <= 0)
+        gained = gain(errors["a"], errors["b"])
+        assert (gained.absolute.low > 0) == (gained.relative.low > 0)
+        assert str(gained).startswith("not shown: ") == (gained.absolute.low <= 0)
 
 
 def test_a_baseline_that_is_hardly_known_leaves_the_relative_gain_open():
-    found = gain({0: 0.1, 1: 0.2}, {0: 0.1, 1: 0.5})
-    assert found.relative is None
-    assert str(found) == "not shown: 15.0 points [-175.6, 205.6]"
+    gained = gain({0: 0.1, 1: 0.2}, {0: 0.1, 1: 0.5})
+    assert gained.relative is None
+    assert str(gained) == "not shown: 15.0 points [-175.6, 205.6]"
     assert gain({0: 0.1, 1: 0.2}, {1: 0.3}) is None
 
 

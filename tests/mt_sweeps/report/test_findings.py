@@ -1,0 +1,116 @@
+"""What `report --json` prints: scripts depend on these keys, as docs/json.md describes them."""
+
+import json
+
+import pytest
+
+from mt_sweeps.report.findings import (
+    MOST_LINES,
+    BaselineFinding,
+    BestFinding,
+    Cost,
+    Curve,
+    Curves,
+    FailureFinding,
+    Findings,
+    GoodChoice,
+    GoodRange,
+    Importance,
+    Parameter,
+    Progress,
+    Reproduction,
+    SweepFinding,
+    TrialFinding,
+    spread,
+)
+from mt_sweeps.results.finalists import MeanError, Verdict
+from mt_sweeps.results.statistics import Comparison, Gain, Interval
+from mt_sweeps.spec.arms import TrialId
+from mt_sweeps.study.pruner import Correlation
+
+DIFFERENCE = Interval(-0.1, -0.2, -0.05)
+FINDINGS = Findings(
+    sweep=SweepFinding("digits", "finished", "validation.teacher_error", "teacher", 300, 0.0, 9.0, {}, {"complete": 1}),
+    verdict=Verdict(
+        means={"trial 0": MeanError(0.1, 0.05, 0.15, 5)},
+        comparisons=[Comparison("trial 0", "supervised", DIFFERENCE, 0.01, 5)],
+        gain=Gain(Interval(0.1, 0.05, 0.2), Interval(0.5, 0.2, 0.8), 5),
+        failed={"published": 1},
+        images=300,
+        kept_back=True,
+    ),
+    cautions=["a sentence"],
+    best=BestFinding(0, "complete", 300, 0.1, {"ema.decay": 0.99}, 0.01),
+    baselines={"supervised": BaselineFinding(0.2, 0.02)},
+    trials=[
+        TrialFinding(0, "complete", 300, 0.1, {"ema.decay": 0.99}),
+        TrialFinding(1, "failed", 3, None, {}),
+        TrialFinding(2, "complete", 300, 0.05, {}),
+    ],
+    progress=[Progress(0, "complete", 1.0, 0.0, 0.1, 0.1)],
+    curves=Curves(1, [90], 60, 0, [Curve("search", 0, [30], [0.2], [None])]),
+    parameters=[
+        Parameter("ema.decay", "ema.decay", "", "log", [0.9, 0.99], GoodRange(0.95, 0.99), 1),
+        Parameter("consistency.loss", "consistency.loss", "", "categorical", ["mse"], [GoodChoice("mse", 1, True)], 1),
+    ],
+    good=[0],
+    importance=Importance("PED-ANOVA", 6, 3, {"ema.decay": 1.0}),
+    rungs=[Correlation(90, 0.1, 9)],
+    failures=[FailureFinding("diverged", [TrialId("search", 1)], "Diverged: nan")],
+    finalists={"trial 0": {10_000: 0.1}},
+    cost=[Cost("search", "complete", 1, 300, 1.0, 0.0)],
+    reproduction=Reproduction("mt-sweep run spec.yaml", "", {}, {}, "abc", "Linux", "def", 0.0, 2),
+)
+KEYS = {
+    (): "format sweep verdict cautions best baselines trials progress curves parameters good importance rungs failures "
+    "finalists cost reproduction",
+    ("sweep",): "name state metric network steps started seconds images states",
+    ("verdict",): "means comparisons gain failed images kept_back",
+    ("verdict", "means", "trial 0"): "mean low high seeds",
+    ("verdict", "comparisons", 0): "a b difference p seeds more_seeds winner told",
+    ("verdict", "comparisons", 0, "difference"): "mean low high",
+    ("verdict", "gain"): "absolute relative seeds told",
+    ("best",): "trial state step error values standard_error",
+    ("baselines", "supervised"): "error standard_error",
+    ("trials", 0): "trial state step error values",
+    ("progress", 0): "trial state hours gpu_hours error best",
+    ("curves",): "of rungs ramp_up best lines",
+    ("curves", "lines", 0): "arm trial step student teacher",
+    ("parameters", 0): "key name where scale range good good_trials",
+    ("parameters", 0, "good"): "low high",
+    ("parameters", 1, "good", 0): "choice trials marked",
+    ("importance",): "method complete good shares",
+    ("rungs", 0): "rung spearman trials is_guessing",
+    ("failures", 0): "reason trials message",
+    ("failures", 0, "trials", 0): "arm trial",
+    ("cost", 0): "arm state trials steps hours gpu_hours",
+    ("reproduction",): "command spec versions seeds data_fingerprint platform id gpus_per_trial concurrent",
+}
+
+
+@pytest.mark.parametrize("path", KEYS, ids=lambda path: ".".join(map(str, path)) or "whole")
+def test_the_keys_of_the_json_and_their_order_are_fixed(path):
+    part = json.loads(json.dumps(FINDINGS.as_json()))
+    for key in path:
+        part = part[key]
+    assert " ".join(part) == KEYS[path]
+
+
+def test_the_json_has_the_sentences_and_the_derived_values_of_the_verdict():
+    shown = FINDINGS.as_json()
+    (comparison,) = shown["verdict"]["comparisons"]
+    assert comparison["winner"] == "trial 0"
+    assert comparison["told"] == str(FINDINGS.verdict.comparisons[0])
+    assert shown["verdict"]["gain"]["told"] == str(FINDINGS.verdict.gain)
+    assert shown["rungs"][0]["is_guessing"]
+    assert shown["format"] == "mt-sweeps-report/1"
+
+
+def test_completed_trials_are_sorted_by_their_error():
+    assert [trial.trial for trial in FINDINGS.completed] == [2, 0]
+
+
+def test_a_long_list_is_thinned_evenly_and_keeps_its_ends():
+    thinned = spread(list(range(1000)))
+    assert (thinned[0], thinned[-1], len(thinned)) == (0, 999, MOST_LINES)
+    assert spread([1, 2, 3]) == [1, 2, 3]

@@ -1,0 +1,36 @@
+"""What `status` and `list` show, for people and as the JSON that docs/json.md describes."""
+
+import json
+from dataclasses import replace
+
+from mt_sweeps.results.status import ArmStatus, BestStatus, SweepStatus, list_text, status_text
+from mt_sweeps.storage.local import LocalHome
+
+SEARCH = ArmStatus(total=5, waiting=1, running=0, complete=2, pruned=1, failed=1)
+BEST = BestStatus(3, "validation.teacher_error", 0.07, 0.01, {"ema.decay": 0.99})
+STATUS = SweepStatus("digits", "interrupted", {"search": SEARCH}, BEST, 61.0)
+
+
+def test_the_keys_of_the_json_and_their_order_are_fixed():
+    shown = json.loads(json.dumps(STATUS.as_json()))
+    assert " ".join(shown) == "format name state arms best seconds"
+    assert " ".join(shown["arms"]["search"]) == "total waiting running complete pruned failed"
+    assert " ".join(shown["best"]) == "trial metric error standard_error values"
+    assert shown["format"] == "mt-sweeps-status/1"
+    assert replace(STATUS, best=None).as_json()["best"] is None
+
+
+def test_a_status_counts_trials_by_state_and_says_how_to_go_on(tmp_path):
+    text = status_text(STATUS, LocalHome(tmp_path))
+    assert text.startswith("digits: interrupted, 1 min 01 s of work\n")
+    assert "  search     5 trials: 1 waiting, 2 complete, 1 pruned, 1 failed\n" in text
+    assert "  best       trial 3: 7.0 % ± 1.0\n" in text
+    assert "  go on with: mt-sweep resume digits" in text
+    assert "go on with" not in status_text(replace(STATUS, state="finished"), LocalHome(tmp_path))
+
+
+def test_a_list_has_one_line_per_sweep():
+    lines = list_text([STATUS, replace(STATUS, name="a", best=None)]).splitlines()
+    assert lines[0] == "digits  interrupted  4/5 trials  best 7.0 % ± 1.0"
+    assert lines[1].strip() == "a       interrupted  4/5 trials"
+    assert "mt-sweep run" in list_text([])
