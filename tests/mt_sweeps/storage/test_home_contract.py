@@ -50,10 +50,10 @@ def locked_by_another_process(sweep):
             is_locked.set()
             time.sleep(60)
 
-    process = processes.Process(target=hold)
+    process = processes.Process(target=hold, daemon=True)
     process.start()
-    assert is_locked.wait(10)
     try:
+        assert is_locked.wait(10)
         yield
     finally:
         process.kill()

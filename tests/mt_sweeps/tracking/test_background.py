@@ -1,7 +1,9 @@
+import pytest
+
 from mt_sweeps.tracking.background import BackgroundWriter, finish
 
 
-def failing_at_first(times, answer="done"):
+def failing_at_first(times):
     """A call that fails so many times, and the list of its tries."""
     tries = []
 
@@ -9,13 +11,26 @@ def failing_at_first(times, answer="done"):
         tries.append(1)
         if len(tries) <= times:
             raise ConnectionError("no server there\nand more")
-        return answer
 
     return call, tries
 
 
-def test_calls_that_fail_are_repeated_and_the_error_is_kept():
-    call, tries = failing_at_first(1_000_000)
+@pytest.fixture
+def failing():
+    """A call that fails until the test is over, so that no thread stays behind, and the list of its tries."""
+    tries = []
+
+    def call():
+        if None not in tries:
+            tries.append(1)
+            raise ConnectionError("no server there\nand more")
+
+    yield call, tries
+    tries.append(None)
+
+
+def test_calls_that_fail_are_repeated_and_the_error_is_kept(failing):
+    call, tries = failing
     writer = BackgroundWriter(call, every=0.01)
     writer.start()
     while len(tries) < 3:
@@ -57,14 +72,14 @@ def test_the_last_call_is_made_once_the_writer_has_stopped_and_its_result_return
     assert order.count("last") == 1
 
 
-def test_the_last_call_is_not_made_while_the_writer_still_fails():
-    call, _ = failing_at_first(1_000_000)
+def test_the_last_call_is_not_made_while_the_writer_still_fails(failing):
+    call, _ = failing
     writer, last = BackgroundWriter(call, every=0.01), []
     writer.start()
     assert finish(writer, lambda: last.append(1), 0.1) == (None, "ConnectionError: no server there")
     assert last == []
 
 
-def test_a_last_call_that_takes_too_long_is_an_error():
-    call, _ = failing_at_first(1_000_000)
+def test_a_last_call_that_takes_too_long_is_an_error(failing):
+    call, _ = failing
     assert finish(BackgroundWriter(lambda: None), call, 0.1) == (None, "ConnectionError: no server there")
