@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 from mt_sweeps.commands.console import Board
@@ -64,8 +65,6 @@ def run_sweep(
         SweepError: the sweep ended without a result.
     """
     spec = load_spec(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
-    if VARIABLE in os.environ:
-        print(f"{VARIABLE} is set: the trials are simulated, no network is trained", flush=True)
     home.new_sweep(name, spec.name)  # refuses a name that is taken, before the work
     check_storage(file, home, spec)
     data = check_data(file, spec)
@@ -220,6 +219,7 @@ def _write_report(sweep: SweepStore, ledger: Ledger) -> None:
     try:
         from mt_sweeps import report  # loads plotly
 
+        import_module("pandas")  # plotly would use a pandas that MLflow's thread has only half loaded
         report.write(sweep, ledger, driven=False)
     except Exception as error:
         command = command_line("report", sweep.name, sweep.home)
@@ -251,6 +251,8 @@ def _check_mlflow(home: Home, spec: SweepSpec) -> str | None:
 @contextmanager
 def _resources(file: Path, spec: SweepSpec, fingerprint: str, in_process: bool) -> Iterator[Share]:
     """Start Ray, or join its cluster, and give what a trial gets there; in this process, trials run one at a time."""
+    if VARIABLE in os.environ:
+        print(f"{VARIABLE} is set: the trials are simulated, no network is trained", flush=True)
     if in_process:
         print("trials run in this process, one after another, without Ray", flush=True)
         yield replace(share_of(file, spec, local_resources()), concurrent=1)

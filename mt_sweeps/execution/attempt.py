@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 import warnings
+from bdb import BdbQuit
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,22 +75,31 @@ class Attempt:
 
     Args:
         assignment: what to train.
+        is_attended: True if a person may follow it in a debugger: to quit the debugger is then an interrupt. A worker
+            has no terminal, so that a `breakpoint()` there is an error of the trial.
     """
 
-    def __init__(self, assignment: Assignment) -> None:
+    def __init__(self, assignment: Assignment, is_attended: bool = False) -> None:
         self._assignment = assignment
+        self._is_attended = is_attended
         self._directory: AttemptDirectory | None = None
         self._gpu: GpuSampler | None = None
         self._reports: Iterator[Report] | None = None
 
     def advance(self) -> Outcome:
-        """Train to the next evaluation; its report is on disk, and uploaded, when this returns."""
+        """Train to the next evaluation; its report is on disk, and uploaded, when this returns.
+
+        Raises:
+            KeyboardInterrupt: the user quit the debugger.
+        """
         try:
             self._directory = directory = self._directory or self._open_directory()
             self._reports = reports = self._reports or self._start(directory.path)
             report = next(reports)
             directory.upload()
         except Exception as error:
+            if self._is_attended and isinstance(error, BdbQuit):
+                raise KeyboardInterrupt from None
             if self._directory is not None:
                 self._directory.write_error(traceback.format_exc())
             self.close()

@@ -12,7 +12,7 @@ def run(coordinator: Coordinator) -> None:
     """
     with coordinator.capture_errors():
         while not _stops(coordinator) and (assignment := coordinator.next_assignment()) is not None:
-            attempt = Attempt(assignment)
+            attempt = Attempt(assignment, is_attended=True)
             try:
                 outcome = attempt.advance()
                 while not outcome.done and outcome.report is not None and not _stops(coordinator):

@@ -61,6 +61,12 @@ def test_trials_are_added_to_a_sweep_by_a_plus():
         assert "write +N" in result.output
 
 
+def test_a_sweep_is_resumed_on_a_cluster_or_in_this_process_not_both():
+    result = CliRunner().invoke(cli, ["resume", "any", "--address", "http://127.0.0.1:1", "--in-process"])
+    assert result.exit_code == 2
+    assert "--in-process runs trials on this machine; leave it out, or --address" in result.output
+
+
 def test_a_wrong_command_line_is_exit_status_2():
     mt_sweep = f"{sys.prefix}/bin/mt-sweep"
     done = subprocess.run([mt_sweep, "run"], capture_output=True, text=True)

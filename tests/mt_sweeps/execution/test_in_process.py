@@ -2,6 +2,7 @@
 
 import json
 import sys
+from bdb import BdbQuit
 
 import pytest
 from click.testing import CliRunner
@@ -10,7 +11,7 @@ from mt_sweeps.cli import cli
 from mt_sweeps.execution import in_process
 from mt_sweeps.execution.coordinator import Coordinator
 from mt_sweeps.execution.resources import Share
-from mt_sweeps.execution.simulated_trainer import VARIABLE, Script
+from mt_sweeps.execution.simulated_trainer import VARIABLE, Script, SimulatedTrainer
 from mt_sweeps.storage.open import open_home
 from mt_sweeps.study.ledger import Ledger
 from tests.helpers.sweeps import DIGITS, Silent, Sweep
@@ -72,6 +73,17 @@ def test_a_sweep_that_is_stopped_is_resumed_to_the_same_result(tmp_path):
     run(sweep, ledger)
     results = [[(t.state, t.step, t.values) for t in ledger.trials("search")] for ledger in (whole.ledger, ledger)]
     assert results[0] == results[1]
+
+
+def test_to_quit_the_debugger_interrupts_the_sweep_and_fails_no_trial(tmp_path, monkeypatch):
+    def quits(*_):
+        raise BdbQuit
+
+    monkeypatch.setattr(SimulatedTrainer, "_act", quits)
+    sweep = Sweep(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run(sweep)
+    assert [trial.state for trial in sweep.ledger.trials("search")] == ["running"]
 
 
 @pytest.mark.system
