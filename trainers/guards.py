@@ -59,13 +59,10 @@ def check_consistency(
     Raises:
         ConsistencyMissing: the loss is 0 or has no gradient.
     """
-    checked = bool(history) and history[-1].step > first_target_step
-    if (
-        "train.consistency_loss" not in metrics
-        or config.consistency.weight == 0
-        or checked
-        or step <= first_target_step
-    ):
+    if "train.consistency_loss" not in metrics or config.consistency.weight == 0:
+        return
+    was_checked = bool(history) and history[-1].step > first_target_step
+    if was_checked or step <= first_target_step:
         return
     for name in ("train.consistency_loss", "train.consistency_gradient_norm"):
         if not abs(metrics[name]) > 0:  # KL of a pair that nearly agrees may round to less than 0

@@ -1,4 +1,4 @@
-"""Batched augmentation on the device. Small images are picked, moved and mirrored by one gather."""
+"""Batched augmentation on the device. Shifts and mirroring of small images are a single gather."""
 
 import torch
 from torch import Tensor
@@ -13,10 +13,10 @@ class ViewAugmenter:
     """Draws independently augmented views of images.
 
     Args:
-        normalization: of uint8 images, applied after the pixels are moved.
-        config: what is done to them.
-        noise: standard deviation, on normalised pixels.
-        seed: of this view; two views with two seeds are independent.
+        normalization: of uint8 images; applied after the geometric changes and the colour jitter.
+        config: the augmentation.
+        noise: standard deviation of the Gaussian noise on normalised pixels.
+        seed: of this view; views with different seeds are independent.
         device: of the images.
     """
 
@@ -29,11 +29,11 @@ class ViewAugmenter:
         self._generator = torch.Generator(device).manual_seed(seed)
 
     def draw(self, images: Tensor, indices: Tensor) -> Tensor:
-        """A view of the chosen images.
+        """Return an augmented view of some images.
 
         Args:
-            images: [n, height, width, channels], on the device: uint8, or float where they are normalised already.
-            indices: int64 [b], on the device.
+            images: [n, height, width, channels], on the device: uint8, or float if they are normalised already.
+            indices: int64 [b], of the images to draw, on the device.
 
         Returns:
             float [b, channels, height, width], normalised.
@@ -41,8 +41,8 @@ class ViewAugmenter:
         warps = self._config.crop is not None or self._config.rotate
         moved = self._warped(images[indices]) if warps else self._moved(images, indices)
         if self._config.jitters:
-            shown = moved.permute(0, 3, 1, 2).to(torch.get_default_dtype()) / 255
-            moved = 255 * jitter(shown, self._config, self._generator).permute(0, 2, 3, 1)
+            colours = moved.permute(0, 3, 1, 2).to(torch.get_default_dtype()) / 255
+            moved = 255 * jitter(colours, self._config, self._generator).permute(0, 2, 3, 1)
         pixels = moved.permute(0, 3, 1, 2) if images.is_floating_point() else self._normalization(moved)
         if self._noise:
             noise = torch.empty_like(pixels).normal_(generator=self._generator)
@@ -50,23 +50,23 @@ class ViewAugmenter:
         return pixels
 
     def _moved(self, images: Tensor, indices: Tensor) -> Tensor:
-        """By whole pixels: [b, height, width, channels] of the images' own type."""
+        """Shift and mirror by whole pixels: [b, height, width, channels] of the images' own type."""
         b, (height, width, channels) = len(indices), images.shape[1:]
         rows = torch.arange(height, device=images.device).expand(b, -1)
         columns = torch.arange(width, device=images.device).expand(b, -1)
         if self._config.translate:
-            reach = self._config.translate
-            shifts = torch.randint(-reach, reach + 1, (2, b, 1), generator=self._generator, device=images.device)
+            limit = self._config.translate
+            shifts = torch.randint(-limit, limit + 1, (2, b, 1), generator=self._generator, device=images.device)
             rows, columns = _reflected(rows + shifts[0]), _reflected(columns + shifts[1])
         if self._config.flip:
             mirrored = torch.rand((b, 1), generator=self._generator, device=images.device) < 0.5
             columns = torch.where(mirrored, columns.flip(1), columns)
-        # One index a pixel: several times as fast as one index an axis.
-        places = ((indices[:, None] * height + rows) * width)[:, :, None] + columns[:, None, :]
-        return images.view(-1, channels).index_select(0, places.flatten()).view(b, height, width, channels)
+        # One index per pixel is several times as fast as one index per axis.
+        positions = ((indices[:, None] * height + rows) * width)[:, :, None] + columns[:, None, :]
+        return images.view(-1, channels).index_select(0, positions.flatten()).view(b, height, width, channels)
 
     def _warped(self, picked: Tensor) -> Tensor:
-        """By fractions of pixels: [b, height, width, channels], float."""
+        """Crop, rotate, shift and mirror by fractions of pixels: [b, height, width, channels], float."""
         pixels = picked.permute(0, 3, 1, 2).to(torch.get_default_dtype())
         return warp(pixels, self._config, self._generator).permute(0, 2, 3, 1)
 
@@ -78,7 +78,7 @@ class ViewAugmenter:
 
 
 def _reflected(positions: Tensor) -> Tensor:
-    """Positions outside 0..n-1 reflected back in, the edge pixel not repeated (PIL's and numpy's 'reflect').
+    """Reflect positions outside 0..n-1 back in, without repeating the edge pixel (PIL's and numpy's 'reflect').
 
     Args:
         positions: int64 [b, n]; at most n - 1 outside.

@@ -1,7 +1,7 @@
-"""Jitter of colours, every image by amounts of its own.
+"""Jitter of colours, with random amounts for each image.
 
-What torchvision's ColorJitter does, which takes the same amounts for a whole batch; always in the order brightness,
-contrast, saturation, hue.
+The changes are those of torchvision's ColorJitter, which uses the same amounts for a whole batch. They are always made
+in the order brightness, contrast, saturation, hue.
 """
 
 import torch
@@ -13,20 +13,20 @@ _GREY = (0.2989, 0.587, 0.114)  # ITU-R 601, as torchvision and PIL
 
 
 def jitter(pixels: Tensor, config: Augmentation, generator: torch.Generator) -> Tensor:
-    """Images of other brightness, contrast, saturation and hue.
+    """Change brightness, contrast, saturation and hue at random.
 
     Args:
         pixels: float [b, channels, height, width] in [0, 1].
-        config: how far each may go.
+        config: the range of each change.
         generator: on the device of the pixels.
 
     Returns:
-        The same shape, in [0, 1]. Images of one channel have no saturation and no hue.
+        The same shape, in [0, 1]. Saturation and hue of grey images do not change.
     """
 
-    def amounts(reach: float) -> Tensor:
+    def amounts(limit: float) -> Tensor:
         chance = torch.rand((len(pixels), 1, 1, 1), generator=generator, device=pixels.device, dtype=pixels.dtype)
-        return (2 * chance - 1) * reach
+        return (2 * chance - 1) * limit
 
     if config.brightness:
         pixels = _blend(pixels, torch.zeros_like(pixels), 1 + amounts(config.brightness))
@@ -50,11 +50,11 @@ def _grey(pixels: Tensor) -> Tensor:
 
 
 def shift_hue(pixels: Tensor, turns: Tensor) -> Tensor:
-    """The same saturation and value, another hue.
+    """Shift the hue; saturation and value stay the same.
 
     Args:
         pixels: float [b, 3, height, width] in [0, 1].
-        turns: float [b, 1, 1], of the colour circle: 1 is all around.
+        turns: float [b, 1, 1], turns of the colour circle: 1 is a full turn.
     """
     red, green, blue = pixels.unbind(1)
     value, darkest = pixels.amax(1), pixels.amin(1)
@@ -63,5 +63,5 @@ def shift_hue(pixels: Tensor, turns: Tensor) -> Tensor:
     sixths = torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe)
     sixths = torch.where(value == red, (green - blue) / safe, sixths)
     # From hue back to colours: each channel is a trapezoid over the circle (Smith 1978).
-    places = (pixels.new_tensor([5.0, 3.0, 1.0])[:, None, None] + (sixths + 6 * turns)[:, None]) % 6
-    return value[:, None] - chroma[:, None] * torch.minimum(places, 4 - places).clamp(0, 1)
+    positions = (pixels.new_tensor([5.0, 3.0, 1.0])[:, None, None] + (sixths + 6 * turns)[:, None]) % 6
+    return value[:, None] - chroma[:, None] * torch.minimum(positions, 4 - positions).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Crops and rotations of whole batches, every image by amounts of its own, in one resampling."""
+"""Crops and rotations of whole batches, with random amounts for each image, in one resampling."""
 
 import math
 
@@ -8,12 +8,12 @@ from torch.nn import functional as F
 
 from trainers.config import Augmentation
 
-_TRIES = 10  # as torchvision; after them, a crop that does not fit is cut to the image
-_STRETCH = math.log(4 / 3)  # crops are from 3:4 to 4:3
+_TRIES = 10  # as in torchvision; if none fits, the first is cut to the image
+_STRETCH = math.log(4 / 3)  # aspect ratios are from 3:4 to 4:3
 
 
 def warp(pixels: Tensor, config: Augmentation, generator: torch.Generator) -> Tensor:
-    """Rotate each image about its centre, take a random part of it, mirror some.
+    """Rotate each image about its centre, crop it or shift it at random, and mirror some.
 
     Args:
         pixels: float [b, channels, size, size].
@@ -21,7 +21,7 @@ def warp(pixels: Tensor, config: Augmentation, generator: torch.Generator) -> Te
         generator: on the device of the pixels.
 
     Returns:
-        float [b, channels, crop, crop], bilinear; of the whole size where nothing is cropped.
+        float [b, channels, crop, crop], bilinear; without a crop, of the size of the images.
     """
     b, channels, size, _ = pixels.shape
 
@@ -31,8 +31,8 @@ def warp(pixels: Tensor, config: Augmentation, generator: torch.Generator) -> Te
     # Coordinates go from -1 to 1. A point of the result is scaled and shifted into the crop, then turned.
     if config.crop is None:
         sides = pixels.new_ones(b, 2)
-        reach = config.translate
-        shifts = torch.randint(-reach, reach + 1, (b, 2), generator=generator, device=pixels.device)
+        limit = config.translate
+        shifts = torch.randint(-limit, limit + 1, (b, 2), generator=generator, device=pixels.device)
         middles = shifts.to(pixels.dtype) * (2 / size)
     else:
         sides = crop_sides(uniform(b, _TRIES, 2), config.smallest_crop)
@@ -51,13 +51,14 @@ def warp(pixels: Tensor, config: Augmentation, generator: torch.Generator) -> Te
 
 
 def crop_sides(chances: Tensor, smallest: float) -> Tensor:
-    """Widths and heights of random crops, as shares of the image's (Szegedy et al. 2015; torchvision's distribution).
+    """Return the widths and heights of random crops, as shares of the image's.
 
-    The area is uniform, the logarithm of width over height too; of several tries, the first that fits is taken.
+    The area and the logarithm of the aspect ratio are uniform. Of several tries, the first that fits is used (Szegedy
+    et al. 2015; torchvision's distribution).
 
     Args:
         chances: float [b, tries, 2], uniform in [0, 1).
-        smallest: share of the area.
+        smallest: the smallest share of the area.
 
     Returns:
         float [b, 2], above 0, at most 1.
@@ -66,16 +67,16 @@ def crop_sides(chances: Tensor, smallest: float) -> Tensor:
     stretches = ((2 * chances[:, :, 1] - 1) * _STRETCH).exp()
     tried = torch.stack([areas * stretches, areas / stretches], 2).sqrt()
     fits = (tried <= 1).all(2)
-    first = fits.to(torch.uint8).argmax(1)  # the first try, where none fits
+    first = fits.to(torch.uint8).argmax(1)  # the first try if none fits
     return tried[torch.arange(len(tried), device=tried.device), first].clamp(max=1)
 
 
 def center_crop(pixels: Tensor, crop: int | None) -> Tensor:
-    """The middle of each image, which is what evaluations see of it.
+    """Return the centre of each image, which is the part that evaluations use.
 
     Args:
         pixels: [b, channels, size, size].
-        crop: pixels a side, at most `size`; none: the whole.
+        crop: pixels per side, at most `size`. None: the whole image.
     """
     if crop is None:
         return pixels

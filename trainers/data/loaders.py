@@ -1,4 +1,4 @@
-"""How the pixels of a batch come to the device: all of them lie there, or worker processes read them from disk."""
+"""How the pixels of a batch get to the device: all images are kept there, or worker processes read them from disk."""
 
 import logging
 import os
@@ -13,18 +13,18 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from trainers.data.samplers import TwoStreamBatches
 
 RESIDENT_SHARE = 0.25  # of the device's memory that images may take
-WORKERS = 2  # they copy; augmentation is the device's
+WORKERS = 2  # they only copy; images are augmented on the device
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The images of a step, labeled ones first.
+    """The images of one step, labeled ones first.
 
     Attributes:
         indices: int64 [b], into the training images, on the device.
-        images: uint8 [n, height, width, channels], on the device, among which are those of the batch,
-        rows: int64 [b], at these places.
+        images: uint8 [n, height, width, channels], on the device; the images of the batch are among them.
+        rows: int64 [b], where the images of the batch are in `images`.
     """
 
     indices: Tensor
@@ -33,12 +33,12 @@ class Batch:
 
 
 class Resident:
-    """All images lie on the device.
+    """A loader that keeps all images on the device.
 
     Args:
         images: uint8 [n, height, width, channels].
-        batches: which images come next.
-        device: that trains.
+        batches: yields the indices of each batch.
+        device: the one that trains.
 
     Attributes:
         held: bytes of images on the device.
@@ -50,12 +50,12 @@ class Resident:
         self.held = images.numel()
 
     def next(self) -> Batch:
-        """The next batch."""
+        """Return the next batch."""
         indices = self._batches.next().to(self._images.device, non_blocking=True)
         return Batch(indices, self._images, indices)
 
     def take(self, indices: Tensor) -> Tensor:
-        """The pixels of any images, on the device.
+        """Return the pixels of any images, on the device.
 
         Args:
             indices: int64 [b], on any device.
@@ -64,12 +64,12 @@ class Resident:
 
 
 class Streamed:
-    """Worker processes read images from disk, some batches ahead. The batches are those of `Resident`.
+    """A loader whose worker processes read images from disk, some batches ahead. It yields the batches of `Resident`.
 
     Args:
         images: uint8 [n, height, width, channels], mapped into memory.
-        batches: which images come next; to be set to where a run goes on before the first batch is asked for.
-        device: that trains.
+        batches: yields the indices of each batch. A resumed run must load its state before the first batch is drawn.
+        device: the one that trains.
     """
 
     held = 0
@@ -81,7 +81,7 @@ class Streamed:
         self._ahead: Iterator[Tensor] | None = None
 
     def next(self) -> Batch:
-        """The next batch."""
+        """Return the next batch."""
         if self._ahead is None:
             self._ahead = self._start()
         indices = self._batches.next().to(self._device, non_blocking=True)
@@ -89,7 +89,7 @@ class Streamed:
         return Batch(indices, pixels, torch.arange(len(indices), device=self._device))
 
     def take(self, indices: Tensor) -> Tensor:
-        """The pixels of any images, on the device.
+        """Return the pixels of any images, on the device.
 
         Args:
             indices: int64 [b], on any device.
@@ -99,12 +99,12 @@ class Streamed:
     def _start(self) -> Iterator[Tensor]:
         loader = DataLoader(
             _Rows(self._images),
-            batch_sampler=_Endless(self._batches.copy()),  # a copy, since workers are ahead of what a checkpoint keeps
+            batch_sampler=_Endless(self._batches.copy()),  # a copy, since workers are ahead of a checkpoint
             num_workers=WORKERS,
-            collate_fn=_as_it_is,
-            multiprocessing_context="fork",  # they inherit the mapping
+            collate_fn=_unchanged,
+            multiprocessing_context="fork",  # so that they inherit the mapping
             pin_memory=self._device.type == "cuda",
-            generator=torch.Generator(),  # else it would draw from the one that the networks draw from
+            generator=torch.Generator(),  # else it would draw from the generator of the networks
         )
         return iter(loader)
 
@@ -112,13 +112,14 @@ class Streamed:
 def loader(
     where: Literal["auto", "resident", "streamed"], images: Tensor, batches: TwoStreamBatches, device: torch.device
 ) -> Resident | Streamed:
-    """What feeds a run; which of the two it is makes no difference to its results.
+    """Return the loader of a run. Both kinds give the same results.
 
     Args:
-        where: the images are to lie; auto: on the device, if they take no more than a quarter of its memory.
+        where: whether images are kept on the device (resident) or streamed from disk. auto: resident, if they take at
+            most a quarter of the device's memory.
         images: uint8 [n, height, width, channels], mapped into memory.
-        batches: which images come next.
-        device: that trains.
+        batches: yields the indices of each batch.
+        device: the one that trains.
     """
     needed, memory = images.numel(), _memory(device)
     if where == "auto":
@@ -131,14 +132,14 @@ def loader(
 
 
 def _memory(device: torch.device) -> int:
-    """Bytes in all, free or not, so that the choice does not depend on what else runs."""
+    """Return the total memory in bytes, free or not, so that the choice does not depend on other programs."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 class _Rows(Dataset[Tensor]):
-    """Reads a batch at once."""
+    """Images that are read one batch at a time."""
 
     def __init__(self, images: Tensor) -> None:
         self._images = images
@@ -148,7 +149,7 @@ class _Rows(Dataset[Tensor]):
 
 
 class _Endless(Sampler[Any]):
-    """Whole batches of indices."""
+    """Yields batches of indices without end."""
 
     def __init__(self, batches: TwoStreamBatches) -> None:
         self._batches = batches
@@ -158,5 +159,5 @@ class _Endless(Sampler[Any]):
             yield self._batches.next()
 
 
-def _as_it_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
     return batch

@@ -1,4 +1,4 @@
-"""From pixels to the network's input, with the statistics of the training images alone."""
+"""From pixels to the network's input, with statistics of the training images alone."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -15,19 +15,19 @@ from trainers.files import write_atomically
 
 VERSION = 2  # of the file of statistics; part of its name
 _PIXELS_AT_ONCE = 2**22
-_ENOUGH = 50_000  # images to take statistics of
+_MAX_IMAGES = 50_000  # of which statistics are taken
 Kind = Literal["per_channel", "per_image", "zca"]
 
 Take = Callable[[Tensor], Tensor]
-"""From indices, int64 [b], to pixels, uint8 [b, height, width, channels]."""
+"""A function from indices, int64 [b], to pixels, uint8 [b, height, width, channels]."""
 
 
 class Normalization(ABC):
     """A map from uint8 [b, height, width, channels] to float [b, channels, height, width], channels last in memory.
 
     Attributes:
-        of_whole_images: whether a pixel's value depends on others of its image, so that images are normalised before
-            they are moved.
+        of_whole_images: whether the value of a pixel depends on the other pixels of its image. Such images are
+            normalised before they are augmented.
     """
 
     of_whole_images: bool
@@ -37,20 +37,23 @@ class Normalization(ABC):
 
     @abstractmethod
     def normalized(self, pixels: Tensor) -> Tensor:
-        """uint8 [b, height, width, channels] -> float of the same shape."""
+        """Normalise uint8 [b, height, width, channels] to float of the same shape."""
 
     def shown(self, normalized: Tensor) -> Tensor:
-        """Normalised [b, channels, height, width] as pixels in [0, 1], each image stretched to that."""
+        """Return normalised images, [b, channels, height, width], as pixels in [0, 1], to be shown to people.
+
+        Each image is stretched to that range.
+        """
         low, high = normalized.amin((1, 2, 3), keepdim=True), normalized.amax((1, 2, 3), keepdim=True)
         return (normalized - low) / (high - low).clamp(min=1e-6)
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
-        """What a model file keeps."""
+        """Return what a model file keeps: the arguments of the class."""
 
 
 class PerChannel(Normalization):
-    """Subtracts a mean and divides by a standard deviation, a channel each, in units of uint8 pixels.
+    """Subtracts the mean of each channel and divides by its standard deviation, in units of uint8 pixels.
 
     Args:
         mean: float [channels]; images are normalised in its precision.
@@ -65,11 +68,11 @@ class PerChannel(Normalization):
 
     @classmethod
     def of(cls, take: Take, indices: Tensor) -> "PerChannel":
-        """The exact statistics of the chosen images, from a histogram a channel.
+        """Compute the exact statistics of some images from one histogram per channel.
 
         Args:
-            take: from indices to uint8 [b, height, width, channels].
-            indices: int64 [m], the training images: those of other purposes must not be looked at.
+            take: returns the pixels of some indices.
+            indices: int64 [m], the training images; images of other purposes must not be among them.
         """
         first = take(indices[:1])
         channels, at_once = first.shape[-1], max(1, _PIXELS_AT_ONCE // first[0, :, :, 0].numel())
@@ -82,11 +85,11 @@ class PerChannel(Normalization):
         share = counts / counts.sum(1, keepdim=True)
         mean = share @ levels
         std = ((share * (levels - mean[:, None]) ** 2).sum(1)).sqrt()
-        std = torch.where(std > 0, std, 1.0)  # a channel of one value carries nothing
+        std = torch.where(std > 0, std, 1.0)  # a channel with a single value carries no information
         return cls(mean, std)
 
     def normalized(self, pixels: Tensor) -> Tensor:
-        # Whole rows of pixels: a loop over three channels alone would not be vectorised.
+        # Whole rows of pixels at once: an inner loop over only three channels would not be vectorised.
         width = pixels.shape[2]
         rows = (pixels.flatten(2) - self.mean.repeat(width)) / self.std.repeat(width)
         return rows.view(pixels.shape)
@@ -99,9 +102,10 @@ class PerChannel(Normalization):
 
 
 class PerImage(Normalization):
-    """Each image to mean 0 and standard deviation 1 over all its pixels and channels (the authors' SVHN).
+    """Scales each image to mean 0 and standard deviation 1 over all its pixels and channels (the authors' SVHN).
 
-    An image of one value becomes 0: it is divided by no less than that of one grey level in one value.
+    The divisor has a lower limit: the standard deviation of an image in which a single value is off by one grey level.
+    So an image with a single value becomes 0.
     """
 
     of_whole_images = True
@@ -133,11 +137,13 @@ class Zca(Normalization):
 
     @classmethod
     def of(cls, take: Take, indices: Tensor) -> "Zca":
-        """Of the chosen images, in float64: (x - mean) U (S + bias)^(-1/2) U', with U and S of their covariance.
+        """Compute the whitening (x - mean) U (S + bias)^(-1/2) U' of some images, in float64.
+
+        U and S are the eigenvectors and eigenvalues of the covariance of the images.
 
         Args:
-            take: from indices to uint8 [b, height, width, channels].
-            indices: int64 [m], the training images: those of other purposes must not be looked at.
+            take: returns the pixels of some indices.
+            indices: int64 [m], the training images; images of other purposes must not be among them.
         """
         first = take(indices[:1])
         d = first.numel()
@@ -167,19 +173,21 @@ class Zca(Normalization):
 
 
 def fit_normalization(kind: Kind, take: Take, indices: Tensor, fingerprint: str, device: torch.device) -> Normalization:
-    """The normalisation of this kind for the training images.
+    """Return the normalisation of the training images.
+
+    The statistics can take half a minute, so they are computed once per machine and kept in a file for other trials.
 
     Args:
-        kind: which.
-        take: from indices to uint8 [b, height, width, channels].
-        indices: int64 [m], the training images: those of other purposes must not be looked at. Of more than 50,000, as
-            many, evenly spaced, tell enough.
-        fingerprint: of the images. What takes half a minute is computed once a machine, and kept for other trials.
-        device: where it will be used.
+        kind: of normalisation.
+        take: returns the pixels of some indices.
+        indices: int64 [m], the training images; images of other purposes must not be among them. If there are more than
+            50,000, statistics are taken of 50,000 evenly spaced ones.
+        fingerprint: of the data set.
+        device: where the normalisation will be used.
     """
     if kind == "per_image":
         return PerImage()
-    indices = indices[torch.linspace(0, len(indices) - 1, min(len(indices), _ENOUGH), dtype=torch.float64).long()]
+    indices = indices[torch.linspace(0, len(indices) - 1, min(len(indices), _MAX_IMAGES), dtype=torch.float64).long()]
     key = hashlib.sha256(fingerprint.encode() + indices.cpu().numpy().tobytes()).hexdigest()[:16]
     file = cache_folder() / f"{kind}-{key}-{VERSION}.safetensors"
     with FileLock(file.with_suffix(".lock")):
@@ -192,7 +200,7 @@ def fit_normalization(kind: Kind, take: Take, indices: Tensor, fingerprint: str,
 
 
 def load_normalization(kind: Kind, tensors: dict[str, Tensor]) -> Normalization:
-    """From what `tensors` returned."""
+    """Return the normalisation whose `tensors` these are."""
     if kind == "per_image":
         return PerImage()
     return Zca(**tensors) if kind == "zca" else PerChannel(**tensors)

@@ -1,4 +1,4 @@
-"""Two-stream batches: a set number of labeled images, the rest unlabeled (the authors' PyTorch sampler)."""
+"""Two-stream batches: a fixed number of labeled images, then unlabeled ones (the authors' PyTorch sampler)."""
 
 import copy
 from typing import Any
@@ -9,13 +9,13 @@ from torch import Tensor
 
 
 class Stream:
-    """Endless batches of `size` from `indices`: a fresh permutation every epoch.
+    """Draws endless batches from some images, in a new random order every epoch.
 
     Args:
-        indices: int64 [n], what to draw from.
-        size: images a batch.
-        seed: of the permutations.
-        whole_epochs: drop the last, incomplete batch of an epoch (the unlabeled stream); otherwise a batch may span
+        indices: int64 [n], of the images.
+        size: images per batch.
+        seed: of the random orders.
+        whole_epochs: drop the last, incomplete batch of an epoch (the unlabeled stream). Otherwise a batch may span
             two epochs (the labeled stream, whose epoch may be shorter than a batch).
     """
 
@@ -28,7 +28,7 @@ class Stream:
         self._cursor = 0
 
     def next(self) -> Tensor:
-        """int64 [size], on the CPU."""
+        """Return the next batch: int64 [size], on the CPU."""
         left = self._order[self._cursor :]
         if self._whole_epochs and len(left) < self._size:
             left = left[:0]
@@ -49,17 +49,17 @@ class Stream:
 
 
 class TwoStreamBatches:
-    """Batches of indices: the labeled ones first, then the unlabeled ones.
+    """Draws batches of indices: labeled images first, then unlabeled ones.
 
     Args:
         labeled: int64 [n], images with labels.
-        unlabeled: int64 [m], images without; at least those of one batch.
-        batch_size: images a batch.
-        labeled_per_batch: how many of them come from `labeled`.
+        unlabeled: int64 [m], images without labels; at least as many as one batch takes.
+        batch_size: images per batch.
+        labeled_per_batch: how many images of a batch come from `labeled`.
         seeds: of the labeled and of the unlabeled stream.
 
     Attributes:
-        epoch: batches until every image was drawn once, but for the last, incomplete batch of unlabeled ones.
+        epoch: batches until every image was drawn once, except for the last, incomplete batch of unlabeled images.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class TwoStreamBatches:
         self.epoch = max(passes)
 
     def copy(self) -> "TwoStreamBatches":
-        """Another, which goes on from here by itself."""
+        """Return a copy that continues from the present state independently."""
         return copy.deepcopy(self)
 
     def next(self) -> Tensor:
-        """int64 [batch_size], on the CPU."""
+        """Return the next batch: int64 [batch_size], on the CPU."""
         labeled = self._labeled.next()
         return labeled if self._unlabeled is None else torch.cat([labeled, self._unlabeled.next()])
 

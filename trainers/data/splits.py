@@ -1,4 +1,4 @@
-"""Which image serves which purpose. Each serves one, so that no result is measured on what it was tuned with."""
+"""Which image serves which purpose. Each serves only one, so no result is measured on images that tuned it."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,13 +13,14 @@ from trainers.errors import DataError
 
 @dataclass(frozen=True)
 class Split:
-    """Indices into the training images, int64, disjoint, each sorted.
+    """Indices into the training images: int64, disjoint, each array sorted.
 
     Attributes:
-        labeled: trained on with their labels; class-balanced, but for those that join from validation and verdict.
-        unlabeled: trained on without labels.
-        validation: select among trials.
-        verdict: compare the finalists.
+        labeled: images that are trained on with their labels. With `with_validation`, those of validation and verdict
+            are among them.
+        unlabeled: images that are trained on without labels.
+        validation: images that select among trials.
+        verdict: images that compare the finalists.
     """
 
     labeled: np.ndarray
@@ -37,20 +38,20 @@ class Split:
 
 
 def split(labels: np.ndarray, classes: int, config: DatasetConfig) -> Split:
-    """Draw the split of `config` from its seed.
+    """Draw the split of a data set from its seeds.
 
-    Labeled images are drawn first, the same number of every class (a remainder goes to classes drawn at random) or
-    without regard to classes, so that they stay the same when the other sizes change. Validation and verdict follow
-    the class frequencies. A `label_seed` then draws others to be labeled, from all but those two. Last, with
-    `with_validation`, both join the labeled ones, and none is left to measure on.
+    Labeled images are drawn first, so that they stay the same when the other sizes change: the same number of every
+    class (a remainder goes to classes drawn at random), or without regard to classes. Validation and verdict follow
+    the class frequencies. With a `label_seed`, other images are then drawn to be labeled, from all but these two. With
+    `with_validation`, both finally join the labeled images, and none is left to measure on.
 
     Args:
-        labels: int64 [n]; -1 where an image has no class. Those are always unlabeled.
+        labels: int64 [n]; -1 if an image has no class, and is therefore always unlabeled.
         classes: how many there are.
-        config: sizes and seed.
+        config: sizes and seeds.
 
     Raises:
-        DataError: a class has too few images, or all classes together have.
+        DataError: a class has too few images, or all classes together have too few.
     """
     count = config.label_count(int((labels >= 0).sum()))
     try:
@@ -105,13 +106,13 @@ def split(labels: np.ndarray, classes: int, config: DatasetConfig) -> Split:
 
 
 def split_for(config: TrainerConfig, labels: np.ndarray, classes: int, image_size: int) -> Split:
-    """The split of a run, once it is sure that the run can be fed from it.
+    """Return the split of a run, after checking that it suffices for the run.
 
     Args:
         config: of the run.
-        labels: int64 [n]; -1 where an image has no class.
+        labels: int64 [n]; -1 if an image has no class.
         classes: how many there are.
-        image_size: pixels a side.
+        image_size: pixels per side.
 
     Raises:
         DataError: too few images for the split or for a batch, or images too small for the network.
@@ -128,7 +129,7 @@ def split_for(config: TrainerConfig, labels: np.ndarray, classes: int, image_siz
 def _drawn_anew(
     labels: np.ndarray, pool: np.ndarray, quota: np.ndarray, config: DatasetConfig
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Other labeled images of the same classes, from those that select nothing; and what is left of the pool."""
+    """Draw other labeled images, as many of every class; return them per class, and the rest of the pool."""
     rng = np.random.default_rng([config.split_seed, config.label_seed or 0, 0x1ABE1])
     by_class = [rng.permutation(np.sort(pool[labels[pool] == c])) for c in range(len(quota))]
     drawn = [images[:n] for images, n in zip(by_class, quota, strict=True)]
@@ -136,6 +137,6 @@ def _drawn_anew(
 
 
 def _interleaved(groups: list[np.ndarray]) -> np.ndarray:
-    """All members, so ordered that every beginning of the result has the groups in proportion to their sizes."""
+    """Merge groups so that every prefix of the result holds them in proportion to their sizes."""
     position = np.concatenate([(np.arange(len(group)) + 0.5) / max(1, len(group)) for group in groups])
     return np.concatenate(groups)[np.argsort(position, kind="stable")]
