@@ -1,14 +1,14 @@
-"""What all settings have in common."""
+"""The base class of all settings."""
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 
 class Settings(BaseModel):
-    """A group of settings: immutable, unknown keys refused, no silent conversion, no infinities."""
+    """A group of settings: immutable, without unknown keys, silent conversions or infinities."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def by_default(name: str) -> BeforeValidator:
-    """Settings of a union that do not say their name are those of the default."""
+    """Return a validator for a union of settings that takes settings without a name as those of this name."""
     return BeforeValidator(lambda value: {"name": name} | value if isinstance(value, dict) else value)

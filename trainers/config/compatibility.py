@@ -1,6 +1,6 @@
-"""Which settings go together: what clashes, what has no effect, and what a data set can give.
+"""Which settings go together: which clash, which have no effect, and which need other images.
 
-A message names the two settings that clash and what would be legal.
+Each message names the two settings that clash and the legal values.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from trainers.config import TrainerConfig
 
 CONSISTENCY_ONLY = ("class_loss_normalizer", "consistency.", "ema.", "ensemble.", "labeled_batch_fraction", "teacher.")
-"""Beginnings of the dotted keys that mean nothing to a supervised run, whose batches are labeled throughout."""
+"""Prefixes of the dotted keys that have no effect on a supervised run, whose batches are all labeled."""
 
 
 def idle_settings(config: "TrainerConfig") -> dict[str, str]:
-    """Dotted keys (or groups, ending in a dot) that have no effect on this run, and why."""
+    """Return the dotted keys (or groups, ending in a dot) that have no effect on this run, and why."""
     idle = {}
     if config.schedule.warm_up == "sigmoid":
         idle["schedule.warm_up_from"] = "schedule.warm_up: sigmoid begins at exp(-5); use schedule.warm_up: linear"
@@ -48,15 +48,15 @@ def idle_settings(config: "TrainerConfig") -> dict[str, str]:
 
 
 def is_idle(key: str, idle: dict[str, str]) -> bool:
-    """Whether a dotted key is in what `idle_settings` returned."""
+    """Return whether a dotted key, or its group, is among those that `idle_settings` returned."""
     return any(key == one or (one.endswith(".") and key.startswith(one)) for one in idle)
 
 
 def check_combinations(config: "TrainerConfig") -> None:
-    """Refuse settings that cannot hold together.
+    """Refuse settings that do not go together.
 
     Raises:
-        ValueError: two settings clash, or one that was changed has no effect beside another.
+        ValueError: two settings clash, or one that was changed has no effect because of another.
     """
     steps, fraction = config.steps, config.labeled_batch_fraction
     ramp_up = config.consistency.ramp_up_steps
@@ -71,7 +71,7 @@ def check_combinations(config: "TrainerConfig") -> None:
             f"labeled image in a batch; use at least {1 / config.batch_size:g}"
         )
     for one, why in idle_settings(config).items():
-        # One file serves the search and its supervised baseline, to which the consistency settings mean nothing.
+        # One file configures the search and its supervised baseline, which ignores the consistency settings.
         tolerated = config.method == "supervised" and one in CONSISTENCY_ONLY
         for key, value, default in [] if tolerated else _values(config, one):
             if value != default and value != 0:
@@ -93,9 +93,9 @@ def _check_methods(config: "TrainerConfig") -> None:
             f"consistency.images: unlabeled and labeled_batch_fraction ({config.labeled_batch_fraction}) clash: a "
             "batch has no unlabeled image; lower labeled_batch_fraction, or use consistency.images: all"
         )
-    looks, teacher, model = config.augmentation, config.teacher, config.model
-    noisy = looks.is_noise or any((teacher.noise, teacher.dropout, getattr(model, "dropout", 0)))
-    noisy = noisy or model.name == "shake_shake"  # whose gates are drawn anew
+    augmentation, teacher, model = config.augmentation, config.teacher, config.model
+    noisy = augmentation.is_noise or any((teacher.noise, teacher.dropout, getattr(model, "dropout", 0)))
+    noisy = noisy or model.name == "shake_shake"  # whose gates are random
     if config.consistency.weight > 0 and not noisy and (config.method == "pi_model" or _teacher_is_student(config)):
         clashing = "method: pi_model" if config.method == "pi_model" else "ema.decay: 0"
         raise ValueError(
@@ -132,7 +132,7 @@ def _check_schedule(config: "TrainerConfig") -> None:
 
 
 def _values(config: "TrainerConfig", one: str) -> list[tuple[str, Any, Any]]:
-    """(dotted key, value, default) of one key, or of a group's."""
+    """Return (dotted key, value, default) of one key, or of each key of a group."""
     group, _, name = one.rpartition(".")
     settings = getattr(config, group) if group else config
     fields = type(settings).model_fields
@@ -141,10 +141,11 @@ def _values(config: "TrainerConfig", one: str) -> list[tuple[str, Any, Any]]:
 
 
 def check_unlabeled(config: "TrainerConfig", unlabeled: int) -> None:
-    """Refuse a batch that takes more unlabeled images than there are, and a run too short for its method.
+    """Refuse a batch that takes more unlabeled images than there are, and a run that is too short for its method.
 
     Raises:
-        ValueError: `unlabeled` images are too few for one batch; or no image would get a target from an earlier look.
+        ValueError: `unlabeled` images are too few for one batch; or, with temporal ensembling, no image would be drawn
+            twice.
     """
     wanted = config.batch_size - config.labeled_per_batch
     if config.method == "temporal_ensembling" and wanted and config.steps <= unlabeled // wanted:
@@ -163,7 +164,7 @@ def check_image_size(config: "TrainerConfig", size: int) -> None:
     """Refuse images that the network or the augmentation cannot take.
 
     Raises:
-        ValueError: the images (`size` pixels a side), or their crops, are too small; or they are too large to whiten.
+        ValueError: the images (`size` pixels per side) or their crops are too small; or they are too large to whiten.
     """
     model, crop = config.model, config.augmentation.crop
     if config.normalization == "zca" and size > 64:

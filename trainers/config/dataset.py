@@ -1,4 +1,4 @@
-"""Where images come from, and how many serve which purpose."""
+"""The settings of a data set: where its images come from, and how many serve which purpose."""
 
 from typing import Annotated, Literal
 
@@ -9,26 +9,28 @@ from trainers.config.known_datasets import KNOWN_DATASETS
 
 
 class _Dataset(Settings):
-    """How many images serve which purpose. Each image serves one; what is left over is unlabeled."""
+    """How many images serve which purpose. Each image serves one; the images left over are unlabeled."""
 
     name: str
     labels: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | Literal["all"] = Field(
-        description="labeled training images, or their share; 'all': every image no other purpose takes"
+        description="labeled training images, or their share; 'all': all images without another purpose"
     )
     draw: Literal["balanced", "random"] = Field(
-        "balanced", description="the labeled ones: as many of every class, or not"
+        "balanced", description="the labeled images: as many of every class, or at random"
     )
-    unlabeled: int | None = Field(None, ge=1, description="of those left over, how many are used; none: all")
+    unlabeled: int | None = Field(None, ge=1, description="how many of the images left over are used; none: all")
     validation: int = Field(ge=1, description="images that select among trials")
-    verdict: int = Field(0, ge=0, description="images kept back to compare the finalists")
-    split_seed: int = Field(0, ge=0, description="which images serve which purpose")
+    verdict: int = Field(0, ge=0, description="images that compare the finalists")
+    split_seed: int = Field(0, ge=0, description="draws which images serve which purpose")
     with_validation: bool = Field(
         False,
-        description="the validation and verdict images are trained on with their labels, and nothing is validated; for "
-        "a final training",
+        description="the validation and verdict images are trained on with their labels, and there is no validation; "
+        "for a final training",
     )
     label_seed: int | None = Field(
-        None, ge=0, description="draws the labeled ones anew; validation and verdict stay; none: those of split_seed"
+        None,
+        ge=0,
+        description="draws other labeled images; validation and verdict stay; none: those of split_seed",
     )
 
     @model_validator(mode="after")
@@ -46,11 +48,11 @@ class _Dataset(Settings):
         return self
 
     def label_count(self, images: int) -> int | Literal["all"]:
-        """How many labels that is, of so many images with classes."""
+        """Return the number of labels, of this many images with classes."""
         return self.labels if self.labels == "all" or isinstance(self.labels, int) else round(self.labels * images)
 
     def unlabeled_count(self, images: int, others: int = 0) -> int:
-        """How many images are left over and used, of so many with classes and so many others."""
+        """Return how many unlabeled images are used, of this many images with classes and this many others."""
         labels = self.label_count(images)
         left = others if labels == "all" else images - labels - self.validation - self.verdict + others
         return left if self.unlabeled is None else self.unlabeled
@@ -82,20 +84,20 @@ class Svhn(_Downloaded):
     """Street View House Numbers: 99,289 colour images of 32x32 pixels, downloaded by torchvision when not there."""
 
     name: Literal["svhn"]
-    extra: bool = Field(False, description="531,131 more images, as unlabeled ones")
+    extra: bool = Field(False, description="531,131 more images, which are unlabeled")
 
 
 class _OnDisk(_Dataset):
     root: str = Field(min_length=1, description="folder that holds the images")
     image_size: int | None = Field(
-        None, ge=4, le=1024, description="pixels a side after resizing and centre crop; none: all images have one size"
+        None, ge=4, le=1024, description="pixels per side after resizing and centre crop; none: they have one size"
     )
     label_file: str | None = Field(
         None,
-        description="lines of `path class`, paths relative to train/, whose other images are unlabeled; none: folders",
+        description="file of lines `path class`, with paths in train/; other images are unlabeled; none: class folders",
     )
     unreadable: Literal["refuse", "skip"] = Field(
-        "refuse", description="images that cannot be read; skip: counted, told"
+        "refuse", description="images that cannot be read; skip: leave them out"
     )
 
 
@@ -109,7 +111,7 @@ class Imagenet(_OnDisk):
     """ILSVRC 2012: `<root>/train/<wnid>/*` and `<root>/val/<wnid>/*`, which is its test set. Never downloaded."""
 
     name: Literal["imagenet"]
-    image_size: int | None = Field(256, ge=32, le=1024, description="pixels a side after resizing and centre crop")
+    image_size: int | None = Field(256, ge=32, le=1024, description="pixels per side after resizing and centre crop")
 
 
 DatasetConfig = Digits | Cifar10 | Cifar100 | Svhn | ImageFolder | Imagenet
@@ -121,7 +123,7 @@ def check_split_sizes(
     """Refuse a split that the training images of a data set cannot give.
 
     Raises:
-        ValueError: fewer labels than classes, or more images asked for than there are.
+        ValueError: there are fewer labels than classes, or fewer images than the split needs.
     """
     wanted = classes if labels == "all" else labels
     if wanted < classes:

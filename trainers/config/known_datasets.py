@@ -1,4 +1,4 @@
-"""Facts of the data sets we know by name, so that a configuration can be checked on any machine."""
+"""Facts of the data sets that are known by name, so that a configuration can be checked on any machine."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ class KnownDataset:
         train: images with classes.
         test: images.
         classes: how many.
-        image_size: pixels a side; none: as they are prepared.
-        channels: of colour.
-        extra: images that are used without classes.
-        files: what a folder of it holds, where it is downloaded.
+        image_size: pixels per side. None: it is a setting.
+        channels: 1 is grey, 3 is colour.
+        extra: images that are used without their classes.
+        files: the files that a download leaves in its folder.
     """
 
     name: str
@@ -31,7 +31,7 @@ class KnownDataset:
 KNOWN_DATASETS = {
     known.name: known
     for known in (
-        # The package ships one set of 1,797; we keep every fifth image as the test set.
+        # scikit-learn has one set of 1,797 images; every fifth image is the test set.
         KnownDataset("digits", train=1438, test=359, classes=10, image_size=8, channels=1),
         KnownDataset(
             "cifar10",

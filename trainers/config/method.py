@@ -1,4 +1,4 @@
-"""How student and teacher look, and how they are made to agree."""
+"""The settings of the methods: augmentation, consistency loss, teacher."""
 
 from typing import Literal
 
@@ -8,17 +8,17 @@ from trainers.config.base import Settings
 
 
 class Augmentation(Settings):
-    """Noise of the input, drawn anew for each image, each network and each step."""
+    """Random changes of the input, drawn for each image, each network and each step."""
 
     translate: int = Field(
-        2, ge=0, description="pixels an axis, reflected at the edge, uniform over -n..n; with crop: 0"
+        2, ge=0, description="pixels per axis, reflected at the edge, uniform over -n..n; with crop: 0"
     )
     crop: int | None = Field(
         None,
         ge=4,
-        description="pixels a side of random parts, resized to it; evaluations see the centre; none: whole images",
+        description="pixels per side to which random parts are resized; evaluations use the centre; none: whole images",
     )
-    smallest_crop: float = Field(0.08, gt=0, le=1, description="share of the area that a crop has at least")
+    smallest_crop: float = Field(0.08, gt=0, le=1, description="smallest share of the area that a crop takes")
     rotate: float = Field(0.0, ge=0, le=180, description="degrees, uniform over -n..n, reflected at the edge")
     flip: bool = Field(False, description="mirror left and right with probability 1/2")
     brightness: float = Field(0.0, ge=0, le=1, description="a factor uniform over 1-n..1+n; likewise the next two")
@@ -60,14 +60,14 @@ class Ema(Settings):
 
 
 class Teacher(Settings):
-    """How the second network looks and begins; for the Pi-model, how the student looks the second time."""
+    """How the second network starts and what it sees; for the Pi-model, the student's second pass."""
 
     dropout: float | None = Field(None, ge=0, lt=1, description="none: the student's, model.dropout")
     noise: float | None = Field(None, ge=0, description="none: the student's, augmentation.noise")
-    start: Literal["copy", "independent"] = Field("copy", description="of the student's first weights, or its own")
-    mode: Literal["train", "eval"] = Field("train", description="of its batch norm and dropout while it teaches")
+    start: Literal["copy", "independent"] = Field("copy", description="its first weights: the student's, or its own")
+    mode: Literal["train", "eval"] = Field("train", description="of its batch norm and dropout when it makes targets")
     batch_norm: Literal["own", "copied", "averaged"] = Field(
-        "own", description="its statistics: of its own passes (mode train), or the student's (mode eval)"
+        "own", description="its statistics: from its own passes (mode train), or the student's (mode eval)"
     )
 
     @model_validator(mode="after")
@@ -90,4 +90,4 @@ class Teacher(Settings):
 class Ensemble(Settings):
     """Temporal ensembling (Laine & Aila 2017): each image's target is the average of its past predictions."""
 
-    decay: float = Field(0.6, ge=0, lt=1, description="of the average, for each further look at an image")
+    decay: float = Field(0.6, ge=0, lt=1, description="of the average, for each update")

@@ -1,4 +1,4 @@
-"""Networks and their sizes."""
+"""The settings of the networks."""
 
 from itertools import pairwise
 from typing import Literal
@@ -9,7 +9,7 @@ from trainers.config.base import Settings
 
 
 class SmallCnn(Settings):
-    """Five 3x3 convolutions with batch norm: seconds a trial on a CPU."""
+    """Five 3x3 convolutions with batch norm: a trial takes seconds on a CPU."""
 
     name: Literal["small_cnn"] = "small_cnn"
     width: int = Field(16, ge=1, le=1024, description="channels of the first convolution")
@@ -17,7 +17,7 @@ class SmallCnn(Settings):
 
     @property
     def weights(self) -> int:
-        """About how many, at three channels and ten classes: for forecasts."""
+        """About how many weights, with three channels and ten classes; for forecasts."""
         return 9 * self.width * (3 + self.width + 2 * self.width + 4 * self.width + 8 * self.width) + 40 * self.width
 
 
@@ -32,7 +32,7 @@ class ConvLarge(Settings):
 
     @property
     def weights(self) -> int:
-        """About how many, at three channels and ten classes: for forecasts."""
+        """About how many weights, with three channels and ten classes; for forecasts."""
         return 3_130_000
 
 
@@ -44,7 +44,7 @@ class ShakeShake(Settings):
 
     @property
     def weights(self) -> int:
-        """About how many, at three channels and ten classes: for forecasts."""
+        """About how many weights, with three channels and ten classes; for forecasts."""
         return 2840 * self.width**2
 
 
@@ -52,7 +52,7 @@ class WideResnet(Settings):
     """WRN-28-2 by default (Zagoruyko & Komodakis 2016), the network of most later comparisons."""
 
     name: Literal["wide_resnet"]
-    depth: int = Field(28, ge=10, le=400, description="layers: 4 and a multiple of 6")
+    depth: int = Field(28, ge=10, le=400, description="layers: 4 plus a multiple of 6")
     width: int = Field(2, ge=1, le=64, description="the stages have 16, 32 and 64 times as many channels")
 
     @field_validator("depth")
@@ -64,7 +64,7 @@ class WideResnet(Settings):
 
     @property
     def weights(self) -> int:
-        """About how many, at three channels and ten classes: for forecasts."""
+        """About how many weights, with three channels and ten classes; for forecasts."""
         channels = [16, 16 * self.width, 32 * self.width, 64 * self.width]
         later = (self.depth - 4) // 3 - 1  # convolutions of a stage that have its channels on both sides
         return sum(10 * i * o + 9 * later * o * o for i, o in pairwise(channels))
@@ -75,12 +75,12 @@ class Residual(Settings):
 
     name: Literal["resnet18", "resnet50", "resnext152"]
     stem: Literal["small", "large"] = Field(
-        "small", description="small: a 3x3 convolution; large: 7x7 with stride 2, and pooling, for 224 pixels a side"
+        "small", description="small: a 3x3 convolution; large: 7x7 with stride 2, and pooling, for 224x224 pixels"
     )
 
     @property
     def weights(self) -> int:
-        """About how many, at three channels and a thousand classes: for forecasts."""
+        """About how many weights, with three channels and a thousand classes; for forecasts."""
         return {"resnet18": 11_700_000, "resnet50": 25_600_000, "resnext152": 60_000_000}[self.name]
 
 

@@ -1,4 +1,4 @@
-"""How the student is trained: the optimiser, and the schedule of its learning rate."""
+"""The settings of the optimiser and of the schedule of its learning rate."""
 
 from typing import Annotated, Literal
 
@@ -36,7 +36,7 @@ class _Moments(_Optimizer):
 
 
 class Adam(_Moments):
-    """Adam, with the switches of the authors' TensorFlow code; its weight decay is added to the gradient."""
+    """Adam, with the changing betas of the authors' TensorFlow code; weight decay is added to the gradient."""
 
     name: Literal["adam"]
     learning_rate: float = Field(0.003, gt=0, description="before the schedule")
@@ -44,7 +44,7 @@ class Adam(_Moments):
         None, ge=0, lt=1, description="beta2 until the schedule's warm-up ends (authors: 0.99); none: the same"
     )
     ramp_down_beta1: float | None = Field(
-        None, ge=0, lt=1, description="where beta1 goes with schedule.name: ramp_down (authors: 0.5); none: nowhere"
+        None, ge=0, lt=1, description="beta1 at the end of schedule.name: ramp_down (authors: 0.5); none: the same"
     )
 
 
@@ -56,7 +56,7 @@ class AdamW(_Moments):
 
 
 class _Schedule(Settings):
-    """The factor on the learning rate: that of the warm-up times that of the decay."""
+    """The factor on the learning rate: warm-up times decay."""
 
     name: str
     warm_up: Literal["linear", "sigmoid"] = Field("linear", description="sigmoid: exp(-5 (1 - x)^2)")
@@ -74,25 +74,25 @@ class HalfCosine(_Schedule):
     """(1 + cos(pi t / length)) / 2."""
 
     name: Literal["half_cosine"] = "half_cosine"
-    length: int | None = Field(None, ge=1, description="where it reaches 0, at or after the last step; none: steps")
+    length: int | None = Field(None, ge=1, description="step where it reaches 0, at or after the last; none: steps")
 
 
 class QuarterCosine(_Schedule):
     """cos(pi t / (2 length)); with length = 8/7 steps, FixMatch's cos(7 pi t / (16 steps))."""
 
     name: Literal["quarter_cosine"]
-    length: int | None = Field(None, ge=1, description="where it reaches 0, at or after the last step; none: steps")
+    length: int | None = Field(None, ge=1, description="step where it reaches 0, at or after the last; none: steps")
 
 
 class RampDown(_Schedule):
-    """exp(-12.5 x^2), x going from 0 to 1 over the last steps (the authors' TensorFlow code)."""
+    """exp(-12.5 x^2), where x rises from 0 to 1 over the last steps (the authors' TensorFlow code)."""
 
     name: Literal["ramp_down"]
     ramp_down_steps: int = Field(ge=1, description="at the end of the run")
 
 
 class StepDecay(_Schedule):
-    """`factor` to the power of how many of the steps in `at` have been taken."""
+    """The learning rate is multiplied by `factor` at each of the steps in `at`."""
 
     name: Literal["step_decay"]
     at: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)

@@ -1,4 +1,4 @@
-"""TrainerConfig: every setting of one training run, validated, with its unit and range.
+"""TrainerConfig: every setting of a training run, validated, with unit and range.
 
 Unknown keys are errors. Lengths are optimiser steps, sizes are images or pixels, errors are fractions in [0, 1].
 """
@@ -22,20 +22,20 @@ from trainers.config.optimization import (
 
 
 class TrainerConfig(Settings):
-    """One training run, whole."""
+    """All settings of one training run."""
 
     method: Literal["mean_teacher", "pi_model", "temporal_ensembling", "supervised"] = "mean_teacher"
     dataset: DatasetConfig = Field(discriminator="name")
     model: Annotated[ModelConfig, Field(discriminator="name"), by_default("small_cnn")] = SmallCnn()
     steps: int = Field(ge=1, description="optimiser steps")
-    batch_size: int = Field(100, ge=2, description="images a step")
+    batch_size: int = Field(100, ge=2, description="images per step")
     labeled_batch_fraction: float = Field(0.25, gt=0, le=1, description="share of the batch that has labels")
     class_loss_normalizer: Literal["labeled", "whole_batch"] = Field(
         "labeled",
         description="labeled: mean over the labeled images; whole_batch: their sum / batch size (authors' PyTorch)",
     )
     normalization: Literal["per_channel", "per_image", "zca"] = Field(
-        "per_channel", description="per_image: mean 0 and deviation 1 of each; zca: contrast, then whitening"
+        "per_channel", description="per_image: each to mean 0 and deviation 1; zca: contrast, then whitening"
     )
     augmentation: Augmentation = Augmentation()
     consistency: Consistency = Consistency()
@@ -46,14 +46,14 @@ class TrainerConfig(Settings):
     schedule: Schedule = HalfCosine()
     images: Literal["auto", "resident", "streamed"] = Field(
         "auto",
-        description="resident: on the device; streamed: from disk, by worker processes; auto: resident where they take "
-        "at most a quarter of the device's memory",
+        description="resident: on the device; streamed: from disk, by worker processes; auto: resident if they take at "
+        "most a quarter of the device's memory",
     )
     precision: Literal["fp32", "bf16"] = Field("fp32", description="of the networks' passes; weights stay in fp32")
     channels_last: bool = Field(True, description="memory layout of images and features")
     compile: bool = Field(False, description="torch.compile: slow to start, faster steps")
     evaluate_every: int | None = Field(
-        None, ge=1, description="steps between evaluations; none: up to 20 evaluations a run"
+        None, ge=1, description="steps between evaluations; none: up to 20 evaluations per run"
     )
     verdict: bool = Field(False, description="the last report also has the errors on the verdict images; for finalists")
     seed: int = Field(0, ge=0, description="of weights, batches, augmentation and dropout")
@@ -79,7 +79,7 @@ class TrainerConfig(Settings):
 
     @property
     def labeled_per_batch(self) -> int:
-        """Labeled images in a batch; a supervised run has no others."""
+        """Labeled images per batch; a supervised run has no others."""
         if self.method == "supervised":
             return self.batch_size
         return round(self.labeled_batch_fraction * self.batch_size)
@@ -92,8 +92,8 @@ class TrainerConfig(Settings):
     @property
     def ramp_up_steps(self) -> int:
         """Steps until the consistency weight is reached in full."""
-        given = self.consistency.ramp_up_steps
-        return self.steps // 5 if given is None else given
+        steps = self.consistency.ramp_up_steps
+        return self.steps // 5 if steps is None else steps
 
     @property
     def evaluation_interval(self) -> int:

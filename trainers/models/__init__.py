@@ -10,10 +10,10 @@ from trainers.models.wide_resnet import wide_resnet
 
 
 def build(config: ModelConfig, channels: int, classes: int, heads: int = 1) -> Network:
-    """A freshly initialised network; its weights come from torch's global generator.
+    """Return a new network. Its weights are drawn from torch's global generator.
 
     Args:
-        config: which network, and its settings.
+        config: the kind of network and its settings.
         channels: of the images.
         classes: length of the logits.
         heads: 1, or 2: see `Network`.

@@ -1,4 +1,4 @@
-"""Pieces that several networks share."""
+"""Layers that several networks share."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ _LEVELS = 2**16
 
 
 class GlobalAverage(nn.Module):
-    """[b, channels, height, width] -> [b, channels]."""
+    """Averages over the pixels: [b, channels, height, width] -> [b, channels]."""
 
     def forward(self, features: Tensor) -> Tensor:
         return features.mean((2, 3))
@@ -18,8 +18,8 @@ class GlobalAverage(nn.Module):
 class Dropout(nn.Module):
     """In train mode, zeroes each value with a probability and scales the others to keep the mean.
 
-    The masks are cut from random 64-bit integers, 16 bits a value: on a CPU several times faster than torch's, and the
-    probability is exact to 1 / 65536. It is kept as tensors, so that compiled code serves every probability.
+    Each mask value takes 16 bits of a random 64-bit integer. On a CPU this is several times faster than torch's
+    dropout, and the probability is exact to 1 / 65536. It is kept in tensors, so that compiled code works for all.
 
     Args:
         probability: in [0, 1).
@@ -46,21 +46,24 @@ class Dropout(nn.Module):
             return features
         words = torch.randint(-(2**63), 2**63 - 1, (-(-features.numel() // 4),), device=features.device)
         levels = words.view(torch.int16)[: features.numel()]
-        levels = levels.as_strided(features.size(), torch.empty_like(features).stride())  # in the features' own layout
+        levels = levels.as_strided(features.size(), torch.empty_like(features).stride())  # in the features' layout
         return features * (levels >= self.lowest) * self.scale
 
 
 def plain_convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
-    """Without bias, since a norm follows; the size is kept but for the stride; weights as He et al. (2015) begin."""
+    """Return a convolution without bias, since a norm follows, with the first weights of He et al. (2015).
+
+    Only the stride changes the size of the images.
+    """
     layer = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     return layer
 
 
 class MeanOnlyBatchNorm(nn.Module):
-    """Subtracts the mean of each channel and adds a learned one; the scale is left to weight normalisation.
+    """Subtracts the mean of each channel and adds a learned bias; weight normalisation takes care of the scale.
 
-    Salimans & Kingma (2016). In eval mode the mean is the moving average of those of the batches.
+    Salimans & Kingma (2016). In eval mode the mean is the moving average of the means of the batches.
 
     Args:
         channels: of the features [b, channels, height, width].
@@ -85,12 +88,12 @@ class MeanOnlyBatchNorm(nn.Module):
 def convolution(
     inputs: int, outputs: int, kernel: int = 3, padding: int = 1, norm: Literal["batch", "weight"] = "batch"
 ) -> nn.Sequential:
-    """Convolution, norm, leaky rectifier of slope 0.1 (the activation of the paper's ConvLarge).
+    """Return a convolution, a norm and a leaky rectifier of slope 0.1 (the activation of the paper's ConvLarge).
 
     Args:
         inputs: channels.
         outputs: channels.
-        kernel: pixels a side.
+        kernel: pixels per side.
         padding: pixels at each edge.
         norm: batch norm; or weight normalisation with mean-only batch norm.
     """

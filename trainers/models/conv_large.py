@@ -11,10 +11,10 @@ from trainers.models.network import Network
 
 
 def conv_large(channels: int, classes: int, heads: int, dropout: float, norm: Literal["batch", "weight"]) -> Network:
-    """3.12 million convolution weights at three input channels.
+    """Build the network, which has 3.12 million convolution weights with three input channels.
 
     Args:
-        channels: of the images, which have at least 12 pixels a side (32 in the paper).
+        channels: of the images, which have at least 12 pixels per side (32 in the paper).
         classes: length of the logits.
         heads: 1 or 2.
         dropout: probability, after each of the two poolings (0.5 in the paper).

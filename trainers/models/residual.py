@@ -6,21 +6,18 @@ from trainers.models.network import Network
 
 
 def residual(channels: int, classes: int, heads: int, name: str, stem: str) -> Network:
-    """ResNet-18, ResNet-50, or ResNeXt-152 32x4d (the paper's network for ImageNet, section 3.4).
+    """Build ResNet-18, ResNet-50, or ResNeXt-152 32x4d (the paper's network for ImageNet, section 3.4).
 
     Args:
         channels: of the images.
         classes: length of the logits.
         heads: 1 or 2.
         name: `resnet18`, `resnet50` or `resnext152`.
-        stem: `large`: a 7x7 convolution and a pooling that leave a 16th of the pixels, as published for 224 pixels a
-            side; `small`: a 3x3 convolution that leaves all.
+        stem: `large`: a 7x7 convolution and a pooling, which leave a 16th of the pixels, as published for 224x224
+            pixels. `small`: a 3x3 convolution, which keeps them all.
     """
-    from torchvision.models.resnet import (
-        BasicBlock,
-        Bottleneck,
-        ResNet,
-    )  # half a second that other networks need not pay
+    # The import takes half a second, which other networks need not pay.
+    from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
     if name == "resnext152":
         features = ResNet(Bottleneck, [3, 8, 36, 3], groups=32, width_per_group=4)

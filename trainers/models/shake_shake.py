@@ -10,13 +10,14 @@ from trainers.models.network import Network
 
 
 def shake_shake(channels: int, classes: int, heads: int, width: int) -> Network:
-    """26 layers: a stem of 16 channels and three stages of four blocks; 26.2 million parameters at width 96.
+    """Build 26 layers: a stem of 16 channels and three stages of four blocks. Width 96 has 26.2 million parameters.
 
     Args:
-        channels: of the images, which have at least 8 pixels a side (32 in the paper).
+        channels: of the images, which have at least 8 pixels per side (32 in the paper).
         classes: length of the logits.
         heads: 1 or 2.
-        width: channels of each of the two branches in the first stage (96 in the paper); doubled at each next one.
+        width: channels of each of the two branches in the first stage (96 in the paper); it doubles at each
+            further stage.
     """
     layers: list[nn.Module] = [plain_convolution(channels, 16), nn.BatchNorm2d(16)]
     inputs = 16
@@ -30,7 +31,7 @@ def shake_shake(channels: int, classes: int, heads: int, width: int) -> Network:
 
 
 class _Block(nn.Module):
-    """Two branches whose sum is weighed by chance, beside a shortcut."""
+    """A randomly weighted sum of two branches, added to a shortcut."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -44,7 +45,7 @@ class _Block(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         first, second = self.first(features), self.second(features)
         if self.training:
-            # One gate an image; that of the backward pass is another than that of the forward pass.
+            # One gate per image. The backward pass has a gate of its own.
             gates = torch.rand(2, len(features), 1, 1, 1, device=features.device, dtype=features.dtype)
             mixed: Tensor = _Shake.apply(first, second, gates[0], gates[1])
         else:
@@ -65,7 +66,7 @@ def _branch(inputs: int, outputs: int, stride: int) -> nn.Sequential:
 
 
 class _ShiftedHalving(nn.Module):
-    """Half of the channels from every second pixel, the other half from those one pixel down and right of them."""
+    """Halves the size: half of the channels come from every second pixel, half from the pixels diagonally below."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -82,7 +83,7 @@ class _ShiftedHalving(nn.Module):
 
 
 class _Shake(torch.autograd.Function):
-    """forward * first + (1 - forward) * second, with the gradient of `backward` in the place of `forward`."""
+    """Computes forward * first + (1 - forward) * second; the gradient has `backward` in place of `forward`."""
 
     @staticmethod
     def forward(ctx: Any, first: Tensor, second: Tensor, forward: Tensor, backward: Tensor) -> Tensor:

@@ -7,10 +7,10 @@ from trainers.models.network import Network
 
 
 def small_cnn(channels: int, classes: int, heads: int, width: int, dropout: float) -> Network:
-    """Two convolutions, pool, two of twice the width, pool, one of four times the width, average, linear.
+    """Build two convolutions, a pooling, two of twice the width, a pooling, one of four times the width, an average.
 
     Args:
-        channels: of the images, which have at least 4 pixels a side.
+        channels: of the images, which have at least 4 pixels per side.
         classes: length of the logits.
         heads: 1 or 2.
         width: channels of the first convolution.

@@ -7,13 +7,13 @@ from trainers.models.network import Network
 
 
 def wide_resnet(channels: int, classes: int, heads: int, depth: int, width: int) -> Network:
-    """A stem of 16 channels and three stages of pre-activated blocks; WRN-28-2 has 1.47 million parameters.
+    """Build a stem of 16 channels and three stages of pre-activated blocks. WRN-28-2 has 1.47 million parameters.
 
     Args:
-        channels: of the images, which have at least 8 pixels a side.
+        channels: of the images, which have at least 8 pixels per side.
         classes: length of the logits.
         heads: 1 or 2.
-        depth: layers: 4 and a multiple of 6.
+        depth: layers: 4 plus a multiple of 6.
         width: the stages have 16, 32 and 64 times as many channels.
     """
     layers: list[nn.Module] = [plain_convolution(channels, 16)]
@@ -28,7 +28,7 @@ def wide_resnet(channels: int, classes: int, heads: int, depth: int, width: int)
 
 
 class _Block(nn.Module):
-    """Two convolutions, each after batch norm and rectifier, beside a shortcut."""
+    """Two convolutions, each after batch norm and a rectifier, added to a shortcut."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class _Block(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         activated = self.before(features)
-        # Where the shape changes, the shortcut too begins after the activation.
+        # If the shape changes, the shortcut too starts after the activation.
         shortcut = features if self.shortcut is None else self.shortcut(activated)
         result: Tensor = shortcut + self.convolutions(activated)
         return result

@@ -1,4 +1,4 @@
-"""Published recipes by name: settings of a training run, each in a file that says what it reached.
+"""Published recipes by name: the settings of a training run, each in a file that states the published error.
 
 from trainers import TrainerConfig, recipes
 
@@ -16,16 +16,16 @@ _FOLDER = Path(__file__).parent
 
 
 def names() -> list[str]:
-    """All recipes."""
+    """Return the names of all recipes."""
     return sorted(file.stem for file in _FOLDER.glob("*.yaml"))
 
 
 def settings(name: str, overrides: Mapping[str, Any] = {}) -> dict[str, Any]:
-    """The nested settings of a recipe, for `TrainerConfig.model_validate`.
+    """Return the nested settings of a recipe, for `TrainerConfig.model_validate`.
 
     Args:
-        name: of a recipe. Its file may build on another one: `recipe: OTHER`, and what differs.
-        overrides: nested settings that come first, as `merged` has it.
+        name: of a recipe. Its file may build on another recipe: `recipe: OTHER`, and the settings that differ.
+        overrides: nested settings that replace those of the recipe; see `merged`.
 
     Raises:
         ValueError: there is no such recipe, or recipes build on each other in a circle.
@@ -33,13 +33,12 @@ def settings(name: str, overrides: Mapping[str, Any] = {}) -> dict[str, Any]:
     return _settings(name, overrides, ())
 
 
-def merged(ours: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested settings, those of `overrides` first.
+def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings in which those of `overrides` replace those of `base`.
 
-    A group that names another kind (`model: {name: ...}`) replaces ours, since settings of one kind mean nothing to
-    another.
+    A group of another kind (`model: {name: ...}`) replaces the whole group, since kinds have different settings.
     """
-    result = dict(ours)
+    result = dict(base)
     for key, value in overrides.items():
         both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
         if both and value.get("name", result[key].get("name")) == result[key].get("name"):
@@ -55,14 +54,14 @@ def _settings(name: str, overrides: Mapping[str, Any], above: tuple[str, ...]) -
         raise ValueError(f"{name!r} is no recipe; {meant}Known here: {', '.join(names())}")
     if name in above:
         raise ValueError(f"recipes in a circle: {' -> '.join((*above, name))}")
-    ours = deepcopy(_read(_FOLDER / f"{name}.yaml"))
-    if "recipe" in ours:
-        ours = _settings(ours.pop("recipe"), ours, (*above, name))
-    return merged(ours, overrides)
+    recipe = deepcopy(_read(_FOLDER / f"{name}.yaml"))
+    if "recipe" in recipe:
+        recipe = _settings(recipe.pop("recipe"), recipe, (*above, name))
+    return merged(recipe, overrides)
 
 
 @cache  # every sweep with a published baseline compares all recipes with its images, several times
 def _read(file: Path) -> dict[str, Any]:
-    from ruamel.yaml import YAML  # not needed by those who write their settings themselves
+    from ruamel.yaml import YAML  # only needed if a recipe is used
 
     return dict(YAML(typ="safe", pure=True).load(file))

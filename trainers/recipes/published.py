@@ -1,4 +1,4 @@
-"""What the authors would have used on a data set: nothing of it is searched, which makes it a baseline for a search."""
+"""The settings that the authors would have used on a data set: nothing is searched, so they are a baseline."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,27 +17,32 @@ OF_THE_RUN = (
     "seed",
     "device",
 )
-"""Settings that a published recipe does not decide: which images, how long, and on what machine."""
+"""Settings that a published recipe does not decide: which images, how long, on which machine."""
 
 
 def published_settings(fixed: Mapping[str, Any], classes: int, unlabeled: int) -> dict[str, Any]:
-    """The published values for a training run, nested, for `TrainerConfig.model_validate`.
+    """Return the published settings for a training run, nested, for `TrainerConfig.model_validate`.
 
-    Where there is a Mean Teacher recipe for these images, as many labels and this network, they are the recipe's, each
-    length in proportion to the steps of this run; of several, those of the recipe whose steps are nearest. Elsewhere
-    the authors' rules of thumb come before what is fixed: EMA decay 0.999; mse with the weight C to the power of 1.5,
-    the geometric middle of C and C squared (C classes), or, with more than a hundred classes, kl with the weight
-    10, their ImageNet's; ramp-up over the first fifth of the steps; of each batch, 0.375 labeled, the middle of a
-    quarter and a half; the class loss a mean over the labeled images, for which these weights are meant.
+    If there is a Mean Teacher recipe for these images, this number of labels and this network, its settings are used,
+    with each length in proportion to the steps of this run. Of several recipes, it is the one with the nearest steps.
+
+    Otherwise the authors' rules of thumb are used, and override the fixed settings:
+
+    - EMA decay 0.999
+    - mse with the weight C to the power of 1.5 for C classes, the geometric mean of C and C squared; above a hundred
+      classes, kl with the weight 10, as the authors did on ImageNet
+    - ramp-up over the first fifth of the steps
+    - 0.375 of each batch labeled, between the authors' quarter and half
+    - a class loss that is a mean over the labeled images, for which these weights are meant
 
     Args:
-        fixed: nested settings of the run: `dataset`, `steps`, and what else is not searched.
+        fixed: nested settings of the run: `dataset`, `steps`, and the others that are not searched.
         classes: of the data set.
-        unlabeled: images that it has without labels; too few for a batch: all of the batch is labeled.
+        unlabeled: how many images without labels there are. If they are too few for a batch, all of it is labeled.
     """
-    found = [recipe for recipe in _published_recipes() if _concerns(recipe) == _concerns(fixed)]
-    if found:
-        nearest = min(found, key=lambda recipe: abs(recipe["steps"] - fixed["steps"]))
+    matching = [recipe for recipe in _published_recipes() if _concerns(recipe) == _concerns(fixed)]
+    if matching:
+        nearest = min(matching, key=lambda recipe: abs(recipe["steps"] - fixed["steps"]))
         own = {key: fixed[key] for key in OF_THE_RUN if key in fixed}
         return scaled(nearest, fixed["steps"]) | own
     batch, fraction = fixed.get("batch_size", 100), 0.375
@@ -56,12 +61,12 @@ def published_settings(fixed: Mapping[str, Any], classes: int, unlabeled: int) -
 
 
 def _published_recipes() -> list[dict[str, Any]]:
-    """Those of Mean Teacher at its best: not what its authors compare it with."""
+    """Return the recipes of Mean Teacher, without those that its authors compare it with."""
     return [recipes.settings(name) for name in recipes.names() if not name.endswith(("supervised", "no_augmentation"))]
 
 
 def _concerns(settings: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The images, the labels and the network of a run."""
+    """Return the images, the labels and the network of a run."""
     dataset, known = settings["dataset"], KNOWN_DATASETS.get(settings["dataset"]["name"])
     labels = dataset["labels"]
     if known and isinstance(labels, float):
@@ -71,7 +76,7 @@ def _concerns(settings: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def scaled(recipe: dict[str, Any], steps: int) -> dict[str, Any]:
-    """A recipe's settings, each length in the proportion to `steps` that it has to the recipe's steps."""
+    """Return a recipe's settings with each length scaled from the recipe's steps to `steps`."""
     stretch: float = steps / recipe["steps"]
 
     def to_scale(length: int) -> int:
