@@ -1,4 +1,4 @@
-"""A run recomputed from its configuration with formulas of its own, in float64: what the trainer is held against."""
+"""A run recomputed from its configuration with independent formulas, in float64, to compare the trainer with."""
 
 import math
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ class Reference:
 
     Args:
         config: of a run with the model small_cnn.
-        networks: what the run begins with, by name.
+        networks: the first weights of each network, by its name.
         labels: int64 [n], of all training images.
     """
 
@@ -33,7 +33,7 @@ class Reference:
         self._first = {name: torch.zeros_like(self._student[name]) for name in self._parameters}
         self._second = {name: torch.zeros_like(self._student[name]) for name in self._parameters}
         self._beta_products = [1.0, 1.0]
-        self._said: dict[int, list[Tensor]] = {}  # temporal ensembling: what the student said of each image, in turn
+        self._predictions: dict[int, list[Tensor]] = {}  # temporal ensembling: the student's, for each image, in order
         ramp_up = config.consistency.ramp_up_steps
         self._ramp_up_steps = config.steps // 5 if ramp_up is None else ramp_up
 
@@ -42,16 +42,16 @@ class Reference:
         return self.networks["student"]
 
     def step(self, t: int, indices: Tensor, views: list[Tensor], masks: Iterator[Tensor]) -> dict[str, float]:
-        """The step after `t` others.
+        """Take a step after `t` others.
 
         Args:
             t: at least 0.
             indices: int64 [b], the labeled images first.
-            views: [b, channels, height, width], the student's and, where the method looks twice, the second.
-            masks: what dropout multiplied the features with, in the order of the passes; empty: nothing was dropped.
+            views: [b, channels, height, width], the student's and, if the method needs it, the second.
+            masks: the factors of dropout on the features, in the order of the passes; empty: no dropout.
 
         Returns:
-            What a report of this step says under `train.`.
+            The metrics of this step that are reported under `train.`.
         """
         config = self._config
         batch = len(indices)
@@ -94,14 +94,16 @@ class Reference:
             if config.method == "mean_teacher":
                 values["ema_decay"] = self._average(t)
             for image in set(indices.tolist()):
-                self._said.setdefault(image, []).append(p[indices == image].mean(0))
+                self._predictions.setdefault(image, []).append(p[indices == image].mean(0))
         return {f"train.{name}": torch.as_tensor(value).item() for name, value in values.items()}
 
     def _targets(self, indices: Tensor, views: list[Tensor], masks: Iterator[Tensor]) -> list[Tensor | None]:
         config = self._config
         if config.method == "temporal_ensembling":
             decay = config.ensemble.decay
-            return [_averaged(self._said[i], decay) if i in self._said else None for i in indices.tolist()]
+            return [
+                _averaged(self._predictions[i], decay) if i in self._predictions else None for i in indices.tolist()
+            ]
         network = self.networks["teacher"] if config.method == "mean_teacher" else self._student
         return list(_softmax(_passed(network, views[1].double(), config.teacher.mode == "train", next(masks, 1.0))[0]))
 
@@ -174,7 +176,7 @@ class Reference:
 
 
 def _passed(network: Weights, pixels: Tensor, train: bool, mask: Tensor | float) -> tuple[Tensor, Tensor]:
-    """The logits of the first and of the last head; in train mode, the batch-norm statistics move."""
+    """Return the logits of the first and of the last head. In train mode, the batch-norm statistics are updated."""
     features = pixels
     for layer in (0, 1, 3, 4, 6):
         features = F.conv2d(features, network[f"features.{layer}.0.weight"], padding=1)
@@ -207,7 +209,7 @@ def _softmax(logits: Tensor) -> Tensor:
 
 
 def _averaged(said: list[Tensor], decay: float) -> Tensor:
-    """The mean, each further look weighing 1 / decay of the one before."""
+    """Return the mean of an image's predictions, in which each weighs 1 / decay times as much as the one before."""
     shares = [decay**age for age in reversed(range(len(said)))]
     return sum(share * one for share, one in zip(shares, said, strict=True)) / sum(shares)
 

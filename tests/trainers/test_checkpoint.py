@@ -23,13 +23,13 @@ STATE = {"step": 7, "tensors": [torch.arange(5.0), {"momentum": torch.ones(2, 3)
 
 @pytest.fixture
 def checkpoint(tmp_path) -> Path:
-    """The only one of its directory."""
+    """Return the only file in a directory."""
     save_checkpoint(tmp_path, config(), "images", CPU, STATE)
     return tmp_path / CHECKPOINT
 
 
 def sealed(content: Any) -> bytes:
-    """As `save_checkpoint` would write it, so that nothing is refused for its checksum alone."""
+    """Return the bytes with a valid checksum, so that nothing is refused for its checksum alone."""
     if not isinstance(content, bytes):
         buffer = io.BytesIO()
         torch.save(content, buffer)

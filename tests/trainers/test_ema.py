@@ -1,4 +1,4 @@
-"""Against numpy in float64; the average is in float32, whose rounding the tolerances leave room for."""
+"""The average of the weights, compared with numpy in float64; the tolerances allow for the rounding of float32."""
 
 import copy
 
@@ -32,7 +32,7 @@ def values(network: nn.Module, kind: str) -> dict[str, np.ndarray]:
 
 
 def trained(student: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """One step, which moves the weights and the batch-norm statistics."""
+    """Take a step, which changes the weights and the batch-norm statistics."""
     optimizer.zero_grad()
     nn.functional.cross_entropy(student(torch.randn(8, 1, 8, 8)), torch.randint(0, 3, (8,))).backward()
     optimizer.step()

@@ -1,4 +1,4 @@
-"""Against numpy in float64. The tolerance is relative to the largest value of a result."""
+"""Losses, compared with numpy in float64. The tolerance is relative to the largest value of a result."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def logits() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(params=TOLERANCES, ids=str)
 def tensors(logits, request) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of the student the logits, of its target the probabilities; both ask for a gradient."""
+    """Return the logits of the student and the probabilities of its target; both require a gradient."""
     values = logits[0], softmax(logits[1])
     student, target = (torch.tensor(value, dtype=request.param, requires_grad=True) for value in values)
     return student, target
@@ -94,7 +94,7 @@ def test_no_gradient_flows_into_the_target(tensors, name):
 
 
 def consistency_gradients(name: str, logits: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """Row by row, the derivative of an image's loss with respect to its logits."""
+    """Return the derivative of each image's loss with respect to its logits, one row per image."""
     p, q = map(softmax, logits)
     if name == "kl":
         return p - q

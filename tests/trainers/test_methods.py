@@ -1,4 +1,4 @@
-"""Targets against numpy in float64. The networks are a linear layer on the pixels, so that they can be done by hand."""
+"""Targets, compared with numpy in float64. Each network is a linear layer on the pixels, to be computed by hand."""
 
 import copy
 import io
@@ -50,7 +50,7 @@ ONES = torch.ones(BATCH, 1, 1, 1000)
 
 
 def dropped(probabilities: torch.Tensor) -> torch.Tensor:
-    """Which logits a transparent network dropped: theirs are the lower of two probabilities."""
+    """Return which logits a transparent network dropped: they have the lower of two probabilities."""
     return probabilities < probabilities.mean(1, keepdim=True) * 0.999
 
 
@@ -78,7 +78,7 @@ def test_the_target_of_the_pi_model_is_what_the_students_first_head_says_of_the_
     assert target.known is None
 
 
-def test_the_pi_model_looks_twice_and_has_no_teacher():
+def test_the_pi_model_needs_a_second_view_and_has_no_teacher():
     method = PiModel(network(), (0.0, 0.0))
     assert method.needs_second_view
     assert method.teacher is None
@@ -99,7 +99,7 @@ def test_the_second_look_of_the_pi_model_has_its_own_dropout_and_the_first_keeps
         assert share(dropped(method.target(INDICES, ONES).probabilities)) == pytest.approx(second, abs=0.02)
 
 
-def test_the_two_looks_of_the_pi_model_drop_independently():
+def test_the_two_passes_of_the_pi_model_drop_independently():
     torch.manual_seed(0)
     student = transparent(0.5)
     first = dropped(student(ONES).softmax(1))
@@ -116,7 +116,7 @@ def test_the_first_look_of_the_pi_model_can_still_be_differentiated_after_the_se
     assert torch.equal(pixels.grad.flatten(1), logits.detach())  # the mask times 2, of the first look
 
 
-def test_both_looks_of_the_pi_model_move_the_statistics_of_the_student():
+def test_both_passes_of_the_pi_model_update_the_statistics_of_the_student():
     student = network(nn.BatchNorm1d(WIDTH))
     method, mean = PiModel(student, (0.0, 0.0)), np.zeros(WIDTH)
     for step in range(3):
@@ -138,18 +138,18 @@ def ensembling(decay: float = 0.6, images: int = IMAGES, dtype: torch.dtype = to
 
 
 def batches(n: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(images, logits) of n batches of 20; of the 30 images, ten are never in one, and some are twice in one."""
+    """Return (images, logits) of n batches of 20. Of the 30 images, ten are in no batch, and some twice in one."""
     rng = np.random.default_rng(seed)
     return [(rng.integers(0, 20, BATCH), rng.normal(0, 2, (BATCH, CLASSES))) for _ in range(n)]
 
 
-def looks_of(seen: list[tuple[np.ndarray, np.ndarray]]) -> list[list[np.ndarray]]:
-    """Of every image what was said of it, batch by batch: the mean, if it was in a batch more than once."""
-    looks: list[list[np.ndarray]] = [[] for _ in range(IMAGES)]
+def predictions_by_image(seen: list[tuple[np.ndarray, np.ndarray]]) -> list[list[np.ndarray]]:
+    """Return the predictions of each image, batch by batch: their mean, if it was in a batch more than once."""
+    predictions: list[list[np.ndarray]] = [[] for _ in range(IMAGES)]
     for images, logits in seen:
         for image in set(images.tolist()):
-            looks[image].append(softmax(logits)[images == image].mean(0))
-    return looks
+            predictions[image].append(softmax(logits)[images == image].mean(0))
+    return predictions
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -159,22 +159,22 @@ def test_the_target_of_temporal_ensembling_is_the_bias_corrected_average_of_each
     assert any(len(set(images.tolist())) < BATCH for images, _ in seen)
     for k, (images, logits) in enumerate(seen):
         target = method.target(torch.from_numpy(images))
-        looks = looks_of(seen[:k])
+        earlier = predictions_by_image(seen[:k])
         for row, image in enumerate(images):
-            n = len(looks[image])
+            n = len(earlier[image])
             assert target.known[row] == (n > 0)
-            # Z = sum over looks of (1 - decay) decay^(age) z, divided by 1 - decay^n (Laine & Aila 2017, algorithm 2)
-            past = sum(((1 - decay) * decay ** (n - 1 - i) * z for i, z in enumerate(looks[image])), np.zeros(CLASSES))
-            expected = past / (1 - decay**n) if n else np.zeros(CLASSES)
+            # Z = sum over predictions of (1 - decay) decay^(age) z, divided by 1 - decay^n (Laine & Aila 2017, algorithm 2)
+            terms = [(1 - decay) * decay ** (n - 1 - i) * z for i, z in enumerate(earlier[image])]
+            expected = sum(terms, np.zeros(CLASSES)) / (1 - decay**n) if n else np.zeros(CLASSES)
             atol = 1e-14 if dtype == torch.float64 else 1e-6
             np.testing.assert_allclose(target.probabilities[row].numpy(), expected, rtol=0, atol=atol)
         method.after_step(k + 1, torch.from_numpy(images), torch.from_numpy(logits).to(dtype))
-    looked_at = {len(looks) for looks in looks_of(seen)}
-    assert 0 in looked_at
-    assert max(looked_at) >= 8
+    counts = {len(predictions) for predictions in predictions_by_image(seen)}
+    assert 0 in counts
+    assert max(counts) >= 8
 
 
-def test_targets_of_temporal_ensembling_are_probabilities_from_the_first_look_on():
+def test_targets_of_temporal_ensembling_are_probabilities_from_the_first_update_on():
     method = ensembling(0.99)
     for k, (images, logits) in enumerate(batches(5)):
         method.after_step(k + 1, torch.from_numpy(images), torch.from_numpy(logits))
@@ -279,7 +279,7 @@ def test_after_a_step_the_teacher_has_moved_by_the_decay_that_is_told():
 
 
 def statistics(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of a batch, as batch norm takes them: its mean, and its variance without bias."""
+    """Return the statistics that batch norm takes of a batch: its mean, and its unbiased variance."""
     return features.mean(0), features.var(0, ddof=1)
 
 

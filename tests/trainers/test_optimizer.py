@@ -45,7 +45,7 @@ def update(optimization: ScheduledOptimizer, layers: nn.Module, step: int) -> fl
 
 
 def assert_follows(settings: TrainerConfig, expected: list[list[np.ndarray]]) -> None:
-    """That the weights after each step are the expected ones."""
+    """Assert that the weights after each step are the expected ones."""
     layers = network()
     optimization = ScheduledOptimizer(layers, settings)
     for step in range(STEPS):
@@ -84,7 +84,7 @@ def test_sgd_is_that_of_nesterov_or_plain_momentum(nesterov):
 
 
 def adam(rates: np.ndarray, betas: list[tuple[float, float]], decoupled: bool = False, epsilon: float = 1e-8) -> Any:
-    """Kingma & Ba 2015, the correction of the moments being that of all betas so far."""
+    """Adam (Kingma & Ba 2015), with moments that are corrected by the product of all betas so far."""
 
     def rule(w, gs, decay):
         first, second, products = np.zeros_like(w), np.zeros_like(w), np.ones(2)
@@ -157,7 +157,7 @@ def test_adam_follows_the_betas_of_the_authors_and_corrects_for_all_of_them(name
     assert_follows(run(settings, schedule=schedule), expected)
 
 
-def test_the_learning_rate_told_is_that_of_the_schedule_whatever_the_betas_do():
+def test_the_reported_learning_rate_is_that_of_the_schedule_whatever_the_betas_do():
     switches, schedule, factors, *_ = SWITCHES["both"]
     layers = network()
     optimization = ScheduledOptimizer(

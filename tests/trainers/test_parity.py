@@ -1,4 +1,4 @@
-"""The trainer against `reference.Reference`: the same algorithm, written a second time."""
+"""The trainer, compared with `helpers.reference.Reference`: an independent second implementation."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def _float64():
 
 
 class Recorded:
-    """What was drawn at random: (indices, view) of all views, and the factors of dropout, in order."""
+    """All that was drawn at random, in order: (indices, view) of each view, and the factors of dropout."""
 
     def __init__(self) -> None:
         self.views: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -58,7 +58,7 @@ def state(trainer: Trainer) -> dict[str, dict[str, torch.Tensor]]:
 
 
 def assert_recomputed(settings: TrainerConfig, recorded: Recorded, rtol: float, atol: float) -> list[dict[str, float]]:
-    """Runs the trainer and the reference side by side; returns what was reported of each step."""
+    """Run the trainer and the reference side by side; return the reports of each step."""
     trainer = Trainer(settings)
     reference = Reference(settings, state(trainer), dataset.load(settings.dataset).train_labels)
     looks = 2 if settings.method in ("mean_teacher", "pi_model") else 1

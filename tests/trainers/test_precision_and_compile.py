@@ -1,4 +1,4 @@
-"""The settings of speed: bf16, the memory layout, compiled passes. They may change rounding, and nothing else."""
+"""The settings that affect speed: bf16, memory layout, compiled passes. They may change only the rounding."""
 
 import functools
 import itertools
@@ -98,7 +98,7 @@ def test_bf16_on_a_cpu_without_units_for_it_is_warned_of(monkeypatch, precision,
 
 @pytest.fixture
 def coloured(tmp_path) -> dict[str, Any]:
-    """Settings of a run on images of three channels: of one channel, both layouts are the same."""
+    """Return settings of a run on images with three channels, since with one channel both layouts are the same."""
     rng = np.random.default_rng(0)
     for i in range(60):
         write_image(tmp_path / f"images/train/{'ab'[i % 2]}/{i}.png", rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
@@ -141,7 +141,7 @@ def test_features_have_the_memory_layout_that_was_set_while_they_are_trained(col
 
 @pytest.fixture
 def compiled(monkeypatch):
-    """The graphs that were compiled so far, as they were captured: compiling them would take seconds each."""
+    """Record the graphs that torch.compile captures, without compiling them, which would take seconds each."""
     graphs = []
 
     def backend(graph, _):

@@ -1,4 +1,4 @@
-"""Against values by hand and numpy in float64, to 1e-12."""
+"""Schedules, compared with values computed by hand and with numpy in float64, to 1e-12."""
 
 import math
 

@@ -44,7 +44,7 @@ KINDS: dict[str, dict[str, Values]] = {
         "step_decay": {"schedule.at": [2]},
     },
 }
-"""For each group that comes in several kinds, what a run with that kind needs."""
+"""For each group with several kinds, the settings that a run with that kind needs."""
 
 CHANGES: dict[str, tuple[Values, Any]] = {  # key: (what the setting needs to have an effect, another value)
     "augmentation.brightness": ({}, 0.3),
@@ -127,11 +127,11 @@ SHOWN_ELSEWHERE = {
     "device": "where the run computes; tests have the CPU alone",
     "images": "where the images lie; data/test_loaders.py",
 }
-"""Settings that change no result, or that need more than these tests have: what they change, and what tests it."""
+"""Settings that change no result, or that cannot be tested in this file: what they change, and where it is tested."""
 
 
 def nested(values: Values) -> dict[str, Any]:
-    """Settings by dotted key, as nested settings."""
+    """Turn settings by dotted key into nested settings."""
     result: dict[str, Any] = {}
     for key, value in values.items():
         group, _, name = key.rpartition(".")
@@ -141,7 +141,7 @@ def nested(values: Values) -> dict[str, Any]:
 
 
 def kinds_with(key: str) -> dict[str, Values]:
-    """The kinds of a group that have a setting, and what a run with each kind needs; for other settings, one entry."""
+    """Return the kinds that have a setting, with the settings a run needs; one nameless kind if its group has none."""
     group, _, name = key.rpartition(".")
     if group not in KINDS:
         return {"": {}}
@@ -155,13 +155,13 @@ def kinds_with(key: str) -> dict[str, Values]:
 
 
 def has_idle(run: Values, keys: Iterable[str]) -> bool:
-    """Whether one of these settings has no effect on a run."""
+    """Return whether one of these settings has no effect on a run."""
     idle = idle_settings(config(**nested(run)))
     return any(is_idle(key, idle) for key in keys)
 
 
 def cases() -> Iterator[Any]:
-    """(a run, the one setting that is changed): for each setting, each kind that has it and each method it concerns."""
+    """Yield (run, changed setting) for each setting, each kind that has it and each method that it concerns."""
     for key, (needs, value) in CHANGES.items():
         group, kinds = key.partition(".")[0], kinds_with(key)
         for kind, of_kind in kinds.items():
@@ -196,7 +196,7 @@ def _beside_the_photographs(photographs, monkeypatch):
 
 
 def losses(run: Values) -> list[float] | str:
-    """The mean losses of a run's intervals; or that its images were refused."""
+    """Return the mean loss of each interval of a run, or "refused" if its images are."""
     return _losses(json.dumps(nested(run)))
 
 

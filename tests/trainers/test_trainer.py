@@ -28,7 +28,7 @@ from trainers.evaluation import Error
 
 @pytest.fixture
 def drawn(monkeypatch) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """(indices, view) of all that is drawn; of a step first the student's, then the teacher's."""
+    """Record (indices, view) of each view; of each step the student's comes first, then the teacher's."""
     views = []
     draw = ViewAugmenter.draw
 

@@ -75,7 +75,7 @@ def test_a_run_that_diverges_later_keeps_its_last_good_checkpoint(tmp_path, monk
 
 
 def scripted(monkeypatch, student: list[float], teacher: list[float]) -> None:
-    """Has the networks evaluated with these errors."""
+    """Make the evaluations of the networks return these errors."""
     scripts = {True: iter(student), False: iter(teacher)}
 
     def evaluate(network, _take, indices, *_):
@@ -142,7 +142,7 @@ def test_a_consistency_loss_that_moves_nothing_is_refused(monkeypatch, method):
         finished(config(method=method, dataset=REVISITED))
 
 
-def test_a_student_that_looks_twice_at_the_same_view_is_refused(monkeypatch):
+def test_a_student_that_sees_the_same_view_twice_is_refused(monkeypatch):
     views, draw = [], ViewAugmenter.draw
 
     def the_same(self, images, indices):

@@ -1,4 +1,4 @@
-"""A run is a function of its configuration: stopped and resumed, repeated, or beside another run."""
+"""A run depends on its configuration alone, also if it is resumed, repeated, or interleaved with another run."""
 
 import itertools
 import json
@@ -52,7 +52,7 @@ def stopped_after(reports: int, settings: TrainerConfig, directory: Path) -> Non
 
 
 def leaves(value: Any, key: str = "") -> dict[str, Any]:
-    """What a checkpoint holds, by where it stands in it."""
+    """Return the values in a checkpoint by their paths in it."""
     if isinstance(value, dict | list):
         inner = value.items() if isinstance(value, dict) else enumerate(value)
         return {name: leaf for at, one in inner for name, leaf in leaves(one, f"{key}/{at}").items()}
@@ -60,7 +60,7 @@ def leaves(value: Any, key: str = "") -> dict[str, Any]:
 
 
 def assert_same_end(ours: Path, theirs: Path) -> None:
-    """That two runs left the same checkpoint, the times in it aside, and the same best model."""
+    """Assert that two runs wrote the same checkpoint, except for its times, and the same best model."""
     checkpoints = [saved_state(folder / "checkpoint.pt") for folder in (ours, theirs)]
     timeless = [
         {key: leaf for key, leaf in leaves(checkpoint).items() if not re.search(r"seconds|/time|memory", key)}

@@ -35,7 +35,7 @@ def idle_settings(config: "TrainerConfig") -> dict[str, str]:
     if config.method != "temporal_ensembling":
         idle["ensemble."] = f"method: {config.method} averages no predictions; use method: temporal_ensembling"
     if config.method == "pi_model":
-        why = "method: pi_model has no second network, its student looks twice; use method: mean_teacher"
+        why = "method: pi_model has no second network: its student sees each batch twice; use method: mean_teacher"
         idle |= dict.fromkeys(("ema.", "teacher.start", "teacher.mode", "teacher.batch_norm"), why)
     if config.method == "temporal_ensembling":
         why = "method: temporal_ensembling has no second network; use method: mean_teacher"
@@ -99,8 +99,8 @@ def _check_methods(config: "TrainerConfig") -> None:
     if config.consistency.weight > 0 and not noisy and (config.method == "pi_model" or _teacher_is_student(config)):
         clashing = "method: pi_model" if config.method == "pi_model" else "ema.decay: 0"
         raise ValueError(
-            f"{clashing} and an augmentation without noise clash: the student would look twice at the same and always "
-            "agree; set augmentation.translate, augmentation.flip, augmentation.noise or model.dropout"
+            f"{clashing} and an augmentation without noise clash: the student would see the same view twice and "
+            "always agree; set augmentation.translate, augmentation.flip, augmentation.noise or model.dropout"
         )
 
 

@@ -13,8 +13,9 @@ from trainers.errors import DataError
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _LAYOUT = "expected train/<class>/*, and where there are any, unlabeled/* and test/<class>/*"
 _IMAGENET = (
-    "expected train/<wnid>/*.JPEG of ILSVRC 2012's 1,000 classes (138 GB) and val/<wnid>/*.JPEG (6 GB); it is not "
-    "ours to download: register at image-net.org; torchvision.datasets.ImageNet(root, split) unpacks both archives so"
+    "expected train/<wnid>/*.JPEG of ILSVRC 2012's 1,000 classes (138 GB) and val/<wnid>/*.JPEG (6 GB); it is "
+    "not downloaded automatically: register at image-net.org; torchvision.datasets.ImageNet(root, split) unpacks both "
+    "archives to this layout"
 )
 
 

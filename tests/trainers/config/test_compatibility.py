@@ -1,4 +1,4 @@
-"""Every refusal names the settings that clash and what would be legal; what it names as legal is accepted."""
+"""Every refusal names the settings that clash and the legal values; these values are accepted."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ METHODS = ("mean_teacher", "pi_model", "temporal_ensembling", "supervised")
 
 
 def settings(changes: dict[str, Any]) -> dict[str, Any]:
-    """The least one must say, with these dotted keys set, or with None removed."""
+    """Return a minimal configuration with these dotted keys set; a key that is set to None is removed."""
     result = json.loads(json.dumps(LEAST))
     for key, value in changes.items():
         *groups, last = key.split(".")
@@ -64,7 +64,7 @@ CLASHES: dict[str, tuple[dict[str, Any], list[str], list[dict[str, Any]]]] = {
         ["consistency.images: unlabeled", "labeled_batch_fraction (1.0)", "lower", "use consistency.images: all"],
         [{"labeled_batch_fraction": 0.99}, {"consistency.images": "all"}],
     ),
-    "two looks at the same": (
+    "two equal views": (
         {"method": "pi_model", "augmentation.translate": 0},
         ["method: pi_model", "augmentation without noise", "augmentation.translate", "flip", "noise", "model.dropout"],
         [

@@ -1,4 +1,4 @@
-"""ImageNet's layout, and what is told where a folder is not what it should be. More of image folders: test_sources."""
+"""ImageNet's layout, and the errors for folders with another layout. Other tests of folders are in test_sources.py."""
 
 import shutil
 from pathlib import Path

@@ -47,7 +47,7 @@ def test_a_translation_is_by_whole_pixels_up_to_the_reach():
 
 
 def test_a_rotation_is_torchvisions_of_one_angle_in_the_range():
-    """Inside the circle that no rotation brings the edge into."""
+    """Return the mask of the circle that stays inside the image under every rotation."""
     images = IMAGES[:1, :, :, :].expand(30, -1, -1, -1)
     distance = (torch.arange(16) - 7.5).square()
     inside = (distance[:, None] + distance[None]).sqrt() < 6.5
@@ -80,7 +80,7 @@ def test_crops_have_torchvisions_distribution(smallest):
 
 
 def test_a_crop_lies_within_the_image_and_is_resized():
-    """An image whose values are its coordinates tells what was cropped of it."""
+    """The values of the image are its coordinates, so that they show which part was cropped."""
     places = (torch.arange(64, dtype=torch.float64) + 0.5) / 64
     image = torch.stack([places.expand(64, 64), places[:, None].expand(64, 64)])[None].expand(300, -1, -1, -1)
     found = warped(image, crop=32)

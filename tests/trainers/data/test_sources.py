@@ -26,7 +26,7 @@ def decoded(root: Path, **settings):
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Images that tell by their red which one they are."""
+    """Write images whose red value identifies them."""
     for red, name in [
         (2, "train/dog/b.png"),
         (1, "train/dog/a.png"),
@@ -139,7 +139,7 @@ def test_a_label_file_says_which_images_of_which_class_are_labeled(root, label_f
         (["dog/b.png hound", "cat/1.bmp cat"], r"test/dog is a class that train/ has not"),
     ],
 )
-def test_a_mistake_in_a_label_file_is_told_with_its_line(root, label_file, lines, told):
+def test_a_mistake_in_a_label_file_is_reported_with_its_line(root, label_file, lines, told):
     with pytest.raises(DataError, match=told):
         decoded(root, label_file=label_file(*lines))
 

@@ -1,4 +1,4 @@
-"""Statistical tolerances are five standard deviations or more: with the seeds set, they never move."""
+"""Layers. Statistical tolerances are at least five standard deviations, and the seeds are fixed."""
 
 import math
 
@@ -11,7 +11,7 @@ from trainers.models.blocks import Dropout, GlobalAverage, convolution
 
 
 def dropped(layer: Dropout, shape: tuple[int, ...] = (1000, 1000)) -> torch.Tensor:
-    """Which of as many ones are zeroed."""
+    """Return which of this many ones are zeroed."""
     return layer(torch.ones(shape)) == 0
 
 

@@ -1,4 +1,4 @@
-"""Every family of networks in a run: it trains, and goes on as if it had never been interrupted."""
+"""Runs with every family of networks: they train, and a resumed run equals an uninterrupted one."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ NARROW = {
 
 @pytest.fixture
 def images(tmp_path) -> dict[str, object]:
-    """Forty images of 16 pixels a side, which every network takes."""
+    """Forty images of 16x16 pixels, which every network accepts."""
     rng = np.random.default_rng(0)
     for i in range(40):
         write_image(tmp_path / f"train/{i % 2}/{i}.png", rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
