@@ -163,7 +163,7 @@ def test_the_target_of_temporal_ensembling_is_the_bias_corrected_average_of_each
         for row, image in enumerate(images):
             n = len(earlier[image])
             assert target.known[row] == (n > 0)
-            # Z = sum over predictions of (1 - decay) decay^(age) z, divided by 1 - decay^n (Laine & Aila 2017, algorithm 2)
+            # Z = sum of (1 - decay) decay^(age) z, divided by 1 - decay^n (Laine & Aila 2017, algorithm 2)
             terms = [(1 - decay) * decay ** (n - 1 - i) * z for i, z in enumerate(earlier[image])]
             expected = sum(terms, np.zeros(CLASSES)) / (1 - decay**n) if n else np.zeros(CLASSES)
             atol = 1e-14 if dtype == torch.float64 else 1e-6
