@@ -46,6 +46,7 @@ def test_a_sweep_does_not_go_on_with_other_images(images, tmp_path):
         resume_sweep(home, "my-images")
 
 
+@pytest.mark.system
 def test_a_second_sweep_of_a_file_has_a_name_of_its_own_and_one_that_is_asked_for_must_be_free(tmp_path):
     home = LocalHome(tmp_path)
     assert [begun(home, digits()).load_spec().name for _ in range(2)] == ["digits", "digits-2"]

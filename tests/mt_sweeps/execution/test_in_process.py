@@ -28,6 +28,7 @@ def _simulated(monkeypatch):
     monkeypatch.setenv(VARIABLE, Script(fails={"0001": "diverged"}).model_dump_json())
 
 
+@pytest.mark.system
 def test_every_trial_of_every_arm_is_run_to_its_end(tmp_path):
     sweep = Sweep(tmp_path, "trials=6", "finalists.top=1", "finalists.seeds=2", "finalists.baselines=[supervised]")
     assert run(sweep) is None

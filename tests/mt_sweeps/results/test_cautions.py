@@ -100,6 +100,7 @@ def test_the_edge_of_a_branch_is_seen_among_its_own_trials(tmp_path):
     assert "lower edge of consistency.weight: 0.3, searched from 0.3 to 30" in only
 
 
+@pytest.mark.system
 def test_whole_numbers_have_edges_and_choices_have_none(tmp_path):
     steps = "search_space.consistency.ramp_up_steps={type: int, low: 10, high: 200}"
     trials = at("consistency.ramp_up_steps", [200, 190, 100, 20])

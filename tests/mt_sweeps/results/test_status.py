@@ -20,7 +20,8 @@ def test_the_keys_of_the_json_and_their_order_are_fixed():
     assert replace(STATUS, best=None).as_json()["best"] is None
 
 
-def test_a_status_counts_trials_by_state_and_says_how_to_go_on(tmp_path):
+def test_a_status_counts_trials_by_state_and_says_how_to_go_on(tmp_path, monkeypatch):
+    monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
     text = status_text(STATUS, LocalHome(tmp_path))
     assert text.startswith("digits: interrupted, 1 min 01 s of work\n")
     assert "  search     5 trials: 1 waiting, 2 complete, 1 pruned, 1 failed\n" in text

@@ -73,6 +73,7 @@ def test_a_trial_whose_values_are_at_fault_is_as_bad_as_can_be_to_the_sampler(tm
     assert asked["diverged"] < asked["error"], "a bug or a lost worker says nothing of the values"
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
 def test_a_reopened_ledger_suggests_what_an_undisturbed_one_would(sampler, tmp_path):
     spec = digits("trials=20", "points=[]", "finalists.baselines=[]", f"sampler.name={sampler}")

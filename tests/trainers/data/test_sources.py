@@ -281,6 +281,7 @@ def test_a_root_in_the_home_folder_may_begin_with_a_tilde(root, monkeypatch):
     np.testing.assert_array_equal(decode_whole(folder(f"~/{root.name}"), root).train, decoded(root).train)
 
 
+@pytest.mark.system
 def test_decoding_tells_how_far_it_is(tmp_path):
     write_image(tmp_path / "train/a/0.png", image(1))
     write_image(tmp_path / "train/b/0.png", image(1))
