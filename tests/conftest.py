@@ -4,6 +4,7 @@ import importlib
 import os
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 UNIT_SECONDS = 2.0  # for a test without the mark, where CI is set: the unit suite is to answer in a minute
 PROCESSOR_SECONDS = pytest.StashKey[float]()
@@ -23,16 +24,25 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Run the tests of a file in one process, the unit tests first, and the tests of a team's servers together."""
+    """Run the unit tests first, and of the system tests first those of a team's servers: they take longest."""
     for item in items:
-        folders = item.path.parts
-        if "system" in folders:
+        if "system" in item.path.parts:
             item.add_marker(pytest.mark.system)
-        item.add_marker(pytest.mark.xdist_group("team" if "team" in folders else str(item.path)))
-    # The team's tests take longest, so they begin before the other system tests.
     items.sort(key=lambda item: (item.get_closest_marker("system") is not None, "team" not in item.path.parts))
+
+
+class _ByFile(LoadFileScheduling):
+    """The tests of a file run in one process, and all of a team in one, since they share its servers."""
+
+    def _split_scope(self, nodeid):
+        team = "tests/system/team"
+        return team if nodeid.startswith(f"{team}/") else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Distribute the tests over the processes."""
+    return _ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -19,7 +19,7 @@ TINY = (*ALONE, "--set", "trainer.steps=20", "--set", "trainer.evaluate_every=5"
 def mt_sweep(*arguments: object, folder: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder; its home is `sweeps` there. Fails where the exit status is another than said."""
     command = [str(MT_SWEEP), *map(str, arguments)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL)
     assert done.returncode == status, f"{command}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done

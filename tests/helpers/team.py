@@ -86,13 +86,15 @@ class Team:
         assert said.returncode == 0, said.stderr
         return said.stdout
 
-    def start(self, arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+    def start(
+        self, arguments: list[str], environment: dict[str, str], program: tuple[str, ...] = (str(MT_SWEEP),)
+    ) -> subprocess.Popen[str]:
         """A command in a folder of its own, that has nothing in the environment but this."""
         here = Path(tempfile.mkdtemp(dir=self.folder))
         ours = ("MLFLOW_", "AWS_", "MT_SWEEP", "RAY_", "PG")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         return subprocess.Popen(
-            [str(MT_SWEEP), *arguments],
+            [*program, *arguments],
             cwd=here,
             env={**kept, **environment},
             stdin=subprocess.DEVNULL,

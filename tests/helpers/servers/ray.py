@@ -81,21 +81,26 @@ class RayCluster:
         command += [str(Path(sys.executable).parent / "ray"), "start", "--block", "--disable-usage-stats"]
         command += [f"--node-ip-address={namespace.address if namespace else LOOPBACK}"]
         command += [f"--{port}-port={free_port()}" for port in ports] + ["--object-store-memory=100000000"]
+        for _ in range(3):  # on a busy machine a node misses Ray's own limit of 30 seconds
+            if node := self._started([*command, *options], {**self._environment, **environment}):
+                return node
+        raise RuntimeError("three times, no node of Ray was up after 30 seconds")
+
+    def _started(self, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes] | None:
+        """Start a process of Ray; none if it missed Ray's limit."""
         log = Path(f"{self.folder}-{next(self._count)}.log")
         with log.open("w") as out:
             node = subprocess.Popen(
-                [*command, *options],
-                cwd=self.folder,
-                env={**self._environment, **environment},
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
+                command, cwd=self.folder, env=environment, stdout=out, stderr=out, start_new_session=True
             )
         self.running.append(node)
         deadline = time.monotonic() + 90
         # Nodes start one after another: on one machine they choose the names of their sockets by those that exist.
-        while "Ray runtime started" not in log.read_text():
+        while "Ray runtime started" not in (told := log.read_text()):
+            if node.poll() is not None and "timed out during startup" in told:
+                self.kill(node)
+                return None
             if time.monotonic() > deadline or node.poll() is not None:
-                raise RuntimeError(log.read_text())
+                raise RuntimeError(told)
             time.sleep(0.1)
         return node

@@ -4,13 +4,13 @@
 """
 
 import json
+import re
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from mt_sweeps.commands import submit
-from mt_sweeps.errors import InputError
 from tests.helpers.chaos import INTERVAL, STEPS, check_ledger, undisturbed
 from tests.helpers.command_line import DIGITS
 from tests.helpers.servers.common import LOOPBACK
@@ -90,14 +90,18 @@ def test_an_address_where_no_cluster_is_is_told_at_once(team):
         assert f"--address {address}: no job server of Ray answers there" in said.stderr
 
 
-def test_a_cluster_with_another_mt_sweeps_is_told_at_once(team, monkeypatch, capsys):
-    for name, value in team.cluster.secrets.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(submit, "version", lambda _: "99.0")
-    kept = (f"tracking.uri={team.mlflow.uri}", f"storage={team.store.location}")
-    with pytest.raises(InputError, match=r"the cluster has mt-sweeps .* and this machine 99\.0; install the same"):
-        submit.submit(DIGITS, team.cluster.dashboard, "refused", kept, 1)
-    assert "joining" not in capsys.readouterr().out
+def test_a_cluster_with_another_mt_sweeps_is_told_at_once(team):
+    # In a process of its own: Ray reads RAY_AUTH_MODE once.
+    newer = "submit.version = lambda _: '99.0'"
+    program = (
+        sys.executable,
+        "-c",
+        f"from mt_sweeps import cli; from mt_sweeps.commands import submit; {newer}; cli.main()",
+    )
+    said = done(team.start(team.submission("refused", 1), team.cluster.secrets, program))
+    assert said.returncode == 2
+    assert re.search(r"the cluster has mt-sweeps .* and this machine 99\.0; install the same", said.stderr)
+    assert "joining" not in said.stdout
 
 
 def test_a_cluster_with_another_ray_is_told_at_once(team):
