@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -90,13 +91,21 @@ def _load(path: Path, config: TrainerConfig, data: str, device: torch.device) ->
         raise UnreadableCheckpoint(f"{path} cannot be read as a checkpoint: {error}") from None
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT or not state.keys() >= _ORIGIN:
         raise UnreadableCheckpoint(f"{path} is not a checkpoint of format {CHECKPOINT_FORMAT}")
-    if state["config"] != config.model_dump_json():
+    if not _same(state["config"], config):
         raise CheckpointError(f"{path} was written by a run of another configuration")
     if state["data"] != data:
         raise CheckpointError(f"{path} was written by a run on other images: they have changed since")
     if state["device"] != device.type:
         raise CheckpointError(f"{path} was written on {state['device']} and cannot go on exactly on {device.type}")
     return state
+
+
+def _same(stored: str, config: TrainerConfig) -> bool:
+    """Return whether a stored configuration is this one. Settings that are newer than it have their defaults."""
+    try:
+        return TrainerConfig.model_validate_json(stored) == config
+    except ValidationError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -141,8 +150,12 @@ def save_model(
     classes: list[str],
     image_size: int,
     config: TrainerConfig,
+    first_weights: str | None = None,
 ) -> None:
-    """Write a network as safetensors, atomically. The header holds its configuration and the other facts of `Model`."""
+    """Write a network as safetensors, atomically. The header holds its configuration and the other facts of `Model`.
+
+    `first_weights` is the SHA-256 of the file that the network started from, if there was one.
+    """
     tensors: dict[str, Tensor] = {f"network.{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"normalization.{name}": value for name, value in normalization.tensors().items()}
     channels = next(layer.in_channels for layer in network.modules() if isinstance(layer, nn.Conv2d))
@@ -152,6 +165,7 @@ def save_model(
         "image_size": str(image_size),
         "classes": json.dumps(classes),
         "config": config.model_dump_json(),
+        **({} if first_weights is None else {"first_weights": first_weights}),
     }
     write_atomically(path, save({name: value.contiguous() for name, value in tensors.items()}, facts))
 

@@ -1,4 +1,4 @@
-"""The files of a run, written atomically: after a crash, a file is whole or absent."""
+"""The files of a run, written atomically: after a crash, a file is whole or absent. And the folder of the machine."""
 
 import os
 import tempfile
@@ -11,6 +11,17 @@ CHECKPOINT = "checkpoint.pt"
 PREVIOUS_CHECKPOINT = "checkpoint.previous.pt"  # used if the last one is torn
 CHECKPOINTS = (PREVIOUS_CHECKPOINT, CHECKPOINT)
 BEST_MODEL = "best.safetensors"
+
+
+def cache_folder() -> Path:
+    """Return the folder of decoded images and of published weights.
+
+    It is `MT_SWEEP_CACHE`, or `mt-sweeps` in the user's cache folder.
+    """
+    folder = os.environ.get("MT_SWEEP_CACHE")
+    if folder:
+        return Path(folder).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mt-sweeps"
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:

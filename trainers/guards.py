@@ -61,6 +61,9 @@ def check_consistency(
     """
     if "train.consistency_loss" not in metrics or config.consistency.weight == 0:
         return
+    if config.consistency.confidence:
+        _check_confident_images(metrics, config, step, history)
+        return
     was_checked = bool(history) and history[-1].step > first_target_step
     if was_checked or step <= first_target_step:
         return
@@ -69,6 +72,23 @@ def check_consistency(
             raise ConsistencyMissing(
                 f"{name} is {metrics[name]} at step {step} though consistency.weight is {config.consistency.weight}"
             )
+
+
+def _check_confident_images(metrics: dict[str, float], config: TrainerConfig, step: int, history: list[Report]) -> None:
+    """Refuse a loss of 0 where images counted, and a run in which none ever did."""
+    share = metrics["train.confident_share"]
+    if share > 0 and not abs(metrics["train.consistency_loss"]) > 0:
+        raise ConsistencyMissing(
+            f"train.consistency_loss is {metrics['train.consistency_loss']} at step {step} though "
+            f"train.confident_share is {share:.3g} and consistency.weight is {config.consistency.weight}"
+        )
+    if step == config.steps and not any(
+        share > 0 for share in (share, *(one.metrics["train.confident_share"] for one in history))
+    ):
+        raise ConsistencyMissing(
+            f"in no step did the highest probability of a target exceed consistency.confidence "
+            f"({config.consistency.confidence}): nothing was learnt from images without labels; lower it"
+        )
 
 
 def check_teacher(metrics: dict[str, float], labels: Tensor, step: int, history: list[Report]) -> None:

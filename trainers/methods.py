@@ -23,6 +23,10 @@ class Target:
     probabilities: Tensor
     known: Tensor | None = None
 
+    def is_confident(self, threshold: float) -> Tensor:
+        """Return float [b]: 1 where the highest probability exceeds a threshold, else 0."""
+        return (self.probabilities.detach().amax(1) > threshold).to(self.probabilities.dtype)
+
 
 class Method:
     """A way of learning from unlabeled images. This base class ignores them.
@@ -167,7 +171,7 @@ class MeanTeacher(Method):
         return Target(self.teacher.forward_heads(view)[0].softmax(1))
 
     def after_step(self, step: int, indices: Tensor, logits: Tensor) -> dict[str, float]:  # noqa: ARG002
-        decay = ema_decay(step, self._config.ema, self._config.ramp_up_steps)
+        decay = ema_decay(step, self._config.ema, self._config.consistency_ramp_end)
         update_average(self.teacher, self._student, decay, self._config.teacher.batch_norm)
         return {"train.ema_decay": decay}
 

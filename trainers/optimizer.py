@@ -1,12 +1,14 @@
 """The optimiser, and the schedules that set its learning rate and betas before every step."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
 
 from trainers.config import Adam, AdamW, Sgd, TrainerConfig
+from trainers.models import Network
 from trainers.schedules import learning_rate_factor, ramp_down
 
 
@@ -14,13 +16,13 @@ class ScheduledOptimizer:
     """torch's optimiser of a network's weights, with scheduled learning rate and betas.
 
     Args:
-        network: the network to train.
+        network: the network to train; weights that are frozen are left out.
         config: of the run.
     """
 
-    def __init__(self, network: nn.Module, config: TrainerConfig) -> None:
+    def __init__(self, network: Network, config: TrainerConfig) -> None:
         self._config = config
-        self._optimizer = _optimizer(network, config.optimizer)
+        self._optimizer, self._factors = _optimizer(network, config.optimizer)
         self._scheduled_betas = _ScheduledBetas(config) if isinstance(config.optimizer, Adam) else None
 
     def step(self, step: int) -> float:
@@ -30,12 +32,12 @@ class ScheduledOptimizer:
             step: how many steps were taken before this one.
 
         Returns:
-            The learning rate of this step.
+            The learning rate of this step; the body's is `body_learning_rate_factor` times as high.
         """
         config = self._config
         rate = config.optimizer.learning_rate * learning_rate_factor(step, config.schedule, config.steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        for group, factor in zip(self._optimizer.param_groups, self._factors, strict=True):
+            group["lr"] = factor * rate
         if self._scheduled_betas is not None:
             self._scheduled_betas.apply(self._optimizer, step)
         self._optimizer.step()
@@ -92,17 +94,28 @@ class _ScheduledBetas:
         return beta1, beta2
 
 
-def _optimizer(network: nn.Module, config: Sgd | Adam | AdamW) -> torch.optim.Optimizer:
-    groups = _groups(network, config.weight_decay, config.weight_decay_on == "all")
+def _optimizer(network: Network, config: Sgd | Adam | AdamW) -> tuple[torch.optim.Optimizer, list[float]]:
+    """Return the optimiser, and for each of its groups of weights the factor on the learning rate."""
+    factor = config.body_learning_rate_factor
+    parts: list[tuple[Iterable[nn.Parameter], float]] = [(network.parameters(), 1.0)]
+    if factor != 1:
+        head = [weight for name, weight in network.named_parameters() if not name.startswith("features.")]
+        parts = [(head, 1.0), (network.features.parameters(), factor)]
+    groups, factors = [], []
+    for weights, its_factor in parts:
+        for group in _groups(weights, config.weight_decay, config.weight_decay_on == "all"):
+            groups.append(group)
+            factors.append(its_factor)
+    rate = config.learning_rate
     if isinstance(config, Sgd):
-        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=config.nesterov)
+        return torch.optim.SGD(groups, lr=rate, momentum=config.momentum, nesterov=config.nesterov), factors
     kind = torch.optim.AdamW if isinstance(config, AdamW) else torch.optim.Adam
-    return kind(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), eps=config.epsilon)
+    return kind(groups, lr=rate, betas=(config.beta1, config.beta2), eps=config.epsilon), factors
 
 
-def _groups(network: nn.Module, weight_decay: float, on_all: bool) -> list[dict[str, Any]]:
+def _groups(weights: Iterable[nn.Parameter], weight_decay: float, on_all: bool) -> list[dict[str, Any]]:
     """Return the groups with and without weight decay. Norms and biases are the parameters of one dimension."""
-    parameters = list(network.parameters())
+    parameters = [parameter for parameter in weights if parameter.requires_grad]
     decayed = [parameter for parameter in parameters if on_all or parameter.ndim > 1]
     free = [parameter for parameter in parameters if not on_all and parameter.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]

@@ -34,9 +34,9 @@ def ramp_down(step: int, length: int, end: int) -> float:
 
 
 def consistency_weight(step: int, config: Consistency, ramp_up_steps: int) -> float:
-    """Return the weight of the consistency loss, after `step` steps were taken."""
+    """Return the weight of the consistency loss, after `step` steps were taken; 0 before `consistency.start`."""
     ramp_up = {"sigmoid": sigmoid_ramp_up, "linear": linear_ramp_up}[config.ramp_up]
-    return config.weight * ramp_up(step, ramp_up_steps)
+    return config.weight * ramp_up(step - config.start, ramp_up_steps) if step >= config.start else 0.0
 
 
 def learning_rate_factor(step: int, config: Schedule, steps: int) -> float:
@@ -57,15 +57,15 @@ def learning_rate_factor(step: int, config: Schedule, steps: int) -> float:
     return factor
 
 
-def ema_decay(updates: int, config: Ema, ramp_up_steps: int) -> float:
+def ema_decay(updates: int, config: Ema, ramp_end: int) -> float:
     """Return the EMA decay of an update: min(1 - 1 / (updates + 1), alpha), a plain mean until alpha is reached.
 
     Args:
         updates: optimiser steps taken, this one included; at least 1.
         config: alpha (section 2 of the paper), and its value until the consistency ramp-up ends.
-        ramp_up_steps: the step at which the consistency ramp-up ends.
+        ramp_end: the step at which the consistency ramp-up ends.
     """
     alpha = config.decay
-    if config.ramp_up_decay is not None and updates <= ramp_up_steps:
+    if config.ramp_up_decay is not None and updates <= ramp_end:
         alpha = config.ramp_up_decay
     return min(1.0 - 1.0 / (updates + 1), alpha)

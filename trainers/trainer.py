@@ -13,7 +13,9 @@ from torch import Tensor
 
 from trainers import losses, schedules
 from trainers.checkpoint import load_latest_checkpoint, save_checkpoint, save_model
-from trainers.config import TrainerConfig
+from trainers.config import TrainerConfig, WithWeights
+from trainers.data import dataset
+from trainers.data.normalization import PerChannel
 from trainers.data.training_data import EvaluationImages, TrainingData
 from trainers.devices import autocast, memory_format, on_cpu, resolve_device
 from trainers.evaluation import Error, evaluate
@@ -21,6 +23,7 @@ from trainers.files import BEST_MODEL
 from trainers.guards import check_consistency, check_losses, check_teacher, check_weights
 from trainers.methods import METHODS, MeanTeacher, Method, PiModel, Supervised, Target, TemporalEnsembling
 from trainers.models import Network, build
+from trainers.models.first_weights import FirstWeights, WeightsOrigin, load_first_weights, read_first_weights
 from trainers.optimizer import ScheduledOptimizer
 from trainers.profiling import Stopwatch, peak_memory, reset_peak_memory
 from trainers.randomness import RunGenerator
@@ -41,9 +44,10 @@ class Trainer:
         history: all reports so far, those before a resume included.
         classes: names, in the order of their indices.
         split: which images serve which purpose.
+        weights_origin: where the first weights are from; None: they were drawn at random.
 
     Raises:
-        DataError: the images are missing, unreadable or too few.
+        DataError: the images, or the first weights, are missing, unreadable, too few or of another network.
         NoLabels: there is no labeled image, or one of them has no label.
         CheckpointError: the checkpoint in the directory belongs to another configuration, or it is torn and so is the
             one before it.
@@ -58,8 +62,23 @@ class Trainer:
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
 
+        state = None
+        if directory is not None:
+            fingerprint = dataset.load(config.dataset).fingerprint
+            state = load_latest_checkpoint(directory, config, fingerprint, self._device)
+        self._first_weights: FirstWeights | None = None
+        self.weights_origin: WeightsOrigin | None = None
+        if isinstance(config.model, WithWeights) and config.model.weights is not None:
+            if state is None:
+                self._first_weights = read_first_weights(config.model)
+                self.weights_origin = self._first_weights.origin
+            else:  # the file may be gone: a run reads it once
+                self.weights_origin = WeightsOrigin(**state["weights_origin"])
+
         *data_seeds, network_seed = map(int, np.random.SeedSequence(config.seed).generate_state(5, np.uint32))
-        self._data = TrainingData(config, self._device, data_seeds, METHODS[config.method].needs_second_view)
+        self._data = TrainingData(
+            config, self._device, data_seeds, METHODS[config.method].needs_second_view, self._weights_normalization()
+        )
         self.classes = self._data.classes
         self.split = self._data.split
 
@@ -75,11 +94,10 @@ class Trainer:
         self._step = 0
         self._best_error = float("inf")
         self._stopwatch = Stopwatch(self._device)
+        self._first_weights = None  # its memory
         reset_peak_memory(self._device)
-        if directory is not None:
-            state = load_latest_checkpoint(directory, config, self.data_fingerprint, self._device)
-            if state is not None:
-                self._load_state(state)
+        if state is not None:
+            self._load_state(state)
 
     def run(self) -> Iterator[Report]:
         """Train to the end of `config.steps` and yield one report per evaluation.
@@ -137,7 +155,8 @@ class Trainer:
     def save_model(self, path: Path) -> None:
         """Write the present weights of the teacher (of the student, if there is no teacher) as a model file."""
         network = self._student if self._method.teacher is None else self._method.teacher
-        save_model(path, network, self._data.normalization, self.classes, self._data.image_size, self.config)
+        origin = None if self.weights_origin is None else self.weights_origin.sha256
+        save_model(path, network, self._data.normalization, self.classes, self._data.image_size, self.config, origin)
 
     def _train(self, end: int) -> dict[str, float]:
         """Take the steps up to `end`; return the metrics of this interval."""
@@ -185,10 +204,12 @@ class Trainer:
         interval_metrics: dict[str, Tensor | float] = {"train.class_weight": class_weight}
         if target is not None:
             weight = schedules.consistency_weight(self._step, config.consistency, config.ramp_up_steps)
-            consistency = self._consistency_loss(consistency_logits, target)
+            consistency, confident_share = self._consistency_loss(consistency_logits, target)
             loss = loss + weight * consistency
             step_losses["train.consistency_loss"] = consistency.detach()
             step_losses["train.weighted_consistency_loss"] = weight * consistency.detach()
+            if confident_share is not None:
+                step_losses["train.confident_share"] = confident_share
             if measure:
                 gradient_norm = losses.gradient_norm(consistency, consistency_logits)
                 interval_metrics["train.consistency_weight"] = weight
@@ -207,15 +228,24 @@ class Trainer:
         interval_metrics |= self._method.after_step(self._step, batch.indices, logits.detach())
         return step_losses, interval_metrics
 
-    def _consistency_loss(self, logits: Tensor, target: Target) -> Tensor:
-        """Return the mean over the images of `consistency.images` that have a target; 0 while none has one."""
-        image_losses = losses.CONSISTENCY[self.config.consistency.loss](logits, target.probabilities)
-        known = target.known
-        if self.config.consistency.images == "unlabeled":
+    def _consistency_loss(self, logits: Tensor, target: Target) -> tuple[Tensor, Tensor | None]:
+        """Return the loss, and the share of its images whose target is confident.
+
+        The loss is the mean over the images of `consistency.images` that have a target; 0 while none has one. With
+        `consistency.confidence`, the images whose target is not confident count as 0 (Sohn et al. 2020, equation 4).
+        Without it, there is no share.
+        """
+        config = self.config.consistency
+        image_losses, known = losses.CONSISTENCY[config.loss](logits, target.probabilities), target.known
+        confident = target.is_confident(config.confidence) if config.confidence else None
+        if config.images == "unlabeled":
             labeled = self.config.labeled_per_batch
             image_losses = image_losses[labeled:]
             known = None if known is None else known[labeled:]
-        return image_losses.mean() if known is None else (image_losses * known).sum() / known.sum().clamp(min=1)
+            confident = None if confident is None else confident[labeled:]
+        if confident is None:
+            return _mean(image_losses, known), None
+        return _mean(image_losses * confident, known), _mean(confident, known)
 
     def _evaluate(self) -> dict[str, float]:
         """Return the metrics of an evaluation: errors, seconds and memory."""
@@ -246,8 +276,22 @@ class Trainer:
             for name, network in self._networks().items()
         }
 
+    def _weights_normalization(self) -> PerChannel | None:
+        """Return the normalisation of the images that the first weights were trained with, if there are any."""
+        if self.weights_origin is None:
+            return None
+        mean, std = (
+            torch.tensor(values, device=self._device, dtype=torch.get_default_dtype())
+            for values in (self.weights_origin.mean, self.weights_origin.std)
+        )
+        return PerChannel(mean, std)
+
     def _build_network(self) -> Network:
         network = build(self.config.model, self._data.channels, len(self.classes), self.config.heads)
+        if self._first_weights is not None:
+            load_first_weights(network.features, self._first_weights)
+        if self.config.optimizer.body_learning_rate_factor == 0:
+            network.freeze_body()
         layout = memory_format(self.config.channels_last)
         return network.to(self._device, memory_format=layout)  # type: ignore[call-overload,no-any-return]
 
@@ -286,6 +330,7 @@ class Trainer:
             **self._data.state_dict(),
             "generator": self._generator.state_dict(),
             "best_error": self._best_error,
+            "weights_origin": None if self.weights_origin is None else asdict(self.weights_origin),
             "seconds": self._stopwatch.seconds,
             "history": [asdict(report) for report in self.history],
         }
@@ -301,3 +346,8 @@ class Trainer:
         self._best_error = state["best_error"]
         self._stopwatch.seconds = state["seconds"]
         self.history = [Report(**report) for report in state["history"]]
+
+
+def _mean(values: Tensor, known: Tensor | None) -> Tensor:
+    """Return the mean of the values that are known; 0 if none is."""
+    return values.mean() if known is None else (values * known).sum() / known.sum().clamp(min=1)

@@ -28,7 +28,7 @@ from mt_sweeps.storage import file_store
 from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.storage.open import open_home
 from mt_sweeps.tracking.client import connection_problem, first_line
-from trainers.data.cache import cache_folder
+from trainers.files import cache_folder
 
 FORMAT = "mt-sweeps-doctor/1"
 _MOST_SKEW = 5.0  # seconds between clocks, beyond which curves of several machines no longer fit together

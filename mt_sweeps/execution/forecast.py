@@ -8,7 +8,7 @@ from mt_sweeps.formatting import counted, duration
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.study import pruner
-from trainers.config import TrainerConfig
+from trainers.config import ModelConfig, Timm, TrainerConfig
 
 OVERHEAD_BYTES = 30_000_000  # ledger, MLflow's database, records and logs of a usual sweep
 
@@ -52,7 +52,7 @@ def forecast(spec: SweepSpec, concurrent: int) -> Forecast:
         concurrent: trials at once.
     """
     trials = {arm: spec.trials_of(arm) for arm in spec.arms()}
-    weights = max(spec.config(values).model.weights for values in spec.space().corners())
+    weights = max(_parameters(spec.config(values).model) for values in spec.space().corners())
     # A model takes 4 bytes per weight. A checkpoint holds the student, the teacher and at most two moments; there are
     # up to three per running trial: the last, the one before it, and the one that is being written.
     models, checkpoints = 4 * weights * sum(trials.values()), 3 * 16 * weights * concurrent
@@ -63,6 +63,14 @@ def forecast(spec: SweepSpec, concurrent: int) -> Forecast:
         rungs=pruner.rungs(spec),
         disk_bytes=models + checkpoints + OVERHEAD_BYTES,
     )
+
+
+def _parameters(model: ModelConfig) -> int:
+    if not isinstance(model, Timm):
+        return model.parameters
+    from trainers.models.timm_network import parameter_count  # loads torch and timm
+
+    return parameter_count(model.architecture)
 
 
 def measure_speed(config: TrainerConfig, threads: int) -> Speed:

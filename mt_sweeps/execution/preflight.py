@@ -14,10 +14,11 @@ from mt_sweeps.spec.sweep_spec import SweepSpec, Values
 from mt_sweeps.storage import file_store
 from mt_sweeps.storage.home import Home
 from mt_sweeps.versions import versions
-from trainers.data.cache import cache_folder, prepare, read_facts
+from trainers.data.cache import prepare, read_facts
 from trainers.data.sources import check_source
 from trainers.data.splits import split_for
 from trainers.errors import DataError
+from trainers.files import cache_folder
 
 NODE_SECONDS = 3600  # seconds that a node may take to decode its images, the first time
 _SAME = ("mt-sweeps", "code", "torch")  # other versions of these would train or record something else

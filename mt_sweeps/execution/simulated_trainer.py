@@ -81,7 +81,7 @@ class Curve:
         early = task.supervised + (task.start - task.supervised) * math.exp(-step / (0.06 * config.steps))
         if config.method == "supervised":
             return early
-        ramp = max(1, config.ramp_up_steps)
+        ramp = max(1, config.consistency_ramp_end)
         ramped = min(1.0, max(0.0, step) / ramp)
         burden = task.burden * math.log10(1 + config.consistency.weight) * ramped
         gained = 1 - math.exp(-max(0.0, step - 0.6 * ramp) / (0.12 * config.steps))

@@ -133,7 +133,7 @@ def _curves(sweep: SweepStore, ledger: Ledger) -> Curves:
     return Curves(
         of=len(begun),
         rungs=pruner.rungs(spec),
-        ramp_up=config.ramp_up_steps if config is not None and config.method != "supervised" else None,
+        ramp_up=config.consistency_ramp_end if config is not None and config.method != "supervised" else None,
         best=None if best is None else best.number,
         lines=[line for line in lines if line.step],
     )

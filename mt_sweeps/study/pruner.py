@@ -38,7 +38,7 @@ def why_not_pruning(spec: SweepSpec) -> str | None:
         return (
             f"the first rung would be at step {first_rung(spec)} (the consistency ramp-up must be over, and 0.3 of the "
             f"steps), the last may be at {last_rung(spec)} of {spec.steps}: nothing is pruned; raise trainer.steps or "
-            "lower trainer.consistency.ramp_up_steps"
+            "lower trainer.consistency.ramp_up_steps or start"
         )
     needed = MEDIAN_OF if spec.pruner.name == "median" else spec.pruner.reduction_factor
     if spec.trials < needed:
@@ -48,7 +48,7 @@ def why_not_pruning(spec: SweepSpec) -> str | None:
 
 def first_rung(spec: SweepSpec) -> int:
     """Return the earliest step at which a trial may be ranked."""
-    ramp_up = max(spec.config(corner).ramp_up_steps for corner in spec.space().corners())
+    ramp_up = max(spec.config(corner).consistency_ramp_end for corner in spec.space().corners())
     return max(ramp_up, -(-3 * spec.steps // 10), 1)
 
 

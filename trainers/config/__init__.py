@@ -3,7 +3,7 @@
 from trainers.config.base import Settings
 from trainers.config.dataset import Cifar10, Cifar100, DatasetConfig, Digits, ImageFolder, Imagenet, Svhn
 from trainers.config.method import Augmentation, Consistency, Ema, Ensemble, Teacher
-from trainers.config.model import ConvLarge, ModelConfig, Residual, ShakeShake, SmallCnn, WideResnet
+from trainers.config.model import ConvLarge, ModelConfig, Residual, ShakeShake, SmallCnn, Timm, WideResnet, WithWeights
 from trainers.config.optimization import (
     Adam,
     AdamW,
@@ -38,7 +38,9 @@ __all__ = [
     "Residual",
     "ShakeShake",
     "SmallCnn",
+    "Timm",
     "WideResnet",
+    "WithWeights",
     "Adam",
     "AdamW",
     "Constant",

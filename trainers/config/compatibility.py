@@ -59,10 +59,19 @@ def check_combinations(config: "TrainerConfig") -> None:
         ValueError: two settings clash, or one that was changed has no effect because of another.
     """
     steps, fraction = config.steps, config.labeled_batch_fraction
-    ramp_up = config.consistency.ramp_up_steps
-    if ramp_up is not None and ramp_up > steps:
+    start, ramp_up = config.consistency.start, config.consistency.ramp_up_steps
+    if start >= steps and config.method != "supervised":
         raise ValueError(
-            f"consistency.ramp_up_steps ({ramp_up}) is longer than steps ({steps}): the consistency weight "
+            f"consistency.start ({start}) must be below steps ({steps}), or there is no consistency loss; lower it"
+        )
+    if ramp_up is not None and start + ramp_up > steps:
+        whole = (
+            f"consistency.start + ramp_up_steps ({start} + {ramp_up})"
+            if start
+            else f"consistency.ramp_up_steps ({ramp_up})"
+        )
+        raise ValueError(
+            f"{whole} is longer than steps ({steps}): the consistency weight "
             "would never be reached; lower it, or leave it out for a fifth of the steps"
         )
     if round(fraction * config.batch_size) < 1:
@@ -76,7 +85,16 @@ def check_combinations(config: "TrainerConfig") -> None:
         for key, value, default in [] if tolerated else _values(config, one):
             if value != default and value != 0:
                 raise ValueError(f"{key} ({value}) has no effect: {why}, or remove {key}")
-    if config.augmentation.jitters and config.normalization != "per_channel":
+    if config.normalization == "of_weights" and getattr(config.model, "weights", None) is None:
+        raise ValueError(
+            "normalization: of_weights needs model.weights; set model.weights, or use normalization: per_channel"
+        )
+    if config.optimizer.body_learning_rate_factor == 0 and getattr(config.model, "weights", None) is None:
+        raise ValueError(
+            "optimizer.body_learning_rate_factor: 0 would leave random weights as they are; set model.weights, or a "
+            "factor above 0"
+        )
+    if config.augmentation.jitters and config.normalization not in ("per_channel", "of_weights"):
         raise ValueError(
             f"normalization: {config.normalization} and a jitter of colours clash: whole images are normalised before "
             "they are changed; use normalization: per_channel, or leave out augmentation.brightness, contrast, "

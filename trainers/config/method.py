@@ -44,7 +44,14 @@ class Consistency(Settings):
     loss: Literal["mse", "kl"] = Field("mse", description="mse: mean over classes of the squared difference")
     weight: float = Field(10.0, ge=0, description="at full ramp; C to C squared for mse, 1 to 10 for kl (C classes)")
     ramp_up: Literal["sigmoid", "linear"] = Field("sigmoid", description="sigmoid: exp(-5 (1 - x)^2)")
-    ramp_up_steps: int | None = Field(None, ge=0, description="none: the first fifth of the steps")
+    start: int = Field(0, ge=0, description="step at which the ramp-up begins; before, only labels are learnt from")
+    ramp_up_steps: int | None = Field(None, ge=0, description="none: the first fifth of the steps from start on")
+    confidence: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="an image counts where the target's highest probability exceeds this; 0: all count, as published",
+    )
     images: Literal["all", "unlabeled"] = Field("all", description="the mean of the loss is taken over these")
     heads: Literal[1, 2] = Field(1, description="2: the first classifies, the second agrees with the teacher's first")
     logit_distance_weight: float = Field(0.01, ge=0, description="of the squared distance of two heads; one has none")

@@ -16,7 +16,7 @@ class SmallCnn(Settings):
     dropout: float = Field(0.0, ge=0, lt=1)
 
     @property
-    def weights(self) -> int:
+    def parameters(self) -> int:
         """About how many weights, with three channels and ten classes; for forecasts."""
         return 9 * self.width * (3 + self.width + 2 * self.width + 4 * self.width + 8 * self.width) + 40 * self.width
 
@@ -31,7 +31,7 @@ class ConvLarge(Settings):
     )
 
     @property
-    def weights(self) -> int:
+    def parameters(self) -> int:
         """About how many weights, with three channels and ten classes; for forecasts."""
         return 3_130_000
 
@@ -43,7 +43,7 @@ class ShakeShake(Settings):
     width: int = Field(96, ge=1, le=1024, description="channels of each branch in the first stage")
 
     @property
-    def weights(self) -> int:
+    def parameters(self) -> int:
         """About how many weights, with three channels and ten classes; for forecasts."""
         return 2840 * self.width**2
 
@@ -63,14 +63,26 @@ class WideResnet(Settings):
         return depth
 
     @property
-    def weights(self) -> int:
+    def parameters(self) -> int:
         """About how many weights, with three channels and ten classes; for forecasts."""
         channels = [16, 16 * self.width, 32 * self.width, 64 * self.width]
         later = (self.depth - 4) // 3 - 1  # convolutions of a stage that have its channels on both sides
         return sum(10 * i * o + 9 * later * o * o for i, o in pairwise(channels))
 
 
-class Residual(Settings):
+class WithWeights(Settings):
+    """A network that can start from the weights of an earlier training. Its heads are new."""
+
+    name: str
+    weights: str | None = Field(
+        None,
+        min_length=1,
+        description="first weights: a .safetensors or .pth file, as it is on every node; pretrained: those that the "
+        "library publishes, downloaded once; none: drawn at random",
+    )
+
+
+class Residual(WithWeights):
     """torchvision's residual networks; ResNeXt-152 32x4d is the paper's for ImageNet."""
 
     name: Literal["resnet18", "resnet50", "resnext152"]
@@ -79,9 +91,16 @@ class Residual(Settings):
     )
 
     @property
-    def weights(self) -> int:
+    def parameters(self) -> int:
         """About how many weights, with three channels and a thousand classes; for forecasts."""
         return {"resnet18": 11_700_000, "resnet50": 25_600_000, "resnext152": 60_000_000}[self.name]
 
 
-ModelConfig = SmallCnn | ConvLarge | ShakeShake | WideResnet | Residual
+class Timm(WithWeights):
+    """Any network of timm (PyTorch Image Models)."""
+
+    name: Literal["timm"]
+    architecture: str = Field(min_length=1, description="as timm.list_models() has it: resnet18, convnext_nano, ...")
+
+
+ModelConfig = SmallCnn | ConvLarge | ShakeShake | WideResnet | Residual | Timm

@@ -11,6 +11,9 @@ class _Optimizer(Settings):
     name: str
     weight_decay: float = Field(0.0, ge=0)
     weight_decay_on: Literal["all", "weights"] = Field("all", description="weights: not on norms and biases")
+    body_learning_rate_factor: float = Field(
+        1.0, ge=0, description="on the learning rate of all but the heads; 0: pre-trained weights stay as they are"
+    )
 
 
 class Sgd(_Optimizer):

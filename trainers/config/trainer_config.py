@@ -3,7 +3,7 @@
 Unknown keys are errors. Lengths are optimiser steps, sizes are images or pixels, errors are fractions in [0, 1].
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -34,8 +34,10 @@ class TrainerConfig(Settings):
         "labeled",
         description="labeled: mean over the labeled images; whole_batch: their sum / batch size (authors' PyTorch)",
     )
-    normalization: Literal["per_channel", "per_image", "zca"] = Field(
-        "per_channel", description="per_image: each to mean 0 and deviation 1; zca: contrast, then whitening"
+    normalization: Literal["per_channel", "per_image", "zca", "of_weights"] = Field(
+        "per_channel",
+        description="per_image: each to mean 0 and deviation 1; zca: contrast, then whitening; of_weights: per "
+        "channel, as model.weights were trained, the default with them",
     )
     augmentation: Augmentation = Augmentation()
     consistency: Consistency = Consistency()
@@ -58,6 +60,15 @@ class TrainerConfig(Settings):
     verdict: bool = Field(False, description="the last report also has the errors on the verdict images; for finalists")
     seed: int = Field(0, ge=0, description="of weights, batches, augmentation and dropout")
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _normalizes_as_the_weights_were_trained(cls, settings: Any) -> Any:
+        if not isinstance(settings, dict) or "normalization" in settings:
+            return settings
+        model = settings.get("model")
+        weights = model.get("weights") if isinstance(model, dict) else getattr(model, "weights", None)
+        return settings if weights is None else {**settings, "normalization": "of_weights"}
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainerConfig":
@@ -91,9 +102,14 @@ class TrainerConfig(Settings):
 
     @property
     def ramp_up_steps(self) -> int:
-        """Steps until the consistency weight is reached in full."""
+        """Steps from `consistency.start` until the consistency weight is reached in full."""
         steps = self.consistency.ramp_up_steps
-        return self.steps // 5 if steps is None else steps
+        return (self.steps - self.consistency.start) // 5 if steps is None else steps
+
+    @property
+    def consistency_ramp_end(self) -> int:
+        """The step from which the consistency weight is reached in full."""
+        return self.consistency.start + self.ramp_up_steps
 
     @property
     def evaluation_interval(self) -> int:

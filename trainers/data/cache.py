@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,17 +13,9 @@ from safetensors.numpy import save
 from trainers.config import DatasetConfig
 from trainers.data.decoding import Progress
 from trainers.data.sources import decode, source_key
-from trainers.files import atomic_file, write_atomically
+from trainers.files import atomic_file, cache_folder, write_atomically
 
 VERSION = 3  # of the file format; part of the file name, so that no version reads the files of another
-
-
-def cache_folder() -> Path:
-    """Return the folder of decoded images: `MT_SWEEP_CACHE`, or `mt-sweeps` in the user's cache folder."""
-    folder = os.environ.get("MT_SWEEP_CACHE")
-    if folder:
-        return Path(folder).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mt-sweeps"
 
 
 def prepare(config: DatasetConfig, progress: Progress | None = None) -> Path:

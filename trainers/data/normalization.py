@@ -10,13 +10,12 @@ from filelock import FileLock
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from trainers.data.cache import cache_folder
-from trainers.files import write_atomically
+from trainers.files import cache_folder, write_atomically
 
 VERSION = 2  # of the file of statistics; part of its name
 _PIXELS_AT_ONCE = 2**22
 _MAX_IMAGES = 50_000  # of which statistics are taken
-Kind = Literal["per_channel", "per_image", "zca"]
+Kind = Literal["per_channel", "per_image", "zca", "of_weights"]
 
 Take = Callable[[Tensor], Tensor]
 """A function from indices, int64 [b], to pixels, uint8 [b, height, width, channels]."""
@@ -87,6 +86,12 @@ class PerChannel(Normalization):
         std = ((share * (levels - mean[:, None]) ** 2).sum(1)).sqrt()
         std = torch.where(std > 0, std, 1.0)  # a channel with a single value carries no information
         return cls(mean, std)
+
+    def for_channels(self, channels: int) -> "PerChannel":
+        """Return the same normalisation for images of so many channels: grey ones get the mean over the colours."""
+        if channels == len(self.mean):
+            return self
+        return PerChannel(self.mean.mean().expand(channels).clone(), self.std.mean().expand(channels).clone())
 
     def normalized(self, pixels: Tensor) -> Tensor:
         # Whole rows of pixels at once: an inner loop over only three channels would not be vectorised.

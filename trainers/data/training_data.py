@@ -13,7 +13,7 @@ from trainers.data import dataset
 from trainers.data.augmentation import ViewAugmenter
 from trainers.data.geometry import center_crop
 from trainers.data.loaders import Batch, loader
-from trainers.data.normalization import Take, fit_normalization
+from trainers.data.normalization import Normalization, PerChannel, Take, fit_normalization
 from trainers.data.samplers import TwoStreamBatches
 from trainers.data.splits import split_for
 from trainers.devices import memory_format, on_cpu
@@ -46,6 +46,7 @@ class TrainingData:
         device: that trains.
         seeds: of the labeled stream, the unlabeled stream, the first view and the second view.
         second_view: whether each batch is augmented a second time, for the target of the consistency loss.
+        of_weights: how the images of the first weights were normalised, if there are any.
 
     Attributes:
         classes: names, in the order of their indices.
@@ -59,7 +60,14 @@ class TrainingData:
         NoLabels: there is no labeled image, or one of them has no label.
     """
 
-    def __init__(self, config: TrainerConfig, device: torch.device, seeds: Sequence[int], second_view: bool) -> None:
+    def __init__(
+        self,
+        config: TrainerConfig,
+        device: torch.device,
+        seeds: Sequence[int],
+        second_view: bool,
+        of_weights: PerChannel | None = None,
+    ) -> None:
         self._config = config
         self._device = device
         self._layout = memory_format(config.channels_last)
@@ -75,10 +83,14 @@ class TrainingData:
             labeled, unlabeled, config.batch_size, config.labeled_per_batch, (seeds[0], seeds[1])
         )
         self._loader = loader(config.images, images.train, self._batches, device)
-        trained_on = torch.from_numpy(np.concatenate([labeled, unlabeled]))
-        self.normalization = fit_normalization(
-            config.normalization, self._loader.take, trained_on, self.fingerprint, device
-        )
+        if config.normalization == "of_weights":
+            assert of_weights is not None
+            self.normalization: Normalization = of_weights.for_channels(self.channels)
+        else:
+            trained_on = torch.from_numpy(np.concatenate([labeled, unlabeled]))
+            self.normalization = fit_normalization(
+                config.normalization, self._loader.take, trained_on, self.fingerprint, device
+            )
         settings = config.augmentation
         self._augmenters = [ViewAugmenter(self.normalization, settings, settings.noise, seeds[2], device)]
         if second_view:

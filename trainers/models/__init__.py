@@ -1,11 +1,12 @@
 """Networks by name."""
 
-from trainers.config import ConvLarge, ModelConfig, ShakeShake, SmallCnn, WideResnet
+from trainers.config import ConvLarge, ModelConfig, ShakeShake, SmallCnn, Timm, WideResnet
 from trainers.models.conv_large import conv_large
 from trainers.models.network import Network
 from trainers.models.residual import residual
 from trainers.models.shake_shake import shake_shake
 from trainers.models.small_cnn import small_cnn
+from trainers.models.timm_network import timm_network
 from trainers.models.wide_resnet import wide_resnet
 
 
@@ -17,6 +18,9 @@ def build(config: ModelConfig, channels: int, classes: int, heads: int = 1) -> N
         channels: of the images.
         classes: length of the logits.
         heads: 1, or 2: see `Network`.
+
+    Raises:
+        DataError: timm has no network of this name, or not for images of so many channels.
     """
     if isinstance(config, SmallCnn):
         return small_cnn(channels, classes, heads, config.width, config.dropout)
@@ -26,6 +30,8 @@ def build(config: ModelConfig, channels: int, classes: int, heads: int = 1) -> N
         return shake_shake(channels, classes, heads, config.width)
     if isinstance(config, WideResnet):
         return wide_resnet(channels, classes, heads, config.depth, config.width)
+    if isinstance(config, Timm):
+        return timm_network(channels, classes, heads, config.architecture)
     return residual(channels, classes, heads, config.name, config.stem)
 
 

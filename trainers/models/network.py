@@ -1,9 +1,12 @@
 """The common part of all networks: features, and one or two linear heads on them."""
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from trainers.models.blocks import Dropout
+from trainers.models.blocks import Dropout, MeanOnlyBatchNorm
 
 _COMPILED = 256  # compiled passes that a process keeps: as many as torch allows in total
 
@@ -19,11 +22,12 @@ class Network(nn.Module):
             not be calibrated to each other (the authors' residual nets).
     """
 
-    def __init__(self, features: nn.Sequential, width: int, classes: int, heads: int) -> None:
+    def __init__(self, features: nn.Module, width: int, classes: int, heads: int) -> None:
         super().__init__()
         self.features = features
         self.classifier = nn.Linear(width, classes)
         self.agreement = nn.Linear(width, classes) if heads == 2 else None
+        self._body_is_frozen = False
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the logits of the classes, [b, classes]."""
@@ -32,6 +36,20 @@ class Network(nn.Module):
     def forward_heads(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits that classify and those that agree with the teacher; with one head, one tensor twice."""
         return self._heads(self.features(pixels))
+
+    def freeze_body(self) -> None:
+        """From now on, only the heads learn: the other weights and the statistics of batch norm stay as they are."""
+        self._body_is_frozen = True
+        self.features.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self._body_is_frozen:
+            for layer in self.features.modules():
+                if isinstance(layer, _BatchNorm | MeanOnlyBatchNorm):
+                    layer.eval()
+        return self
 
     def compile_passes(self) -> None:
         """Compile `forward_heads` at its first call, once per process for all networks of the same shape."""

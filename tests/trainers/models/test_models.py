@@ -118,7 +118,7 @@ def test_the_forecast_of_weights_is_right_to_five_percent(settings):
     classes = 1000 if isinstance(settings, Residual) else 10
     with torch.device("meta"):
         real = sum(weights.numel() for weights in build(settings, 3, classes).parameters())
-    assert abs(settings.weights / real - 1) < 0.05
+    assert abs(settings.parameters / real - 1) < 0.05
 
 
 def test_the_stem_for_small_images_keeps_their_size_and_that_for_large_ones_takes_a_quarter_of_each_side():

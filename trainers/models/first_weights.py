@@ -1,0 +1,186 @@
+"""First weights from a file: read without executing anything in it, matched by name, checked by shape."""
+
+import hashlib
+import io
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torch import Tensor, nn
+
+from trainers.config.model import WithWeights
+from trainers.errors import DataError
+from trainers.models import hub
+
+_SHOWN = 5  # names in a message
+_WRAPPERS = ("state_dict", "model", "module", "model_state_dict", "net")  # keys under which trainers keep a network
+
+
+@dataclass(frozen=True)
+class WeightsOrigin:
+    """Where first weights come from.
+
+    Attributes:
+        sha256: of the file.
+        mean: per channel, of the pixels that the weights were trained with, in [0, 255].
+        std: per channel, likewise; above 0.
+    """
+
+    sha256: str
+    mean: list[float]
+    std: list[float]
+
+
+@dataclass(frozen=True)
+class FirstWeights:
+    """The content of a file of weights.
+
+    Attributes:
+        file: for messages.
+        origin: what checkpoints and model files keep of it.
+        tensors: by their names in the file.
+    """
+
+    file: Path
+    origin: WeightsOrigin
+    tensors: dict[str, Tensor]
+
+
+def read_first_weights(config: WithWeights) -> FirstWeights:
+    """Read the file that a network's settings name, and download it first if that is wanted and it is not here.
+
+    Args:
+        config: of the network; its `weights` are not None.
+
+    Raises:
+        DataError: there is no such file, it is damaged or holds no weights, or it cannot be downloaded.
+    """
+    assert config.weights is not None
+    file = hub.fetch(config) if config.weights == "pretrained" else Path(config.weights).expanduser()
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"model.weights: {file} cannot be read: {error.strerror}; it must be on every node") from None
+    tensors = _tensors(file, content)
+    mean, std = _normalization(config, tensors)
+    return FirstWeights(file, WeightsOrigin(hashlib.sha256(content).hexdigest(), mean, std), tensors)
+
+
+def load_first_weights(features: nn.Module, weights: FirstWeights) -> list[str]:
+    """Copy weights into the layers below the heads.
+
+    A tensor belongs to the one in the network whose name is the end of its own, so a common prefix does not matter
+    (`module.`, `backbone.`, or the `network.features.` of our own model files). If names are missing, the tensors are
+    taken in their order, provided that every shape and every last part of a name (`weight`, `running_mean`) agrees. A
+    first convolution of colours becomes one of grey images by the sum over its channels.
+
+    Args:
+        features: of the network, on any device.
+        weights: to copy.
+
+    Returns:
+        Names in the file that were not used: those of the old head, and of other parts.
+
+    Raises:
+        DataError: a tensor of the network has none in the file, or one of another shape.
+    """
+    wanted = features.state_dict()
+    names = _names_in(weights.tensors, wanted)
+    missing = [name for name in wanted if name not in names and not name.endswith("num_batches_tracked")]
+    if missing and (in_order := _names_in_order(weights.tensors, wanted)):
+        names, missing = in_order, []
+    if missing:
+        raise DataError(
+            f"model.weights: {weights.file} has no weights for {len(missing)} of the {len(wanted)} tensors of the "
+            f"network ({_shortened(missing)}); it holds {_shortened(list(weights.tensors))}: it is of another "
+            "architecture; set model.architecture or model.name to that of the file, or use another file"
+        )
+    chosen = {name: _as_grey(weights.tensors[own], wanted[name]) for name, own in names.items()}
+    for name, tensor in chosen.items():
+        if tensor.shape != wanted[name].shape:
+            stem = "; use model.stem: large" if name == "conv1.weight" else ""
+            raise DataError(
+                f"model.weights: {weights.file}: {names[name]} has the shape {_size(tensor)}, and the network's {name} "
+                f"has {_size(wanted[name])}: the file is of another architecture{stem}"
+            )
+    features.load_state_dict(chosen, strict=False)
+    used = set(names.values())
+    return [name for name in weights.tensors if name not in used]
+
+
+def _tensors(file: Path, content: bytes) -> dict[str, Tensor]:
+    try:
+        if file.suffix == ".safetensors":
+            state: Any = load_safetensors(content)
+        else:
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise DataError(f"model.weights: {file} cannot be read as safetensors: {error}") from None
+    except Exception as error:  # a forged file can make torch raise anything
+        cause = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"model.weights: {file} cannot be read as weights alone, and nothing else in it is executed: {cause}; "
+            "save the network's state_dict() with safetensors.torch.save_file or torch.save"
+        ) from None
+    for wrapper in _WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    tensors = (
+        {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+        if isinstance(state, dict)
+        else {}
+    )
+    if not tensors:
+        raise DataError(f"model.weights: {file} holds no tensors by name; save the network's state_dict()")
+    return tensors
+
+
+def _names_in(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, str]:
+    """Return the names in the file of the network's tensors, with the prefix that most of them have there."""
+    prefixes: Counter[str] = Counter()
+    for own in given:
+        parts = own.split(".")
+        tails = (".".join(parts[i:]) for i in range(len(parts)))
+        prefixes.update(own.removesuffix(tail) for tail in tails if tail in wanted)
+    prefix = max(prefixes, key=lambda one: (prefixes[one], -len(one)), default="")
+    return {name: prefix + name for name in wanted if prefix + name in given}
+
+
+def _names_in_order(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, str]:
+    """Return the names in the file in the network's order, or nothing if a shape or the last part of a name differs."""
+    if len(given) < len(wanted):
+        return {}
+    pairs = dict(zip(wanted, given, strict=False))
+    same = all(
+        wanted[name].shape == given[own].shape and name.rpartition(".")[2] == own.rpartition(".")[2]
+        for name, own in pairs.items()
+    )
+    return pairs if same else {}
+
+
+def _as_grey(tensor: Tensor, wanted: Tensor) -> Tensor:
+    """Return a kernel of colour images as one of grey images, if that is what fits."""
+    grey = tensor.ndim == 4 and tensor.shape[1] == 3 and wanted.shape == (tensor.shape[0], 1, *tensor.shape[2:])
+    return tensor.sum(1, keepdim=True) if grey else tensor
+
+
+def _normalization(config: WithWeights, tensors: dict[str, Tensor]) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation per channel, in [0, 255]: of our own model files their own."""
+    if {"normalization.mean", "normalization.std"} <= tensors.keys() and tensors["normalization.mean"].ndim == 1:
+        mean, std = tensors["normalization.mean"].tolist(), tensors["normalization.std"].tolist()
+        if len(mean) == len(std):
+            return mean, std
+    low, spread = hub.pixel_statistics(config)
+    return [255 * value for value in low], [255 * value for value in spread]
+
+
+def _shortened(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+
+
+def _size(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a number"
