@@ -46,9 +46,9 @@ def short_repr(value: object) -> str:
 
 
 def trainer_error_text(error: Exception) -> str:
-    """Return a trainer's error with `trainer` before it; a `dataset.` key becomes the key of the search-space file."""
+    """Return a trainer's error with `trainer` before it; a key becomes the key of the search-space file."""
     text = str(error)
-    return f"trainer.{text}" if text.startswith("dataset.") else f"trainer: {text}"
+    return f"trainer.{text}" if text.startswith(("dataset.", "model.")) else f"trainer: {text}"
 
 
 def is_disk_full(error: BaseException | None) -> bool:

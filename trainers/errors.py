@@ -2,7 +2,7 @@
 
 
 class DataError(Exception):
-    """The images are missing, unreadable, or too few for the configuration."""
+    """The images, or the first weights, are missing, unreadable, or do not fit the configuration."""
 
 
 class CheckpointError(Exception):

@@ -44,7 +44,6 @@ class Trainer:
         history: all reports so far, those before a resume included.
         classes: names, in the order of their indices.
         split: which images serve which purpose.
-        weights_origin: where the first weights are from; None: they were drawn at random.
 
     Raises:
         DataError: the images, or the first weights, are missing, unreadable, too few or of another network.
@@ -67,13 +66,13 @@ class Trainer:
             fingerprint = dataset.load(config.dataset).fingerprint
             state = load_latest_checkpoint(directory, config, fingerprint, self._device)
         self._first_weights: FirstWeights | None = None
-        self.weights_origin: WeightsOrigin | None = None
+        self._weights_origin: WeightsOrigin | None = None
         if isinstance(config.model, WithWeights) and config.model.weights is not None:
             if state is None:
                 self._first_weights = read_first_weights(config.model)
-                self.weights_origin = self._first_weights.origin
+                self._weights_origin = self._first_weights.origin
             else:  # the file may be gone: a run reads it once
-                self.weights_origin = WeightsOrigin(**state["weights_origin"])
+                self._weights_origin = WeightsOrigin(**state["weights_origin"])
 
         *data_seeds, network_seed = map(int, np.random.SeedSequence(config.seed).generate_state(5, np.uint32))
         self._data = TrainingData(
@@ -138,6 +137,11 @@ class Trainer:
         """SHA-256 over the data set's pixels, labels and class names."""
         return self._data.fingerprint
 
+    @property
+    def first_weights(self) -> str | None:
+        """SHA-256 of the file that the network started from; None: its first weights were drawn at random."""
+        return None if self._weights_origin is None else self._weights_origin.sha256
+
     def preview_views(self, images: int) -> list[Tensor]:
         """Return some training images and their augmented views, as pictures for people.
 
@@ -155,8 +159,8 @@ class Trainer:
     def save_model(self, path: Path) -> None:
         """Write the present weights of the teacher (of the student, if there is no teacher) as a model file."""
         network = self._student if self._method.teacher is None else self._method.teacher
-        origin = None if self.weights_origin is None else self.weights_origin.sha256
-        save_model(path, network, self._data.normalization, self.classes, self._data.image_size, self.config, origin)
+        data = self._data
+        save_model(path, network, data.normalization, self.classes, data.image_size, self.config, self.first_weights)
 
     def _train(self, end: int) -> dict[str, float]:
         """Take the steps up to `end`; return the metrics of this interval."""
@@ -278,11 +282,11 @@ class Trainer:
 
     def _weights_normalization(self) -> PerChannel | None:
         """Return the normalisation of the images that the first weights were trained with, if there are any."""
-        if self.weights_origin is None:
+        if self._weights_origin is None:
             return None
         mean, std = (
             torch.tensor(values, device=self._device, dtype=torch.get_default_dtype())
-            for values in (self.weights_origin.mean, self.weights_origin.std)
+            for values in (self._weights_origin.mean, self._weights_origin.std)
         )
         return PerChannel(mean, std)
 
@@ -330,7 +334,7 @@ class Trainer:
             **self._data.state_dict(),
             "generator": self._generator.state_dict(),
             "best_error": self._best_error,
-            "weights_origin": None if self.weights_origin is None else asdict(self.weights_origin),
+            "weights_origin": None if self._weights_origin is None else asdict(self._weights_origin),
             "seconds": self._stopwatch.seconds,
             "history": [asdict(report) for report in self.history],
         }

@@ -69,7 +69,7 @@ def run_sweep(
     check_storage(file, home, spec)
     data = check_data(file, spec)
     mlflow_problem = _check_mlflow(home, spec)
-    with _resources(file, spec, data.fingerprint, in_process) as share:
+    with _resources(file, spec, data.fingerprint, data.weights, in_process) as share:
         planned = forecasts.forecast(spec, share.concurrent)
         check_disk(home, spec.storage, planned.disk_bytes)
         sweep = home.create_sweep(name, spec.name)
@@ -108,12 +108,18 @@ def resume_sweep(home: Home, name: str | None, more: int = 0, in_process: bool =
         _conduct(sweep, spec, share=None)
         return
     environment = sweep.load_environment()
-    if check_data(label, spec).fingerprint != environment.data_fingerprint:
+    data = check_data(label, spec)
+    if data.fingerprint != environment.data_fingerprint:
         raise InputError(
             f"{sweep.name}: the images are not those that the sweep began with; bring them back, or start a new sweep"
         )
+    if data.weights != environment.weights:
+        raise InputError(
+            f"{sweep.name}: the file of model.weights is not the one that the sweep began with; bring it back, or "
+            "start a new sweep"
+        )
     mlflow_problem = _check_mlflow(home, spec)
-    with _resources(label, spec, environment.data_fingerprint, in_process) as share:
+    with _resources(label, spec, data.fingerprint, data.weights, in_process) as share:
         if environment.gpus_per_trial and not share.gpus:
             raise InputError(f"{sweep.name}: its trials ran on GPUs and there are none now; resume it where some are")
         print(f"{spec.name} goes on where it was\n  files     {sweep.location}", flush=True)
@@ -137,6 +143,7 @@ def _create(sweep: SweepStore, spec: SweepSpec, data: DatasetCheck, share: Share
         data_fingerprint=data.fingerprint,
         split_fingerprint=data.split_fingerprint,
         images=data.purposes,
+        weights=data.weights,
     )
     Ledger.create(sweep.ledger, spec, data.published).close()
     sweep.save_environment(environment)
@@ -249,7 +256,9 @@ def _check_mlflow(home: Home, spec: SweepSpec) -> str | None:
 
 
 @contextmanager
-def _resources(file: Path, spec: SweepSpec, fingerprint: str, in_process: bool) -> Iterator[Share]:
+def _resources(
+    file: Path, spec: SweepSpec, fingerprint: str, weights: dict[str, str], in_process: bool
+) -> Iterator[Share]:
     """Start Ray, or join its cluster, and give what a trial gets there; in this process, trials run one at a time."""
     if VARIABLE in os.environ:
         print(f"{VARIABLE} is set: the trials are simulated, no network is trained", flush=True)
@@ -263,7 +272,7 @@ def _resources(file: Path, spec: SweepSpec, fingerprint: str, in_process: bool) 
     try:
         share = share_of(file, spec, available)
         if address:
-            check_nodes(file, spec, share, fingerprint)
+            check_nodes(file, spec, share, fingerprint, weights)
         yield share
     finally:
         ray_cluster.stop()

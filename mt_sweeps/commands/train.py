@@ -148,6 +148,8 @@ def _print_images(trainer: "Trainer", request: TrainingRequest) -> None:
         print("note: these are not the images of the sweep (the data fingerprint differs)")
     elif split.fingerprint != best.split_fingerprint and not split_is_changed:
         print("note: the images serve other purposes than in the sweep (the split fingerprint differs)")
+    if trainer.first_weights != best.first_weights and "model.weights" not in request.changed:
+        print("note: these are not the first weights of the sweep (the file of model.weights differs)")
     labels, others = len(split.labeled), len(split.unlabeled)
     print(f"trained on {counted(labels, 'image')} with labels and {others:,} without", flush=True)
 
@@ -170,6 +172,7 @@ def _result(trainer: "Trainer", request: TrainingRequest) -> TrainingResult:
         images={name: len(getattr(split, name)) for name in ("labeled", "unlabeled", "validation", "verdict")},
         data_fingerprint=trainer.data_fingerprint,
         split_fingerprint=split.fingerprint,
+        first_weights=trainer.first_weights,
         versions=versions(),
         time=time.time(),
     )
@@ -191,7 +194,7 @@ def _explained(error: BaseException, file: Path) -> BaseException:
 
 def _hash(best: best_file.BestFile) -> str:
     """Return eight characters that stand for everything that decides a training except its seed."""
-    settings = best.trainer.model_dump_json(exclude={"seed"}) + best.data_fingerprint
+    settings = best.trainer.model_dump_json(exclude={"seed"}) + best.data_fingerprint + (best.first_weights or "")
     return hashlib.sha256(settings.encode()).hexdigest()[:8]
 
 

@@ -12,9 +12,11 @@ from mt_sweeps.execution.resources import Share
 from mt_sweeps.formatting import counted
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values
 from mt_sweeps.storage import file_store
+from mt_sweeps.storage.environment import weights_key
 from mt_sweeps.storage.home import Home
 from mt_sweeps.versions import versions
-from trainers.data.cache import prepare, read_facts
+from trainers.config import Timm, TrainerConfig
+from trainers.data.cache import Facts, prepare, read_facts
 from trainers.data.sources import check_source
 from trainers.data.splits import split_for
 from trainers.errors import DataError
@@ -34,6 +36,7 @@ class DatasetCheck:
         classes: their number.
         purposes: how many images serve which purpose.
         published: all settings of the published baseline, from `SweepSpec.published_values`.
+        weights: SHA-256 of each file of first weights, by `weights_key`.
     """
 
     fingerprint: str
@@ -41,6 +44,7 @@ class DatasetCheck:
     classes: int
     purposes: dict[str, int]
     published: Values
+    weights: dict[str, str]
 
 
 def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
@@ -75,7 +79,37 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
         names = ", ".join(facts.skipped[:3]) + (", ..." if len(facts.skipped) > 3 else "")
         print(f"left out, since they cannot be read: {counted(len(facts.skipped), 'image')}: {names}", flush=True)
     counts = {purpose: len(getattr(split, purpose)) for purpose in ("labeled", "unlabeled", "validation", "verdict")}
-    return DatasetCheck(facts.fingerprint, split.fingerprint, len(facts.classes), counts, published)
+    weights = _check_networks(file, configs, facts)
+    return DatasetCheck(facts.fingerprint, split.fingerprint, len(facts.classes), counts, published, weights)
+
+
+def _check_networks(file: Path, configs: list[TrainerConfig], facts: Facts) -> dict[str, str]:
+    """Make sure that networks of a library can be built here, start from their weights and take the images.
+
+    Returns:
+        SHA-256 of each file of first weights, by `weights_key`.
+
+    Raises:
+        InputError: a network or its weights cannot be used.
+    """
+    digests: dict[str, str] = {}
+    different = {(config.model, config.augmentation.crop): config for config in configs}
+    for config in different.values():
+        key = weights_key(config.model)
+        if key is None and not isinstance(config.model, Timm):
+            continue
+        from trainers.models.inspection import inspect_network  # loads torch, and what the network needs
+
+        try:
+            found = inspect_network(config, facts.shape[2], len(facts.classes), facts.shape[0])
+        except DataError as error:
+            raise InputError(f"{file}: {trainer_error_text(error)}") from None
+        if key is not None and found.weights is not None:
+            digests[key] = found.weights
+            names = ", ".join(found.unused[:3]) + (", ..." if len(found.unused) > 3 else "")
+            unused = f"; {len(found.unused)} not used: {names}" if found.unused else ""
+            print(f"first weights from {key}: {counted(found.loaded, 'tensor')}{unused}", flush=True)
+    return digests
 
 
 def _decoding_progress() -> Callable[[int, int], None]:
@@ -138,15 +172,17 @@ class NodeReport:
     Attributes:
         versions: of Python and the packages.
         fingerprint: of its images; empty if there is a problem.
+        weights: SHA-256 of its files of first weights, as in `DatasetCheck`.
         problem: why it cannot run trials, or None.
     """
 
     versions: dict[str, str]
     fingerprint: str
+    weights: dict[str, str]
     problem: str | None
 
 
-def check_nodes(file: Path, spec: SweepSpec, share: Share, fingerprint: str) -> None:
+def check_nodes(file: Path, spec: SweepSpec, share: Share, fingerprint: str, weights: dict[str, str]) -> None:
     """Make sure that each node that may get a trial has our versions and the images, and reaches the storage.
 
     Args:
@@ -154,6 +190,7 @@ def check_nodes(file: Path, spec: SweepSpec, share: Share, fingerprint: str) -> 
         spec: of the sweep.
         share: what a trial gets.
         fingerprint: of the images that the driver sees.
+        weights: SHA-256 of the files of first weights that the driver sees.
 
     Raises:
         InputError: a node cannot run trials; what is wrong with it, and what to do.
@@ -168,7 +205,7 @@ def check_nodes(file: Path, spec: SweepSpec, share: Share, fingerprint: str) -> 
     problems, gone = [], 0
     for node, answer in answers.items():
         try:
-            problem = _node_problem(answer(NODE_SECONDS), fingerprint)
+            problem = _node_problem(answer(NODE_SECONDS), fingerprint, weights)
         except ray_cluster.NodeGone:
             gone += 1
             print(f"the node {node} has left the cluster: the sweep goes on without it", flush=True)
@@ -193,12 +230,13 @@ def inspect_node(spec: str) -> NodeReport:
     try:
         if sweep.storage is not None:
             file_store.check_file_store(sweep.storage)
-        return NodeReport(versions(), check_data(Path(sweep.name), sweep).fingerprint, None)
+        data = check_data(Path(sweep.name), sweep)
+        return NodeReport(versions(), data.fingerprint, data.weights, None)
     except InputError as error:
-        return NodeReport(versions(), "", str(error))
+        return NodeReport(versions(), "", {}, str(error))
 
 
-def _node_problem(node: NodeReport, fingerprint: str) -> str | None:
+def _node_problem(node: NodeReport, fingerprint: str, weights: dict[str, str]) -> str | None:
     """Return why a node cannot run trials of this driver, or None."""
     if node.problem is not None:
         return node.problem
@@ -212,4 +250,9 @@ def _node_problem(node: NodeReport, fingerprint: str) -> str | None:
         return f"has other versions: {', '.join(others)}; install the same on every node"
     if node.fingerprint != fingerprint:
         return "has other images than the driver; copy them, or mount one folder on every node"
+    if node.weights != weights:
+        other = ", ".join(key for key in weights if node.weights.get(key) != weights[key])
+        return (
+            f"has another file of model.weights than the driver ({other}); copy it, or mount one folder on every node"
+        )
     return None

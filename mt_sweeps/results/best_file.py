@@ -14,7 +14,7 @@ from mt_sweeps.spec import validation_errors, yaml_file
 from mt_sweeps.spec.overrides import apply_override
 from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, dotted
-from mt_sweeps.storage.environment import Environment
+from mt_sweeps.storage.environment import Environment, weights_key
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
@@ -72,6 +72,7 @@ class BestFile(Settings):
     seeds: Seeds
     data_fingerprint: str
     split_fingerprint: str
+    first_weights: str | None = Field(None, description="SHA-256 of the file that trainer.model.weights names")
     versions: dict[str, str]
     tracking: Tracking
     trainer: TrainerConfig
@@ -123,6 +124,7 @@ def from_trial(ledger: Ledger, best: Trial, environment: Environment) -> BestFil
         seeds=Seeds(sampler=spec.sampler.seed, trainer=config.seed, split=config.dataset.split_seed),
         data_fingerprint=environment.data_fingerprint,
         split_fingerprint=environment.split_fingerprint,
+        first_weights=environment.weights.get(weights_key(config.model) or ""),
         versions=environment.versions,
         tracking=spec.tracking,
         trainer=config,

@@ -34,6 +34,7 @@ class TrainingResult(Settings):
     images: dict[str, int]
     data_fingerprint: str
     split_fingerprint: str
+    first_weights: str | None = None
     versions: dict[str, str]
     time: float
 

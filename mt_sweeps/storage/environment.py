@@ -1,6 +1,14 @@
 """The environment of a sweep: the machine, the images and the versions with which it began."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from trainers.config import ModelConfig
+
+
+def weights_key(model: ModelConfig) -> str | None:
+    """Return what names a network's first weights: a path, or the network whose published weights they are."""
+    weights: str | None = getattr(model, "weights", None)
+    return weights if weights != "pretrained" else str(getattr(model, "architecture", model.name))
 
 
 @dataclass(frozen=True)
@@ -18,6 +26,7 @@ class Environment:
         data_fingerprint: hash of the images and their classes.
         split_fingerprint: hash of the purpose of each image.
         images: number of images per purpose.
+        weights: SHA-256 of each file of first weights, by `weights_key`; absent in sweeps of earlier versions.
     """
 
     id: str
@@ -30,3 +39,4 @@ class Environment:
     data_fingerprint: str
     split_fingerprint: str
     images: dict[str, int]
+    weights: dict[str, str] = field(default_factory=dict)

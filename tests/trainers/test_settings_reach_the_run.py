@@ -34,6 +34,7 @@ KINDS: dict[str, dict[str, Values]] = {
         "shake_shake": BRIEFLY | {"model.width": 4},
         "wide_resnet": BRIEFLY | {"model.depth": 10, "model.width": 1},
         "resnet18": PHOTOGRAPHS | BRIEFLY | {"model.stem": "large"},
+        "timm": PHOTOGRAPHS | BRIEFLY | {"model.architecture": "test_resnet"},
     },
     "optimizer": {"sgd": {}, "adam": {}, "adamw": {}},
     "schedule": {
@@ -59,12 +60,14 @@ CHANGES: dict[str, tuple[Values, Any]] = {  # key: (what the setting needs to ha
     "augmentation.translate": ({}, 1),
     "batch_size": ({}, 24),
     "class_loss_normalizer": ({}, "whole_batch"),
+    "consistency.confidence": ({}, 0.25),
     "consistency.heads": ({}, 2),
     "consistency.images": ({}, "unlabeled"),
     "consistency.logit_distance_weight": ({"consistency.heads": 2}, 0.02),
     "consistency.loss": ({}, "kl"),
     "consistency.ramp_up": ({"consistency.ramp_up_steps": 5}, "linear"),
     "consistency.ramp_up_steps": ({}, 5),
+    "consistency.start": ({}, 5),
     "consistency.weight": ({}, 11.0),
     "dataset.draw": ({"dataset.labels": 90, "dataset.verdict": 1000}, "random"),
     "dataset.image_size": (PHOTOGRAPHS, 16),
@@ -82,6 +85,7 @@ CHANGES: dict[str, tuple[Values, Any]] = {  # key: (what the setting needs to ha
     "ema.ramp_up_decay": ({"ema.decay": 0.6, "consistency.ramp_up_steps": 5}, 0.3),
     "ensemble.decay": ({"steps": 12, "evaluate_every": 12}, 0.5),
     "labeled_batch_fraction": ({}, 0.5),
+    "model.architecture": ({}, "test_efficientnet"),
     "model.depth": ({}, 16),
     "model.dropout": ({}, 0.1),
     "model.norm": ({}, "weight"),
@@ -90,6 +94,7 @@ CHANGES: dict[str, tuple[Values, Any]] = {  # key: (what the setting needs to ha
     "normalization": ({}, "per_image"),
     "optimizer.beta1": ({}, 0.8),
     "optimizer.beta2": ({}, 0.9),
+    "optimizer.body_learning_rate_factor": ({}, 0.5),
     "optimizer.epsilon": ({}, 1e-3),
     "optimizer.learning_rate": ({}, 0.04),
     "optimizer.momentum": ({}, 0.8),
@@ -113,7 +118,7 @@ CHANGES: dict[str, tuple[Values, Any]] = {  # key: (what the setting needs to ha
     "teacher.start": ({}, "independent"),
 }
 
-SLOW = ("model.norm", "model.stem")  # they belong to large networks
+SLOW = ("model.architecture", "model.norm", "model.stem")  # they belong to large networks
 
 SHOWN_BELOW = {
     *("model.name", "optimizer.name", "schedule.name", "dataset.name", "method"),
@@ -126,6 +131,7 @@ SHOWN_ELSEWHERE = {
     "dataset.extra": "images that are downloaded; data/test_downloads.py",
     "device": "where the run computes; tests have the CPU alone",
     "images": "where the images lie; data/test_loaders.py",
+    "model.weights": "the first weights, from a file; models/test_first_weights.py",
 }
 """Settings that change no result, or that cannot be tested in this file: what they change, and where it is tested."""
 

@@ -12,7 +12,7 @@ from mt_sweeps.versions import versions
 from tests.helpers.sweeps import digits
 
 FILE = Path("space.yaml")
-OURS = NodeReport(versions(), "the images", None)
+OURS = NodeReport(versions(), "the images", {}, None)
 
 
 def gone(_):
@@ -29,7 +29,7 @@ def checked(monkeypatch):
         """Each is what a node says, or does."""
         asked = {f"node-{i}": one if callable(one) else lambda _, one=one: one for i, one in enumerate(answers)}
         monkeypatch.setattr(ray_cluster, "on_each_node", lambda *_: asked)
-        check_nodes(FILE, digits(), Share(0.0, 2, 1), "the images")
+        check_nodes(FILE, digits(), Share(0.0, 2, 1), "the images", {})
 
     return check
 
@@ -41,7 +41,7 @@ def test_nodes_that_are_like_the_driver_may_run_trials(checked, capsys):
 
 @pytest.mark.parametrize("package", ["mt-sweeps", "code", "torch"])
 def test_another_version_of_what_decides_a_result_is_named(checked, package):
-    other = NodeReport(versions() | {package: "0.0"}, "the images", None)
+    other = NodeReport(versions() | {package: "0.0"}, "the images", {}, None)
     with pytest.raises(
         InputError, match=rf"space.yaml: the node node-1: has other versions: {package} 0.0 \(the driver"
     ):
@@ -52,8 +52,8 @@ def test_other_images_a_storage_out_of_reach_and_a_node_without_us_are_told_toge
     with pytest.raises(InputError) as told:
         checked(
             OURS,
-            NodeReport(versions(), "others", None),
-            NodeReport(versions(), "", "storage: s3://a-bucket cannot be used"),
+            NodeReport(versions(), "others", {}, None),
+            NodeReport(versions(), "", {}, "storage: s3://a-bucket cannot be used"),
             broken,
         )
     assert [problem.removeprefix("space.yaml: the node ") for problem in told.value.problems] == [
@@ -78,7 +78,7 @@ def test_a_cluster_without_a_node_for_one_trial_is_refused(checked):
 def test_a_node_finds_its_versions_its_images_and_whether_it_reaches_the_storage(tmp_path):
     spec = digits(f"storage={tmp_path / 'kept'}")
     assert inspect_node(spec.model_dump_json(exclude_none=True)) == NodeReport(
-        versions(), check_data(FILE, spec).fingerprint, None
+        versions(), check_data(FILE, spec).fingerprint, {}, None
     )
     (tmp_path / "file").write_text("")
     unreached = digits(f"storage={tmp_path / 'file'}")
