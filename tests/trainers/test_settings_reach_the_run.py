@@ -60,7 +60,7 @@ CHANGES: dict[str, tuple[Values, Any]] = {  # key: (what the setting needs to ha
     "augmentation.translate": ({}, 1),
     "batch_size": ({}, 24),
     "class_loss_normalizer": ({}, "whole_batch"),
-    "consistency.confidence": ({}, 0.25),
+    "consistency.confidence": ({}, 0.16),
     "consistency.heads": ({}, 2),
     "consistency.images": ({}, "unlabeled"),
     "consistency.logit_distance_weight": ({"consistency.heads": 2}, 0.02),
