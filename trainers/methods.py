@@ -178,6 +178,7 @@ class MeanTeacher(Method):
 
 METHODS: dict[str, type[Method]] = {
     "supervised": Supervised,
+    "probe": Supervised,
     "pi_model": PiModel,
     "temporal_ensembling": TemporalEnsembling,
     "mean_teacher": MeanTeacher,

@@ -25,6 +25,7 @@ from trainers.methods import METHODS, MeanTeacher, Method, PiModel, Supervised, 
 from trainers.models import Network, build
 from trainers.models.first_weights import FirstWeights, WeightsOrigin, load_first_weights, read_first_weights
 from trainers.optimizer import ScheduledOptimizer
+from trainers.probe import fit_probe
 from trainers.profiling import Stopwatch, peak_memory, reset_peak_memory
 from trainers.randomness import RunGenerator
 from trainers.report import Report
@@ -112,7 +113,7 @@ class Trainer:
         while self._step < self.config.steps:
             end = min((self._step // interval + 1) * interval, self.config.steps)
             with self._generator.active():
-                metrics = self._train(end)
+                metrics = self._fit_probe() if self.config.method == "probe" else self._train(end)
             metrics |= self._evaluate()
             self.history.append(Report(self._step, time.time(), metrics))
             if self._directory is not None:
@@ -181,6 +182,15 @@ class Trainer:
         check_losses(metrics, self._step)
         check_consistency(metrics, self.config, self._step, self.history, self._method.first_target_step)
         return metrics
+
+    def _fit_probe(self) -> dict[str, float]:
+        """Fit the head to the features of the labeled images, once; return the metrics."""
+        self._stopwatch.start("step")
+        data, crop = self._data, self.config.augmentation.crop
+        probe = fit_probe(self._student, data.labeled, data.validation, data.normalization, crop)
+        self._step = self.config.steps
+        self._stopwatch.stop()
+        return {"train.class_loss": probe.loss, "train.loss": probe.loss, "train.penalty": probe.penalty}
 
     def _train_step(self, measure: bool) -> tuple[dict[str, Tensor], dict[str, Tensor | float]]:
         """Take one optimiser step.

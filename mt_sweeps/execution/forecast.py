@@ -56,10 +56,12 @@ def forecast(spec: SweepSpec, concurrent: int) -> Forecast:
     # A model takes 4 bytes per weight. A checkpoint holds the student, the teacher and at most two moments; there are
     # up to three per running trial: the last, the one before it, and the one that is being written.
     models, checkpoints = 4 * weights * sum(trials.values()), 3 * 16 * weights * concurrent
+    probes = trials.get("probe", 0) and trials["probe"] + (spec.finalists.seeds if "finalists" in trials else 0)
+    trained = sum(trials.values()) - probes  # a probe takes seconds
     return Forecast(
         trials=trials,
-        steps=spec.steps * sum(trials.values()),
-        evaluations=-(-spec.steps // spec.sample_config().evaluation_interval) * sum(trials.values()),
+        steps=spec.steps * trained,
+        evaluations=-(-spec.steps // spec.sample_config().evaluation_interval) * trained,
         rungs=pruner.rungs(spec),
         disk_bytes=models + checkpoints + OVERHEAD_BYTES,
     )

@@ -20,6 +20,7 @@ from pydantic import Field
 
 from trainers.config import TrainerConfig
 from trainers.config.base import Settings
+from trainers.config.compatibility import ONLY_LABELS
 from trainers.errors import CheckpointError, Collapsed, Diverged, UnreadableCheckpoint
 from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.report import Report
@@ -66,7 +67,7 @@ class Curve:
     def end(self) -> float:
         """The error that the teacher would reach with unlimited steps."""
         task, config = self.task, self.config
-        if config.method == "supervised":
+        if config.method in ONLY_LABELS:
             return task.supervised
         kl = config.consistency.loss == "kl"
         best = task.weight / (10.0 if kl else 1.0)
@@ -79,7 +80,7 @@ class Curve:
         """Return the error of the student after so many steps."""
         task, config = self.task, self.config
         early = task.supervised + (task.start - task.supervised) * math.exp(-step / (0.06 * config.steps))
-        if config.method == "supervised":
+        if config.method in ONLY_LABELS:
             return early
         ramp = max(1, config.consistency_ramp_end)
         ramped = min(1.0, max(0.0, step) / ramp)
@@ -189,7 +190,7 @@ def _load(directory: Path, config: TrainerConfig) -> list[Report]:
             state: dict[str, Any] = json.loads(file.read_text())
         except ValueError:
             continue
-        if state["config"] != config.model_dump_json():
+        if TrainerConfig.model_validate_json(state["config"]) != config:
             raise CheckpointError(f"{file} was written by a run of another configuration")
         if file is previous and last.exists():
             last.replace(last.with_suffix(".unreadable"))

@@ -14,7 +14,11 @@ from mt_sweeps.report.findings import Cost, Findings
 from mt_sweeps.results.finalists import Verdict
 from mt_sweeps.results.statistics import Comparison, Interval
 
-_BASELINES = {"supervised": "the labeled images alone", "published": "the authors' values"}
+_BASELINES = {
+    "probe": "logistic regression on frozen features",
+    "supervised": "the labeled images alone",
+    "published": "the authors' values",
+}
 
 
 def state_line(findings: Findings) -> str:
@@ -58,7 +62,8 @@ def _verdict(findings: Findings) -> Chapter:
     if verdict is None:
         return Chapter("Verdict", lead=[_no_verdict(findings)], cautions=cautions)
     first = next(iter(verdict.means))
-    lead = [_sentence(str(one)) for one in verdict.comparisons] or [f"Nothing was compared with {first}."]
+    lead = [_sentence(verdict.probe_stands)] if verdict.probe_stands else []
+    lead += [_sentence(str(one)) for one in verdict.comparisons] or [f"Nothing was compared with {first}."]
     if verdict.gain is not None:
         lead.append(f"The gain over the supervised baseline: {verdict.gain}.")
     lead += [f"Of {name}, {count} trainings failed, and are in no mean." for name, count in verdict.failed.items()]

@@ -32,6 +32,7 @@ from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study import pruner
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial, best_of
+from trainers.config.compatibility import ONLY_LABELS
 from trainers.report import Report
 
 _MOST_POINTS = 60  # per learning curve
@@ -133,7 +134,7 @@ def _curves(sweep: SweepStore, ledger: Ledger) -> Curves:
     return Curves(
         of=len(begun),
         rungs=pruner.rungs(spec),
-        ramp_up=config.consistency_ramp_end if config is not None and config.method != "supervised" else None,
+        ramp_up=config.consistency_ramp_end if config is not None and config.method not in ONLY_LABELS else None,
         best=None if best is None else best.number,
         lines=[line for line in lines if line.step],
     )

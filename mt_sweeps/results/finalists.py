@@ -91,6 +91,15 @@ class Verdict:
     images: int
     kept_back: bool
 
+    @property
+    def probe_stands(self) -> str:
+        """That the linear probe is not beaten, in words; empty if it is, or there is none."""
+        against = next((one for one in self.comparisons if "probe" in (one.a, one.b)), None)
+        if against is None or against.winner not in ("", "probe"):
+            return ""
+        how = "is better than" if against.winner else "cannot be told apart from"
+        return f"the linear probe is not beaten: it {how} the best of the search, and is fitted in seconds"
+
 
 def compare_finalists(ledger: Ledger, images: dict[str, int]) -> Verdict | None:
     """Return mean errors with their intervals and the comparisons, or None while no contender has two seeds.
@@ -127,7 +136,8 @@ def text(ledger: Ledger, images: dict[str, int]) -> str:
     if not verdict.kept_back:
         where = f"{verdict.images} images, redrawn for every seed: selection and verdict share images"
         test = "corrected resampled t-test (Nadeau & Bengio 2003)"
-    lines = [f"verdict    trained again on fresh seeds and label draws, mean error [95 %] on {where}:"]
+    lines = [f"verdict    {verdict.probe_stands}"] if verdict.probe_stands else []
+    lines += [f"verdict    trained again on fresh seeds and label draws, mean error [95 %] on {where}:"]
     for name, mean in verdict.means.items():
         failed = f"; {verdict.failed[name]} that failed not counted" if name in verdict.failed else ""
         lines.append(f"           {name:12} {mean} ({mean.seeds} seeds{failed})")

@@ -13,6 +13,7 @@ from mt_sweeps.study.trial import Trial, best_of
 
 _WIDTH = 110  # characters per line: MLflow's page cuts off longer ones
 _BASELINES = {
+    "probe": "logistic regression on the frozen features of the same weights, fitted in seconds",
     "supervised": "the same network and steps without the unlabeled images",
     "published": "the authors' values, as many steps, nothing searched",
 }

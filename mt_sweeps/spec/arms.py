@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-Arm = Literal["search", "supervised", "published", "finalists"]
+Arm = Literal["search", "probe", "supervised", "published", "finalists"]
 FIXED_ARMS: tuple[Arm, ...] = ("published", "finalists")
 """Arms that search nothing: the values of their trials are all settings except the data set's."""
 

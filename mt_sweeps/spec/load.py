@@ -100,6 +100,9 @@ def _config_problems(spec: SweepSpec, values: Values, arm: Arm) -> list[str]:
         spec.config(values, arm)
     except ValidationError as error:
         data = spec.trainer_settings(values, arm)
+        if arm == "probe":
+            texts = [text for _, text in validation_errors.describe(error, TrainerConfig, data)]
+            return [f"finalists.baselines: {text}, or leave probe out" for text in texts]
         problems = []
         for key, text in validation_errors.describe(error, TrainerConfig, data):
             section = "search_space" if key in values else "trainer"

@@ -78,7 +78,10 @@ class Finalists(Settings):
         ge=2,
         description="number of fresh seeds and label draws for each of them; docs/verdict.md explains the number",
     )
-    baselines: list[Literal["supervised", "published"]] = Field(default=["supervised", "published"])
+    baselines: list[Literal["probe", "supervised", "published"]] = Field(
+        default=["supervised", "published"],
+        description="probe: logistic regression on frozen features, there by default with trainer.model.weights",
+    )
 
 
 class Tracking(Settings):

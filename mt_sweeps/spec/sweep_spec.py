@@ -14,7 +14,7 @@ from mt_sweeps.spec.arms import FIXED_ARMS, Arm
 from mt_sweeps.spec.sections import Budget, Finalists, Objective, Pruner, Resources, Sampler, Tracking
 from trainers import recipes
 from trainers.config import Settings, TrainerConfig
-from trainers.config.compatibility import CONSISTENCY_ONLY
+from trainers.config.compatibility import CONSISTENCY_ONLY, PROBE_SETTINGS
 from trainers.recipes.published import published_settings
 
 _STORAGE = r"/.*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?"  # a bucket has 3 to 63 characters
@@ -77,6 +77,18 @@ class SweepSpec(Settings):
             return entries
         return {key: [entry] if isinstance(entry, dict) else entry for key, entry in entries.items()}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _compare_pre_trained_networks_with_a_probe(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("finalists", {}), dict):
+            return data
+        trainer, finalists = data.get("trainer"), data.get("finalists", {})
+        model = trainer.get("model") if isinstance(trainer, dict) else None
+        has_weights = isinstance(model, dict) and model.get("weights") is not None
+        if not has_weights or "baselines" in finalists:
+            return data
+        return {**data, "finalists": {**finalists, "baselines": ["probe", "supervised", "published"]}}
+
     @model_validator(mode="wrap")
     @classmethod
     def _count_trials_of_grid(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -97,7 +109,7 @@ class SweepSpec(Settings):
 
     def arms(self) -> list[Arm]:
         """Return the arms of this sweep, in the order in which they run."""
-        baselines: tuple[Arm, ...] = ("supervised", "published")
+        baselines: tuple[Arm, ...] = ("probe", "supervised", "published")
         arms: list[Arm] = ["search", *(arm for arm in baselines if arm in self.finalists.baselines)]
         return [*arms, "finalists"] if self.finalists.top else arms
 
@@ -208,7 +220,19 @@ class SweepSpec(Settings):
                 inner[last] = value
         if arm == "supervised":
             merged["method"] = "supervised"
-        return merged
+        return _of_a_probe(merged, self) if arm == "probe" else merged
+
+
+def _concerns_a_probe(key: str) -> bool:
+    return key == "augmentation.crop" or (key.partition(".")[0] in PROBE_SETTINGS and key not in ("steps", "seed"))
+
+
+def _of_a_probe(settings: dict[str, Any], spec: SweepSpec) -> dict[str, Any]:
+    """Return the settings that concern a probe. The number of steps is that of its only report."""
+    kept = {key: value for key, value in settings.items() if key in PROBE_SETTINGS}
+    if isinstance(settings.get("augmentation"), dict) and "crop" in settings["augmentation"]:
+        kept["augmentation"] = {"translate": 0, "crop": settings["augmentation"]["crop"]}
+    return kept | {"method": "probe", "steps": spec.steps}
 
 
 _SPACE_CONTENT: TypeAdapter[tuple[Entries, list[str], dict[str, Any]]] = TypeAdapter(
@@ -228,6 +252,9 @@ def _space(content: bytes, arm: Arm) -> Space:
         return Space({})
     if arm == "supervised":
         return _space(content, "search").without(CONSISTENCY_ONLY)
+    if arm == "probe":
+        space = _space(content, "search")
+        return space.without(tuple(key for key in space.entries if not _concerns_a_probe(key)))
     entries, filters, trainer = _SPACE_CONTENT.validate_json(content)
     fixed = {key: value for key, value in dotted(trainer).items() if isinstance(value, bool | int | float | str)}
     return Space(entries, filters, fixed)

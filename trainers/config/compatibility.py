@@ -11,6 +11,22 @@ if TYPE_CHECKING:
 CONSISTENCY_ONLY = ("class_loss_normalizer", "consistency.", "ema.", "ensemble.", "labeled_batch_fraction", "teacher.")
 """Prefixes of the dotted keys that have no effect on a supervised run, whose batches are all labeled."""
 
+ONLY_LABELS = ("supervised", "probe")
+"""Methods that learn nothing from unlabeled images."""
+
+PROBE_SETTINGS = (
+    "dataset",
+    "model",
+    "normalization",
+    "steps",
+    "images",
+    "precision",
+    "channels_last",
+    "seed",
+    "device",
+)
+"""Settings that concern a linear probe, which takes no steps and sees no augmented images; and augmentation.crop."""
+
 
 def idle_settings(config: "TrainerConfig") -> dict[str, str]:
     """Return the dotted keys (or groups, ending in a dot) that have no effect on this run, and why."""
@@ -59,6 +75,9 @@ def check_combinations(config: "TrainerConfig") -> None:
         ValueError: two settings clash, or one that was changed has no effect because of another.
     """
     steps, fraction = config.steps, config.labeled_batch_fraction
+    if config.method == "probe":
+        _check_probe(config)
+        return  # the other settings belong to the runs that it is compared with
     start, ramp_up = config.consistency.start, config.consistency.ramp_up_steps
     if start >= steps and config.method != "supervised":
         raise ValueError(
@@ -103,6 +122,15 @@ def check_combinations(config: "TrainerConfig") -> None:
     if config.method != "supervised":
         _check_methods(config)
     _check_schedule(config)
+
+
+def _check_probe(config: "TrainerConfig") -> None:
+    if getattr(config.model, "weights", None) is None:
+        raise ValueError("method: probe needs pre-trained features; set model.weights")
+    if config.dataset.with_validation:
+        raise ValueError(
+            "method: probe and dataset.with_validation clash: the validation images choose the penalty; take out one"
+        )
 
 
 def _check_methods(config: "TrainerConfig") -> None:

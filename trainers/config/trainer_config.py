@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from trainers.config.base import Settings, by_default
-from trainers.config.compatibility import check_combinations, check_image_size, check_unlabeled
+from trainers.config.compatibility import ONLY_LABELS, check_combinations, check_image_size, check_unlabeled
 from trainers.config.dataset import DatasetConfig
 from trainers.config.known_datasets import KNOWN_DATASETS
 from trainers.config.method import Augmentation, Consistency, Ema, Ensemble, Teacher
@@ -24,7 +24,9 @@ from trainers.config.optimization import (
 class TrainerConfig(Settings):
     """All settings of one training run."""
 
-    method: Literal["mean_teacher", "pi_model", "temporal_ensembling", "supervised"] = "mean_teacher"
+    method: Literal["mean_teacher", "pi_model", "temporal_ensembling", "supervised", "probe"] = Field(
+        "mean_teacher", description="probe: logistic regression on the frozen features of model.weights; takes no steps"
+    )
     dataset: DatasetConfig = Field(discriminator="name")
     model: Annotated[ModelConfig, Field(discriminator="name"), by_default("small_cnn")] = SmallCnn()
     steps: int = Field(ge=1, description="optimiser steps")
@@ -90,15 +92,15 @@ class TrainerConfig(Settings):
 
     @property
     def labeled_per_batch(self) -> int:
-        """Labeled images per batch; a supervised run has no others."""
-        if self.method == "supervised":
+        """Labeled images per batch; runs that learn from labels alone have no others."""
+        if self.method in ONLY_LABELS:
             return self.batch_size
         return round(self.labeled_batch_fraction * self.batch_size)
 
     @property
     def heads(self) -> int:
-        """Linear layers at the end of the network; a supervised run needs one."""
-        return 1 if self.method == "supervised" else self.consistency.heads
+        """Linear layers at the end of the network; learning from labels alone needs one."""
+        return 1 if self.method in ONLY_LABELS else self.consistency.heads
 
     @property
     def ramp_up_steps(self) -> int:
@@ -113,5 +115,7 @@ class TrainerConfig(Settings):
 
     @property
     def evaluation_interval(self) -> int:
-        """Steps between evaluations; each evaluation is also a checkpoint."""
+        """Steps between evaluations; each evaluation is also a checkpoint. A probe has one."""
+        if self.method == "probe":
+            return self.steps
         return self.evaluate_every or max(1, -(-self.steps // 20))

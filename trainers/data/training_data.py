@@ -118,6 +118,11 @@ class TrainingData:
         return self._loader.held
 
     @property
+    def labeled(self) -> EvaluationImages:
+        """The images that are trained on with their labels."""
+        return self._training_images(self.split.labeled)
+
+    @property
     def validation(self) -> EvaluationImages:
         """The images that select among trials."""
         return self._training_images(self.split.validation)

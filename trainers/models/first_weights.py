@@ -76,7 +76,7 @@ def load_first_weights(features: nn.Module, weights: FirstWeights) -> list[str]:
     A tensor belongs to the one in the network whose name is the end of its own, so a common prefix does not matter
     (`module.`, `backbone.`, or the `network.features.` of our own model files). If names are missing, the tensors are
     taken in their order, provided that every shape and every last part of a name (`weight`, `running_mean`) agrees. A
-    first convolution of colours becomes one of grey images by the sum over its channels.
+    first convolution of colours becomes one of grey images by the sum over its channels, and the other way.
 
     Args:
         features: of the network, on any device.
@@ -99,7 +99,7 @@ def load_first_weights(features: nn.Module, weights: FirstWeights) -> list[str]:
             f"network ({_shortened(missing)}); it holds {_shortened(list(weights.tensors))}: it is of another "
             "architecture; set model.architecture or model.name to that of the file, or use another file"
         )
-    chosen = {name: _as_grey(weights.tensors[own], wanted[name]) for name, own in names.items()}
+    chosen = {name: _for_channels(weights.tensors[own], wanted[name]) for name, own in names.items()}
     for name, tensor in chosen.items():
         if tensor.shape != wanted[name].shape:
             stem = "; use model.stem: large" if name == "conv1.weight" else ""
@@ -162,10 +162,13 @@ def _names_in_order(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict
     return pairs if same else {}
 
 
-def _as_grey(tensor: Tensor, wanted: Tensor) -> Tensor:
-    """Return a kernel of colour images as one of grey images, if that is what fits."""
-    grey = tensor.ndim == 4 and tensor.shape[1] == 3 and wanted.shape == (tensor.shape[0], 1, *tensor.shape[2:])
-    return tensor.sum(1, keepdim=True) if grey else tensor
+def _for_channels(tensor: Tensor, wanted: Tensor) -> Tensor:
+    """Return a kernel of colour images as one of grey images, or the other way, if that is what fits."""
+    if tensor.ndim != 4 or wanted.ndim != 4 or tensor[:, :1].shape != wanted[:, :1].shape:
+        return tensor
+    if (tensor.shape[1], wanted.shape[1]) == (3, 1):
+        return tensor.sum(1, keepdim=True)
+    return tensor.expand_as(wanted) / 3 if (tensor.shape[1], wanted.shape[1]) == (1, 3) else tensor
 
 
 def _normalization(config: WithWeights, tensors: dict[str, Tensor]) -> tuple[list[float], list[float]]:

@@ -1,0 +1,99 @@
+"""A linear probe: logistic regression on the frozen features of a pre-trained network, as a baseline."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainers.data.geometry import center_crop
+from trainers.data.normalization import Normalization
+from trainers.data.training_data import EvaluationImages
+from trainers.evaluation import PIXELS_AT_ONCE
+from trainers.models.network import Network
+
+PENALTIES = tuple(10.0 ** (halves / 2) for halves in range(-6, 9))
+"""Strengths of the L2 penalty on the weights of standardised features, in units of 1 / labeled images."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A fitted probe.
+
+    Attributes:
+        penalty: the strength that was chosen.
+        loss: cross-entropy of the labeled images, in nats.
+    """
+
+    penalty: float
+    loss: float
+
+
+def fit_probe(
+    network: Network,
+    labeled: EvaluationImages,
+    validation: EvaluationImages,
+    normalization: Normalization,
+    crop: int | None,
+) -> Probe:
+    """Fit the head of a network to labeled images; the rest of it stays as it is.
+
+    Features are standardised over the labeled images. The penalty is the one with the fewest errors on the validation
+    images; of several, the strongest.
+
+    Args:
+        network: whose features are used, and whose head is set.
+        labeled: images to learn from.
+        validation: images that choose the penalty.
+        normalization: of the run.
+        crop: pixels per side of the centre crop; None: whole images.
+    """
+    from sklearn.linear_model import LogisticRegression  # a second to import
+
+    known, held_out = (features(network, images, normalization, crop) for images in (labeled, validation))
+    labels, truth = labeled.labels.numpy(), validation.labels.numpy()
+    mean, deviation = known.mean(0), known.std(0)
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    known, held_out = (known - mean) / deviation, (held_out - mean) / deviation
+    best, fewest = None, len(truth) + 1
+    for penalty in sorted(PENALTIES, reverse=True):
+        # scikit-learn's C weighs the sum of the losses against half of the squared weights.
+        fit = LogisticRegression(C=1 / penalty, max_iter=1000).fit(known, labels)
+        errors = int((fit.predict(held_out) != truth).sum())
+        if errors < fewest:
+            best, fewest, chosen = fit, errors, penalty
+    assert best is not None
+    _set_head(network, best.classes_, best.coef_ / deviation, best.intercept_ - best.coef_ @ (mean / deviation))
+    loss = -best.predict_log_proba(known)[np.arange(len(labels)), np.searchsorted(best.classes_, labels)].mean()
+    return Probe(chosen, float(loss))
+
+
+@torch.no_grad()
+def features(network: Network, images: EvaluationImages, normalization: Normalization, crop: int | None) -> np.ndarray:
+    """Return the features of images that are not augmented, float64 [n, width], of the network in eval mode."""
+    training = network.training
+    network.eval()
+    at_once = max(1, PIXELS_AT_ONCE // images.take(images.indices[:1])[0, :, :, 0].numel())
+    parts = [
+        network.features(center_crop(normalization(images.take(part)), crop)).double().cpu()
+        for part in torch.split(images.indices, at_once)
+    ]
+    network.train(training)
+    found: np.ndarray = torch.cat(parts).numpy()
+    return found
+
+
+@torch.no_grad()
+def _set_head(network: Network, classes: np.ndarray, weights: np.ndarray, biases: np.ndarray) -> None:
+    """Set the linear layer. A class without labeled images is never predicted; two classes share one row."""
+    head = network.classifier
+    if len(classes) == 2:
+        weights, biases = np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2
+    head.weight.zero_()
+    head.bias.fill_(-1e4)
+
+    def on_device(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(head.weight)
+
+    rows = torch.from_numpy(classes).to(head.weight.device)
+    head.weight[rows], head.bias[rows] = on_device(weights), on_device(biases)
