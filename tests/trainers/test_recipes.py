@@ -74,6 +74,20 @@ def test_a_recipe_has_the_published_values():
     assert long.schedule.length == round(long.steps * 8 / 7)  # cos(7 pi / 16) at the end
 
 
+def test_an_epoch_of_imagenet_is_a_pass_over_its_images_without_labels():
+    found = config("resnext_imagenet_10percent")
+    unlabeled = 1_281_167 - found.dataset.label_count(1_281_167)
+    epoch = unlabeled // (found.batch_size - found.labeled_per_batch)
+    assert epoch == 5_765
+    lengths = (found.steps, found.ramp_up_steps, found.schedule.length, found.schedule.warm_up_steps)
+    assert lengths == (60 * epoch, 5 * epoch, 75 * epoch, 2 * epoch)
+
+
+@pytest.mark.parametrize("name", [name for name in recipes.names() if "_all" in name and "augmentation" not in name])
+def test_with_all_labels_there_are_four_seeds(name):
+    assert "4 seeds" in (Path(recipes.__file__).parent / f"{name}.yaml").read_text().partition("\n")[0]
+
+
 def test_what_is_written_beside_a_recipe_comes_first():
     merged = recipes.settings("shake_cifar10_4000", {"steps": 7, "ema": {"decay": 0.5}, "dataset": {"labels": 1000}})
     assert (merged["steps"], merged["ema"]) == (7, {"decay": 0.5})
