@@ -208,14 +208,22 @@ class Trainer:
         return step_losses, interval_metrics
 
     def _consistency_loss(self, logits: Tensor, target: Target) -> Tensor:
-        """Return the mean over the images of `consistency.images` that have a target; 0 while none has one."""
-        image_losses = losses.CONSISTENCY[self.config.consistency.loss](logits, target.probabilities)
+        """Return the mean over the images of `consistency.images` that have a target; 0 while none has one.
+
+        If the class loss is divided by the whole batch, so is this one: the mean over the unlabeled images counts for
+        their share of the batch (the authors' TensorFlow code).
+        """
+        config = self.config
+        image_losses = losses.CONSISTENCY[config.consistency.loss](logits, target.probabilities)
         known = target.known
-        if self.config.consistency.images == "unlabeled":
-            labeled = self.config.labeled_per_batch
+        if config.consistency.images == "unlabeled":
+            labeled = config.labeled_per_batch
             image_losses = image_losses[labeled:]
             known = None if known is None else known[labeled:]
-        return image_losses.mean() if known is None else (image_losses * known).sum() / known.sum().clamp(min=1)
+        mean = image_losses.mean() if known is None else (image_losses * known).sum() / known.sum().clamp(min=1)
+        if config.class_loss_normalizer == "whole_batch" and config.consistency.images == "unlabeled":
+            mean = mean * (len(image_losses) / config.batch_size)
+        return mean
 
     def _evaluate(self) -> dict[str, float]:
         """Return the metrics of an evaluation: errors, seconds and memory."""

@@ -45,7 +45,11 @@ class Consistency(Settings):
     weight: float = Field(10.0, ge=0, description="at full ramp; C to C squared for mse, 1 to 10 for kl (C classes)")
     ramp_up: Literal["sigmoid", "linear"] = Field("sigmoid", description="sigmoid: exp(-5 (1 - x)^2)")
     ramp_up_steps: int | None = Field(None, ge=0, description="none: the first fifth of the steps")
-    images: Literal["all", "unlabeled"] = Field("all", description="the mean of the loss is taken over these")
+    images: Literal["all", "unlabeled"] = Field(
+        "all",
+        description="the mean of the loss is taken over these; with class_loss_normalizer: whole_batch, their sum / "
+        "batch size",
+    )
     heads: Literal[1, 2] = Field(1, description="2: the first classifies, the second agrees with the teacher's first")
     logit_distance_weight: float = Field(0.01, ge=0, description="of the squared distance of two heads; one has none")
 
