@@ -266,7 +266,8 @@ class Trainer:
             return MeanTeacher(self._student, teacher, config)
         if config.method == "pi_model":
             first, second = getattr(config.model, "dropout", 0.0), config.teacher.dropout
-            return PiModel(self._student, (first, first if second is None else second))
+            dropout = (first, first if second is None else second)
+            return PiModel(self._student, dropout, config.consistency.target_gradient)
         if config.method == "temporal_ensembling":
             like = self._student.classifier.weight.detach()
             images, classes = len(self._data.labels), len(self.classes)

@@ -70,7 +70,7 @@ class Reference:
         }
 
         if config.method != "supervised":
-            with torch.no_grad():
+            with torch.set_grad_enabled(config.consistency.target_gradient):
                 targets = self._targets(indices, views, masks)
             consistency = self._consistency_loss(_softmax(consistency_logits), targets, labeled)
             weight = config.consistency.weight * _ramp_up(t, self._ramp_up_steps, config.consistency.ramp_up)

@@ -124,6 +124,11 @@ VARIATIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         UNSUPERVISED,
         {"class_loss_normalizer": "whole_batch", "consistency": {"images": "unlabeled", "weight": 20.0}},
     ),
+    "a gradient through both passes": (["pi_model"], {"consistency": {"target_gradient": True, "weight": 20.0}}),
+    "kl, a gradient through both passes": (
+        ["pi_model"],
+        {"consistency": {"target_gradient": True, "loss": "kl", "heads": 2, "weight": 5.0}},
+    ),
     "linear ramp-up": (UNSUPERVISED, {"consistency": {"ramp_up": "linear", "ramp_up_steps": 5, "weight": 20.0}}),
     "no ramp-up": (UNSUPERVISED, {"consistency": {"ramp_up_steps": 0, "weight": 20.0}}),
     "an image twice in a batch": (UNSUPERVISED, {"labeled_batch_fraction": 1.0, "batch_size": 25}),

@@ -52,6 +52,9 @@ class Consistency(Settings):
     )
     heads: Literal[1, 2] = Field(1, description="2: the first classifies, the second agrees with the teacher's first")
     logit_distance_weight: float = Field(0.01, ge=0, description="of the squared distance of two heads; one has none")
+    target_gradient: bool = Field(
+        False, description="pi_model: the gradient flows through both passes, as its authors have it"
+    )
 
 
 class Ema(Settings):
