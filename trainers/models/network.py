@@ -46,6 +46,8 @@ class Network(nn.Module):
                 layer.set(probability)
 
     def _heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        dtype = self.classifier.weight.dtype  # also if the features were computed in lower precision
-        logits = self.classifier(features).to(dtype)
-        return logits, logits if self.agreement is None else self.agreement(features).to(dtype)
+        """Return the logits of both heads in the precision of the weights, whatever that of the features."""
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.to(self.classifier.weight.dtype)
+            logits = self.classifier(features)
+            return logits, logits if self.agreement is None else self.agreement(features)
