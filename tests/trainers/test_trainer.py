@@ -256,7 +256,7 @@ def test_reported_validation_errors_are_those_of_the_validation_images(tmp_path)
     metrics = trainer.history[-1].metrics
     assert metrics["validation.images"] == 60
     assert metrics["validation.teacher_error"] == pytest.approx(rate)
-    assert metrics["validation.teacher_standard_error"] == pytest.approx((rate * (1 - rate) / 60) ** 0.5)
+    assert metrics["validation.teacher_standard_error"] == pytest.approx((60 * rate * (1 - rate) + 0.25) ** 0.5 / 61)
 
 
 def test_a_run_that_trains_on_its_validation_images_reports_no_validation_errors_and_is_resumed_exactly(tmp_path):
