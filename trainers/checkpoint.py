@@ -21,10 +21,13 @@ from trainers.data.geometry import center_crop
 from trainers.data.normalization import Normalization, load_normalization
 from trainers.errors import CheckpointError, UnreadableCheckpoint
 from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT, write_atomically
-from trainers.models import build
+from trainers.models import build, is_changed
 
-CHECKPOINT_FORMAT = "mt-sweeps-checkpoint/2"
-MODEL_FORMAT = "mt-sweeps-model/3"
+CHECKPOINT_FORMAT = "mt-sweeps-checkpoint/3"
+MODEL_FORMAT = "mt-sweeps-model/4"
+# Also read: some networks have changed since, and are built as they were for model files.
+EARLIER_CHECKPOINT_FORMAT = "mt-sweeps-checkpoint/2"
+EARLIER_MODEL_FORMAT = "mt-sweeps-model/3"
 _ORIGIN = {"config", "data", "device"}
 
 
@@ -88,7 +91,8 @@ def _load(path: Path, config: TrainerConfig, data: str, device: torch.device) ->
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except Exception as error:  # a forged file can make torch raise anything
         raise UnreadableCheckpoint(f"{path} cannot be read as a checkpoint: {error}") from None
-    if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT or not state.keys() >= _ORIGIN:
+    formats = {CHECKPOINT_FORMAT} | (set() if is_changed(config.model) else {EARLIER_CHECKPOINT_FORMAT})
+    if not isinstance(state, dict) or state.get("format") not in formats or not state.keys() >= _ORIGIN:
         raise UnreadableCheckpoint(f"{path} is not a checkpoint of format {CHECKPOINT_FORMAT}")
     if not _is_same(state["config"], config):
         raise CheckpointError(f"{path} was written by a run of another configuration")
@@ -165,7 +169,7 @@ def save_model(
 
 
 def load_model(path: Path, device: str = "cpu") -> Model:
-    """Read what `save_model` wrote.
+    """Read what `save_model` wrote, in this version or with the format before.
 
     Raises:
         CheckpointError: the file is damaged, is not a model file of this format, or its weights do not fit its
@@ -177,7 +181,7 @@ def load_model(path: Path, device: str = "cpu") -> Model:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as a model: {error}") from None
-    if facts.get("format") != MODEL_FORMAT:
+    if facts.get("format") not in (MODEL_FORMAT, EARLIER_MODEL_FORMAT):
         raise CheckpointError(f"{path} is not a model of format {MODEL_FORMAT}{_other_version(facts.get('format'))}")
     try:
         config = TrainerConfig.model_validate_json(facts["config"])
@@ -188,7 +192,8 @@ def load_model(path: Path, device: str = "cpu") -> Model:
             parts[part][name.removeprefix(part)] = value
         normalization = load_normalization(config.normalization, parts["normalization."])
         size, channels = int(facts["image_size"]), int(facts["channels"])
-        network = build(config.model, channels, len(classes), config.heads).to(device)
+        earlier = facts["format"] == EARLIER_MODEL_FORMAT
+        network = build(config.model, channels, len(classes), config.heads, earlier).to(device)
         network.load_state_dict(parts["network."])
         model = Model(network.eval(), normalization, classes, size, channels, config)
         model.logits(torch.zeros(1, size, size, channels, dtype=torch.uint8, device=device))  # sizes that do not fit

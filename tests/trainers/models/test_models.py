@@ -146,6 +146,11 @@ def test_shaking_draws_a_gate_an_image_and_another_for_the_way_back():
     torch.testing.assert_close(second.grad, (1 - backward).expand_as(second))
 
 
+def test_shake_shake_has_no_norm_after_its_stem_and_no_rectifier_before_the_average():
+    layers = list(build(ShakeShake(name="shake_shake", width=2), 3, 10).features)
+    assert [type(layer).__name__ for layer in layers] == ["Conv2d", *12 * ["_Block"], "GlobalAverage"]
+
+
 def test_shake_shake_is_noisy_in_training_alone_and_each_image_has_noise_of_its_own():
     torch.manual_seed(0)
     network = build(ShakeShake(name="shake_shake", width=2), 3, 10)
