@@ -21,6 +21,7 @@ from trainers.files import BEST_MODEL
 from trainers.guards import check_consistency, check_losses, check_teacher, check_weights
 from trainers.methods import METHODS, MeanTeacher, Method, PiModel, Supervised, Target, TemporalEnsembling
 from trainers.models import Network, build
+from trainers.models.weight_normalization import initialize_from_batch, is_weight_normalized
 from trainers.optimizer import ScheduledOptimizer
 from trainers.profiling import Stopwatch, peak_memory, reset_peak_memory
 from trainers.randomness import RunGenerator
@@ -63,6 +64,10 @@ class Trainer:
         self.classes = self._data.classes
         self.split = self._data.split
 
+        state = None
+        if directory is not None:
+            state = load_latest_checkpoint(directory, config, self.data_fingerprint, self._device)
+        self._is_fresh = state is None
         self._generator = RunGenerator(network_seed, self._device)  # of the first weights, then of dropout
         with self._generator.active():
             self._student = self._build_network()
@@ -76,10 +81,8 @@ class Trainer:
         self._best_error = float("inf")
         self._stopwatch = Stopwatch(self._device)
         reset_peak_memory(self._device)
-        if directory is not None:
-            state = load_latest_checkpoint(directory, config, self.data_fingerprint, self._device)
-            if state is not None:
-                self._load_state(state)
+        if state is not None:
+            self._load_state(state)
 
     def run(self) -> Iterator[Report]:
         """Train to the end of `config.steps` and yield one report per evaluation.
@@ -257,7 +260,10 @@ class Trainer:
     def _build_network(self) -> Network:
         network = build(self.config.model, self._data.channels, len(self.classes), self.config.heads)
         layout = memory_format(self.config.channels_last)
-        return network.to(self._device, memory_format=layout)  # type: ignore[call-overload,no-any-return]
+        network.to(self._device, memory_format=layout)  # type: ignore[call-overload]
+        if self._is_fresh and is_weight_normalized(network):
+            initialize_from_batch(network, self._data.first_view())
+        return network
 
     def _build_method(self) -> Method:
         config = self.config
@@ -269,7 +275,7 @@ class Trainer:
             dropout = (first, first if second is None else second)
             return PiModel(self._student, dropout, config.consistency.target_gradient)
         if config.method == "temporal_ensembling":
-            like = self._student.classifier.weight.detach()
+            like = next(self._student.parameters()).detach()
             images, classes = len(self._data.labels), len(self.classes)
             return TemporalEnsembling(images, classes, config.ensemble.decay, self._data.epoch, like)
         return Supervised()

@@ -22,7 +22,7 @@ def build(config: ModelConfig, channels: int, classes: int, heads: int = 1, earl
     if isinstance(config, SmallCnn):
         return small_cnn(channels, classes, heads, config.width, config.dropout)
     if isinstance(config, ConvLarge):
-        return conv_large(channels, classes, heads, config.dropout, config.norm)
+        return conv_large(channels, classes, heads, config.dropout, config.norm, earlier)
     if isinstance(config, ShakeShake):
         return shake_shake(channels, classes, heads, config.width, earlier)
     if isinstance(config, WideResnet):
@@ -32,7 +32,7 @@ def build(config: ModelConfig, channels: int, classes: int, heads: int = 1, earl
 
 def is_changed(config: ModelConfig) -> bool:
     """Return whether the network is not that of model files of format 3 and checkpoints of format 2."""
-    return isinstance(config, ShakeShake)
+    return isinstance(config, ShakeShake) or (isinstance(config, ConvLarge) and config.norm == "weight")
 
 
 __all__ = ["Network", "build", "is_changed"]

@@ -1,5 +1,7 @@
 """The common part of all networks: features, and one or two linear heads on them."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -17,13 +19,21 @@ class Network(nn.Module):
         classes: length of the logits.
         heads: 1, or 2. With 2, the first classifies and the second agrees with the teacher, so that the two losses need
             not be calibrated to each other (the authors' residual nets).
+        head: makes a head from `width` and `classes`.
     """
 
-    def __init__(self, features: nn.Sequential, width: int, classes: int, heads: int) -> None:
+    def __init__(
+        self,
+        features: nn.Sequential,
+        width: int,
+        classes: int,
+        heads: int,
+        head: Callable[[int, int], nn.Module] = nn.Linear,
+    ) -> None:
         super().__init__()
         self.features = features
-        self.classifier = nn.Linear(width, classes)
-        self.agreement = nn.Linear(width, classes) if heads == 2 else None
+        self.classifier = head(width, classes)
+        self.agreement = head(width, classes) if heads == 2 else None
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the logits of the classes, [b, classes]."""
@@ -48,6 +58,6 @@ class Network(nn.Module):
     def _heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits of both heads in the precision of the weights, whatever that of the features."""
         with torch.autocast(features.device.type, enabled=False):
-            features = features.to(self.classifier.weight.dtype)
+            features = features.to(next(self.classifier.parameters()).dtype)
             logits = self.classifier(features)
             return logits, logits if self.agreement is None else self.agreement(features)
