@@ -72,6 +72,7 @@ def test_a_recipe_has_the_published_values():
     assert (config.batch_size, config.labeled_per_batch, config.steps) == (512, 124, 300 * 118)
     assert (config.optimizer.learning_rate, config.ema.decay, config.consistency.weight) == (0.2, 0.99, 100.0)
     oliver = TrainerConfig.model_validate(recipes.settings("wrn_cifar10_4000"))
+    assert (oliver.class_loss_normalizer, oliver.consistency.images) == ("whole_batch", "unlabeled")
     assert (oliver.normalization, oliver.optimizer.learning_rate, oliver.ema.decay) == ("zca", 0.0004, 0.95)
     long = TrainerConfig.model_validate(recipes.settings("wrn_cifar10_4000_long"))
     assert long.schedule.length == round(long.steps * 8 / 7)  # cos(7 pi / 16) at the end
