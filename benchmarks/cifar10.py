@@ -114,7 +114,7 @@ def main() -> None:
         f"| {config.seed} | {wall} | {percent(errors['student'])} | {percent(errors['teacher'])} "
         f"| {config.steps * config.batch_size / training:,.0f} | {peak:,.0f} |"
     )
-    print(f"\nErrors on {errors['teacher'].n:,} test images, ± their binomial standard error.")
+    print(f"\nErrors on {errors['teacher'].n:,} test images, ± their standard error.")
 
 
 if __name__ == "__main__":

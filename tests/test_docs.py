@@ -40,7 +40,8 @@ def test_the_page_of_commands_is_what_their_help_prints():
 
 def test_every_file_format_is_in_the_table_with_its_current_number():
     code = [file.read_text() for package in ("mt_sweeps", "trainers") for file in (ROOT / package).rglob("*.py")]
-    current = {name for text in code for name in re.findall(r"mt-sweeps-[a-z]+/\d+", text)}
+    lines = [line for text in code for line in text.splitlines() if not line.startswith("EARLIER_")]
+    current = {name for line in lines for name in re.findall(r"mt-sweeps-[a-z]+/\d+", line)}
     current |= {f"mt-sweeps-images/{cache.VERSION}"}  # written without its number in the code
     current |= {f"ledger `{ledger.FORMAT}", f"normalisation `{normalization.VERSION}"}
     table = (ROOT / "docs" / "formats.md").read_text()

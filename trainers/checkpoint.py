@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -22,10 +21,13 @@ from trainers.data.geometry import center_crop
 from trainers.data.normalization import Normalization, load_normalization
 from trainers.errors import CheckpointError, UnreadableCheckpoint
 from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT, write_atomically
-from trainers.models import build
+from trainers.models import build, is_changed
 
-CHECKPOINT_FORMAT = "mt-sweeps-checkpoint/2"
-MODEL_FORMAT = "mt-sweeps-model/3"
+CHECKPOINT_FORMAT = "mt-sweeps-checkpoint/3"
+MODEL_FORMAT = "mt-sweeps-model/4"
+# Also read: some networks have changed since, and are built as they were for model files.
+EARLIER_CHECKPOINT_FORMAT = "mt-sweeps-checkpoint/2"
+EARLIER_MODEL_FORMAT = "mt-sweeps-model/3"
 _ORIGIN = {"config", "data", "device"}
 
 
@@ -89,9 +91,10 @@ def _load(path: Path, config: TrainerConfig, data: str, device: torch.device) ->
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except Exception as error:  # a forged file can make torch raise anything
         raise UnreadableCheckpoint(f"{path} cannot be read as a checkpoint: {error}") from None
-    if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT or not state.keys() >= _ORIGIN:
+    formats = {CHECKPOINT_FORMAT} | (set() if is_changed(config.model) else {EARLIER_CHECKPOINT_FORMAT})
+    if not isinstance(state, dict) or state.get("format") not in formats or not state.keys() >= _ORIGIN:
         raise UnreadableCheckpoint(f"{path} is not a checkpoint of format {CHECKPOINT_FORMAT}")
-    if not _same(state["config"], config):
+    if not _is_same(state["config"], config):
         raise CheckpointError(f"{path} was written by a run of another configuration")
     if state["data"] != data:
         raise CheckpointError(f"{path} was written by a run on other images: they have changed since")
@@ -100,11 +103,11 @@ def _load(path: Path, config: TrainerConfig, data: str, device: torch.device) ->
     return state
 
 
-def _same(stored: str, config: TrainerConfig) -> bool:
-    """Return whether a stored configuration is this one. Settings that are newer than it have their defaults."""
+def _is_same(saved: str, config: TrainerConfig) -> bool:
+    """Return whether a saved configuration is this one. A setting that it lacks is newer, and has its default."""
     try:
-        return TrainerConfig.model_validate_json(stored) == config
-    except ValidationError:
+        return TrainerConfig.model_validate_json(saved) == config
+    except ValueError:
         return False
 
 
@@ -171,7 +174,7 @@ def save_model(
 
 
 def load_model(path: Path, device: str = "cpu") -> Model:
-    """Read what `save_model` wrote.
+    """Read what `save_model` wrote, in this version or with the format before.
 
     Raises:
         CheckpointError: the file is damaged, is not a model file of this format, or its weights do not fit its
@@ -183,7 +186,7 @@ def load_model(path: Path, device: str = "cpu") -> Model:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as a model: {error}") from None
-    if facts.get("format") != MODEL_FORMAT:
+    if facts.get("format") not in (MODEL_FORMAT, EARLIER_MODEL_FORMAT):
         raise CheckpointError(f"{path} is not a model of format {MODEL_FORMAT}{_other_version(facts.get('format'))}")
     try:
         config = TrainerConfig.model_validate_json(facts["config"])
@@ -194,7 +197,8 @@ def load_model(path: Path, device: str = "cpu") -> Model:
             parts[part][name.removeprefix(part)] = value
         normalization = load_normalization(config.normalization, parts["normalization."])
         size, channels = int(facts["image_size"]), int(facts["channels"])
-        network = build(config.model, channels, len(classes), config.heads).to(device)
+        earlier = facts["format"] == EARLIER_MODEL_FORMAT
+        network = build(config.model, channels, len(classes), config.heads, earlier).to(device)
         network.load_state_dict(parts["network."])
         model = Model(network.eval(), normalization, classes, size, channels, config)
         model.logits(torch.zeros(1, size, size, channels, dtype=torch.uint8, device=device))  # sizes that do not fit

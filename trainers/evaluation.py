@@ -1,6 +1,5 @@
 """The error of a network on images that it was not trained on."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from trainers.data.geometry import center_crop
 from trainers.data.normalization import Normalization
+from trainers.report import rate_standard_error
 
 PIXELS_AT_ONCE = 2**20  # a thousand images of 32x32 pixels, twenty of 224x224
 
@@ -27,8 +27,8 @@ class Error:
 
     @property
     def standard_error(self) -> float:
-        """The binomial standard error of the rate."""
-        return math.sqrt(self.rate * (1.0 - self.rate) / self.n)
+        """The standard error of the rate, by Wilson's interval."""
+        return rate_standard_error(self.rate, self.n)
 
 
 @torch.no_grad()

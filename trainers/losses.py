@@ -25,12 +25,12 @@ def mse(logits: Tensor, target: Tensor) -> Tensor:
 
     Args:
         logits: float [b, classes], of the student.
-        target: float [b, classes], probabilities; no gradient flows into it.
+        target: float [b, classes], probabilities; a gradient flows into it only if it requires one.
 
     Returns:
         [b], in [0, 2 / classes].
     """
-    return (logits.softmax(1) - target.detach()).square().mean(1)
+    return (logits.softmax(1) - target).square().mean(1)
 
 
 def kl(logits: Tensor, target: Tensor) -> Tensor:
@@ -38,12 +38,12 @@ def kl(logits: Tensor, target: Tensor) -> Tensor:
 
     Args:
         logits: float [b, classes], of the student.
-        target: float [b, classes], probabilities; no gradient flows into it.
+        target: float [b, classes], probabilities; a gradient flows into it only if it requires one.
 
     Returns:
         [b], at least 0, in nats.
     """
-    return F.kl_div(logits.log_softmax(1), target.detach(), reduction="none").sum(1)
+    return F.kl_div(logits.log_softmax(1), target, reduction="none").sum(1)
 
 
 CONSISTENCY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse, "kl": kl}

@@ -16,7 +16,7 @@ class Target:
     """The class probabilities that the student is to agree with.
 
     Attributes:
-        probabilities: float [b, classes], without gradient.
+        probabilities: float [b, classes], in fp32 or more; without gradient, except with `consistency.target_gradient`.
         known: float [b], 1 where an image has a target and 0 where it has none yet. None: all have one.
     """
 
@@ -75,25 +75,26 @@ class Supervised(Method):
 class PiModel(Method):
     """The target is the student's own prediction of the second view (Laine & Aila 2017).
 
-    Unlike in the paper, no gradient flows into the target. Both passes are in train mode, so both update the student's
-    batch-norm statistics.
+    Both passes are in train mode, so both update the student's batch-norm statistics.
 
     Args:
         student: the network that the optimiser trains.
         dropout: probabilities of the first and of the second pass.
+        target_gradient: whether the gradient flows into the target too, as in the paper.
     """
 
     needs_second_view = True
 
-    def __init__(self, student: Network, dropout: tuple[float, float]) -> None:
+    def __init__(self, student: Network, dropout: tuple[float, float], target_gradient: bool = False) -> None:
         self._student = student
         self._dropout = dropout
+        self._target_gradient = target_gradient
 
-    @torch.no_grad()
     def target(self, indices: Tensor, view: Tensor | None = None) -> Target:  # noqa: ARG002
         assert view is not None
         self._student.set_dropout(self._dropout[1])
-        probabilities = self._student.forward_heads(view)[0].softmax(1)
+        with torch.set_grad_enabled(self._target_gradient):
+            probabilities = self._student.forward_heads(view)[0].softmax(1)
         self._student.set_dropout(self._dropout[0])
         return Target(probabilities)
 

@@ -24,6 +24,7 @@ from trainers.guards import check_consistency, check_losses, check_teacher, chec
 from trainers.methods import METHODS, MeanTeacher, Method, PiModel, Supervised, Target, TemporalEnsembling
 from trainers.models import Network, build
 from trainers.models.first_weights import FirstWeights, WeightsOrigin, load_first_weights, read_first_weights
+from trainers.models.weight_normalization import initialize_from_batch, is_weight_normalized
 from trainers.optimizer import ScheduledOptimizer
 from trainers.probe import fit_probe
 from trainers.profiling import Stopwatch, peak_memory, reset_peak_memory
@@ -66,6 +67,7 @@ class Trainer:
         if directory is not None:
             fingerprint = dataset.load(config.dataset).fingerprint
             state = load_latest_checkpoint(directory, config, fingerprint, self._device)
+        self._is_fresh = state is None
         self._first_weights: FirstWeights | None = None
         self._weights_origin: WeightsOrigin | None = None
         if isinstance(config.model, WithWeights) and config.model.weights is not None:
@@ -245,9 +247,10 @@ class Trainer:
     def _consistency_loss(self, logits: Tensor, target: Target) -> tuple[Tensor, Tensor | None]:
         """Return the loss, and the share of its images whose target is confident.
 
-        The loss is the mean over the images of `consistency.images` that have a target; 0 while none has one. With
-        `consistency.confidence`, the images whose target is not confident count as 0 (Sohn et al. 2020, equation 4).
-        Without it, there is no share.
+        The loss is the mean over the images of `consistency.images` that have a target; 0 while none has one. If the
+        class loss is divided by the whole batch, so is this one: the mean over the unlabeled images counts for their
+        share of the batch (the authors' TensorFlow code). With `consistency.confidence`, the images whose target is not
+        confident count as 0 (Sohn et al. 2020, equation 4). Without it, there is no share of them.
         """
         config = self.config.consistency
         image_losses, known = losses.CONSISTENCY[config.loss](logits, target.probabilities), target.known
@@ -257,9 +260,11 @@ class Trainer:
             image_losses = image_losses[labeled:]
             known = None if known is None else known[labeled:]
             confident = None if confident is None else confident[labeled:]
-        if confident is None:
-            return _mean(image_losses, known), None
-        return _mean(image_losses * confident, known), _mean(confident, known)
+        share = None if confident is None else _mean(confident, known)
+        mean = _mean(image_losses if confident is None else image_losses * confident, known)
+        if self.config.class_loss_normalizer == "whole_batch" and config.images == "unlabeled":
+            mean = mean * (len(image_losses) / self.config.batch_size)
+        return mean, share
 
     def _evaluate(self) -> dict[str, float]:
         """Return the metrics of an evaluation: errors, seconds and memory."""
@@ -307,7 +312,10 @@ class Trainer:
         if self.config.optimizer.body_learning_rate_factor == 0:
             network.freeze_body()
         layout = memory_format(self.config.channels_last)
-        return network.to(self._device, memory_format=layout)  # type: ignore[call-overload,no-any-return]
+        network.to(self._device, memory_format=layout)  # type: ignore[call-overload]
+        if self._is_fresh and is_weight_normalized(network):
+            initialize_from_batch(network, self._data.first_view())
+        return network
 
     def _build_method(self) -> Method:
         config = self.config
@@ -316,9 +324,10 @@ class Trainer:
             return MeanTeacher(self._student, teacher, config)
         if config.method == "pi_model":
             first, second = getattr(config.model, "dropout", 0.0), config.teacher.dropout
-            return PiModel(self._student, (first, first if second is None else second))
+            dropout = (first, first if second is None else second)
+            return PiModel(self._student, dropout, config.consistency.target_gradient)
         if config.method == "temporal_ensembling":
-            like = self._student.classifier.weight.detach()
+            like = next(self._student.parameters()).detach()
             images, classes = len(self._data.labels), len(self.classes)
             return TemporalEnsembling(images, classes, config.ensemble.decay, self._data.epoch, like)
         return Supervised()

@@ -50,7 +50,7 @@ def allocate(resources: Resources, available: dict[str, float], device: str) -> 
         concurrent, fair_share = cpus, 1
     else:
         # A fraction is of one GPU: with 0.6 of a GPU per trial, three GPUs hold three trials and not five.
-        concurrent = int(gpus) * int(1 / gpus_per_trial) if gpus_per_trial < 1 else int(gpus / gpus_per_trial)
+        concurrent = int(gpus) * int(1 / gpus_per_trial)
         fair_share = max(1, cpus // concurrent)
     cpus_per_trial = fair_share if resources.cpus_per_trial == "auto" else resources.cpus_per_trial
     if cpus_per_trial > cpus:

@@ -23,7 +23,7 @@ from trainers.config.base import Settings
 from trainers.config.compatibility import ONLY_LABELS
 from trainers.errors import CheckpointError, Collapsed, Diverged, UnreadableCheckpoint
 from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT, write_atomically
-from trainers.report import Report
+from trainers.report import Report, rate_standard_error
 
 VARIABLE = "MT_SWEEP_SCRIPT"
 
@@ -154,7 +154,7 @@ class SimulatedTrainer:
             for network, error in errors.items():
                 seen = float(rng.binomial(images, error)) / images
                 metrics[f"{purpose}.{network}_error"] = seen
-                metrics[f"{purpose}.{network}_standard_error"] = math.sqrt(seen * (1 - seen) / images)
+                metrics[f"{purpose}.{network}_standard_error"] = rate_standard_error(seen, images)
         return metrics
 
 

@@ -32,7 +32,9 @@ class Objective(Settings):
 class Resources(Settings):
     """The resources of one trial, and how many trials run at once."""
 
-    gpus_per_trial: float | Literal["auto"] = Field("auto", description="auto: one if the machine has GPUs, else none")
+    gpus_per_trial: float | Literal["auto"] = Field(
+        "auto", description="auto: one if the machine has GPUs, else none; a fraction: trials share one"
+    )
     cpus_per_trial: int | Literal["auto"] = Field(
         "auto", description="auto: one core; on a machine with GPUs, an equal share of the cores"
     )
@@ -41,8 +43,11 @@ class Resources(Settings):
     @model_validator(mode="after")
     def _check_amounts(self) -> "Resources":
         gpus = self.gpus_per_trial
-        if gpus != "auto" and not (0 <= gpus <= 1 or gpus == int(gpus) > 0):
-            raise ValueError(f"gpus_per_trial ({gpus}) must be auto, 0, a fraction below 1, or a whole number")
+        if gpus != "auto" and not 0 <= gpus <= 1:
+            raise ValueError(
+                f"gpus_per_trial ({gpus}) must be auto, or from 0 to 1: a trial trains on one GPU, and more would be "
+                "reserved and paid for without being used; use 1, and several GPUs run as many trials at once"
+            )
         for name in ("cpus_per_trial", "max_concurrent"):
             if getattr(self, name) != "auto" and getattr(self, name) < 1:
                 raise ValueError(f"{name} ({getattr(self, name)}) must be auto or at least 1")

@@ -70,7 +70,7 @@ class Reference:
         }
 
         if config.method != "supervised":
-            with torch.no_grad():
+            with torch.set_grad_enabled(config.consistency.target_gradient):
                 targets = self._targets(indices, views, masks)
             consistency = self._consistency_loss(_softmax(consistency_logits), targets, labeled)
             weight = config.consistency.weight * _ramp_up(t, self._ramp_up_steps, config.consistency.ramp_up)
@@ -114,7 +114,10 @@ class Reference:
             if q is None or (config.images == "unlabeled" and i < labeled):
                 continue
             of_images.append(((p - q) ** 2).sum() / len(q) if config.loss == "mse" else (q * (q / p).log()).sum())
-        return sum(of_images) / len(of_images) if of_images else 0 * ours.sum()
+        mean = sum(of_images) / len(of_images) if of_images else 0 * ours.sum()
+        if config.images == "unlabeled" and self._config.class_loss_normalizer == "whole_batch":
+            mean = mean * (len(ours) - labeled) / len(ours)
+        return mean
 
     def _update(self, t: int, gradients: Weights) -> float:
         config = self._config.optimizer

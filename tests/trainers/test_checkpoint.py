@@ -48,6 +48,21 @@ def test_a_checkpoint_holds_what_was_saved(checkpoint):
     assert torch.equal(state["tensors"][1]["momentum"], STATE["tensors"][1]["momentum"])
 
 
+@pytest.mark.parametrize(("model", "is_read"), [("small_cnn", True), ("shake_shake", False)])
+def test_a_checkpoint_of_the_format_before_is_read_unless_its_network_has_changed(
+    tmp_path, monkeypatch, model, is_read
+):
+    settings = config(model={"name": model, "width": 4})
+    monkeypatch.setattr(checkpoint_module, "CHECKPOINT_FORMAT", "mt-sweeps-checkpoint/2")
+    save_checkpoint(tmp_path, settings, "images", CPU, STATE)
+    monkeypatch.undo()
+    if is_read:
+        assert load_latest_checkpoint(tmp_path, settings, "images", CPU)["step"] == 7
+    else:
+        with pytest.raises(CheckpointError, match="is not a checkpoint of format mt-sweeps-checkpoint/3"):
+            load_latest_checkpoint(tmp_path, settings, "images", CPU)
+
+
 def test_where_nothing_was_saved_there_is_nothing_to_go_on_from(tmp_path):
     assert latest(tmp_path) is None
 
@@ -91,7 +106,7 @@ def test_a_checkpoint_with_a_damaged_byte_is_refused_or_unharmed(checkpoint):
 
 
 def test_a_file_of_our_format_that_does_not_say_whose_it_is_is_refused_by_name(tmp_path):
-    (tmp_path / CHECKPOINT).write_bytes(sealed({"format": "mt-sweeps-checkpoint/2", "step": 3}))
+    (tmp_path / CHECKPOINT).write_bytes(sealed({"format": "mt-sweeps-checkpoint/3", "step": 3}))
     with pytest.raises(CheckpointError, match=r"checkpoint\.pt is not a checkpoint of format"):
         latest(tmp_path)
 
@@ -101,7 +116,7 @@ FOREIGN = {
     "zeros": bytes(1000),
     "the end of a pickle": b".",
     "a pickle that takes more than it has": b"\x80\x02}q\x00(ll.",
-    "a pickle": pickle.dumps({"format": "mt-sweeps-checkpoint/2"}, protocol=2),
+    "a pickle": pickle.dumps({"format": "mt-sweeps-checkpoint/3"}, protocol=2),
     "an empty archive": b"PK\x05\x06" + bytes(18),
 }
 
@@ -129,7 +144,7 @@ def test_random_bytes_are_refused_whatever_they_make_the_unpickler_do(tmp_path):
 def test_a_torch_file_of_another_format_is_refused_by_name(tmp_path, content):
     path = tmp_path / CHECKPOINT
     path.write_bytes(sealed(content))
-    with pytest.raises(CheckpointError, match=rf"{path} is not a checkpoint of format mt-sweeps-checkpoint/2"):
+    with pytest.raises(CheckpointError, match=rf"{path} is not a checkpoint of format mt-sweeps-checkpoint/3"):
         latest(path.parent)
 
 
@@ -153,7 +168,7 @@ class Malicious:
 @pytest.mark.parametrize("load", [lambda path: latest(path.parent), load_model])
 def test_a_malicious_file_is_refused_and_does_not_run(tmp_path, save, load):
     path, marker = tmp_path / CHECKPOINT, tmp_path / "ran"
-    save({"format": "mt-sweeps-checkpoint/2", "config": Malicious(marker)}, path)
+    save({"format": "mt-sweeps-checkpoint/3", "config": Malicious(marker)}, path)
     with pytest.raises(CheckpointError, match=str(path)):
         load(path)
     assert not marker.exists()
@@ -190,7 +205,7 @@ UNREADABLE = {
     "torn": lambda content: content[: len(content) // 2],
     "empty": lambda _: b"",
     "foreign": lambda _: b"not a checkpoint",
-    "of an earlier format": lambda content: content.replace(b"mt-sweeps-checkpoint/2", b"mt-sweeps-checkpoint/1"),
+    "of an earlier format": lambda content: content.replace(b"mt-sweeps-checkpoint/3", b"mt-sweeps-checkpoint/1"),
 }
 
 

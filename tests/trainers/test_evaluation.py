@@ -1,6 +1,7 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,10 +26,17 @@ def test_the_rate_is_the_share_of_images_classified_wrongly():
     assert (error.rate, error.n) == (3 / 1203, 1203)
 
 
-def test_the_standard_error_is_binomial():
-    assert Error(0.1, 400).standard_error == pytest.approx(0.015, rel=1e-12)
-    assert Error(0.25, 75).standard_error == pytest.approx(0.05, rel=1e-12)
-    assert Error(0.0, 10).standard_error == 0.0
+@pytest.mark.parametrize(("rate", "n"), [(0.1, 400), (0.25, 75), (0.5, 60), (0.01, 10_000)])
+def test_the_standard_error_is_half_of_wilsons_interval_and_nearly_the_binomial_one(rate, n):
+    # The ends of the interval are the rates that differ from the measured one by one standard error of their own.
+    ends = np.roots([1 + 1 / n, -(2 * rate + 1 / n), rate**2])
+    assert Error(rate, n).standard_error == pytest.approx((ends.max() - ends.min()) / 2, rel=1e-9)
+    assert Error(rate, n).standard_error == pytest.approx(math.sqrt(rate * (1 - rate) / n), rel=0.02)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_an_error_of_none_or_all_has_a_standard_error_of_about_half_an_image(rate):
+    assert Error(rate, 99).standard_error == pytest.approx(0.005, rel=1e-12)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -89,6 +89,12 @@ def test_no_gradient_flows_into_the_target_of_the_pi_model():
     assert not PiModel(network(), (0.0, 0.0)).target(INDICES, view(2)).probabilities.requires_grad
 
 
+def test_with_a_target_gradient_the_pi_model_learns_through_both_passes():
+    student = network()
+    PiModel(student, (0.0, 0.0), target_gradient=True).target(INDICES, view(2)).probabilities[:, 0].sum().backward()
+    assert student.classifier.weight.grad.abs().sum() > 0
+
+
 @pytest.mark.parametrize(("first", "second"), [(0.0, 0.5), (0.5, 0.25), (0.25, 0.0)])
 def test_the_second_look_of_the_pi_model_has_its_own_dropout_and_the_first_keeps_its(first, second):
     torch.manual_seed(0)

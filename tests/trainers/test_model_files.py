@@ -1,9 +1,12 @@
+import math
+import tarfile
+
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from tests.helpers.training import config
+from tests.helpers.training import REPOSITORY, config
 from trainers import TrainerConfig
 from trainers.checkpoint import load_model, save_model
 from trainers.config import Augmentation
@@ -77,7 +80,7 @@ def test_safetensors_of_another_make_are_refused_by_name(tmp_path):
     path = tmp_path / "model"
     for facts in (None, {"format": "pt"}, {"format": "mt-sweeps-model/1"}):
         save_file({"weight": torch.zeros(2)}, path, facts)
-        with pytest.raises(CheckpointError, match=rf"{path} is not a model of format mt-sweeps-model/3"):
+        with pytest.raises(CheckpointError, match=rf"{path} is not a model of format mt-sweeps-model/4"):
             load_model(path)
 
 
@@ -88,7 +91,7 @@ def test_a_model_with_settings_of_a_later_version_is_refused_by_name(tmp_path, n
     save_file(
         load_file(path),
         path,
-        {"format": "mt-sweeps-model/3", "classes": "[]", "image_size": "8", "channels": "1", "config": later},
+        {"format": "mt-sweeps-model/4", "classes": "[]", "image_size": "8", "channels": "1", "config": later},
     )
     with pytest.raises(CheckpointError, match=str(path)):
         load_model(path)
@@ -120,3 +123,21 @@ def test_a_model_whose_header_is_not_that_of_its_weights_is_refused_by_name(tmp_
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(CheckpointError, match="nothing"):
         load_model(tmp_path / "nothing")
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory):
+    """Return the folder of model files that the version before format 4 wrote, and the logits that it computed."""
+    folder = tmp_path_factory.mktemp("earlier")
+    with tarfile.open(REPOSITORY / "tests" / "fixtures" / "models-format-3.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["conv_large_weight", "shake_shake"])
+def test_a_model_of_the_format_before_predicts_what_it_predicted(earlier, name):
+    model = load_model(earlier / f"{name}.safetensors")
+    shape = (4, model.image_size, model.image_size, model.channels)
+    images = (torch.arange(math.prod(shape)) * 37 % 256).to(torch.uint8).view(shape)
+    expected = load_file(earlier / "logits.safetensors")[name]
+    torch.testing.assert_close(model.logits(images), expected, rtol=1e-4, atol=1e-5)

@@ -120,6 +120,15 @@ VARIATIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         {"consistency": {"heads": 2, "weight": 5.0, "loss": "kl", "images": "unlabeled"}},
     ),
     "whole batch": (UNSUPERVISED, {"class_loss_normalizer": "whole_batch"}),
+    "whole batch, on the unlabeled": (
+        UNSUPERVISED,
+        {"class_loss_normalizer": "whole_batch", "consistency": {"images": "unlabeled", "weight": 20.0}},
+    ),
+    "a gradient through both passes": (["pi_model"], {"consistency": {"target_gradient": True, "weight": 20.0}}),
+    "kl, a gradient through both passes": (
+        ["pi_model"],
+        {"consistency": {"target_gradient": True, "loss": "kl", "heads": 2, "weight": 5.0}},
+    ),
     "linear ramp-up": (UNSUPERVISED, {"consistency": {"ramp_up": "linear", "ramp_up_steps": 5, "weight": 20.0}}),
     "no ramp-up": (UNSUPERVISED, {"consistency": {"ramp_up_steps": 0, "weight": 20.0}}),
     "an image twice in a batch": (UNSUPERVISED, {"labeled_batch_fraction": 1.0, "batch_size": 25}),

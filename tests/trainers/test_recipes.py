@@ -43,12 +43,13 @@ def test_recipes_that_build_on_each_other_in_a_circle_are_told(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("name", [name for name in recipes.names() if name.endswith("_supervised")])
-def test_a_supervised_twin_has_the_ramps_of_its_recipe_in_proportion_to_its_length(name):
+def test_a_supervised_twin_warms_up_in_proportion_to_its_length_and_ramps_down_as_published(name):
     twin, whole = config(name), config(name.removesuffix("_supervised"))
     assert (twin.method, twin.labeled_per_batch, twin.optimizer) == ("supervised", 100, whole.optimizer)
-    for ramp in ("warm_up_steps", "ramp_down_steps"):
-        scaled = getattr(whole.schedule, ramp) * twin.steps / whole.steps
-        assert getattr(twin.schedule, ramp) == pytest.approx(scaled, abs=0.5)
+    scaled = whole.schedule.warm_up_steps * twin.steps / whole.steps
+    assert twin.schedule.warm_up_steps == pytest.approx(scaled, abs=0.5)
+    published = {7_500: 1_000, 15_000: 2_000, 30_000: 4_000, 40_000: 10_000}
+    assert twin.schedule.ramp_down_steps == published.get(twin.steps, 25_000)
 
 
 @pytest.mark.parametrize("name", [name for name in recipes.names() if name.endswith("_no_augmentation")])
@@ -70,8 +71,25 @@ def test_a_recipe_has_the_published_values():
     config = TrainerConfig.model_validate(recipes.settings("shake_cifar10_4000"))
     assert (config.batch_size, config.labeled_per_batch, config.steps) == (512, 124, 300 * 118)
     assert (config.optimizer.learning_rate, config.ema.decay, config.consistency.weight) == (0.2, 0.99, 100.0)
+    oliver = TrainerConfig.model_validate(recipes.settings("wrn_cifar10_4000"))
+    assert (oliver.class_loss_normalizer, oliver.consistency.images) == ("whole_batch", "unlabeled")
+    assert (oliver.normalization, oliver.optimizer.learning_rate, oliver.ema.decay) == ("zca", 0.0004, 0.95)
     long = TrainerConfig.model_validate(recipes.settings("wrn_cifar10_4000_long"))
     assert long.schedule.length == round(long.steps * 8 / 7)  # cos(7 pi / 16) at the end
+
+
+def test_an_epoch_of_imagenet_is_a_pass_over_its_images_without_labels():
+    found = config("resnext_imagenet_10percent")
+    unlabeled = 1_281_167 - found.dataset.label_count(1_281_167)
+    epoch = unlabeled // (found.batch_size - found.labeled_per_batch)
+    assert epoch == 5_765
+    lengths = (found.steps, found.ramp_up_steps, found.schedule.length, found.schedule.warm_up_steps)
+    assert lengths == (60 * epoch, 5 * epoch, 75 * epoch, 2 * epoch)
+
+
+@pytest.mark.parametrize("name", [name for name in recipes.names() if "_all" in name and "augmentation" not in name])
+def test_with_all_labels_there_are_four_seeds(name):
+    assert "4 seeds" in (Path(recipes.__file__).parent / f"{name}.yaml").read_text().partition("\n")[0]
 
 
 def test_what_is_written_beside_a_recipe_comes_first():

@@ -68,6 +68,7 @@ CHANGES: dict[str, tuple[Values, Any]] = {  # key: (what the setting needs to ha
     "consistency.ramp_up": ({"consistency.ramp_up_steps": 5}, "linear"),
     "consistency.ramp_up_steps": ({}, 5),
     "consistency.start": ({}, 5),
+    "consistency.target_gradient": ({}, True),
     "consistency.weight": ({}, 11.0),
     "dataset.draw": ({"dataset.labels": 90, "dataset.verdict": 1000}, "random"),
     "dataset.image_size": (PHOTOGRAPHS, 16),

@@ -126,6 +126,19 @@ def test_the_whole_batch_normaliser_scales_the_class_loss_by_the_labeled_fractio
     assert of_batch["train.loss"] - of_labeled["train.loss"] == pytest.approx(-0.75 * of_labeled["train.class_loss"])
 
 
+def test_the_whole_batch_normaliser_scales_the_consistency_of_the_unlabeled_by_their_share():
+    of_unlabeled, of_batch = (
+        finished(
+            config(
+                class_loss_normalizer=name, steps=1, labeled_batch_fraction=0.25, consistency={"images": "unlabeled"}
+            )
+        ).history[0].metrics["train.consistency_loss"]
+        for name in ("labeled", "whole_batch")
+    )  # fmt: skip
+    assert of_batch == pytest.approx(0.75 * of_unlabeled, rel=1e-6)
+    assert of_batch > 0
+
+
 def test_the_effective_consistency_weight_is_relative_to_that_of_the_class_loss():
     for name, times in (("labeled", 1), ("whole_batch", 4)):
         metrics = finished(config(class_loss_normalizer=name, labeled_batch_fraction=0.25)).history[-1].metrics
@@ -243,7 +256,7 @@ def test_reported_validation_errors_are_those_of_the_validation_images(tmp_path)
     metrics = trainer.history[-1].metrics
     assert metrics["validation.images"] == 60
     assert metrics["validation.teacher_error"] == pytest.approx(rate)
-    assert metrics["validation.teacher_standard_error"] == pytest.approx((rate * (1 - rate) / 60) ** 0.5)
+    assert metrics["validation.teacher_standard_error"] == pytest.approx((60 * rate * (1 - rate) + 0.25) ** 0.5 / 61)
 
 
 def test_a_run_that_trains_on_its_validation_images_reports_no_validation_errors_and_is_resumed_exactly(tmp_path):

@@ -40,6 +40,8 @@ ARMS = {method: NOISY | {"method": method} for method in METHODS} | {
     "copied batch norm": NOISY | {"teacher": {"mode": "eval", "batch_norm": "copied"}},
     "independent start": NOISY | {"teacher": {"start": "independent", "noise": 0.3, "dropout": 0.1}},
     "pi_model with other dropout": NOISY | {"method": "pi_model", "teacher": {"dropout": 0.5}},
+    "pi_model with a gradient through its targets": NOISY
+    | {"method": "pi_model", "consistency": {"target_gradient": True}},
     "whole batch": NOISY | {"class_loss_normalizer": "whole_batch"},
     "batches without unlabeled images": NOISY | {"labeled_batch_fraction": 1.0},
 }

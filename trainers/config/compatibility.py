@@ -48,6 +48,8 @@ def idle_settings(config: "TrainerConfig") -> dict[str, str]:
         return idle | dict.fromkeys(CONSISTENCY_ONLY, "method: supervised has no consistency loss")
     if config.ramp_up_steps == 0:
         idle["ema.ramp_up_decay"] = "consistency.ramp_up_steps: 0 has no ramp-up; raise consistency.ramp_up_steps"
+    if config.method != "pi_model":
+        idle["consistency.target_gradient"] = f"method: {config.method} learns from fixed targets; use method: pi_model"
     if config.method != "temporal_ensembling":
         idle["ensemble."] = f"method: {config.method} averages no predictions; use method: temporal_ensembling"
     if config.method == "pi_model":

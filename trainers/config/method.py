@@ -52,9 +52,16 @@ class Consistency(Settings):
         lt=1,
         description="an image counts where the target's highest probability exceeds this; 0: all count, as published",
     )
-    images: Literal["all", "unlabeled"] = Field("all", description="the mean of the loss is taken over these")
+    images: Literal["all", "unlabeled"] = Field(
+        "all",
+        description="the mean of the loss is taken over these; with class_loss_normalizer: whole_batch, their sum / "
+        "batch size",
+    )
     heads: Literal[1, 2] = Field(1, description="2: the first classifies, the second agrees with the teacher's first")
     logit_distance_weight: float = Field(0.01, ge=0, description="of the squared distance of two heads; one has none")
+    target_gradient: bool = Field(
+        False, description="pi_model: the gradient flows through both passes, as its authors have it"
+    )
 
 
 class Ema(Settings):

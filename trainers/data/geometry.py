@@ -1,5 +1,6 @@
 """Crops and rotations of whole batches, with random amounts for each image, in one resampling."""
 
+import itertools
 import math
 
 import torch
@@ -21,7 +22,8 @@ def warp(pixels: Tensor, config: Augmentation, generator: torch.Generator) -> Te
         generator: on the device of the pixels.
 
     Returns:
-        float [b, channels, crop, crop], bilinear; without a crop, of the size of the images.
+        float [b, channels, crop, crop], bilinear; without a crop, of the size of the images. A crop that is larger than
+        its result is antialiased: each pixel is the mean of several samples.
     """
     b, channels, size, _ = pixels.shape
 
@@ -44,10 +46,38 @@ def warp(pixels: Tensor, config: Augmentation, generator: torch.Generator) -> Te
         widths = torch.where(uniform(b) < 0.5, -widths, widths)
     turn = torch.stack([cosines, -sines, sines, cosines], 1).view(b, 2, 2)
     scale = torch.diag_embed(torch.stack([widths, sides[:, 1]], 1))
-    to = torch.cat([turn @ scale, turn @ middles[:, :, None]], 2)
     out = size if config.crop is None else config.crop
-    grid = F.affine_grid(to, [b, channels, out, out], align_corners=False)
-    return F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
+    across, down = sample_offsets(sides, size, out).unbind(2)
+    result = torch.zeros((), device=pixels.device, dtype=pixels.dtype)
+    for x, y in itertools.product(across, down):
+        to = torch.cat([turn @ scale, turn @ (middles + torch.stack([x, y], 1))[:, :, None]], 2)
+        grid = F.affine_grid(to, [b, channels, out, out], align_corners=False)
+        result = result + F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
+    return result / (len(across) * len(down))
+
+
+def sample_offsets(sides: Tensor, size: int, out: int) -> Tensor:
+    """Return where the samples of a pixel are, relative to its middle.
+
+    A bilinear sample is a triangle that reaches one pixel of the image to each side. If a pixel of the result is p > 1
+    pixels of the image wide, torchvision's antialiasing widens the triangle to p pixels, and its variance from 1/6 to
+    p^2/6. The samples have the difference as their variance. With p of at most 1 they are all in the middle.
+
+    Args:
+        sides: float [b, 2], of the crops, as shares of the image's.
+        size: pixels per side of the images.
+        out: pixels per side of the results.
+
+    Returns:
+        float [n, b, 2], of n samples per axis, in coordinates in which the image is 2 wide.
+    """
+    n = max(1, -(-size // out))
+    pixels = sides * (size / out)
+    deviation = ((pixels.square() - 1) / 6).clamp(min=0).sqrt()
+    steps = torch.arange(n, device=sides.device, dtype=sides.dtype) - (n - 1) / 2
+    if n > 1:
+        steps = steps / math.sqrt((n**2 - 1) / 12)  # now with a variance of 1
+    return (2 / size) * steps[:, None, None] * deviation
 
 
 def crop_sides(chances: Tensor, smallest: float) -> Tensor:

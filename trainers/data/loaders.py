@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from trainers.data.samplers import TwoStreamBatches
 
-RESIDENT_SHARE = 0.25  # of the device's memory that images may take
+RESIDENT_SHARE = 0.25  # of the device's memory, or of this process's part of it, that images may take
 WORKERS = 2  # they only copy; images are augmented on the device
 _log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def loader(
 
     Args:
         where: whether images are kept on the device (resident) or streamed from disk. auto: resident, if they take at
-            most a quarter of the device's memory.
+            most a quarter of the device's memory, or of the part that `set_per_process_memory_fraction` leaves.
         images: uint8 [n, height, width, channels], mapped into memory.
         batches: yields the indices of each batch.
         device: the one that trains.
@@ -132,9 +132,11 @@ def loader(
 
 
 def _memory(device: torch.device) -> int:
-    """Return the total memory in bytes, free or not, so that the choice does not depend on other programs."""
+    """Return the memory in bytes that this process may use, free or not: other programs do not change the choice."""
     if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
+        # Trials that share a GPU may use a fraction of its memory each.
+        fraction = torch.cuda.get_per_process_memory_fraction(device.index)
+        return int(fraction * torch.cuda.get_device_properties(device).total_memory)
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 

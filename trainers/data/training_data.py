@@ -167,6 +167,20 @@ class TrainingData:
             rows = torch.arange(len(rows), device=self._device)
         return [augmenter.draw(images, rows).contiguous(memory_format=self._layout) for augmenter in self._augmenters]
 
+    def first_view(self) -> Tensor:
+        """Return the student's view of the first batch, without drawing it: a run that has not begun will draw it.
+
+        Returns:
+            float [b, channels, height, width].
+        """
+        indices = self._batches.copy().next()
+        rows = torch.arange(len(indices), device=self._device)
+        states = [augmenter.state_dict() for augmenter in self._augmenters]
+        view = self.views(Batch(indices.to(self._device), self._loader.take(indices), rows))[0]
+        for augmenter, state in zip(self._augmenters, states, strict=True):
+            augmenter.load_state_dict(state)
+        return view
+
     def preview(self, count: int) -> list[Tensor]:
         """Return images of the next batch and their views, as pictures for people.
 

@@ -10,7 +10,7 @@ from trainers.models.timm_network import timm_network
 from trainers.models.wide_resnet import wide_resnet
 
 
-def build(config: ModelConfig, channels: int, classes: int, heads: int = 1) -> Network:
+def build(config: ModelConfig, channels: int, classes: int, heads: int = 1, earlier: bool = False) -> Network:
     """Return a new network. Its weights are drawn from torch's global generator.
 
     Args:
@@ -18,6 +18,7 @@ def build(config: ModelConfig, channels: int, classes: int, heads: int = 1) -> N
         channels: of the images.
         classes: length of the logits.
         heads: 1, or 2: see `Network`.
+        earlier: build the network that model files of format 3 have weights for; see `is_changed`.
 
     Raises:
         DataError: timm has no network of this name, or not for images of so many channels.
@@ -25,9 +26,9 @@ def build(config: ModelConfig, channels: int, classes: int, heads: int = 1) -> N
     if isinstance(config, SmallCnn):
         return small_cnn(channels, classes, heads, config.width, config.dropout)
     if isinstance(config, ConvLarge):
-        return conv_large(channels, classes, heads, config.dropout, config.norm)
+        return conv_large(channels, classes, heads, config.dropout, config.norm, earlier)
     if isinstance(config, ShakeShake):
-        return shake_shake(channels, classes, heads, config.width)
+        return shake_shake(channels, classes, heads, config.width, earlier)
     if isinstance(config, WideResnet):
         return wide_resnet(channels, classes, heads, config.depth, config.width)
     if isinstance(config, Timm):
@@ -35,4 +36,9 @@ def build(config: ModelConfig, channels: int, classes: int, heads: int = 1) -> N
     return residual(channels, classes, heads, config.name, config.stem)
 
 
-__all__ = ["Network", "build"]
+def is_changed(config: ModelConfig) -> bool:
+    """Return whether the network is not that of model files of format 3 and checkpoints of format 2."""
+    return isinstance(config, ShakeShake) or (isinstance(config, ConvLarge) and config.norm == "weight")
+
+
+__all__ = ["Network", "build", "is_changed"]

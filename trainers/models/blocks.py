@@ -5,6 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from trainers.models.weight_normalization import MeanOnlyBatchNorm, weight_normalized
+
 _LEVELS = 2**16
 
 
@@ -60,31 +62,6 @@ def plain_convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 
     return layer
 
 
-class MeanOnlyBatchNorm(nn.Module):
-    """Subtracts the mean of each channel and adds a learned bias; weight normalisation takes care of the scale.
-
-    Salimans & Kingma (2016). In eval mode the mean is the moving average of the means of the batches.
-
-    Args:
-        channels: of the features [b, channels, height, width].
-    """
-
-    running_mean: Tensor
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.register_buffer("running_mean", torch.zeros(channels))
-
-    def forward(self, features: Tensor) -> Tensor:
-        mean = self.running_mean
-        if self.training:
-            mean = features.mean((0, 2, 3), dtype=self.running_mean.dtype)
-            with torch.no_grad():
-                self.running_mean.lerp_(mean, 0.1)
-        return features + (self.bias - mean).to(features.dtype)[:, None, None]
-
-
 def convolution(
     inputs: int, outputs: int, kernel: int = 3, padding: int = 1, norm: Literal["batch", "weight"] = "batch"
 ) -> nn.Sequential:
@@ -101,5 +78,5 @@ def convolution(
     nn.init.kaiming_normal_(layer.weight, a=0.1, nonlinearity="leaky_relu")  # type: ignore[arg-type]
     after: nn.Module = nn.BatchNorm2d(outputs)
     if norm == "weight":
-        layer, after = nn.utils.parametrizations.weight_norm(layer), MeanOnlyBatchNorm(outputs)
+        layer, after = weight_normalized(layer), MeanOnlyBatchNorm(outputs)
     return nn.Sequential(layer, after, nn.LeakyReLU(0.1, inplace=True))

@@ -8,9 +8,17 @@ from torch import nn
 from trainers.models import blocks
 from trainers.models.blocks import Dropout, GlobalAverage
 from trainers.models.network import Network
+from trainers.models.weight_normalization import weight_normalized_linear
 
 
-def conv_large(channels: int, classes: int, heads: int, dropout: float, norm: Literal["batch", "weight"]) -> Network:
+def conv_large(
+    channels: int,
+    classes: int,
+    heads: int,
+    dropout: float,
+    norm: Literal["batch", "weight"],
+    earlier: bool = False,
+) -> Network:
     """Build the network, which has 3.12 million convolution weights with three input channels.
 
     Args:
@@ -18,7 +26,8 @@ def conv_large(channels: int, classes: int, heads: int, dropout: float, norm: Li
         classes: length of the logits.
         heads: 1 or 2.
         dropout: probability, after each of the two poolings (0.5 in the paper).
-        norm: weight normalisation with mean-only batch norm, as published; or batch norm.
+        norm: weight normalisation with mean-only batch norm, of the heads too, as published; or batch norm.
+        earlier: with plain heads, for the weights of earlier versions.
     """
     convolution = partial(blocks.convolution, norm=norm)
     features = nn.Sequential(
@@ -37,4 +46,5 @@ def conv_large(channels: int, classes: int, heads: int, dropout: float, norm: Li
         convolution(256, 128, kernel=1, padding=0),
         GlobalAverage(),
     )
-    return Network(features, 128, classes, heads)
+    head = weight_normalized_linear if norm == "weight" and not earlier else nn.Linear
+    return Network(features, 128, classes, heads, head)

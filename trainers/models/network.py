@@ -1,5 +1,6 @@
 """The common part of all networks: features, and one or two linear heads on them."""
 
+from collections.abc import Callable
 from typing import Self
 
 import torch
@@ -20,13 +21,21 @@ class Network(nn.Module):
         classes: length of the logits.
         heads: 1, or 2. With 2, the first classifies and the second agrees with the teacher, so that the two losses need
             not be calibrated to each other (the authors' residual nets).
+        head: makes a head from `width` and `classes`.
     """
 
-    def __init__(self, features: nn.Module, width: int, classes: int, heads: int) -> None:
+    def __init__(
+        self,
+        features: nn.Module,
+        width: int,
+        classes: int,
+        heads: int,
+        head: Callable[[int, int], nn.Module] = nn.Linear,
+    ) -> None:
         super().__init__()
         self.features = features
-        self.classifier = nn.Linear(width, classes)
-        self.agreement = nn.Linear(width, classes) if heads == 2 else None
+        self.classifier = head(width, classes)
+        self.agreement = head(width, classes) if heads == 2 else None
         self._body_is_frozen = False
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -64,6 +73,8 @@ class Network(nn.Module):
                 layer.set(probability)
 
     def _heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        dtype = self.classifier.weight.dtype  # also if the features were computed in lower precision
-        logits = self.classifier(features).to(dtype)
-        return logits, logits if self.agreement is None else self.agreement(features).to(dtype)
+        """Return the logits of both heads in the precision of the weights, whatever that of the features."""
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.to(next(self.classifier.parameters()).dtype)
+            logits = self.classifier(features)
+            return logits, logits if self.agreement is None else self.agreement(features)

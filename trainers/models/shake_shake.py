@@ -1,5 +1,6 @@
 """Shake-shake-26 (Gastaldi 2017), the residual net of the paper's best CIFAR-10 results (section 3.4, appendix B)."""
 
+import math
 from typing import Any
 
 import torch
@@ -9,8 +10,10 @@ from trainers.models.blocks import GlobalAverage, plain_convolution
 from trainers.models.network import Network
 
 
-def shake_shake(channels: int, classes: int, heads: int, width: int) -> Network:
+def shake_shake(channels: int, classes: int, heads: int, width: int, earlier: bool = False) -> Network:
     """Build 26 layers: a stem of 16 channels and three stages of four blocks. Width 96 has 26.2 million parameters.
+
+    As in the authors' PyTorch code, no batch norm follows the stem, and no rectifier precedes the average.
 
     Args:
         channels: of the images, which have at least 8 pixels per side (32 in the paper).
@@ -18,16 +21,20 @@ def shake_shake(channels: int, classes: int, heads: int, width: int) -> Network:
         heads: 1 or 2.
         width: channels of each of the two branches in the first stage (96 in the paper); it doubles at each
             further stage.
+        earlier: with both of them, for the weights of earlier versions.
     """
-    layers: list[nn.Module] = [plain_convolution(channels, 16), nn.BatchNorm2d(16)]
+    layers: list[nn.Module] = [plain_convolution(channels, 16)]
+    if earlier:
+        layers.append(nn.BatchNorm2d(16))
     inputs = 16
     for stage in range(3):
         outputs = width * 2**stage
         for block in range(4):
             layers.append(_Block(inputs, outputs, stride=2 if stage > 0 and block == 0 else 1))
             inputs = outputs
-    features = nn.Sequential(*layers, nn.ReLU(inplace=True), GlobalAverage())
-    return Network(features, inputs, classes, heads)
+    if earlier:
+        layers.append(nn.ReLU(inplace=True))
+    return Network(nn.Sequential(*layers, GlobalAverage()), inputs, classes, heads)
 
 
 class _Block(nn.Module):
@@ -72,6 +79,8 @@ class _ShiftedHalving(nn.Module):
         super().__init__()
         self.here = plain_convolution(inputs, outputs // 2, kernel=1)
         self.beside = plain_convolution(inputs, outputs - outputs // 2, kernel=1)
+        for half in (self.here, self.beside):
+            nn.init.normal_(half.weight, std=math.sqrt(2 / outputs))  # the authors draw both as one layer
         self.norm = nn.BatchNorm2d(outputs)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Published recipes by name: the settings of a training run, each in a file that states the published error.
 
+What still differs from the published code is in docs/search-spaces.md.
+
 from trainers import TrainerConfig, recipes
 
 config = TrainerConfig.model_validate(recipes.settings("shake_cifar10_4000", {"seed": 1}))

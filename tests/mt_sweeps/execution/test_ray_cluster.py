@@ -16,7 +16,7 @@ from mt_sweeps.spec.sweep_spec import Resources
         ({"gpus_per_trial": 0.5}, {"CPU": 8.0, "GPU": 1.0}, Share(gpus=0.5, cpus=4, concurrent=2)),
         ({"gpus_per_trial": 0.6}, {"CPU": 9.0, "GPU": 3.0}, Share(gpus=0.6, cpus=3, concurrent=3)),
         ({"gpus_per_trial": 0.0}, {"CPU": 8.0, "GPU": 1.0}, Share(gpus=0, cpus=1, concurrent=8)),
-        ({"gpus_per_trial": 2.0}, {"CPU": 8.0, "GPU": 4.0}, Share(gpus=2, cpus=4, concurrent=2)),
+        ({"gpus_per_trial": 1.0}, {"CPU": 8.0, "GPU": 4.0}, Share(gpus=1, cpus=2, concurrent=4)),
         ({"cpus_per_trial": 2}, {"CPU": 5.0}, Share(gpus=0, cpus=2, concurrent=2)),
         ({"max_concurrent": 1}, {"CPU": 8.0}, Share(gpus=0, cpus=1, concurrent=1)),
         ({}, {"CPU": 1.0, "GPU": 4.0}, Share(gpus=1, cpus=1, concurrent=1)),

@@ -47,9 +47,10 @@ def test_what_the_machine_cannot_do_is_refused_before_anything_starts(tmp_path, 
     assert not (tmp_path / "sweeps" / "my-images").exists()
 
 
-def test_gpus_that_are_not_there_are_refused(tmp_path):
-    done = mt_sweep("run", DIGITS, *sets("resources.gpus_per_trial=64.0"), folder=tmp_path, status=2)
-    assert f"{DIGITS}: resources.gpus_per_trial: asks for 64" in done.stderr
+def test_gpus_that_are_not_there_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    done = mt_sweep("run", DIGITS, *sets("resources.gpus_per_trial=1.0"), folder=tmp_path, status=2)
+    assert f"{DIGITS}: resources.gpus_per_trial: asks for 1" in done.stderr
     assert not (tmp_path / "sweeps" / "digits").exists()
 
 

@@ -278,21 +278,22 @@ def idle_keys(settings_of: TrainerConfig) -> set[str]:
 
 ONE_HEAD = "consistency.logit_distance_weight"
 OF_DIGITS = {"augmentation.saturation", "augmentation.hue", "augmentation.smallest_crop"}
+FIXED = "consistency.target_gradient"
 NO_WARM_UP = {"schedule.warm_up_from", "optimizer.warm_up_beta2"}
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, {"ensemble.", ONE_HEAD} | NO_WARM_UP),
-        ({"consistency__heads": 2}, {"ensemble."} | NO_WARM_UP),
-        ({"schedule__warm_up_steps": 5}, {"ensemble.", ONE_HEAD}),
-        ({"consistency__ramp_up_steps": 0}, {"ensemble.", "ema.ramp_up_decay", ONE_HEAD} | NO_WARM_UP),
+        ({}, {"ensemble.", ONE_HEAD, FIXED} | NO_WARM_UP),
+        ({"consistency__heads": 2}, {"ensemble.", FIXED} | NO_WARM_UP),
+        ({"schedule__warm_up_steps": 5}, {"ensemble.", ONE_HEAD, FIXED}),
+        ({"consistency__ramp_up_steps": 0}, {"ensemble.", "ema.ramp_up_decay", ONE_HEAD, FIXED} | NO_WARM_UP),
         (
             {"method": "pi_model", "consistency__heads": 2},
             {"ensemble.", "ema.", "teacher.start", "teacher.mode", "teacher.batch_norm"} | NO_WARM_UP,
         ),
-        ({"method": "temporal_ensembling"}, {"ema.", "teacher.", ONE_HEAD} | NO_WARM_UP),
+        ({"method": "temporal_ensembling"}, {"ema.", "teacher.", ONE_HEAD, FIXED} | NO_WARM_UP),
         (
             {"method": "supervised"},
             {"class_loss_normalizer", "consistency.", "ema.", "ensemble.", "labeled_batch_fraction", "teacher."}
@@ -300,7 +301,7 @@ NO_WARM_UP = {"schedule.warm_up_from", "optimizer.warm_up_beta2"}
         ),
         (
             {"consistency__heads": 2, "schedule__warm_up": "sigmoid", "schedule__warm_up_steps": 5},
-            {"ensemble.", "schedule.warm_up_from"},
+            {"ensemble.", "schedule.warm_up_from", FIXED},
         ),
     ],
 )
@@ -315,6 +316,12 @@ def test_a_crop_takes_the_place_of_a_translation():
     assert "augmentation.translate (1) has no effect: augmentation.crop: 6" in refusal(
         {"augmentation.crop": 6, "augmentation.translate": 1}
     )
+
+
+@pytest.mark.parametrize("method", ["mean_teacher", "temporal_ensembling"])
+def test_only_the_pi_model_has_a_gradient_through_its_targets(method):
+    told = refusal({"method": method, "consistency.target_gradient": True})
+    assert f"consistency.target_gradient (True) has no effect: method: {method} learns from fixed targets" in told
 
 
 @pytest.mark.parametrize("key", ["saturation", "hue"])

@@ -7,7 +7,8 @@ from torchvision.transforms.v2 import RandomResizedCrop
 from torchvision.transforms.v2 import functional as F
 
 from trainers.config import Augmentation
-from trainers.data.geometry import center_crop, crop_sides, warp
+from trainers.data import geometry
+from trainers.data.geometry import center_crop, crop_sides, sample_offsets, warp
 
 IMAGES = torch.rand((4, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -93,6 +94,25 @@ def test_a_crop_lies_within_the_image_and_is_resized():
     assert left.min() > -0.06
     assert (left + widths).max() < 1.06
     assert left.max() > 0.3  # and not always the middle
+
+
+@pytest.mark.parametrize(("size", "out", "gain"), [(64, 56, 1.5), (64, 32, 5.0), (64, 16, 5.0), (64, 8, 5.0)])
+def test_a_crop_that_shrinks_is_nearly_torchvisions_antialiased_one(monkeypatch, size, out, gain):
+    monkeypatch.setattr(geometry, "crop_sides", lambda chances, _: torch.ones(len(chances), 2))  # the whole image
+    noise = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(0))
+    theirs, aliased = (
+        F.resized_crop(noise, 0, 0, size, size, [out, out], antialias=antialias) for antialias in (True, False)
+    )
+    error, before = (
+        (one - theirs)[:, :, 1:-1, 1:-1].square().mean().sqrt() for one in (warped(noise, crop=out), aliased)
+    )
+    assert error < before / gain
+
+
+def test_a_crop_that_does_not_shrink_has_its_samples_in_the_middle():
+    assert not sample_offsets(torch.full((4, 2), 0.5), 16, 8).any()
+    assert sample_offsets(torch.ones(4, 2), 16, 8).any()
+    assert sample_offsets(torch.ones(4, 2), 16, 16).shape == (1, 4, 2)
 
 
 def test_the_centre_is_what_evaluations_see():

@@ -1,4 +1,5 @@
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,3 +103,15 @@ def test_a_folder_can_be_streamed(tmp_path, monkeypatch):
     }
     runs = [finished(config(**changes, images=where)) for where in ("resident", "streamed")]
     assert results(runs[0]) == results(runs[1])
+
+
+@pytest.mark.parametrize(("fraction", "kind"), [(1.0, Resident), (0.5, Resident), (0.25, Streamed)])
+def test_trials_that_share_a_gpu_take_a_quarter_of_their_part_of_its_memory(monkeypatch, fraction, kind):
+    # 120 bytes of images; of 1,000 bytes, or of 500, a quarter is enough for them.
+    seen = []
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=1000))
+    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda _: fraction)
+    for loader_kind in ("Resident", "Streamed"):
+        monkeypatch.setattr(loaders, loader_kind, lambda *_, kind=loader_kind: seen.append(kind))
+    loader("auto", IMAGES, batches(), torch.device("cuda"))
+    assert seen == [kind.__name__]

@@ -4,7 +4,7 @@ from torch import nn
 
 from trainers.config import ConvLarge, Residual, ShakeShake, SmallCnn, WideResnet
 from trainers.models import build
-from trainers.models.blocks import Dropout, MeanOnlyBatchNorm
+from trainers.models.blocks import Dropout
 from trainers.models.shake_shake import _Shake
 
 
@@ -146,6 +146,11 @@ def test_shaking_draws_a_gate_an_image_and_another_for_the_way_back():
     torch.testing.assert_close(second.grad, (1 - backward).expand_as(second))
 
 
+def test_shake_shake_has_no_norm_after_its_stem_and_no_rectifier_before_the_average():
+    layers = list(build(ShakeShake(name="shake_shake", width=2), 3, 10).features)
+    assert [type(layer).__name__ for layer in layers] == ["Conv2d", *12 * ["_Block"], "GlobalAverage"]
+
+
 def test_shake_shake_is_noisy_in_training_alone_and_each_image_has_noise_of_its_own():
     torch.manual_seed(0)
     network = build(ShakeShake(name="shake_shake", width=2), 3, 10)
@@ -160,30 +165,9 @@ def test_shake_shake_is_noisy_in_training_alone_and_each_image_has_noise_of_its_
         torch.testing.assert_close(network(same)[0], network(same)[5])
 
 
-def test_mean_only_batch_norm_subtracts_the_mean_of_the_batch_and_in_eval_mode_their_average():
-    torch.manual_seed(0)
-    layer = MeanOnlyBatchNorm(4)
-    layer.bias.data = torch.arange(4.0)
-    batches = [3 * torch.randn(50, 4, 5, 5, dtype=torch.float32) + 2 for _ in range(3)]
-    average = torch.zeros(4)
-    for batch in batches:
-        mean = batch.mean((0, 2, 3))
-        average = 0.9 * average + 0.1 * mean
-        torch.testing.assert_close(layer(batch), batch - mean[:, None, None] + torch.arange(4.0)[:, None, None])
-    layer.eval()
-    torch.testing.assert_close(layer(batches[0]), batches[0] + (torch.arange(4.0) - average)[:, None, None])
-
-
-def test_weight_normalisation_starts_at_the_same_weights_and_keeps_length_and_direction_apart():
-    nets = []
-    for norm in ("batch", "weight"):
-        torch.manual_seed(0)
-        nets.append(convolutions(build(ConvLarge(name="conv_large", norm=norm), 3, 10)))
-    for plain, normed in zip(*nets, strict=True):
-        torch.testing.assert_close(plain.weight, normed.weight)
-    lengths, directions = nets[1][0].parametrizations.weight.original0, nets[1][0].parametrizations.weight.original1
-    before = nets[1][0].weight.detach().clone()
-    directions.data *= 7
-    torch.testing.assert_close(nets[1][0].weight, before)
-    lengths.data *= 2
-    torch.testing.assert_close(nets[1][0].weight, 2 * before)
+def test_with_weight_normalisation_the_heads_of_conv_large_have_it_too():
+    network = build(ConvLarge(name="conv_large", norm="weight"), 3, 10, heads=2)
+    for head in (network.classifier, network.agreement):
+        assert set(head.state_dict()) == {
+            "0.parametrizations.weight.original0", "0.parametrizations.weight.original1", "1.bias", "1.running_mean"
+        }  # fmt: skip

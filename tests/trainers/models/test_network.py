@@ -52,6 +52,20 @@ def test_a_second_head_leaves_the_weights_of_the_first_as_they_were():
 
 
 @pytest.mark.parametrize("heads", [1, 2])
+def test_heads_are_computed_in_float32_on_features_in_bf16(heads):
+    torch.manual_seed(0)
+    net = Network(nn.Sequential(nn.Flatten(), nn.Linear(6, 6)), 6, 4, heads)
+    with torch.autocast("cpu", torch.bfloat16):
+        features = net.features(PIXELS.float())
+        logits = net.forward_heads(PIXELS.float())
+        target = logits[0].softmax(1)
+    assert features.dtype == torch.bfloat16
+    assert {one.dtype for one in (*logits, target)} == {torch.float32}
+    for head, one in zip((net.classifier, net.agreement), logits[:heads], strict=False):
+        assert torch.equal(one, head(features.float()))
+
+
+@pytest.mark.parametrize("heads", [1, 2])
 def test_logits_are_in_the_precision_of_the_weights_whatever_that_of_the_passes(heads):
     net = network(heads).float()
     with torch.autocast("cpu", torch.bfloat16):

@@ -25,6 +25,17 @@ def images(tmp_path) -> dict[str, object]:
 
 
 @pytest.mark.system
+def test_a_weight_normalised_student_begins_from_its_first_batch_and_its_teacher_as_a_copy(images, tmp_path):
+    settings = config(dataset=images, model=NARROW["conv_large"] | {"dropout": 0.0}, steps=1, batch_size=12)
+    trainer = Trainer(settings, tmp_path / "run")
+    networks = trainer._networks()
+    assert_same(networks["student"].state_dict(), networks["teacher"].state_dict())
+    logits = networks["student"](trainer._data.first_view())
+    np.testing.assert_allclose(logits.detach().mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(logits.detach().std(0, correction=0), 1, atol=1e-3)
+
+
+@pytest.mark.system
 @pytest.mark.parametrize("family", NARROW)
 def test_a_run_of_every_family_goes_on_bit_for_bit(family, images, tmp_path):
     changes = {"consistency": {"heads": 2}, "steps": 4, "batch_size": 12, "optimizer": {"learning_rate": 0.003}}
