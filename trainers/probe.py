@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainers.data.geometry import center_crop
 from trainers.data.normalization import Normalization
@@ -87,6 +87,7 @@ def features(network: Network, images: EvaluationImages, normalization: Normaliz
 def _set_head(network: Network, classes: np.ndarray, weights: np.ndarray, biases: np.ndarray) -> None:
     """Set the linear layer. A class without labeled images is never predicted; two classes share one row."""
     head = network.classifier
+    assert isinstance(head, nn.Linear)  # as every network has that takes first weights
     if len(classes) == 2:
         weights, biases = np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2
     head.weight.zero_()

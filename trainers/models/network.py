@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from trainers.models.blocks import Dropout, MeanOnlyBatchNorm
+from trainers.models.blocks import Dropout
+from trainers.models.weight_normalization import MeanOnlyBatchNorm
 
 _COMPILED = 256  # compiled passes that a process keeps: as many as torch allows in total
 

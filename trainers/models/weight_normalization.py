@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
-_DECAY = (
-    0.999  # of the mean that evaluations subtract; this and the two below are those of the authors' TensorFlow code
-)
+# These three are those of the authors' TensorFlow code.
+_DECAY = 0.999  # of the mean that evaluations subtract
 _DEVIATION = 0.05  # of the first weights, of which only the direction counts
 _SMALLEST_VARIANCE = 1e-8
 _LENGTHS = "parametrizations.weight.original0"  # torch's name
