@@ -137,6 +137,7 @@ def _create(sweep: SweepStore, spec: SweepSpec, data: DatasetCheck, share: Share
         data_fingerprint=data.fingerprint,
         split_fingerprint=data.split_fingerprint,
         images=data.purposes,
+        classes=data.classes,
     )
     Ledger.create(sweep.ledger, spec, data.published).close()
     sweep.save_environment(environment)

@@ -30,14 +30,14 @@ class DatasetCheck:
     Attributes:
         fingerprint: of the images and their classes.
         split_fingerprint: of which image serves which purpose.
-        classes: their number.
+        classes: their names, in the order of their indices.
         purposes: how many images serve which purpose.
         published: all settings of the published baseline, from `SweepSpec.published_values`.
     """
 
     fingerprint: str
     split_fingerprint: str
-    classes: int
+    classes: list[str]
     purposes: dict[str, int]
     published: Values
 
@@ -58,11 +58,11 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
         check_source(dataset)
         facts = read_facts(prepare(dataset, _decoding_progress()))
         for config in configs:
-            split = split_for(config, facts.train_labels, len(facts.classes), facts.shape[0])
+            split = split_for(config, facts.train_labels, facts.classes, facts.shape[0])
         published: Values = {}
         if "published" in spec.arms():
             published = spec.published_values(len(facts.classes), len(split.unlabeled))
-            split_for(spec.config(published, "published"), facts.train_labels, len(facts.classes), facts.shape[0])
+            split_for(spec.config(published, "published"), facts.train_labels, facts.classes, facts.shape[0])
     except DataError as error:
         raise InputError(f"{file}: {trainer_error_text(error)}") from None
     except OSError as error:
@@ -74,7 +74,7 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
         names = ", ".join(facts.skipped[:3]) + (", ..." if len(facts.skipped) > 3 else "")
         print(f"left out, since they cannot be read: {counted(len(facts.skipped), 'image')}: {names}", flush=True)
     counts = {purpose: len(getattr(split, purpose)) for purpose in ("labeled", "unlabeled", "validation", "verdict")}
-    return DatasetCheck(facts.fingerprint, split.fingerprint, len(facts.classes), counts, published)
+    return DatasetCheck(facts.fingerprint, split.fingerprint, facts.classes, counts, published)
 
 
 def _decoding_progress() -> Callable[[int, int], None]:

@@ -1,6 +1,6 @@
 """The environment of a sweep: the machine, the images and the versions with which it began."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Environment:
         data_fingerprint: hash of the images and their classes.
         split_fingerprint: hash of the purpose of each image.
         images: number of images per purpose.
+        classes: names, in the order of their indices; empty if an earlier version wrote it.
     """
 
     id: str
@@ -30,3 +31,4 @@ class Environment:
     data_fingerprint: str
     split_fingerprint: str
     images: dict[str, int]
+    classes: list[str] = field(default_factory=list)

@@ -30,6 +30,17 @@ class TrainerConfig(Settings):
     steps: int = Field(ge=1, description="optimiser steps")
     batch_size: int = Field(100, ge=2, description="images per step")
     labeled_batch_fraction: float = Field(0.25, gt=0, le=1, description="share of the batch that has labels")
+    sampling: Literal["uniform", "class_balanced"] = Field(
+        "uniform",
+        description="of labeled images. uniform: all are equally frequent in batches; class_balanced: all classes are",
+    )
+    class_weights: Literal["none", "balanced"] | Annotated[
+        dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)
+    ] = Field(
+        "none",
+        description="factors on the classification loss, by class name (1 for others); balanced: n / (classes * labeled "
+        "images of the class)",
+    )
     class_loss_normalizer: Literal["labeled", "whole_batch"] = Field(
         "labeled",
         description="labeled: mean over the labeled images; whole_batch: their sum / batch size (authors' PyTorch)",
