@@ -90,13 +90,21 @@ def _load(path: Path, config: TrainerConfig, data: str, device: torch.device) ->
         raise UnreadableCheckpoint(f"{path} cannot be read as a checkpoint: {error}") from None
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT or not state.keys() >= _ORIGIN:
         raise UnreadableCheckpoint(f"{path} is not a checkpoint of format {CHECKPOINT_FORMAT}")
-    if state["config"] != config.model_dump_json():
+    if not _is_same(state["config"], config):
         raise CheckpointError(f"{path} was written by a run of another configuration")
     if state["data"] != data:
         raise CheckpointError(f"{path} was written by a run on other images: they have changed since")
     if state["device"] != device.type:
         raise CheckpointError(f"{path} was written on {state['device']} and cannot go on exactly on {device.type}")
     return state
+
+
+def _is_same(written: str, config: TrainerConfig) -> bool:
+    """Return whether a configuration was written of an equal one, perhaps before some settings existed."""
+    try:
+        return TrainerConfig.model_validate_json(written) == config
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,19 @@ class Confusion:
         gradients /= np.count_nonzero(sizes)
         return math.sqrt(float((shares * gradients**2).sum()) / images)
 
+    def metrics(self, name: str) -> dict[str, float]:
+        """Return the numbers that stand for all classes, as a run reports them.
+
+        Args:
+            name: what they begin with: `validation.teacher`.
+        """
+        return {
+            f"{name}_balanced_error": self.balanced_error,
+            f"{name}_balanced_standard_error": self.balanced_standard_error,
+            f"{name}_macro_f1": self.macro_f1,
+            f"{name}_macro_f1_standard_error": self.macro_f1_standard_error,
+        }
+
     def as_json(self) -> dict[str, Any]:
         """Return the number of classes, and [class, predicted class, images] of every cell that is not 0."""
         cells = zip(*np.nonzero(self.counts), self.counts[self.counts > 0], strict=True)

@@ -48,14 +48,8 @@ class Evaluation(Error):
         Args:
             name: what they begin with: `validation.teacher`.
         """
-        return {
-            f"{name}_error": self.rate,
-            f"{name}_standard_error": self.standard_error,
-            f"{name}_balanced_error": self.confusion.balanced_error,
-            f"{name}_balanced_standard_error": self.confusion.balanced_standard_error,
-            f"{name}_macro_f1": self.confusion.macro_f1,
-            f"{name}_macro_f1_standard_error": self.confusion.macro_f1_standard_error,
-        }
+        errors = {f"{name}_error": self.rate, f"{name}_standard_error": self.standard_error}
+        return errors | self.confusion.metrics(name)
 
 
 @torch.no_grad()

@@ -34,12 +34,12 @@ class TrainerConfig(Settings):
         "uniform",
         description="of labeled images. uniform: all are equally frequent in batches; class_balanced: all classes are",
     )
-    class_weights: Literal["none", "balanced"] | Annotated[
-        dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)
-    ] = Field(
+    class_weights: (
+        Literal["none", "balanced"] | Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    ) = Field(
         "none",
-        description="factors on the classification loss, by class name (1 for others); balanced: n / (classes * labeled "
-        "images of the class)",
+        description="factors on the classification loss, by class name, 1 for the others; balanced: n / (classes * "
+        "labeled images of the class)",
     )
     class_loss_normalizer: Literal["labeled", "whole_batch"] = Field(
         "labeled",

@@ -75,7 +75,9 @@ class TrainingData:
             raise NoLabels("an image without a label was to be trained on with its label")
         labels = images.train_labels.numpy()[labeled]
         weights = class_weights(config, labels, images.classes)
-        self.class_weights = None if weights is None else torch.tensor(weights, dtype=torch.get_default_dtype()).to(device)
+        self.class_weights = (
+            None if weights is None else torch.tensor(weights, dtype=torch.get_default_dtype()).to(device)
+        )
         self._batches = TwoStreamBatches(
             labeled,
             unlabeled,
