@@ -209,7 +209,8 @@ class SweepSpec(Settings):
         fixed = {"dataset": self.trainer["dataset"]} if arm in FIXED_ARMS else self.trainer
         merged = {key: dict(value) if isinstance(value, dict) else value for key, value in fixed.items()}
         for key, value in values.items():
-            *groups, last = key.split(".")
+            # A class may have a dot in its name.
+            *groups, last = key.split(".", 1) if key.startswith("class_weights.") else key.split(".")
             inner: Any = merged
             for group in groups:
                 inner = inner.setdefault(group, {})

@@ -41,6 +41,8 @@ ARMS = {method: NOISY | {"method": method} for method in METHODS} | {
     "independent start": NOISY | {"teacher": {"start": "independent", "noise": 0.3, "dropout": 0.1}},
     "pi_model with other dropout": NOISY | {"method": "pi_model", "teacher": {"dropout": 0.5}},
     "whole batch": NOISY | {"class_loss_normalizer": "whole_batch"},
+    "classes drawn equally often": NOISY | {"sampling": "class_balanced", "batch_size": 17},
+    "weighted classes": NOISY | {"class_weights": {"3": 2.0}},
     "batches without unlabeled images": NOISY | {"labeled_batch_fraction": 1.0},
 }
 

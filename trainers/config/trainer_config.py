@@ -5,7 +5,7 @@ Unknown keys are errors. Lengths are optimiser steps, sizes are images or pixels
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from trainers.config.base import Settings, by_default
 from trainers.config.compatibility import check_combinations, check_image_size, check_unlabeled
@@ -19,6 +19,12 @@ from trainers.config.optimization import (
     Schedule,
     Sgd,
 )
+
+ClassWeights = Annotated[
+    Annotated[Literal["none", "balanced"], Tag("name")]
+    | Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1), Tag("weights")],
+    Discriminator(lambda value: "weights" if isinstance(value, dict) else "name"),
+]
 
 
 class TrainerConfig(Settings):
@@ -34,9 +40,7 @@ class TrainerConfig(Settings):
         "uniform",
         description="of labeled images. uniform: all are equally frequent in batches; class_balanced: all classes are",
     )
-    class_weights: (
-        Literal["none", "balanced"] | Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
-    ) = Field(
+    class_weights: ClassWeights = Field(
         "none",
         description="factors on the classification loss, by class name, 1 for the others; balanced: n / (classes * "
         "labeled images of the class)",
