@@ -68,9 +68,9 @@ FINDINGS = Findings(
     reproduction=Reproduction("mt-sweep run spec.yaml", "", {}, {}, "abc", "Linux", "def", 0.0, 2),
 )
 KEYS = {
-    (): "format sweep verdict cautions best baselines trials progress curves parameters good importance rungs failures "
-    "finalists cost reproduction",
-    ("sweep",): "name state metric network steps started seconds images states",
+    (): "format sweep verdict cautions best baselines classes trials progress curves parameters good importance rungs "
+    "failures finalists cost reproduction",
+    ("sweep",): "name state metric error_name network steps started seconds images states",
     ("verdict",): "means comparisons gain failed images kept_back",
     ("verdict", "means", "trial 0"): "mean low high seeds",
     ("verdict", "comparisons", 0): "a b difference p seeds more_seeds winner told",
@@ -78,6 +78,10 @@ KEYS = {
     ("verdict", "gain"): "absolute relative seeds told",
     ("best",): "trial state step error values standard_error",
     ("baselines", "supervised"): "error standard_error",
+    (
+        "classes",
+        0,
+    ): "title classes errors balanced_error balanced_standard_error macro_f1 macro_f1_standard_error confusion",
     ("trials", 0): "trial state step error values",
     ("progress", 0): "trial state hours gpu_hours error best",
     ("curves",): "of rungs ramp_up best lines",
