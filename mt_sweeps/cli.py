@@ -282,12 +282,17 @@ def train(file: Path, seeds: int, overrides: tuple[str, ...], with_validation: b
 @click.argument("folder", type=File)
 @click.option("-o", "--output", type=File, help="Where to. Default: the terminal.")
 @_home_option
-def predict(model: str, folder: Path, output: Path | None, home: str | None) -> None:
-    """Classify the images in FOLDER with MODEL (from `train`): CSV lines of path, class and probability."""
+@_json_option
+def predict(model: str, folder: Path, output: Path | None, home: str | None, as_json: bool) -> None:
+    """Classify the images in FOLDER with MODEL (from `train`): CSV lines of path, class and probability.
+
+    If they are in folders named as their classes (FOLDER/CLASS/*), it also prints the errors, in all and by class.
+    With --json, it prints these as JSON, and the lines only go to a file (-o).
+    """
     from mt_sweeps.commands import predict
     from mt_sweeps.storage.open import open_home
 
-    predict.predict(predict.find(model, open_home(home)), folder, output)
+    predict.predict(predict.find(model, open_home(home)), folder, output, as_json)
 
 
 @cli.command()

@@ -1,7 +1,7 @@
 """Texts for numbers, durations and the values of a trial."""
 
 from mt_sweeps.search_space.space import Value, Values
-from trainers.report import Report
+from trainers.report import Report, error_name, metric_of
 
 
 def percent(fraction: float | None) -> str:
@@ -9,18 +9,27 @@ def percent(fraction: float | None) -> str:
     return "" if fraction is None else f"{100 * fraction:.1f} %"
 
 
+def metric_text(name: str, error: tuple[float, float] | None) -> str:
+    """Return an error with what it is, if it is no plain error: `balanced error 5.3 % ± 1.3`, or `5.3 % ± 1.3`."""
+    return error_text(error) if name == "error" else f"{name} {error_text(error)}"
+
+
 def error_text(error: tuple[float, float] | None) -> str:
     """Return an error rate with its standard error, or an empty text for None: `5.3 % ± 1.3`."""
     return "" if error is None else f"{100 * error[0]:.1f} % ± {100 * error[1]:.1f}"
 
 
-def errors_text(report: Report) -> str:
-    """Return the validation errors of a report, the teacher's first: `teacher 5.3 %, student 6.1 %`."""
-    return ", ".join(
-        f"{network} {percent(report.metrics[name])}"
-        for network in ("teacher", "student")
-        if (name := f"validation.{network}_error") in report.metrics
-    )
+def errors_text(report: Report, metric: str = "validation.teacher_error") -> str:
+    """Return the validation errors of a report, the teacher's first: `teacher 5.3 %, student 6.1 %`.
+
+    Args:
+        report: of an evaluation.
+        metric: which error, of either network: `balanced error: teacher 5.3 %, student 6.1 %`.
+    """
+    name = error_name(metric)
+    errors = {network: report.metrics.get(metric_of(metric, network)) for network in ("teacher", "student")}
+    text = ", ".join(f"{network} {percent(error)}" for network, error in errors.items() if error is not None)
+    return text if name == "error" or not text else f"{name}: {text}"
 
 
 def values_text(values: Values) -> str:

@@ -1,4 +1,4 @@
-"""The error of a network on images that it was not trained on."""
+"""The error of a network on images that it was not trained on, in all and by class."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from trainers.confusion import Confusion
 from trainers.data.geometry import center_crop
 from trainers.data.normalization import Normalization
 from trainers.report import rate_standard_error
@@ -31,6 +32,26 @@ class Error:
         return rate_standard_error(self.rate, self.n)
 
 
+@dataclass(frozen=True)
+class Evaluation(Error):
+    """The error of one network on some images, with what it took for what.
+
+    Attributes:
+        confusion: how many images of each class were classified as each class.
+    """
+
+    confusion: Confusion
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """Return its numbers as a run reports them.
+
+        Args:
+            name: what they begin with: `validation.teacher`.
+        """
+        errors = {f"{name}_error": self.rate, f"{name}_standard_error": self.standard_error}
+        return errors | self.confusion.metrics(name)
+
+
 @torch.no_grad()
 def evaluate(
     network: nn.Module,
@@ -39,8 +60,8 @@ def evaluate(
     labels: Tensor,
     normalization: Normalization,
     crop: int | None = None,
-) -> Error:
-    """Return the error of a network in eval mode on images that are not augmented; its mode is restored afterwards.
+) -> Evaluation:
+    """Evaluate a network in eval mode on images that are not augmented; its mode is restored afterwards.
 
     Args:
         network: from float [b, channels, height, width] to logits.
@@ -52,10 +73,14 @@ def evaluate(
     """
     training = network.training
     network.eval()
-    wrong = torch.zeros((), dtype=torch.int64, device=labels.device)
+    cells: list[Tensor] = []  # of the confusion matrix, one per image
+    classes = 0
     images = max(1, PIXELS_AT_ONCE // take(indices[:1])[0, :, :, 0].numel())
     for part, target in zip(torch.split(indices, images), torch.split(labels, images), strict=True):
-        pixels = center_crop(normalization(take(part)), crop)
-        wrong += (network(pixels).argmax(1) != target).sum()
+        logits = network(center_crop(normalization(take(part)), crop))
+        classes = logits.shape[1]
+        cells.append(target * classes + logits.argmax(1))
     network.train(training)
-    return Error(int(wrong) / len(labels), len(labels))
+    # Counted on the device and read once, since every read waits for the device.
+    counts = torch.bincount(torch.cat(cells), minlength=classes**2).view(classes, classes).cpu().numpy()
+    return Evaluation((len(labels) - int(counts.trace())) / len(labels), len(labels), Confusion(counts))

@@ -1,23 +1,34 @@
 """The losses of a step: classification of labeled images, consistency with a target, distance of two heads."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 
-def classification(logits: Tensor, labels: Tensor) -> Tensor:
+def classification(
+    logits: Tensor,
+    labels: Tensor,
+    class_weights: Tensor | None = None,
+    divisor: Literal["weights", "count"] = "weights",
+) -> Tensor:
     """Return the cross-entropy, as the mean over the labeled images.
 
     Args:
         logits: float [n, classes], of the labeled images.
         labels: int64 [n].
+        class_weights: float [classes], factors on the losses of the images of each class. None: all 1.
+        divisor: what the sum of the weighted losses is divided by. weights: the sum of the weights of the images, as
+            in torch's `cross_entropy`; count: n, with which an image has the same weight in every batch.
 
     Returns:
         A scalar, in nats.
     """
-    return F.cross_entropy(logits, labels)
+    if class_weights is None or divisor == "weights":
+        return F.cross_entropy(logits, labels, class_weights)
+    return F.cross_entropy(logits, labels, class_weights, reduction="sum") / len(labels)
 
 
 def mse(logits: Tensor, target: Tensor) -> Tensor:

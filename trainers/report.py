@@ -1,7 +1,8 @@
 """What a run reports at each evaluation. This module does not import torch, so a driver can read reports quickly."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -13,11 +14,15 @@ class Report:
         time: when, in seconds since 1970.
         metrics: `validation.*` errors as fractions, `train.*` losses as means since the previous report,
             `time.*_seconds` since the start of the run.
+        confusion: of each network on the validation images, and on those of the verdict, as `Confusion.as_json` has it,
+            by names such as `validation.teacher`. It is kept in the records alone: a thousand classes are too many
+            numbers for metrics.
     """
 
     step: int
     time: float
     metrics: dict[str, float]
+    confusion: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -38,3 +43,24 @@ def rate_standard_error(rate: float, n: int) -> float:
         n: at least 1.
     """
     return math.sqrt(n * rate * (1.0 - rate) + 0.25) / (n + 1)
+
+
+def metric_of(metric: str, network: str, purpose: str = "validation") -> str:
+    """Return the name of the same metric of another network or other images.
+
+    Args:
+        metric: such as `validation.teacher_balanced_error`.
+        network: `student` or `teacher`.
+        purpose: of the images: `validation` or `verdict`.
+    """
+    return f"{purpose}.{network}_{metric.partition('_')[2]}"
+
+
+def error_name(metric: str) -> str:
+    """Return what an error is called where people read it: `error` or `balanced error`."""
+    return metric.partition("_")[2].replace("_", " ")
+
+
+def standard_error_of(metric: str) -> str:
+    """Return the name under which the standard error of an error is reported."""
+    return metric.removesuffix("_error") + "_standard_error"

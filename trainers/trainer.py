@@ -18,7 +18,7 @@ from trainers.data import dataset
 from trainers.data.normalization import PerChannel
 from trainers.data.training_data import EvaluationImages, TrainingData
 from trainers.devices import autocast, memory_format, on_cpu, resolve_device
-from trainers.evaluation import Error, evaluate
+from trainers.evaluation import Evaluation, evaluate
 from trainers.files import BEST_MODEL
 from trainers.guards import check_consistency, check_losses, check_teacher, check_weights
 from trainers.methods import METHODS, MeanTeacher, Method, PiModel, Supervised, Target, TemporalEnsembling
@@ -116,19 +116,20 @@ class Trainer:
             end = min((self._step // interval + 1) * interval, self.config.steps)
             with self._generator.active():
                 metrics = self._fit_probe() if self.config.method == "probe" else self._train(end)
-            metrics |= self._evaluate()
-            self.history.append(Report(self._step, time.time(), metrics))
+            evaluated, confusion = self._evaluate()
+            metrics |= evaluated
+            self.history.append(Report(self._step, time.time(), metrics, confusion))
             if self._directory is not None:
                 self._save(self._directory, metrics)
             yield self.history[-1]
 
-    def test(self) -> dict[str, Error]:
+    def test(self) -> dict[str, Evaluation]:
         """Return the errors of both networks on the test images. Only a final training may call it, once.
 
         Raises:
             DataError: the data set has no test images.
         """
-        return self._errors(self._data.test)
+        return self._evaluate_on(self._data.test)
 
     @property
     def has_test_images(self) -> bool:
@@ -213,8 +214,14 @@ class Trainer:
             logits, consistency_logits = self._student.forward_heads(view)
             target = self._method.target(batch.indices, *second_view)
 
-        class_loss = losses.classification(logits[:labeled], self._data.labels[batch.indices[:labeled]])
-        class_weight = 1.0 if config.class_loss_normalizer == "labeled" else labeled / config.batch_size
+        by_batch_size = config.class_loss_normalizer == "whole_batch"
+        class_loss = losses.classification(
+            logits[:labeled],
+            self._data.labels[batch.indices[:labeled]],
+            self._data.class_weights,
+            "count" if by_batch_size else "weights",
+        )
+        class_weight = labeled / config.batch_size if by_batch_size else 1.0
         loss = class_weight * class_loss
         step_losses = {"train.class_loss": class_loss.detach()}
         interval_metrics: dict[str, Tensor | float] = {"train.class_weight": class_weight}
@@ -266,28 +273,29 @@ class Trainer:
             mean = mean * (len(image_losses) / self.config.batch_size)
         return mean, share
 
-    def _evaluate(self) -> dict[str, float]:
-        """Return the metrics of an evaluation: errors, seconds and memory."""
+    def _evaluate(self) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
+        """Return the metrics of an evaluation (errors, seconds and memory), and its confusion matrices."""
         self._stopwatch.start("evaluation")
         check_weights(self._student, self._step)
         validation = self._data.validation
         metrics = {"validation.images": float(len(validation))}
-        errors = {"validation": self._errors(validation) if len(validation) else {}}
+        evaluations = {"validation": self._evaluate_on(validation) if len(validation) else {}}
         if self.config.verdict and self._step == self.config.steps:
-            errors["verdict"] = self._errors(self._data.verdict)
-        for purpose, of_networks in errors.items():
-            for name, error in of_networks.items():
-                metrics[f"{purpose}.{name}_error"] = error.rate
-                metrics[f"{purpose}.{name}_standard_error"] = error.standard_error
+            evaluations["verdict"] = self._evaluate_on(self._data.verdict)
+        confusion = {}
+        for purpose, of_networks in evaluations.items():
+            for name, evaluation in of_networks.items():
+                metrics |= evaluation.metrics(f"{purpose}.{name}")
+                confusion[f"{purpose}.{name}"] = evaluation.confusion.as_json()
         self._stopwatch.stop()
         metrics |= {f"time.{name}_seconds": seconds for name, seconds in self._stopwatch.seconds.items()}
         metrics["memory.peak_mib"] = peak_memory(self._device) / 2**20
         metrics["memory.images_mib"] = self._data.resident_bytes / 2**20
         check_teacher(metrics, validation.labels, self._step, self.history)
-        return metrics
+        return metrics, confusion
 
-    def _errors(self, images: EvaluationImages) -> dict[str, Error]:
-        """Return the error of each network on some images."""
+    def _evaluate_on(self, images: EvaluationImages) -> dict[str, Evaluation]:
+        """Evaluate each network on some images."""
         normalization, crop = self._data.normalization, self.config.augmentation.crop
         labels = images.labels.to(self._device)
         return {

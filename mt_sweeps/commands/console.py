@@ -10,11 +10,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from mt_sweeps.formatting import counted, duration, error_text, errors_text, percent, value_text, values_text
+from mt_sweeps.formatting import counted, duration, errors_text, metric_text, percent, value_text, values_text
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial, best_of
-from trainers.report import Report
+from trainers.report import Report, metric_of
 
 T = TypeVar("T")
 
@@ -83,12 +83,14 @@ class Board:
             self._last_line = -5.0
         if time.monotonic() - self._last_line >= 5:  # a line per evaluation would be too many
             self._last_line = time.monotonic()
-            self._line(f"{trial.id.label} step {report.step}: {errors_text(report)}{self._left_text()}")
+            self._line(
+                f"{trial.id.label} step {report.step}: {errors_text(report, self._spec.metric)}{self._left_text()}"
+            )
 
     def ended(self, trial: Trial) -> None:
         """The trial is complete, pruned or failed, or it lost its worker and waits again."""
         self._update(trial)
-        result = errors_text(trial.last) if trial.last else ""
+        result = errors_text(trial.last, self._spec.metric) if trial.last else ""
         if trial.state == "pruned":
             result += f" at step {trial.step}"
         if trial.reason:
@@ -180,15 +182,15 @@ class Board:
         return head
 
     def _best_lines(self) -> list[Text]:
-        trials, metric = list(self._trials.values()), self._spec.metric
+        trials, metric, name = list(self._trials.values()), self._spec.metric, self._spec.error_name
         lines = []
         best = best_of([trial for trial in trials if trial.arm == "search"], metric)
         if best is not None:
-            lines.append(Text(f"best so far  {best.id.label}  {error_text(best.error(metric))}", style="green"))
+            lines.append(Text(f"best so far  {best.id.label}  {metric_text(name, best.error(metric))}", style="green"))
         for arm in self._spec.finalists.baselines:
             baseline = best_of([trial for trial in trials if trial.arm == arm], metric)
             if baseline is not None:
-                lines.append(Text(f"{arm} baseline  {error_text(baseline.error(metric))}", style="dim"))
+                lines.append(Text(f"{arm} baseline  {metric_text(name, baseline.error(metric))}", style="dim"))
         return lines
 
     def _table(self, room: int) -> tuple[Table, int]:
@@ -212,8 +214,8 @@ class Board:
                 trial.id.label.removeprefix("trial ") + suffix,
                 Text(trial.reason or trial.state, style=_COLOURS[trial.state]),
                 str(report.step if report else 0),
-                percent(report.metrics.get("validation.student_error")) if report else "",
-                percent(report.metrics.get("validation.teacher_error")) if report else "",
+                percent(report.metrics.get(metric_of(metric, "student"))) if report else "",
+                percent(report.metrics.get(metric_of(metric, "teacher"))) if report else "",
                 *(value_text(values[key]) if key in values else "" for key in keys),
             )
         return table, max(0, len(order) - room)

@@ -252,7 +252,7 @@ def _images(file: Path | None, spec: SweepSpec) -> Check:
 
     data = check_data(file or Path(), spec)
     images = ", ".join(f"{count:,} {purpose}" for purpose, count in data.purposes.items())
-    return Check("images", "ok", f"{data.classes} classes: {images}")
+    return Check("images", "ok", f"{len(data.classes)} classes: {images}")
 
 
 def _credentials(spec: SweepSpec | None) -> Iterator[Check]:

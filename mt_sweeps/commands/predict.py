@@ -1,11 +1,12 @@
-"""`predict`: classify a folder of images with a trained model."""
+"""`predict`: classify a folder of images with a trained model, and report the errors if their classes are known."""
 
 import csv
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -14,9 +15,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mt_sweeps.errors import InputError, SweepError, did_you_mean
-from mt_sweeps.formatting import counted
-from mt_sweeps.results.training_result import MODEL
+from mt_sweeps.formatting import counted, error_text
+from mt_sweeps.results.class_errors import balance_text, table_lines
+from mt_sweeps.results.training_result import MODEL, TestError
 from mt_sweeps.storage.home import Home
+from trainers.confusion import Confusion
 from trainers.data.decoding import Unreadable, read_image
 from trainers.data.folders import IMAGE_SUFFIXES, images_below
 from trainers.errors import CheckpointError
@@ -25,7 +28,10 @@ from trainers.files import BEST_MODEL, CHECKPOINT, atomic_file
 if TYPE_CHECKING:
     from trainers.checkpoint import Model
 
+FORMAT = "mt-sweeps-predicted/1"  # of `--json`, described in docs/json.md
+
 _Row = tuple[str, str, str]
+_Write = Callable[[Iterable[_Row]], None]
 
 
 def find(name: str, home: Home) -> Path:
@@ -53,16 +59,21 @@ def find(name: str, home: Home) -> Path:
     raise InputError(f"{name}: no such model, here or in {home.trained}; {known_text}")
 
 
-def predict(file: Path, folder: Path, output: Path | None) -> None:
+def predict(file: Path, folder: Path, output: Path | None, as_json: bool = False) -> None:
     """Write one CSV line per image: its path, its class, and the probability of the class.
+
+    If images are in folders that are named as classes (`<folder>/<class>/*`), the errors are printed, too: in all, by
+    class, and as a confusion matrix.
 
     Args:
         file: of the model.
         folder: of the images, those in its folders too.
         output: a file, or None for the terminal.
+        as_json: print the errors as JSON; the CSV lines then only go to a file.
 
     Raises:
-        InputError: the model or the folder cannot be read, or the output not written.
+        InputError: the model or the folder cannot be read, or the output not written; or the errors are wanted, and no
+            image is in a folder of a class.
         SweepError: not one of the images can be read.
     """
     import torch
@@ -78,11 +89,21 @@ def predict(file: Path, folder: Path, output: Path | None) -> None:
         model = load_model(file, "cuda" if torch.cuda.is_available() else "cpu")
     except CheckpointError as error:
         raise InputError(f"{error}; name a {MODEL} that `mt-sweep train` wrote, or train again") from None
+    labels = _labels(folder, files, model.classes)
+    if as_json and not labels:
+        raise InputError(
+            f"{folder}: has no folder that is named as a class, so that there are no errors to print; name a folder of "
+            "<class>/* or leave out --json"
+        )
+    rows: AbstractContextManager[_Write] = _rows_to(output)
+    if as_json and output is None:
+        rows = nullcontext(lambda _: None)
     try:
-        with _rows_to(output) as write, _progress() as progress:
+        with rows as write, _progress() as progress:
             write([("path", "class", "probability")])
-            left_out = _classify(model, files, write, progress)
-            if left_out == len(files):  # raised in here, so that an earlier output file stays
+            predicted = _classify(model, files, write, progress)
+            left_out = len(files) - len(predicted)
+            if not predicted:  # raised in here, so that an earlier output file stays
                 raise SweepError(f"{folder}: not one of its images can be read")
     except BrokenPipeError:  # the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -91,11 +112,38 @@ def predict(file: Path, folder: Path, output: Path | None) -> None:
         raise InputError(f"{output or 'the output'}: cannot be written: {error.strerror}") from None
     skipped = f", {left_out:,} left out" if left_out else ""
     where = f", in {output}" if output else ""
-    print(f"{counted(len(files) - left_out, 'image')} classified{skipped}{where}", file=sys.stderr)
+    print(f"{counted(len(predicted), 'image')} classified{skipped}{where}", file=sys.stderr)
+    known = [path for path in predicted if path in labels]
+    if known:
+        pairs = [labels[path] for path in known], [predicted[path] for path in known]
+        _print_errors(Confusion.of(*pairs, len(model.classes)), model.classes, as_json)
 
 
-def _classify(model: "Model", files: list[str], write: Callable[[Iterable[_Row]], None], progress: Progress) -> int:
-    """Write the rows of all images, with one batch in memory at a time; return how many could not be read."""
+def _labels(folder: Path, files: list[str], classes: list[str]) -> dict[str, int]:
+    """Return the class of each image that is in a folder named as a class, by path."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    tops = {path: Path(path).relative_to(folder).parts for path in files}
+    return {path: numbers[parts[0]] for path, parts in tops.items() if len(parts) > 1 and parts[0] in numbers}
+
+
+def _print_errors(confusion: Confusion, classes: list[str], as_json: bool) -> None:
+    """Print the errors: as text on the error stream, which does not mix with the CSV lines, or as JSON."""
+    from trainers.evaluation import Evaluation
+
+    images = int(confusion.images.sum())
+    evaluation = Evaluation((images - int(confusion.counts.trace())) / images, images, confusion)
+    if as_json:
+        content = TestError.of(evaluation, classes).model_dump()
+        print(json.dumps({"format": FORMAT, "classes": classes, **content}, indent=2))
+        return
+    error = error_text((evaluation.rate, evaluation.standard_error))
+    lines = [f"error {error} (standard error, {counted(images, 'image')} in folders of classes)"]
+    lines += [balance_text(confusion), *table_lines(confusion, classes)]
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _classify(model: "Model", files: list[str], write: _Write, progress: Progress) -> dict[str, int]:
+    """Write the rows of all images, with one batch in memory at a time; return the class of each that can be read."""
     import numpy as np
     import torch
 
@@ -108,7 +156,8 @@ def _classify(model: "Model", files: list[str], write: Callable[[Iterable[_Row]]
             return None
 
     device = next(model.network.parameters()).device
-    batch, left_out = max(1, PIXELS_AT_ONCE // model.image_size**2), 0
+    batch = max(1, PIXELS_AT_ONCE // model.image_size**2)
+    predicted: dict[str, int] = {}
     task = progress.add_task("images", total=len(files))
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:  # decoding releases the GIL
         for first in range(0, len(files), batch):
@@ -116,18 +165,18 @@ def _classify(model: "Model", files: list[str], write: Callable[[Iterable[_Row]]
             images = list(threads.map(decoded, part))
             for path, image in zip(part, images, strict=True):
                 if image is None:
-                    left_out += 1
                     _print(progress, f"left out, since it cannot be read as an image: {path}")
             known = [(path, image) for path, image in zip(part, images, strict=True) if image is not None]
             if known:
                 pixels = torch.from_numpy(np.stack([image for _, image in known])).to(device)
                 shares, classes = model.logits(pixels).softmax(1).max(1)
+                predicted |= zip((path for path, _ in known), classes.tolist(), strict=True)
                 write(
                     (path, model.classes[number], f"{share:.6f}")
                     for (path, _), number, share in zip(known, classes.tolist(), shares.tolist(), strict=True)
                 )
             progress.update(task, completed=first + len(part))
-    return left_out
+    return predicted
 
 
 def _progress() -> Progress:
@@ -140,10 +189,10 @@ def _print(progress: Progress, text: str) -> None:
 
 
 @contextmanager
-def _rows_to(output: Path | None) -> Iterator[Callable[[Iterable[_Row]], None]]:
+def _rows_to(output: Path | None) -> Iterator[_Write]:
     """Give a function that writes rows to the terminal, or to a file that appears once all are written."""
 
-    def rows(file: IO[bytes]) -> tuple[TextIOWrapper, Callable[[Iterable[_Row]], None]]:
+    def rows(file: IO[bytes]) -> tuple[TextIOWrapper, _Write]:
         # The name of a file may hold any bytes; they are written as they are.
         text = TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="", write_through=True)
         return text, csv.writer(text, lineterminator="\n").writerows

@@ -144,6 +144,7 @@ def _create(sweep: SweepStore, spec: SweepSpec, data: DatasetCheck, share: Share
         split_fingerprint=data.split_fingerprint,
         images=data.purposes,
         weights=data.weights,
+        classes=data.classes,
     )
     Ledger.create(sweep.ledger, spec, data.published).close()
     sweep.save_environment(environment)

@@ -12,6 +12,7 @@ from mt_sweeps.errors import InputError, SweepError, trainer_error_text
 from mt_sweeps.formatting import counted, error_text
 from mt_sweeps.results import best_file, training_result
 from mt_sweeps.results.best_file import TrainingRequest
+from mt_sweeps.results.class_errors import balance_text, table_lines
 from mt_sweeps.results.statistics import interval
 from mt_sweeps.results.training_result import MODEL, RESULT, TestError, TrainingResult
 from mt_sweeps.storage import records
@@ -21,6 +22,7 @@ from mt_sweeps.tracking.background import BackgroundWriter, finish
 from mt_sweeps.tracking.client import connection_problem
 from mt_sweeps.tracking.training_run import TrainingRun
 from mt_sweeps.versions import versions
+from trainers.confusion import Confusion
 from trainers.errors import CheckpointError, DataError, TrainingError
 from trainers.files import BEST_MODEL, CHECKPOINTS, write_atomically
 
@@ -157,7 +159,7 @@ def _print_images(trainer: "Trainer", request: TrainingRequest) -> None:
 def _result(trainer: "Trainer", request: TrainingRequest) -> TrainingResult:
     """Read the test set, and return the result."""
     best, split = request.best, trainer.split
-    errors = trainer.test() if trainer.has_test_images else {}
+    evaluations = trainer.test() if trainer.has_test_images else {}
     return TrainingResult(
         sweep=best.sweep,
         sweep_id=best.sweep_id,
@@ -165,16 +167,14 @@ def _result(trainer: "Trainer", request: TrainingRequest) -> TrainingResult:
         changed=request.changed,
         trainer=best.trainer,
         network="teacher" if best.trainer.method == "mean_teacher" else "student",
-        test={
-            name: TestError(error=error.rate, standard_error=error.standard_error, images=error.n)
-            for name, error in errors.items()
-        },
+        test={name: TestError.of(evaluation, trainer.classes) for name, evaluation in evaluations.items()},
         images={name: len(getattr(split, name)) for name in ("labeled", "unlabeled", "validation", "verdict")},
         data_fingerprint=trainer.data_fingerprint,
         split_fingerprint=split.fingerprint,
         first_weights=trainer.first_weights,
         versions=versions(),
         time=time.time(),
+        classes=trainer.classes,
     )
 
 
@@ -199,16 +199,25 @@ def _hash(best: best_file.BestFile) -> str:
 
 
 def _result_lines(result: TrainingResult) -> list[str]:
-    return [
-        f"test error of the {name}: {error_text((error.error, error.standard_error))}"
-        f" (standard error, {error.images:,} images)"
-        for name, error in sorted(result.test.items(), reverse=True)
-    ] or ["the data set has no test images, so there is no test error"]
+    if not result.test:
+        return ["the data set has no test images, so there is no test error"]
+    lines = []
+    for name, error in sorted(result.test.items(), reverse=True):
+        shown = error_text((error.error, error.standard_error))
+        lines.append(f"test error of the {name}: {shown} (standard error, {error.images:,} images)")
+        if error.confusion is not None:
+            lines.append(f"  {balance_text(Confusion.from_json(error.confusion))}")
+    of_model = result.test[result.network].confusion
+    return lines if of_model is None else [*lines, *table_lines(Confusion.from_json(of_model), result.classes)]
 
 
 def _seeds_text(results: list[TrainingResult]) -> str:
     """Return the mean test error over the seeds, with its interval: of other trainings on the same images."""
     lines = [f"over {len(results)} seeds, mean test error [95 %]; labels and test images are the same for each:"]
     names = sorted(results[0].test, reverse=True)
-    lines += [f"  {name} {interval([result.test[name].error for result in results])}" for name in names]
+    for name in names:
+        lines.append(f"  {name} {interval([result.test[name].error for result in results])}")
+        balanced = [error for result in results if (error := result.test[name].balanced_error) is not None]
+        if len(balanced) == len(results):
+            lines.append(f"  {name}, balanced error {interval(balanced)}")
     return "\n".join(lines) if len(lines) > 1 else "no test images, so there is no mean over the seeds"

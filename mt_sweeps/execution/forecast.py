@@ -112,7 +112,7 @@ def text(spec: SweepSpec, planned: Forecast, share: Share, data: DatasetCheck | 
         speed: as measured, or None if nothing was measured.
     """
     config = spec.sample_config()
-    classes = "" if data is None else f" {data.classes} classes,"
+    classes = "" if data is None else f" {len(data.classes)} classes,"
     arms = ", ".join(f"{count} {arm}" for arm, count in planned.trials.items())
     device = f"{share.gpus:g} GPU" if share.gpus else counted(share.cpus, "core")
     rungs = f"at step {', '.join(map(str, planned.rungs))}" if planned.rungs else "nowhere"

@@ -33,7 +33,7 @@ class DatasetCheck:
     Attributes:
         fingerprint: of the images and their classes.
         split_fingerprint: of which image serves which purpose.
-        classes: their number.
+        classes: their names, in the order of their indices.
         purposes: how many images serve which purpose.
         published: all settings of the published baseline, from `SweepSpec.published_values`.
         weights: SHA-256 of each file of first weights, by `weights_key`.
@@ -41,7 +41,7 @@ class DatasetCheck:
 
     fingerprint: str
     split_fingerprint: str
-    classes: int
+    classes: list[str]
     purposes: dict[str, int]
     published: Values
     weights: dict[str, str]
@@ -63,11 +63,11 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
         check_source(dataset)
         facts = read_facts(prepare(dataset, _decoding_progress()))
         for config in configs:
-            split = split_for(config, facts.train_labels, len(facts.classes), facts.shape[0])
+            split = split_for(config, facts.train_labels, facts.classes, facts.shape[0])
         published: Values = {}
         if "published" in spec.arms():
             published = spec.published_values(len(facts.classes), len(split.unlabeled))
-            split_for(spec.config(published, "published"), facts.train_labels, len(facts.classes), facts.shape[0])
+            split_for(spec.config(published, "published"), facts.train_labels, facts.classes, facts.shape[0])
     except DataError as error:
         raise InputError(f"{file}: {trainer_error_text(error)}") from None
     except OSError as error:
@@ -80,7 +80,7 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
         print(f"left out, since they cannot be read: {counted(len(facts.skipped), 'image')}: {names}", flush=True)
     counts = {purpose: len(getattr(split, purpose)) for purpose in ("labeled", "unlabeled", "validation", "verdict")}
     weights = _check_networks(file, configs, facts)
-    return DatasetCheck(facts.fingerprint, split.fingerprint, len(facts.classes), counts, published, weights)
+    return DatasetCheck(facts.fingerprint, split.fingerprint, facts.classes, counts, published, weights)
 
 
 def _check_networks(file: Path, configs: list[TrainerConfig], facts: Facts) -> dict[str, str]:

@@ -21,6 +21,7 @@ from pydantic import Field
 from trainers.config import TrainerConfig
 from trainers.config.base import Settings
 from trainers.config.compatibility import ONLY_LABELS
+from trainers.confusion import Confusion
 from trainers.errors import CheckpointError, Collapsed, Diverged, UnreadableCheckpoint
 from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.report import Report, rate_standard_error
@@ -124,7 +125,7 @@ class SimulatedTrainer:
             step = min((step // interval + 1) * interval, self.config.steps)
             time.sleep(self._script.seconds)
             self._act(step)
-            self.history.append(Report(step, time.time(), self._metrics(step)))
+            self.history.append(self._evaluate(step))
             if self._directory is not None:
                 _save(self._directory, self.config, self.history)
             yield self.history[-1]
@@ -140,7 +141,8 @@ class SimulatedTrainer:
         if reason:
             _fail(reason)
 
-    def _metrics(self, step: int) -> dict[str, float]:
+    def _evaluate(self, step: int) -> Report:
+        confusion = {}
         metrics = {"time.step_seconds": self._script.seconds * step / self.config.evaluation_interval}
         errors = {"student": self._curve.student(step)}
         if self.config.method == "mean_teacher":
@@ -150,12 +152,25 @@ class SimulatedTrainer:
             scored["verdict"] = self.config.dataset.verdict
         for purpose, images in scored.items():
             key = hashlib.sha256(f"{self.config.model_dump_json()} {purpose} {step}".encode()).digest()
-            rng = np.random.default_rng(list(key))
+            rng, of_classes = np.random.default_rng(list(key)), np.random.default_rng([*key, 0])
             for network, error in errors.items():
-                seen = float(rng.binomial(images, error)) / images
+                wrong = int(rng.binomial(images, error))
+                seen = wrong / images
                 metrics[f"{purpose}.{network}_error"] = seen
                 metrics[f"{purpose}.{network}_standard_error"] = rate_standard_error(seen, images)
-        return metrics
+                matrix = _two_classes(images, wrong, of_classes)
+                metrics |= matrix.metrics(f"{purpose}.{network}")
+                confusion[f"{purpose}.{network}"] = matrix.as_json()
+        return Report(step, time.time(), metrics, confusion)
+
+
+def _two_classes(images: int, wrong: int, rng: np.random.Generator) -> Confusion:
+    """Return a confusion matrix with a rare class, a tenth of the images; which of them are wrong is drawn."""
+    rare = max(1, images // 10)
+    wrong_rare = int(rng.hypergeometric(rare, images - rare, wrong))
+    wrong_common = wrong - wrong_rare
+    counts = [[images - rare - wrong_common, wrong_common], [wrong_rare, rare - wrong_rare]]
+    return Confusion(np.array(counts, np.int64))
 
 
 def from_environment() -> Script | None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from mt_sweeps.formatting import counted, duration, error_text, percent, value_text
-from mt_sweeps.report import figures, search_chapters
+from mt_sweeps.report import class_chapter, figures, search_chapters
 from mt_sweeps.report.axes import Axis
 from mt_sweeps.report.components import Chapter, Figure, Table, hours_text, searched
 from mt_sweeps.report.findings import Cost, Findings
@@ -44,6 +44,7 @@ def all_chapters(findings: Findings, axes: Sequence[Axis]) -> list[Chapter]:
     return [
         _verdict(findings),
         _best(findings),
+        class_chapter.class_errors(findings),
         search_chapters.progress(findings, complete),
         search_chapters.curves(findings),
         search_chapters.slices(findings, axes, complete),
@@ -77,6 +78,8 @@ def _verdict(findings: Findings) -> Chapter:
         "The best of the search and the baselines were trained again on fresh seeds and label draws, and scored "
         f"on {scored_on}. Differences are paired by seed; p-values are corrected (Holm) for the comparisons made."
     )
+    if findings.sweep.error_name != "error":
+        text += f" All errors are {findings.sweep.error_name}s: the mean of the errors of the classes."
     tables, plots = [_means_table(verdict)], [_means_figure(verdict, findings.finalists)]
     if verdict.comparisons:
         tables.append(_differences_table(verdict.comparisons, first))
@@ -146,7 +149,7 @@ def _best(findings: Findings) -> Chapter:
     return Chapter(
         "The best configuration",
         text=[
-            f"Trial {best.trial}: validation error of the {sweep.network} "
+            f"Trial {best.trial}: validation {sweep.error_name} of the {sweep.network} "
             f"{error_text((best.error, best.standard_error))} (standard error, "
             f"{sweep.images['validation']} images)."
             + (f" Beside it, one run each: {'; '.join(baselines)}." if baselines else "")
@@ -186,7 +189,10 @@ def _finalists(findings: Findings) -> Chapter:
         f"{ranges}."
     )
     first = next(iter(by_seed))
-    return Chapter("Finalists", figures=[Figure("Seed by seed", figures.seeds(by_seed, first), caption, numbers)])
+    return Chapter(
+        "Finalists",
+        figures=[Figure("Seed by seed", figures.seeds(by_seed, first, findings.sweep.error_name), caption, numbers)],
+    )
 
 
 def _cost(findings: Findings) -> Chapter:

@@ -54,26 +54,36 @@ def differences(verdict: Verdict) -> Plot:
     return plot
 
 
-def seeds(by_seed: dict[str, dict[int, float]], first: str) -> Plot:
-    """Plot the errors of the finalists by seed, since a seed has the same effect on all of them."""
+def seeds(by_seed: dict[str, dict[int, float]], first: str, name: str = "error") -> Plot:
+    """Plot the errors of the finalists by seed, since a seed has the same effect on all of them.
+
+    Args:
+        by_seed: errors by contender and seed.
+        first: the contender that is marked.
+        name: what the errors are: `error` or `balanced error`.
+    """
     order = sorted({seed for errors in by_seed.values() for seed in errors})
     traces = []
-    for i, (name, errors) in enumerate(by_seed.items()):
-        colour = BEST if name == first else OTHER if name == "supervised" else MUTED
+    for i, (contender, errors) in enumerate(by_seed.items()):
+        colour = BEST if contender == first else OTHER if contender == "supervised" else MUTED
         traces.append(
             go.Scatter(
                 x=[str(seed) for seed in order],
                 y=[100 * errors[seed] if seed in errors else None for seed in order],
                 mode="lines+markers",
-                line={"color": colour, "width": 2.5 if name == first else 1.5, "dash": ("solid", "dot", "dash")[i % 3]},
+                line={
+                    "color": colour,
+                    "width": 2.5 if contender == first else 1.5,
+                    "dash": ("solid", "dot", "dash")[i % 3],
+                },
                 marker={"size": 7, "symbol": ("circle", "square", "diamond", "cross")[i % 4]},
-                name=plain(name),
-                hovertemplate="seed %{x}: %{y:.1f} %<extra>" + plain(name) + "</extra>",
+                name=plain(contender),
+                hovertemplate="seed %{x}: %{y:.1f} %<extra>" + plain(contender) + "</extra>",
             )
         )
     across = axis_of("seed and label draw", type="category")
     return plot_of(
-        traces, 300, xaxis=across, yaxis=errors_axis([e for errors in by_seed.values() for e in errors.values()])
+        traces, 300, xaxis=across, yaxis=errors_axis([e for errors in by_seed.values() for e in errors.values()], name)
     )
 
 

@@ -23,11 +23,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class SweepFinding:
-    """The sweep as a whole: `images` by purpose, `states` counts the trials of the search."""
+    """The sweep as a whole: `images` by purpose, `states` counts the trials of the search.
+
+    All errors of the page are of the kind that ranks trials: `error_name` is `error` or `balanced error`.
+    """
 
     name: str
     state: str
     metric: str
+    error_name: str
     network: str
     steps: int
     started: float
@@ -74,6 +78,31 @@ class BaselineFinding:
 
     error: float
     standard_error: float
+
+
+@dataclass(frozen=True)
+class ClassFinding:
+    """The errors by class of one network that was trained, with its confusion matrix.
+
+    Attributes:
+        title: what was trained, and what it was evaluated on.
+        classes: names, in the order of their indices.
+        errors: by class, in [0, 1]; None where a class has no image.
+        balanced_error: the mean of these, with its standard error.
+        balanced_standard_error: likewise.
+        macro_f1: mean F1 of the classes, with its standard error.
+        macro_f1_standard_error: likewise.
+        confusion: as `Confusion.as_json` has it.
+    """
+
+    title: str
+    classes: list[str]
+    errors: list[float | None]
+    balanced_error: float
+    balanced_standard_error: float
+    macro_f1: float
+    macro_f1_standard_error: float
+    confusion: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -222,6 +251,7 @@ class Findings:
         cautions: why results should be doubted, a sentence each.
         best: the best trial of the search.
         baselines: the best trial of each baseline, by arm.
+        classes: the errors by class of the best trial of the search, and of the final trainings.
         trials: those of the search.
         progress: the trials of the search that ended, in that order.
         curves: learning curves.
@@ -240,6 +270,7 @@ class Findings:
     cautions: list[str]
     best: BestFinding | None
     baselines: dict[str, BaselineFinding]
+    classes: list[ClassFinding]
     trials: list[TrialFinding]
     progress: list[Progress]
     curves: Curves

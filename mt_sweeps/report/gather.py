@@ -8,6 +8,7 @@ from mt_sweeps.report.findings import (
     STATES,
     BaselineFinding,
     BestFinding,
+    ClassFinding,
     Cost,
     Curve,
     Curves,
@@ -24,7 +25,7 @@ from mt_sweeps.report.findings import (
     TrialFinding,
     spread,
 )
-from mt_sweeps.results import finalists
+from mt_sweeps.results import class_errors, finalists, training_result
 from mt_sweeps.results.cautions import cautions
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage.environment import Environment
@@ -33,7 +34,8 @@ from mt_sweeps.study import pruner
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial, best_of
 from trainers.config.compatibility import ONLY_LABELS
-from trainers.report import Report
+from trainers.confusion import Confusion
+from trainers.report import Report, metric_of
 
 _MOST_POINTS = 60  # per learning curve
 _FIFTH = 5  # the good region is where the best fifth lies
@@ -56,7 +58,8 @@ def gather(sweep: SweepStore, ledger: Ledger, state: str) -> Findings:
             name=sweep.name,
             state=state,
             metric=spec.metric,
-            network="student" if "student" in spec.metric else "teacher",
+            error_name=spec.error_name,
+            network=spec.network,
             steps=spec.steps,
             started=environment.started,
             seconds=ledger.active_seconds,
@@ -67,6 +70,7 @@ def gather(sweep: SweepStore, ledger: Ledger, state: str) -> Findings:
         cautions=cautions(ledger, environment.images),
         best=None if best is None else _best(best, spec),
         baselines={arm: BaselineFinding(*_errors(trial, spec)) for arm, trial in baselines.items() if trial},
+        classes=_classes(sweep, ledger),
         trials=[_trial(trial, spec) for trial in searched],
         progress=_progress(searched, spec, gpus),
         curves=_curves(sweep, ledger),
@@ -109,6 +113,34 @@ def _errors(trial: Trial, spec: SweepSpec) -> tuple[float, float]:
     return errors
 
 
+def _classes(sweep: SweepStore, ledger: Ledger) -> list[ClassFinding]:
+    """Return the errors by class of the best trial and of the final trainings of the sweep that are in this home."""
+    found = []
+    best, confusion, environment = ledger.best(), class_errors.of_best(sweep, ledger), sweep.load_environment()
+    if best is not None and confusion is not None:
+        title = f"Trial {best.number}, the best of the search, on the validation images"
+        found.append(_class_finding(title, confusion, environment.classes))
+    for result in training_result.of_sweep(sweep.home.trained, environment.id):
+        test = result.test.get(result.network)
+        if test is not None and test.confusion is not None:
+            title = f"The final training of trial {result.trial} with seed {result.trainer.seed}, on the test images"
+            found.append(_class_finding(title, Confusion.from_json(test.confusion), result.classes))
+    return found
+
+
+def _class_finding(title: str, confusion: Confusion, classes: list[str]) -> ClassFinding:
+    return ClassFinding(
+        title=title,
+        classes=class_errors.class_names(confusion, classes),
+        errors=confusion.class_errors,
+        balanced_error=confusion.balanced_error,
+        balanced_standard_error=confusion.balanced_standard_error,
+        macro_f1=confusion.macro_f1,
+        macro_f1_standard_error=confusion.macro_f1_standard_error,
+        confusion=confusion.as_json(),
+    )
+
+
 def _progress(searched: list[Trial], spec: SweepSpec, gpus: float) -> list[Progress]:
     rows: list[Progress] = []
     seconds = 0.0
@@ -128,7 +160,7 @@ def _curves(sweep: SweepStore, ledger: Ledger) -> Curves:
     # Those that ended early come after those that reached the end, by their last report.
     begun.sort(key=lambda t: (t.state != "complete", (t.error(metric) or (1.0, 0.0))[0]))
     baseline = best_of(ledger.trials("supervised"), metric) if "supervised" in spec.arms() else None
-    lines = [_curve(sweep, trial) for trial in [*spread(begun), *([baseline] if baseline else [])]]
+    lines = [_curve(sweep, trial, metric) for trial in [*spread(begun), *([baseline] if baseline else [])]]
     best = ledger.best()
     config = spec.config(best.values) if best else None
     return Curves(
@@ -140,14 +172,15 @@ def _curves(sweep: SweepStore, ledger: Ledger) -> Curves:
     )
 
 
-def _curve(sweep: SweepStore, trial: Trial) -> Curve:
+def _curve(sweep: SweepStore, trial: Trial, metric: str) -> Curve:
     reports = spread(sweep.trials.records(trial.id), _MOST_POINTS)
-    student, teacher = ([_error(report, network) for report in reports] for network in ("student", "teacher"))
+    metrics = [metric_of(metric, network) for network in ("student", "teacher")]
+    student, teacher = ([_error(report, metric) for report in reports] for metric in metrics)
     return Curve(trial.arm, trial.number, [report.step for report in reports], student, teacher)
 
 
-def _error(report: Report, network: str) -> float | None:
-    error = report.metrics.get(f"validation.{network}_error")
+def _error(report: Report, metric: str) -> float | None:
+    error = report.metrics.get(metric)
     return round(error, 5) if error is not None and math.isfinite(error) else None
 
 

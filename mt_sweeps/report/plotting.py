@@ -74,8 +74,14 @@ def axis_of(title: str, **settings: Any) -> dict[str, Any]:
     }
 
 
-def errors_axis(fractions: Sequence[float], title: str = "validation error") -> dict[str, Any]:
-    """Return an axis of errors in percent, logarithmic if they are far apart, as with a network that did not learn."""
+def errors_axis(fractions: Sequence[float], name: str = "error") -> dict[str, Any]:
+    """Return an axis of errors in percent, logarithmic if they are far apart, as with a network that did not learn.
+
+    Args:
+        fractions: the errors.
+        name: what they are: `error` or `balanced error`.
+    """
+    title = f"validation {name}"
     percent = [100 * error for error in fractions]
     low, high = min(percent, default=0.0), max(percent, default=100.0)
     if low > 0 and high > _LOG_FROM * low:

@@ -16,7 +16,7 @@ def progress(findings: Findings, complete: list[CompletedTrial]) -> Chapter:
         findings: the findings.
         complete: the completed trials, the best first.
     """
-    rows, title = findings.progress, "Best so far"
+    rows, title, name = findings.progress, "Best so far", findings.sweep.error_name
     if len(complete) < 2:
         return Chapter(title, text=[_too_few(complete, "a curve")])
     on_gpus = bool(findings.reproduction.gpus_per_trial)
@@ -26,7 +26,7 @@ def progress(findings: Findings, complete: list[CompletedTrial]) -> Chapter:
     improvements = [one for n, one in enumerate(bests) if n == 0 or one[2] < bests[n - 1][2]]
     numbers = Table(
         "Every improvement",
-        ["trial", "trials ended", unit, "error"],
+        ["trial", "trials ended", unit, name],
         [
             [str(row.trial), str(ended), hours_text(getattr(row, hours)), percent(error)]
             for ended, row, error in improvements
@@ -35,7 +35,7 @@ def progress(findings: Findings, complete: list[CompletedTrial]) -> Chapter:
     last_ended, last, last_error = improvements[-1]
     improved = f"from {percent(improvements[0][2])} to {percent(last_error)}"
     over_trials = (
-        f"The best validation error fell {improved}, which was reached after {last_ended} of {len(rows)} trials; dots "
+        f"The best validation {name} fell {improved}, which was reached after {last_ended} of {len(rows)} trials; dots "
         "are the trials that completed."
     )
     spent, total = hours_text(getattr(last, hours)), hours_text(getattr(rows[-1], hours))
@@ -43,15 +43,15 @@ def progress(findings: Findings, complete: list[CompletedTrial]) -> Chapter:
     return Chapter(
         title,
         figures=[
-            Figure("Over trials", search_figures.progress(rows), over_trials, small(numbers)),
-            Figure(f"Over {'GPU-' if on_gpus else ''}hours", search_figures.progress(rows, hours), over_hours),
+            Figure("Over trials", search_figures.progress(rows, name=name), over_trials, small(numbers)),
+            Figure(f"Over {'GPU-' if on_gpus else ''}hours", search_figures.progress(rows, hours, name), over_hours),
         ],
     )
 
 
 def curves(findings: Findings) -> Chapter:
     """Return the chapter on the learning curves of both networks."""
-    curves, title = findings.curves, "Learning curves"
+    curves, title, name = findings.curves, "Learning curves", findings.sweep.error_name
     lines = [line for line in curves.lines if line.arm == "search"]
     if not lines:
         return Chapter(title, text=["No records of a trial's evaluations are there."])
@@ -75,20 +75,20 @@ def curves(findings: Findings) -> Chapter:
         base = [line for line in curves.lines if line.arm == "supervised" and network == "student"]
         if base:
             marked += f"the supervised baseline dotted, from {_ends(base[0], network)}; "
-        caption = f"Validation error of the {network} over optimiser steps. {shown} light; {marked}{'; '.join(marks)}."
-        plot = search_figures.curves(curves, network, findings.sweep.steps)
+        caption = f"Validation {name} of the {network} over optimiser steps. {shown} light; {marked}{'; '.join(marks)}."
+        plot = search_figures.curves(curves, network, findings.sweep.steps, name)
         figures.append(Figure(f"The {network}", plot, caption))
     return Chapter(title, figures=figures)
 
 
 def slices(findings: Findings, axes: Sequence[Axis], complete: list[CompletedTrial]) -> Chapter:
     """Return the chapter on the error over each parameter; arguments as for `progress`, and the axes of the search."""
-    title, good = "Each searched parameter", findings.good
+    title, good, error_name = "Each searched parameter", findings.good, findings.sweep.error_name
     if len(complete) < 2:
         return Chapter(title, text=[_too_few(complete, "slices")])
     text = [
-        f"Validation error over each parameter, of the {len(complete)} trials that completed; a range is drawn on the "
-        "scale on which it was searched."
+        f"Validation {error_name} over each parameter, of the {len(complete)} trials that completed; a range is drawn "
+        "on the scale on which it was searched."
     ]
     if good:
         text.append(
@@ -108,7 +108,7 @@ def slices(findings: Findings, axes: Sequence[Axis], complete: list[CompletedTri
         elif not points:
             left_out.append(f"{name}: no trial with it completed.")
         else:
-            plot = search_figures.slice_of(axis, parameter.good, points, good, errors)
+            plot = search_figures.slice_of(axis, parameter.good, points, good, errors, error_name)
             shown.append(Figure(name, plot, _region(parameter, len(points), len(good)), _points(points, axis)))
     return Chapter(title, text=text + left_out, figures=shown, small=True)
 

@@ -31,12 +31,13 @@ _UNITS = (("hours", 1.0), ("minutes", 60.0), ("seconds", 3600.0))
 _MISSING = -0.15  # the height in parallel coordinates of a key that a trial does not have
 
 
-def progress(rows: list[Progress], hours: str = "") -> Plot:
+def progress(rows: list[Progress], hours: str = "", name: str = "error") -> Plot:
     """Plot the errors of completed trials and the best error so far.
 
     Args:
         rows: the trials that ended, in that order.
         hours: the x axis, `hours` or `gpu_hours`; if empty, the number of trials that ended.
+        name: what the errors are: `error` or `balanced error`.
     """
     title, x = "trials ended", [float(i + 1) for i in range(len(rows))]
     if hours:
@@ -63,16 +64,17 @@ def progress(rows: list[Progress], hours: str = "") -> Plot:
         name="best so far",
     )
     errors = [error for _, _, error in complete]
-    return plot_of([trials, best], 300, xaxis=axis_of(title, rangemode="tozero"), yaxis=errors_axis(errors))
+    return plot_of([trials, best], 300, xaxis=axis_of(title, rangemode="tozero"), yaxis=errors_axis(errors, name))
 
 
-def curves(curves: Curves, network: str, steps: int) -> Plot:
+def curves(curves: Curves, network: str, steps: int, name: str = "error") -> Plot:
     """Plot the learning curves of one network: all trials light, the best strong, the supervised baseline dotted.
 
     Args:
         curves: all learning curves.
         network: student or teacher.
         steps: of a whole trial.
+        name: what the errors are: `error` or `balanced error`.
     """
     lines = [line for line in curves.lines if any(error is not None for error in line.errors(network))]
     searched = [line for line in lines if line.arm == "search"]
@@ -84,24 +86,25 @@ def curves(curves: Curves, network: str, steps: int) -> Plot:
         ("the best trial", best, {"color": BEST, "width": 2.5}, 1.0),
     ]
     traces = []
-    for name, group, line_style, opacity in styles:
+    for title, group, line_style, opacity in styles:
         x: list[float | None] = []
         y: list[float | None] = []
         for line in group:
             x += [*line.step, None]
             y += [*(None if error is None else 100 * error for error in line.errors(network)), None]
         if group:
-            hover: dict[str, Any] = {"hovertemplate": f"{name}, step %{{x}}: %{{y:.1f}} %<extra></extra>"}
-            if name == "a trial":
+            hover: dict[str, Any] = {"hovertemplate": f"{title}, step %{{x}}: %{{y:.1f}} %<extra></extra>"}
+            if title == "a trial":
                 hover = {"hoverinfo": "skip"}
-            style = {"line": line_style, "opacity": opacity, "name": name}
+            style = {"line": line_style, "opacity": opacity, "name": title}
             traces.append(go.Scatter(x=x, y=y, mode="lines", **style, **hover))
     # The errors of both networks, so that their figures have the same scale.
     errors = [e for line in curves.lines for e in (*line.student, *line.teacher) if e is not None]
     marks = [(rung, f"rung {rung}" if i == 0 else str(rung)) for i, rung in enumerate(curves.rungs)]
     if curves.ramp_up:
         marks.append((curves.ramp_up, "ramp-up ends"))
-    plot = plot_of(traces, 340, xaxis=axis_of("optimiser step", range=[0, 1.02 * steps]), yaxis=errors_axis(errors))
+    across = axis_of("optimiser step", range=[0, 1.02 * steps])
+    plot = plot_of(traces, 340, xaxis=across, yaxis=errors_axis(errors, name))
     plot["layout"]["shapes"] = [vertical(at, MUTED, "dash") for at, _ in marks]
     # Upright along their lines, where curves seldom are: at the bottom early in training, at the top late.
     plot["layout"]["annotations"] = [
@@ -113,7 +116,12 @@ def curves(curves: Curves, network: str, steps: int) -> Plot:
 
 
 def slice_of(
-    axis: Axis, region: GoodRegion, points: Sequence[CompletedTrial], good: Sequence[int], errors: Sequence[float]
+    axis: Axis,
+    region: GoodRegion,
+    points: Sequence[CompletedTrial],
+    good: Sequence[int],
+    errors: Sequence[float],
+    name: str = "error",
 ) -> Plot:
     """Plot the error of completed trials over one searched key, with the good region marked.
 
@@ -123,6 +131,7 @@ def slice_of(
         points: completed trials that have a value on the axis, the best first.
         good: the numbers of those among the best fifth.
         errors: of all completed trials, so that all slices have the same scale.
+        name: what the errors are: `error` or `balanced error`.
     """
     groups: list[tuple[str, dict[str, Any], Sequence[CompletedTrial]]] = [
         ("completed", {"color": FAINT, "size": 6, "opacity": 0.8}, [t for t in points if t.trial not in good]),
@@ -130,7 +139,7 @@ def slice_of(
         ("the best", {"color": BEST, "size": 12, "symbol": "diamond"}, points[: points[0].error == min(errors)]),
     ]
     traces = []
-    for name, marker, trials in groups:
+    for group, marker, trials in groups:
         values = [axis.value(trial.values) for trial in trials]
         traces.append(
             go.Scatter(
@@ -140,10 +149,10 @@ def slice_of(
                 marker=marker,
                 text=[plain(f"trial {t.trial}: {value_text(v)}") for t, v in zip(trials, values, strict=True)],
                 hovertemplate="%{text}, %{y:.1f} %<extra></extra>",
-                name=name,
+                name=group,
             )
         )
-    plot = plot_of(traces, 240, xaxis=_slice_axis(axis), yaxis=errors_axis(errors), showlegend=False)
+    plot = plot_of(traces, 240, xaxis=_slice_axis(axis), yaxis=errors_axis(errors, name), showlegend=False)
     plot["layout"]["shapes"] = [band(low, high) for low, high in _good_bands(axis, region)]
     return plot
 

@@ -22,6 +22,7 @@ from mt_sweeps.versions import versions
 from trainers.config import Settings, TrainerConfig
 
 VERSION = 2
+_NORMAL = 1.96  # standard errors between the mean and either end of a normal 95 % interval
 CHANGEABLE = ("trainer", "tracking")  # with --set; all else records where the values come from
 
 
@@ -103,7 +104,12 @@ def from_trial(ledger: Ledger, best: Trial, environment: Environment) -> BestFil
     error = best.error(spec.metric)
     assert error is not None and best.last is not None  # a completed trial has its last report
     config = spec.config(best.values)
-    low, high = _wilson(error[0], config.dataset.validation)
+    if spec.error_name == "error":
+        low, high = _wilson(error[0], config.dataset.validation)
+        interval = "95 %, Wilson's for a share of images"
+    else:  # a mean over classes is no share of images
+        low, high = (min(max(error[0] + end * error[1], 0.0), 1.0) for end in (-_NORMAL, _NORMAL))
+        interval = "95 %, 1.96 standard errors to both sides"
     return BestFile(
         format="mt-sweeps-best/2",
         sweep=spec.name,
@@ -116,7 +122,7 @@ def from_trial(ledger: Ledger, best: Trial, environment: Environment) -> BestFil
             standard_error=error[1],
             low=low,
             high=high,
-            interval="95 %, Wilson's for a share of images; it does not know that these images chose the trial",
+            interval=f"{interval}; it does not know that these images chose the trial",
             images=config.dataset.validation,
             step=best.last.step,
         ),

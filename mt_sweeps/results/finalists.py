@@ -14,6 +14,7 @@ from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.spec.sweep_spec import SweepSpec, dotted
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial, best_of
+from trainers.report import metric_of
 
 FIRST_SEED = 10_000  # far from those that a search uses
 
@@ -137,7 +138,8 @@ def text(ledger: Ledger, images: dict[str, int]) -> str:
         where = f"{verdict.images} images, redrawn for every seed: selection and verdict share images"
         test = "corrected resampled t-test (Nadeau & Bengio 2003)"
     lines = [f"verdict    {verdict.probe_stands}"] if verdict.probe_stands else []
-    lines += [f"verdict    trained again on fresh seeds and label draws, mean error [95 %] on {where}:"]
+    name = ledger.spec.error_name
+    lines += [f"verdict    trained again on fresh seeds and label draws, mean {name} [95 %] on {where}:"]
     for name, mean in verdict.means.items():
         failed = f"; {verdict.failed[name]} that failed not counted" if name in verdict.failed else ""
         lines.append(f"           {name:12} {mean} ({mean.seeds} seeds{failed})")
@@ -170,8 +172,9 @@ def _mean_error(by_seed: Mapping[int, float], overlap: float) -> MeanError:
 def _error(spec: SweepSpec, trial: Trial) -> float:
     assert trial.last is not None  # it is complete
     metrics = trial.last.metrics
-    network = "student" if "student" in spec.metric or "validation.teacher_error" not in metrics else "teacher"
-    return metrics.get(f"verdict.{network}_error", metrics[f"validation.{network}_error"])
+    metric = spec.metric if spec.metric in metrics else metric_of(spec.metric, "student")
+    network = "student" if "student" in metric else "teacher"
+    return metrics.get(metric_of(metric, network, "verdict"), metrics[metric])
 
 
 def _values(spec: SweepSpec, trial: Trial, seed: int) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from mt_sweeps.formatting import counted, duration, error_text, values_text
+from mt_sweeps.formatting import counted, duration, metric_text, values_text
 from mt_sweeps.search_space.space import Values
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.storage.home import Home, SweepStore, command_line
 from mt_sweeps.study import budget
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
+from trainers.report import error_name
 
 FORMAT = "mt-sweeps-status/1"  # of `--json`, described in docs/json.md
 
@@ -146,7 +147,7 @@ def _best_status(best: Trial, metric: str) -> BestStatus:
 
 
 def _best_error_text(best: BestStatus) -> str:
-    return error_text((best.error, best.standard_error))
+    return metric_text(error_name(best.metric), (best.error, best.standard_error))
 
 
 def _has_work_left(sweep: SweepStore, ledger: Ledger) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mt_sweeps.formatting import counted, duration, error_text, values_text
-from mt_sweeps.results import finalists
+from mt_sweeps.results import class_errors, finalists
 from mt_sweeps.results.cautions import cautions
 from mt_sweeps.storage.home import SweepStore, command_line
 from mt_sweeps.study.ledger import Ledger
@@ -31,6 +31,7 @@ def summary_text(sweep: SweepStore, ledger: Ledger, images: dict[str, int]) -> s
     lines = [
         _trials_line(ledger),
         *_best_lines(ledger, images),
+        *_class_lines(sweep, ledger),
         *_baseline_lines(ledger, trials),
         *finalists.text(ledger, images).splitlines(),
         *(f"pruning    {correlation}" for correlation in ledger.correlations()),
@@ -54,16 +55,24 @@ def _trials_line(ledger: Ledger) -> str:
 
 
 def _best_lines(ledger: Ledger, images: dict[str, int]) -> list[str]:
-    best, metric = ledger.best(), ledger.spec.metric
+    best, spec = ledger.best(), ledger.spec
     if best is None:
         return []
-    network = "student" if "student" in metric else "teacher"
+    error = f"validation {spec.error_name} of the {spec.network} {error_text(best.error(spec.metric))}"
     return [
         "",
-        f"best       trial {best.number}: validation error of the {network} {error_text(best.error(metric))}"
-        f" (standard error, {images['validation']} images)",
+        f"best       trial {best.number}: {error} (standard error, {images['validation']} images)",
         f"           {values_text(best.values)}",
     ]
+
+
+def _class_lines(sweep: SweepStore, ledger: Ledger) -> list[str]:
+    """Return how the errors of the best are distributed over the classes; nothing if an earlier version ran it."""
+    confusion = class_errors.of_best(sweep, ledger)
+    if confusion is None:
+        return []
+    worst = class_errors.worst_text(confusion, sweep.load_environment().classes)
+    return [_wrapped("classes", f"{class_errors.balance_text(confusion)}; the worst: {worst}")]
 
 
 def _baseline_lines(ledger: Ledger, trials: Sequence[Trial]) -> list[str]:

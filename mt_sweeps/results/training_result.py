@@ -1,29 +1,72 @@
 """The result of a final training: the model and the test errors, as files in its directory."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from mt_sweeps.errors import InputError
 from trainers.config import Settings, TrainerConfig
+
+if TYPE_CHECKING:
+    from trainers.evaluation import Evaluation
 
 RESULT = "result.json"
 MODEL = "model.safetensors"
 
 
 class TestError(Settings):
-    """The error of one network on the test images."""
+    """The error of one network on the test images, with the errors of the classes.
+
+    Version 1 of the file has the first three values alone.
+    """
 
     error: float
     standard_error: float
     images: int
+    balanced_error: float | None = Field(None, description="mean of the errors of the classes")
+    balanced_standard_error: float | None = None
+    macro_f1: float | None = Field(None, description="mean F1 of the classes; the higher, the better")
+    macro_f1_standard_error: float | None = None
+    class_errors: dict[str, float] = Field(default={}, description="by name of the class")
+    confusion: dict[str, Any] | None = Field(None, description="as `Confusion.as_json` has it")
+
+    @classmethod
+    def of(cls, evaluation: "Evaluation", classes: Sequence[str]) -> "TestError":
+        """Return the result of an evaluation.
+
+        Args:
+            evaluation: of one network on the test images.
+            classes: names, in the order of their indices.
+        """
+        confusion = evaluation.confusion
+        return cls(
+            error=evaluation.rate,
+            standard_error=evaluation.standard_error,
+            images=evaluation.n,
+            balanced_error=confusion.balanced_error,
+            balanced_standard_error=confusion.balanced_standard_error,
+            macro_f1=confusion.macro_f1,
+            macro_f1_standard_error=confusion.macro_f1_standard_error,
+            class_errors={
+                name: error for name, error in zip(classes, confusion.class_errors, strict=True) if error is not None
+            },
+            confusion=confusion.as_json(),
+        )
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The numbers that stand for all classes, by name."""
+        names = ("error", "standard_error", "balanced_error", "balanced_standard_error", "macro_f1")
+        values = {name: getattr(self, name) for name in (*names, "macro_f1_standard_error")}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 class TrainingResult(Settings):
     """The content of `result.json`. If it exists, the training has ended, and the test set has been read."""
 
-    format: Literal["mt-sweeps-trained/1"] = "mt-sweeps-trained/1"
+    format: str = Field("mt-sweeps-trained/2", pattern=r"^mt-sweeps-trained/[12]$")
     sweep: str
     sweep_id: str
     trial: int
@@ -37,6 +80,7 @@ class TrainingResult(Settings):
     first_weights: str | None = None
     versions: dict[str, str]
     time: float
+    classes: list[str] = Field(default=[], description="names, in the order of their indices; version 1 has none")
 
 
 def load(directory: Path) -> TrainingResult | None:
@@ -55,3 +99,21 @@ def load(directory: Path) -> TrainingResult | None:
             f"{file}: is no result of this version; use the version that wrote it, or move {directory} away to train "
             "and to read the test set again"
         ) from None
+
+
+def of_sweep(trained: Path, sweep_id: str) -> list[TrainingResult]:
+    """Return the results of all final trainings of a sweep, by directory; those of other versions are left out.
+
+    Args:
+        trained: the folder of final trainings of a home.
+        sweep_id: of the sweep.
+    """
+    found = []
+    for file in sorted(trained.glob(f"*/{RESULT}")):
+        try:
+            result = TrainingResult.model_validate_json(file.read_text(encoding="utf-8"))
+        except ValidationError:
+            continue
+        if result.sweep_id == sweep_id:
+            found.append(result)
+    return found

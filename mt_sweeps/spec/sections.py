@@ -25,7 +25,12 @@ class Pruner(Settings):
 class Objective(Settings):
     """The metric that ranks trials, at the last evaluation of each, which is not its luckiest."""
 
-    metric: Literal["validation.teacher_error", "validation.student_error"] = "validation.teacher_error"
+    metric: Literal[
+        "validation.teacher_error",
+        "validation.student_error",
+        "validation.teacher_balanced_error",
+        "validation.student_balanced_error",
+    ] = Field("validation.teacher_error", description="balanced: the mean of the errors of the classes")
     direction: Literal["minimize"] = "minimize"
 
 

@@ -16,6 +16,7 @@ from trainers import recipes
 from trainers.config import Settings, TrainerConfig
 from trainers.config.compatibility import CONSISTENCY_ONLY, PROBE_SETTINGS
 from trainers.recipes.published import published_settings
+from trainers.report import error_name, metric_of
 
 _STORAGE = r"/.*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?"  # a bucket has 3 to 63 characters
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -103,9 +104,19 @@ class SweepSpec(Settings):
 
     @property
     def metric(self) -> str:
-        """The metric that ranks trials: the objective's, or the student's error where the method has no teacher."""
+        """The metric that ranks trials: the objective's, or the student's where the method has no teacher."""
         has_teacher = self.trainer.get("method", "mean_teacher") == "mean_teacher"
-        return self.objective.metric if has_teacher else "validation.student_error"
+        return self.objective.metric if has_teacher else metric_of(self.objective.metric, "student")
+
+    @property
+    def network(self) -> str:
+        """Whose error ranks trials: `student` or `teacher`."""
+        return "student" if "student" in self.metric else "teacher"
+
+    @property
+    def error_name(self) -> str:
+        """What the metric is called where people read it: `error` or `balanced error`."""
+        return error_name(self.metric)
 
     def arms(self) -> list[Arm]:
         """Return the arms of this sweep, in the order in which they run."""
@@ -210,7 +221,8 @@ class SweepSpec(Settings):
         fixed = {"dataset": self.trainer["dataset"]} if arm in FIXED_ARMS else self.trainer
         merged = {key: dict(value) if isinstance(value, dict) else value for key, value in fixed.items()}
         for key, value in values.items():
-            *groups, last = key.split(".")
+            # A class may have a dot in its name.
+            *groups, last = key.split(".", 1) if key.startswith("class_weights.") else key.split(".")
             inner: Any = merged
             for group in groups:
                 inner = inner.setdefault(group, {})

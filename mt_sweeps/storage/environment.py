@@ -27,6 +27,7 @@ class Environment:
         split_fingerprint: hash of the purpose of each image.
         images: number of images per purpose.
         weights: SHA-256 of each file of first weights, by `weights_key`; absent in sweeps of earlier versions.
+        classes: names, in the order of their indices; empty if an earlier version wrote it.
     """
 
     id: str
@@ -40,3 +41,4 @@ class Environment:
     split_fingerprint: str
     images: dict[str, int]
     weights: dict[str, str] = field(default_factory=dict)
+    classes: list[str] = field(default_factory=list)

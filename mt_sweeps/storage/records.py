@@ -74,4 +74,7 @@ def parse(content: bytes) -> list[Report]:
 
 
 def _line(report: Report) -> str:
-    return json.dumps(asdict(report)) + "\n"
+    content = asdict(report)
+    if not report.confusion:
+        del content["confusion"]
+    return json.dumps(content) + "\n"

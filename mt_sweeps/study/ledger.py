@@ -136,7 +136,7 @@ class Ledger:
         if not self.is_current_attempt(trial) or report.step < self._trials[trial.arm][trial.number].step:
             return False
         if report.step > self._trials[trial.arm][trial.number].step:
-            value = ranking_error(report)
+            value = ranking_error(report, self.spec.metric)
             self._storage.set_trial_intermediate_value(self._id(trial), report.step, value)
             if trial.arm == "search":
                 self._ranking.report(trial.number, report.step, value)
@@ -306,6 +306,7 @@ class Ledger:
         seconds = now.seconds + time.time() - now.attempt_started
         facts: dict[str, Any] = {"reason": reason, "message": message, "seconds": seconds}
         if last is not None:
+            last = replace(last, confusion={})  # the records have it
             facts["last"] = {"step": last.step, "time": last.time, "metrics": last.metrics}
         self._storage.set_trial_user_attr(self._id(trial), "end", facts)
         ended = replace(
@@ -316,7 +317,7 @@ class Ledger:
         self._trials[trial.arm][trial.number] = ended
         self.steps_done, self.seconds_done = self.steps_done + ended.step, self.seconds_done + ended.seconds
         if trial.arm in self._samplers:
-            curve = {last.step: ranking_error(last)} if last is not None else {}
+            curve = {last.step: ranking_error(last, self.spec.metric)} if last is not None else {}
             self._samplers[trial.arm].observe(trial.number, objective, curve, reason)
         return ended
 

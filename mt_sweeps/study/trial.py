@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.spec.sweep_spec import Values
-from trainers.report import Report
+from trainers.report import Report, metric_of, standard_error_of
 
 State = Literal["waiting", "running", "complete", "pruned", "failed"]
 STATES: dict[TrialState, State] = {
@@ -70,8 +70,8 @@ class Trial:
         """Return the error named by `metric` (the student's, if there is no teacher) and its standard error."""
         if self.last is None:
             return None
-        name = metric if metric in self.last.metrics else "validation.student_error"
-        return self.last.metrics[name], self.last.metrics[name.replace("_error", "_standard_error")]
+        name = metric if metric in self.last.metrics else metric_of(metric, "student")
+        return self.last.metrics[name], self.last.metrics[standard_error_of(name)]
 
     def objective(self, metric: str) -> float:
         """Return the error of a completed trial at its last evaluation, which need not be its best."""
@@ -114,9 +114,15 @@ def trials_since_improvement(trials: Sequence[Trial], metric: str) -> int:
     return since
 
 
-def ranking_error(report: Report) -> float:
-    """Return what trials are ranked by: the better error of student and teacher, as a slow teacher still catches up."""
-    return min(report.metrics["validation.student_error"], report.metrics.get("validation.teacher_error", 1.0))
+def ranking_error(report: Report, metric: str) -> float:
+    """Return what trials are ranked by: the better error of student and teacher, as a slow teacher still catches up.
+
+    Args:
+        report: of an evaluation.
+        metric: the objective, of either network.
+    """
+    student, teacher = metric_of(metric, "student"), metric_of(metric, "teacher")
+    return min(report.metrics[student], report.metrics.get(teacher, 1.0))
 
 
 def trial_from_optuna(arm: Arm, frozen: FrozenTrial) -> Trial:

@@ -10,6 +10,7 @@ from typing import cast
 
 from mt_sweeps.errors import SweepError
 from mt_sweeps.spec.arms import Arm, TrialId
+from mt_sweeps.spec.sweep_spec import Values
 from mt_sweeps.storage.home import Home, SweepStore
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.pruner import rungs
@@ -121,7 +122,7 @@ class SweepRun:
             return
         if trial.id not in self._children:
             self._create_child(client, trial)
-        run, params = self._children[trial.id], trial.values if trial.id not in self._sent else None
+        run, params = self._children[trial.id], self._params(trial) if trial.id not in self._sent else None
         last_sent = self._sent.get(trial.id, 0)
         new = [report for report in self._files.records(trial.id) if report.step > last_sent]
         if params or new or trial.finished:
@@ -141,6 +142,10 @@ class SweepRun:
         self._children[trial.id] = client.create_run(tags, name, trial.started)
         config = self._spec.config(trial.values, trial.arm)
         client.log_text(self._children[trial.id], config.model_dump_json(indent=2), "config.json")
+
+    def _params(self, trial: Trial) -> Values:
+        # MLflow refuses some characters that the name of a class may have; config.json has the weights of classes.
+        return {key: value for key, value in trial.values.items() if not key.startswith("class_weights.")}
 
     def _tags(self, trial: Trial) -> dict[str, str]:
         seed = trial.values.get("seed", self._spec.trainer.get("seed", 0))

@@ -1,5 +1,6 @@
 """A final training in MLflow: a run, and its model in the registry. Like a sweep's runs, they can be made again."""
 
+import json
 from pathlib import Path
 
 from mt_sweeps.results.best_file import TrainingRequest
@@ -64,14 +65,18 @@ class TrainingRun:
         self.sync()
         assert self._client is not None  # a training that has ended has reported
         metrics = {
-            f"test.{network}_{key}": getattr(error, key)
+            f"test.{network}_{key}": value
             for network, error in result.test.items()
-            for key in ("error", "standard_error")
+            for key, value in error.metrics.items()
         }
         step = self._request.best.trainer.steps
         tags = self._tags | {"mt.state": "complete"}
         self._client.log(self._run, [Report(step, result.time, metrics)] if metrics else [], tags=tags)
         self._client.log_file(self._run, self._file)
+        if result.test:
+            by_class = {network: error.model_dump() for network, error in result.test.items()}
+            content = {"classes": result.classes, "test": by_class}
+            self._client.log_text(self._run, json.dumps(content), "class_errors.json")
         error = result.test.get(result.network)
         version_tags = self._tags | {"mt.test_error": f"{error.error:.4f}" if error else "none"}
         name = self._request.best.sweep

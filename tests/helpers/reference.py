@@ -60,7 +60,12 @@ class Reference:
         logits, consistency_logits = _passed(self._student, views[0].double(), True, next(masks, 1.0))
 
         p = _softmax(logits)
-        class_loss = -p[torch.arange(labeled), self._labels[indices[:labeled]]].log().sum() / labeled
+        own = self._labels[indices[:labeled]]
+        weights = torch.ones(labeled, dtype=torch.float64)
+        if isinstance(config.class_weights, dict):  # of the digits, whose names are their numbers
+            weights = torch.tensor([config.class_weights.get(str(one), 1.0) for one in own.tolist()]).double()
+        divisor = labeled if config.class_loss_normalizer == "whole_batch" else weights.sum()
+        class_loss = (-p[torch.arange(labeled), own].log() * weights).sum() / divisor
         class_weight = labeled / batch if config.class_loss_normalizer == "whole_batch" else 1.0
         loss = class_weight * class_loss
         values = {

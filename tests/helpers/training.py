@@ -16,7 +16,9 @@ from safetensors.torch import load_file
 
 from trainers import Trainer, TrainerConfig
 from trainers.config import DatasetConfig
+from trainers.confusion import Confusion
 from trainers.data.sources import decode
+from trainers.evaluation import Evaluation
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -83,6 +85,13 @@ def results(trainer: Trainer) -> list[dict[str, float]]:
 def saved_state(checkpoint: Path) -> dict[str, Any]:
     """Return what a checkpoint holds after its checksum."""
     return torch.load(io.BytesIO(checkpoint.read_bytes()[32:]), weights_only=True)
+
+
+def evaluation(rate: float, images: int) -> Evaluation:
+    """Return the evaluation of a network that errs at this rate, on two classes of as many images."""
+    wrong = round(rate * images / 2)
+    right = images // 2 - wrong
+    return Evaluation(rate, images, Confusion(np.array([[right, wrong], [wrong, right]])))
 
 
 def write_image(path: Path, pixels: np.ndarray) -> None:

@@ -1,7 +1,17 @@
 import pytest
 
-from mt_sweeps.formatting import counted, duration, error_text, errors_text, percent, value_text, values_text
+from mt_sweeps.formatting import (
+    counted,
+    duration,
+    error_text,
+    errors_text,
+    metric_text,
+    percent,
+    value_text,
+    values_text,
+)
 from tests.helpers.sweeps import report
+from trainers import Report
 
 
 @pytest.mark.parametrize(
@@ -20,6 +30,14 @@ def test_an_error_is_a_percentage_with_its_standard_error():
 
 def test_the_errors_of_a_report_are_named_the_teachers_first():
     assert errors_text(report(100, teacher=0.1, student=0.25)) == "teacher 10.0 %, student 25.0 %"
+
+
+def test_balanced_errors_are_called_so():
+    balanced = Report(100, 0.0, {f"validation.{one}_balanced_error": 0.1 for one in ("student", "teacher")})
+    metric = "validation.teacher_balanced_error"
+    assert errors_text(balanced, metric) == "balanced error: teacher 10.0 %, student 10.0 %"
+    assert metric_text("balanced error", (0.1, 0.02)) == "balanced error 10.0 % ± 2.0"
+    assert metric_text("error", (0.1, 0.02)) == "10.0 % ± 2.0"
 
 
 def test_values_stand_in_one_line_floats_with_four_digits():

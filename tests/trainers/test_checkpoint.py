@@ -1,5 +1,6 @@
 import hashlib
 import io
+import json
 import os
 import pickle
 import random
@@ -71,6 +72,16 @@ def test_where_nothing_was_saved_there_is_nothing_to_go_on_from(tmp_path):
 def test_a_checkpoint_of_another_configuration_is_refused_by_name(checkpoint, changes):
     with pytest.raises(CheckpointError, match=rf"{checkpoint} was written by a run of another configuration"):
         load_latest_checkpoint(checkpoint.parent, config(**changes), "images", CPU)
+
+
+def test_a_checkpoint_from_before_a_setting_existed_is_of_the_configuration_with_its_default(checkpoint):
+    older = json.loads(config().model_dump_json())
+    del older["sampling"], older["class_weights"]
+    origin = {"format": checkpoint_module.CHECKPOINT_FORMAT, "config": json.dumps(older), "data": "images"}
+    checkpoint.write_bytes(sealed({**origin, "device": "cpu", "step": 7}))
+    assert latest(checkpoint.parent)["step"] == 7
+    with pytest.raises(CheckpointError, match="was written by a run of another configuration"):
+        load_latest_checkpoint(checkpoint.parent, config(sampling="class_balanced"), "images", CPU)
 
 
 def test_a_checkpoint_of_other_images_or_another_device_is_refused_by_name(checkpoint):

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import confusion_matrix
 
 from trainers.config import SmallCnn
 from trainers.data.normalization import PerChannel
@@ -24,6 +25,9 @@ def test_the_rate_is_the_share_of_images_classified_wrongly():
     images[[0, 600, 1202]] += 1  # one in each part
     error = evaluate(SaysTheFirstPixel(), images.__getitem__, torch.arange(1203), labels, PLAIN)
     assert (error.rate, error.n) == (3 / 1203, 1203)
+    predictions = images[:, 0, 0, 0].numpy()
+    assert (error.confusion.counts == confusion_matrix(labels, predictions)).all()
+    assert error.metrics("validation.student")["validation.student_error"] == 3 / 1203
 
 
 @pytest.mark.parametrize(("rate", "n"), [(0.1, 400), (0.25, 75), (0.5, 60), (0.01, 10_000)])

@@ -51,6 +51,16 @@ def test_the_gradient_of_classification_is_the_derivative(logits, tensors):
     assert_close(tensors[0].grad, (softmax(logits[0]) - np.eye(CLASSES)[LABELS]) / IMAGES)
 
 
+@pytest.mark.parametrize("divisor", ["weights", "count"])
+def test_weighted_classification_divides_by_the_weights_of_the_images_or_by_their_number(logits, tensors, divisor):
+    weights = np.array([1.0, 0.5, 2.0, 3.0])
+    of_images = weights[LABELS]
+    entropies = -np.log(softmax(logits[0])[np.arange(IMAGES), LABELS])
+    expected = (of_images * entropies).sum() / (of_images.sum() if divisor == "weights" else IMAGES)
+    of_classes = torch.tensor(weights, dtype=tensors[0].dtype)
+    assert_close(losses.classification(tensors[0], torch.from_numpy(LABELS), of_classes, divisor), expected)
+
+
 # --- consistency
 
 

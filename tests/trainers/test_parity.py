@@ -129,6 +129,11 @@ VARIATIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
         ["pi_model"],
         {"consistency": {"target_gradient": True, "loss": "kl", "heads": 2, "weight": 5.0}},
     ),
+    "weighted classes": (METHODS, {"class_weights": {"3": 4.0, "5": 0.5}}),
+    "weighted classes, whole batch": (
+        UNSUPERVISED,
+        {"class_weights": {"3": 4.0, "5": 0.5}, "class_loss_normalizer": "whole_batch"},
+    ),
     "linear ramp-up": (UNSUPERVISED, {"consistency": {"ramp_up": "linear", "ramp_up_steps": 5, "weight": 20.0}}),
     "no ramp-up": (UNSUPERVISED, {"consistency": {"ramp_up_steps": 0, "weight": 20.0}}),
     "an image twice in a batch": (UNSUPERVISED, {"labeled_batch_fraction": 1.0, "batch_size": 25}),

@@ -10,6 +10,7 @@ from tests.helpers.training import (
     REVISITED,
     assert_same,
     config,
+    evaluation,
     finished,
     results,
     saved_state,
@@ -23,7 +24,6 @@ from trainers.data import dataset
 from trainers.data.augmentation import ViewAugmenter
 from trainers.data.splits import split
 from trainers.errors import DataError
-from trainers.evaluation import Error
 
 
 @pytest.fixture
@@ -70,7 +70,15 @@ OF_CONSISTENCY = {
     "train.effective_consistency_weight",
     "train.consistency_gradient_norm",
 }
-OF_TEACHER = {"train.ema_decay", "validation.teacher_error", "validation.teacher_standard_error"}
+OF_A_NETWORK = (
+    "error",
+    "balanced_error",
+    "macro_f1",
+    "standard_error",
+    "balanced_standard_error",
+    "macro_f1_standard_error",
+)
+OF_TEACHER = {"train.ema_decay", *(f"validation.teacher_{name}" for name in OF_A_NETWORK)}
 OF_TWO_HEADS = {"train.logit_distance", "train.weighted_logit_distance"}
 OF_ALL = {
     "train.class_loss",
@@ -79,8 +87,7 @@ OF_ALL = {
     "train.loss",
     "train.learning_rate",
     "validation.images",
-    "validation.student_error",
-    "validation.student_standard_error",
+    *(f"validation.student_{name}" for name in OF_A_NETWORK),
     "time.data_seconds",
     "time.step_seconds",
     "time.evaluation_seconds",
@@ -310,7 +317,7 @@ def test_the_best_model_is_the_one_judged_at_the_first_of_its_lowest_errors(tmp_
     scripts = {True: iter(student), False: iter(teacher)}
 
     def scripted(network, _take, indices, *_):
-        return Error(next(scripts[next(network.parameters()).requires_grad]), len(indices))
+        return evaluation(next(scripts[next(network.parameters()).requires_grad]), len(indices))
 
     monkeypatch.setattr(trainer_module, "evaluate", scripted)
     trainer, kept = Trainer(settings, tmp_path), []

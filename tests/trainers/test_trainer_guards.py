@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.helpers.training import METHODS, REVISITED, config, finished, write_image
+from tests.helpers.training import METHODS, REVISITED, config, evaluation, finished, write_image
 from trainers import Trainer, TrainerConfig, losses
 from trainers import trainer as trainer_module
 from trainers.data import training_data
 from trainers.data.augmentation import ViewAugmenter
 from trainers.errors import Collapsed, ConsistencyMissing, Diverged, NoLabels
-from trainers.evaluation import Error
 from trainers.methods import TemporalEnsembling
 from trainers.optimizer import ScheduledOptimizer
 
@@ -79,7 +78,7 @@ def scripted(monkeypatch, student: list[float], teacher: list[float]) -> None:
     scripts = {True: iter(student), False: iter(teacher)}
 
     def evaluate(network, _take, indices, *_):
-        return Error(next(scripts[next(network.parameters()).requires_grad]), len(indices))
+        return evaluation(next(scripts[next(network.parameters()).requires_grad]), len(indices))
 
     monkeypatch.setattr(trainer_module, "evaluate", evaluate)
 

@@ -43,6 +43,8 @@ ARMS = {method: NOISY | {"method": method} for method in METHODS} | {
     "pi_model with a gradient through its targets": NOISY
     | {"method": "pi_model", "consistency": {"target_gradient": True}},
     "whole batch": NOISY | {"class_loss_normalizer": "whole_batch"},
+    "classes drawn equally often": NOISY | {"sampling": "class_balanced", "batch_size": 17},
+    "weighted classes": NOISY | {"class_weights": {"3": 2.0}},
     "batches without unlabeled images": NOISY | {"labeled_batch_fraction": 1.0},
 }
 

@@ -106,6 +106,17 @@ def check_combinations(config: "TrainerConfig") -> None:
         for key, value, default in [] if tolerated else _values(config, one):
             if value != default and value != 0:
                 raise ValueError(f"{key} ({value}) has no effect: {why}, or remove {key}")
+    dataset = config.dataset
+    if (
+        config.class_weights == "balanced"
+        and dataset.draw == "balanced"
+        and dataset.labels != "all"
+        and not dataset.with_validation  # whose images are not drawn by class
+    ):
+        raise ValueError(
+            "class_weights: balanced and dataset.draw: balanced clash: as many images of every class are labeled, so "
+            "that all weights would be about 1; use dataset.draw: random or dataset.labels: all, or class_weights: none"
+        )
     if config.normalization == "of_weights" and getattr(config.model, "weights", None) is None:
         raise ValueError(
             "normalization: of_weights needs model.weights; set model.weights, or use normalization: per_channel"

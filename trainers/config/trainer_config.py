@@ -5,7 +5,7 @@ Unknown keys are errors. Lengths are optimiser steps, sizes are images or pixels
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from trainers.config.base import Settings, by_default
 from trainers.config.compatibility import ONLY_LABELS, check_combinations, check_image_size, check_unlabeled
@@ -20,6 +20,12 @@ from trainers.config.optimization import (
     Sgd,
 )
 
+ClassWeights = Annotated[
+    Annotated[Literal["none", "balanced"], Tag("name")]
+    | Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1), Tag("weights")],
+    Discriminator(lambda value: "weights" if isinstance(value, dict) else "name"),
+]
+
 
 class TrainerConfig(Settings):
     """All settings of one training run."""
@@ -32,6 +38,15 @@ class TrainerConfig(Settings):
     steps: int = Field(ge=1, description="optimiser steps")
     batch_size: int = Field(100, ge=2, description="images per step")
     labeled_batch_fraction: float = Field(0.25, gt=0, le=1, description="share of the batch that has labels")
+    sampling: Literal["uniform", "class_balanced"] = Field(
+        "uniform",
+        description="of labeled images. uniform: all are equally frequent in batches; class_balanced: all classes are",
+    )
+    class_weights: ClassWeights = Field(
+        "none",
+        description="factors on the classification loss, by class name, 1 for the others; balanced: n / (classes * "
+        "labeled images of the class)",
+    )
     class_loss_normalizer: Literal["labeled", "whole_batch"] = Field(
         "labeled",
         description="labeled: mean over the labeled images; whole_batch: their sum / batch size (authors' PyTorch)",

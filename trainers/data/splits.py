@@ -1,6 +1,7 @@
 """Which image serves which purpose. Each serves only one, so no result is measured on images that tuned it."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from trainers.config import DatasetConfig, TrainerConfig
 from trainers.config.compatibility import check_image_size, check_unlabeled
 from trainers.config.dataset import check_split_sizes
+from trainers.data.class_balance import class_weights
 from trainers.errors import DataError
 
 
@@ -105,24 +107,26 @@ def split(labels: np.ndarray, classes: int, config: DatasetConfig) -> Split:
     )
 
 
-def split_for(config: TrainerConfig, labels: np.ndarray, classes: int, image_size: int) -> Split:
+def split_for(config: TrainerConfig, labels: np.ndarray, classes: Sequence[str], image_size: int) -> Split:
     """Return the split of a run, after checking that it suffices for the run.
 
     Args:
         config: of the run.
         labels: int64 [n]; -1 if an image has no class.
-        classes: how many there are.
+        classes: names, in the order of their indices.
         image_size: pixels per side.
 
     Raises:
-        DataError: too few images for the split or for a batch, or images too small for the network.
+        DataError: too few images for the split or for a batch, or images too small for the network; or the classes do
+            not fit `sampling` or `class_weights`.
     """
     try:
         check_image_size(config, image_size)
-        purposes = split(labels, classes, config.dataset)
+        purposes = split(labels, len(classes), config.dataset)
         check_unlabeled(config, len(purposes.unlabeled))
     except ValueError as error:
         raise DataError(str(error)) from None
+    class_weights(config, labels[purposes.labeled], classes)
     return purposes
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from trainers.config import TrainerConfig
 from trainers.data import dataset
 from trainers.data.augmentation import ViewAugmenter
+from trainers.data.class_balance import class_weights
 from trainers.data.geometry import center_crop
 from trainers.data.loaders import Batch, loader
 from trainers.data.normalization import Normalization, PerChannel, Take, fit_normalization
@@ -52,11 +53,12 @@ class TrainingData:
         classes: names, in the order of their indices.
         split: which images serve which purpose.
         labels: int64 [n], of all training images, on the device; -1 where an image has no class.
+        class_weights: float [classes], factors on the classification loss, on the device; None: all 1.
         normalization: fitted to the images that are trained on.
         fingerprint: SHA-256 over the data set's pixels, labels and class names.
 
     Raises:
-        DataError: the images are missing, unreadable or too few.
+        DataError: the images are missing, unreadable or too few, or their classes do not fit the configuration.
         NoLabels: there is no labeled image, or one of them has no label.
     """
 
@@ -75,12 +77,22 @@ class TrainingData:
         self.classes = images.classes
         self.fingerprint = images.fingerprint
         self.labels = images.train_labels.to(device)
-        self.split = split_for(config, images.train_labels.numpy(), len(images.classes), self.image_size)
+        self.split = split_for(config, images.train_labels.numpy(), images.classes, self.image_size)
         labeled, unlabeled = self.split.labeled, self.split.unlabeled
         if not len(labeled) or (images.train_labels[labeled] < 0).any():
             raise NoLabels("an image without a label was to be trained on with its label")
+        labels = images.train_labels.numpy()[labeled]
+        weights = class_weights(config, labels, images.classes)
+        self.class_weights = (
+            None if weights is None else torch.tensor(weights, dtype=torch.get_default_dtype()).to(device)
+        )
         self._batches = TwoStreamBatches(
-            labeled, unlabeled, config.batch_size, config.labeled_per_batch, (seeds[0], seeds[1])
+            labeled,
+            unlabeled,
+            config.batch_size,
+            config.labeled_per_batch,
+            (seeds[0], seeds[1]),
+            labels if config.sampling == "class_balanced" else None,
         )
         self._loader = loader(config.images, images.train, self._batches, device)
         if config.normalization == "of_weights":

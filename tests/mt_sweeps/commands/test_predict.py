@@ -1,5 +1,6 @@
 import csv
 import io
+import json
 
 import numpy as np
 import pytest
@@ -47,6 +48,25 @@ def test_what_is_predicted_of_the_test_images_is_wrong_as_often_as_the_test_said
     first = data.test[int(found[0]["path"].rpartition("/")[2].removesuffix(".png"))]
     share = load_model(file).logits(first[None]).softmax(1).max().item()
     assert float(found[0]["probability"]) == pytest.approx(share, abs=1e-6)
+
+
+def test_images_in_folders_of_classes_have_errors_by_class(trained, tmp_path, capsys):
+    _, file, trainer = trained
+    data = dataset.load(CONFIG.dataset)
+    for i, (image, label) in enumerate(zip(data.test.numpy(), data.test_labels.tolist(), strict=True)):
+        write_image(tmp_path / f"images/{label}/{i}.png", image[..., 0])
+    write_image(tmp_path / "images/elsewhere/0.png", data.test[0, :, :, 0].numpy())
+    predict.predict(file, tmp_path / "images", None, as_json=True)
+    found, expected = json.loads(capsys.readouterr().out), trainer.test()["teacher"]
+    assert (found["format"], found["images"]) == ("mt-sweeps-predicted/1", expected.n)
+    assert (found["error"], found["balanced_error"]) == (expected.rate, expected.confusion.balanced_error)
+    assert found["confusion"] == expected.confusion.as_json()
+    assert found["class_errors"]["3"] == expected.confusion.class_errors[3]
+    predict.predict(file, tmp_path / "images", tmp_path / "out.csv")
+    shown = capsys.readouterr().err
+    assert "balanced error" in shown and "confusion matrix" in shown
+    with pytest.raises(InputError, match="has no folder that is named as a class"):
+        predict.predict(file, tmp_path / "images/elsewhere", None, as_json=True)
 
 
 def test_images_come_to_the_size_that_training_had_them_in(tmp_path):

@@ -39,11 +39,13 @@ def test_there_is_one_report_per_evaluation_and_the_last_is_at_the_last_step(mak
 @pytest.mark.parametrize(
     ("method", "networks"), [("mean_teacher", {"student", "teacher"}), ("supervised", {"student"})]
 )
-def test_each_network_has_its_error_and_standard_error(make, method, networks):
+def test_each_network_has_its_errors_their_standard_errors_and_a_confusion_matrix(make, method, networks):
     (report,) = make(config(method=method, steps=2, evaluate_every=2), None).run()
-    names = {name for name in report.metrics if name.startswith("validation.") and name.endswith("_error")}
-    expected = {f"validation.{network}{kind}" for network in networks for kind in ("_error", "_standard_error")}
-    assert names == expected
+    names = {name for name in report.metrics if name.startswith("validation.") and name != "validation.images"}
+    plain, balanced, f1 = ("error", "standard_error"), ("balanced_error", "balanced_standard_error"), "macro_f1"
+    kinds = (*plain, *balanced, f1, f"{f1}_standard_error")
+    assert names == {f"validation.{network}_{kind}" for network in networks for kind in kinds}
+    assert report.confusion.keys() == {f"validation.{network}" for network in networks}
     assert all(0 <= report.metrics[name] <= 1 for name in names)
     assert "time.step_seconds" in report.metrics
 

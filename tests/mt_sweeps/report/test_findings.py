@@ -8,6 +8,7 @@ from mt_sweeps.report.findings import (
     MOST_LINES,
     BaselineFinding,
     BestFinding,
+    ClassFinding,
     Cost,
     Curve,
     Curves,
@@ -30,7 +31,9 @@ from mt_sweeps.study.pruner import Correlation
 
 DIFFERENCE = Interval(-0.1, -0.2, -0.05)
 FINDINGS = Findings(
-    sweep=SweepFinding("digits", "finished", "validation.teacher_error", "teacher", 300, 0.0, 9.0, {}, {"complete": 1}),
+    sweep=SweepFinding(
+        "digits", "finished", "validation.teacher_error", "error", "teacher", 300, 0.0, 9.0, {}, {"complete": 1}
+    ),
     verdict=Verdict(
         means={"trial 0": MeanError(0.1, 0.05, 0.15, 5)},
         comparisons=[Comparison("trial 0", "supervised", DIFFERENCE, 0.01, 5)],
@@ -42,6 +45,9 @@ FINDINGS = Findings(
     cautions=["a sentence"],
     best=BestFinding(0, "complete", 300, 0.1, {"ema.decay": 0.99}, 0.01),
     baselines={"supervised": BaselineFinding(0.2, 0.02)},
+    classes=[
+        ClassFinding("the best", ["a", "b"], [0.1, None], 0.1, 0.02, 0.8, 0.03, {"classes": 2, "cells": [[0, 0, 9]]})
+    ],
     trials=[
         TrialFinding(0, "complete", 300, 0.1, {"ema.decay": 0.99}),
         TrialFinding(1, "failed", 3, None, {}),
@@ -62,9 +68,9 @@ FINDINGS = Findings(
     reproduction=Reproduction("mt-sweep run spec.yaml", "", {}, {}, "abc", "Linux", "def", 0.0, 2),
 )
 KEYS = {
-    (): "format sweep verdict cautions best baselines trials progress curves parameters good importance rungs failures "
-    "finalists cost reproduction",
-    ("sweep",): "name state metric network steps started seconds images states",
+    (): "format sweep verdict cautions best baselines classes trials progress curves parameters good importance rungs "
+    "failures finalists cost reproduction",
+    ("sweep",): "name state metric error_name network steps started seconds images states",
     ("verdict",): "means comparisons gain failed images kept_back",
     ("verdict", "means", "trial 0"): "mean low high seeds",
     ("verdict", "comparisons", 0): "a b difference p seeds more_seeds winner told",
@@ -72,6 +78,10 @@ KEYS = {
     ("verdict", "gain"): "absolute relative seeds told",
     ("best",): "trial state step error values standard_error",
     ("baselines", "supervised"): "error standard_error",
+    (
+        "classes",
+        0,
+    ): "title classes errors balanced_error balanced_standard_error macro_f1 macro_f1_standard_error confusion",
     ("trials", 0): "trial state step error values",
     ("progress", 0): "trial state hours gpu_hours error best",
     ("curves",): "of rungs ramp_up best lines",

@@ -30,6 +30,7 @@ EVERYTHING = ("trials=12", "finalists.top=1", "finalists.seeds=2", "pruner.name=
 ORDER = [
     "Verdict",
     "The best configuration",
+    "Errors by class",
     "Best so far",
     "Learning curves",
     "Each searched parameter",

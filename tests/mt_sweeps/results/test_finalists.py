@@ -3,6 +3,7 @@ import pytest
 from mt_sweeps.results import finalists
 from mt_sweeps.study.ledger import Ledger
 from tests.helpers.sweeps import digits, new_ledger, report, supervised_report
+from trainers import Report
 
 
 @pytest.fixture
@@ -153,3 +154,31 @@ def test_a_contender_that_fails_too_often_for_a_mean_is_told(ledger):
     run_finalists(ledger, pair, fails={("trial 2", 1)})
     text = finalists.text(ledger, IMAGES)
     assert "trial 2      1 failed: too few are left for a mean" in text
+
+
+BALANCED = "objective.metric=validation.teacher_balanced_error"
+
+
+def with_balanced(error: float, balanced: float, verdict: float) -> Report:
+    plain = report(300, error)
+    more = {"validation.student_balanced_error": 0.9, "validation.teacher_balanced_error": balanced}
+    more |= {"validation.teacher_balanced_standard_error": 0.02, "validation.student_balanced_standard_error": 0.02}
+    more |= {"verdict.teacher_error": 0.9, "verdict.teacher_balanced_error": verdict}
+    return Report(plain.step, plain.time, plain.metrics | more)
+
+
+def test_with_the_balanced_objective_balanced_errors_choose_and_are_compared(tmp_path):
+    spec = digits("trials=2", "finalists.top=1", "finalists.seeds=2", "finalists.baselines=[]", "points=[]", BALANCED)
+    ledger = new_ledger(tmp_path / "ledger.db", spec)
+    for error, balanced in ((0.1, 0.5), (0.2, 0.4)):
+        trial, last = ledger.ask_search(), with_balanced(error, balanced, 0.9)
+        ledger.report(trial, last)
+        ledger.complete(trial, last)
+    assert ledger.best().number == 1
+    assert ledger.best().error(spec.metric) == (0.4, 0.02)
+    ledger.add_finalists(finalists.plan(ledger))
+    for verdict in (0.3, 0.5):
+        ledger.complete(ledger.ask_finalist(), with_balanced(0.1, 0.2, verdict))
+    images = {"labeled": 50, "unlabeled": 788, "validation": 300, "verdict": 300}
+    assert finalists.compare_finalists(ledger, images).means["trial 1"].mean == pytest.approx(0.4)
+    assert "mean balanced error [95 %]" in finalists.text(ledger, images)

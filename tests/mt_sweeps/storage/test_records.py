@@ -1,3 +1,6 @@
+import json
+from dataclasses import replace
+
 from mt_sweeps.storage import records
 from tests.helpers.sweeps import report
 from tests.helpers.training import config
@@ -8,6 +11,16 @@ def test_what_is_appended_is_read_in_order(tmp_path):
     written = [report(30, 0.3), report(60, 0.2)]
     for one in written:
         records.append(tmp_path, one)
+    assert records.read(tmp_path) == written
+
+
+def test_confusion_matrices_are_kept_where_there_are_any_and_records_without_them_are_read(tmp_path):
+    matrix = {"validation.teacher": {"classes": 2, "cells": [[0, 0, 5], [1, 0, 1]]}}
+    written = [report(30, 0.3), replace(report(60, 0.2), confusion=matrix)]
+    for one in written:
+        records.append(tmp_path, one)
+    older, newer = map(json.loads, (tmp_path / records.FILE).read_text().splitlines())
+    assert (older.keys(), newer["confusion"]) == ({"step", "time", "metrics"}, matrix)
     assert records.read(tmp_path) == written
 
 

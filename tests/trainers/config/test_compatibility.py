@@ -54,6 +54,15 @@ CLASHES: dict[str, tuple[dict[str, Any], list[str], list[dict[str, Any]]]] = {
         ["consistency.ramp_up_steps (1001)", "steps (1000)", "lower it", "leave it out"],
         [{"consistency.ramp_up_steps": 1000}, {"consistency.ramp_up_steps": None}, {"steps": 1001}],
     ),
+    "balanced weights of classes with as many labels": (
+        {"class_weights": "balanced"},
+        ["class_weights: balanced", "dataset.draw: balanced", "about 1"],
+        [
+            {"dataset.draw": "random"},
+            {"dataset.labels": "all", "labeled_batch_fraction": 1.0},
+            {"class_weights": "none"},
+        ],
+    ),
     "a batch without labels": (
         {"labeled_batch_fraction": 0.04, "batch_size": 10},
         ["labeled_batch_fraction 0.04", "batch_size 10", "use at least 0.1"],

@@ -15,12 +15,13 @@ CPU = torch.device("cpu")
 IMAGES = torch.arange(40 * 3, dtype=torch.uint8).view(40, 1, 1, 3)
 
 
-def batches() -> TwoStreamBatches:
-    return TwoStreamBatches(np.arange(8), np.arange(8, 40), 10, 4, (0, 1))
+def batches(classes: np.ndarray | None = None) -> TwoStreamBatches:
+    return TwoStreamBatches(np.arange(8), np.arange(8, 40), 10, 4, (0, 1), classes)
 
 
-def test_both_give_the_same_images_in_the_same_order():
-    resident, streamed = Resident(IMAGES, batches(), CPU), Streamed(IMAGES, batches(), CPU)
+@pytest.mark.parametrize("classes", [None, np.array([0, 0, 0, 0, 0, 1, 1, 2])])
+def test_both_give_the_same_images_in_the_same_order(classes):
+    resident, streamed = Resident(IMAGES, batches(classes), CPU), Streamed(IMAGES, batches(classes), CPU)
     for _ in range(12):  # some epochs of both streams
         ours, theirs = resident.next(), streamed.next()
         assert torch.equal(ours.indices, theirs.indices)
@@ -30,8 +31,9 @@ def test_both_give_the_same_images_in_the_same_order():
     assert torch.equal(resident.take(indices), streamed.take(indices))
 
 
-def test_workers_that_are_ahead_do_not_move_what_a_checkpoint_keeps():
-    ours, untouched = batches(), batches()
+@pytest.mark.parametrize("classes", [None, np.array([0, 0, 0, 0, 0, 1, 1, 2])])
+def test_workers_that_are_ahead_do_not_move_what_a_checkpoint_keeps(classes):
+    ours, untouched = batches(classes), batches(classes)
     streamed = Streamed(IMAGES, ours, CPU)
     streamed.next()
     untouched.next()

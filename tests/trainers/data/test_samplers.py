@@ -115,3 +115,65 @@ def test_an_epoch_is_over_when_every_image_was_drawn(labeled, unlabeled, labeled
     if labeled_per_batch < 8:
         taken = unlabeled - unlabeled % (8 - labeled_per_batch)
         assert len(drawn - set(LABELED.tolist())) >= taken
+
+
+# --- all classes equally often
+
+CLASSES = np.array([0, 2, 0, 0, 1, 0, 0])  # of LABELED: five, one and one
+
+
+def balanced(batch_size: int = 8, labeled_per_batch: int = 3, seeds: tuple[int, int] = (1, 2)) -> TwoStreamBatches:
+    return TwoStreamBatches(LABELED, UNLABELED, batch_size, labeled_per_batch, seeds, CLASSES)
+
+
+def class_counts(batch: list[int], labeled_per_batch: int) -> list[int]:
+    taken = Counter(CLASSES[image - 100] for image in batch[:labeled_per_batch])
+    return [taken[one] for one in range(3)]
+
+
+@pytest.mark.parametrize("labeled_per_batch", [1, 2, 3, 7, 8])
+def test_classes_are_as_equal_as_the_numbers_allow_in_each_batch_and_over_all(labeled_per_batch):
+    total = np.zeros(3, int)
+    for batch in draw(balanced(8, labeled_per_batch), 50):
+        counts = class_counts(batch, labeled_per_batch)
+        assert max(counts) - min(counts) <= 1
+        total += counts
+        assert max(total) - min(total) <= 1
+
+
+def test_which_classes_share_a_batch_changes():
+    together = {tuple(class_counts(batch, 2)) for batch in draw(balanced(8, 2), 30)}
+    assert together == {(1, 1, 0), (1, 0, 1), (0, 1, 1)}
+
+
+def test_the_images_of_a_class_come_round_evenly_in_new_orders():
+    drawn = [image for batch in draw(balanced(8, 3), 100) for image in batch[:3] if CLASSES[image - 100] == 0]
+    rounds = [tuple(drawn[start : start + 5]) for start in range(0, 100, 5)]
+    assert all(sorted(one) == [100, 102, 103, 105, 106] for one in rounds)
+    assert len(set(rounds)) > 10
+
+
+def test_unlabeled_images_are_drawn_as_without_classes():
+    assert [batch[3:] for batch in draw(balanced(), 20)] == [batch[3:] for batch in draw(batches(), 20)]
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2, 7])
+@pytest.mark.parametrize("labeled_per_batch", [2, 8])
+def test_balanced_batches_go_on_from_a_saved_state_as_if_they_had_never_stopped(taken, labeled_per_batch):
+    stream = balanced(8, labeled_per_batch)
+    draw(stream, taken)
+    file = io.BytesIO()
+    torch.save(stream.state_dict(), file)
+    expected = draw(stream, 20)
+    for _ in range(2):  # what is drawn does not change the state that was loaded
+        resumed = balanced(8, labeled_per_batch, seeds=(77, 78))
+        draw(resumed, 3)
+        resumed.load_state_dict(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
+        assert draw(resumed, 20) == expected
+
+
+@pytest.mark.parametrize(("labeled_per_batch", "expected"), [(1, 15), (3, 6), (8, 2)])
+def test_an_epoch_of_balanced_batches_draws_every_image_of_the_largest_class(labeled_per_batch, expected):
+    stream = balanced(8, labeled_per_batch)
+    assert stream.epoch == expected  # 3 classes of up to 5 images; or 30 unlabeled images of 5 a batch
+    assert set(LABELED.tolist()) <= set(chain(*draw(stream, expected)))

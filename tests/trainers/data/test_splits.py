@@ -163,4 +163,4 @@ def test_a_run_that_cannot_be_fed_is_refused(settings, image_size, message):
     folder = {"name": "image_folder", "root": "x", "labels": 30, "validation": 60}
     config = TrainerConfig.model_validate({"steps": 5, "dataset": folder} | settings)
     with pytest.raises(DataError, match=message):
-        split_for(config, LABELS, 3, image_size)
+        split_for(config, LABELS, ["a", "b", "c"], image_size)

@@ -1,0 +1,105 @@
+"""The errors of the classes in words and tables, from a confusion matrix."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mt_sweeps.formatting import counted, error_text, percent
+from mt_sweeps.storage.home import SweepStore
+from mt_sweeps.study.ledger import Ledger
+from trainers.confusion import Confusion
+
+MOST_CLASSES = 20  # whose confusion matrix is shown in a terminal
+_MOST_LINES = 20  # classes that are listed, the worst first
+
+
+@dataclass(frozen=True)
+class ClassError:
+    """The error of one class.
+
+    Attributes:
+        name: of the class.
+        error: share of its images that were classified wrongly, in [0, 1].
+        images: how many it has.
+        taken_for: the class that most of the wrong ones were taken for; empty if there are none.
+    """
+
+    name: str
+    error: float
+    images: int
+    taken_for: str
+
+
+def class_errors(confusion: Confusion, classes: Sequence[str]) -> list[ClassError]:
+    """Return the errors of all classes that have images, the worst first.
+
+    Args:
+        confusion: of the classes.
+        classes: their names; if there are not as many, the numbers of the classes stand for them.
+    """
+    names = class_names(confusion, classes)
+    wrong = confusion.counts.copy()
+    for c in range(len(wrong)):
+        wrong[c, c] = 0
+    found = [
+        ClassError(names[c], error, int(confusion.images[c]), names[int(wrong[c].argmax())] if wrong[c].any() else "")
+        for c, error in enumerate(confusion.class_errors)
+        if error is not None
+    ]
+    return sorted(found, key=lambda one: -one.error)
+
+
+def of_best(sweep: SweepStore, ledger: Ledger) -> Confusion | None:
+    """Return the confusion matrix of the best trial of the search, at its last evaluation on the validation images.
+
+    Args:
+        sweep: has the records of the trial.
+        ledger: of the sweep; its metric says which network's. Without a teacher, it is the student's.
+
+    Returns:
+        The matrix, or None if no trial has completed, or the records are gone or of an earlier version.
+    """
+    best = ledger.best()
+    if best is None or best.last is None:
+        return None
+    reports = [report for report in sweep.trials.records(best.id) if report.step == best.last.step]
+    matrices = reports[-1].confusion if reports else {}
+    content = matrices.get(f"validation.{ledger.spec.network}", matrices.get("validation.student"))
+    return None if content is None else Confusion.from_json(content)
+
+
+def class_names(confusion: Confusion, classes: Sequence[str]) -> list[str]:
+    """Return the names of the classes, or their numbers if the names are not known."""
+    count = len(confusion.counts)
+    return list(classes) if len(classes) == count else [f"class {c}" for c in range(count)]
+
+
+def balance_text(confusion: Confusion) -> str:
+    """Return `balanced error 12.5 % ± 2.1, macro F1 85.0 % ± 2.4`."""
+    balanced = error_text((confusion.balanced_error, confusion.balanced_standard_error))
+    return f"balanced error {balanced}, macro F1 {error_text((confusion.macro_f1, confusion.macro_f1_standard_error))}"
+
+
+def worst_text(confusion: Confusion, classes: Sequence[str], most: int = 3) -> str:
+    """Return the worst classes in one line: `glass 31.2 % of 16 images, metal 4.0 % of 50 images`."""
+    worst = class_errors(confusion, classes)[:most]
+    return ", ".join(f"{one.name} {percent(one.error)} of {counted(one.images, 'image')}" for one in worst)
+
+
+def table_lines(confusion: Confusion, classes: Sequence[str]) -> list[str]:
+    """Return the error of each class, the worst first, and, if there are few classes, the confusion matrix."""
+    errors, names = class_errors(confusion, classes), class_names(confusion, classes)
+    width = max(map(len, names))
+    lines = ["error by class, the worst first:"]
+    for one in errors[:_MOST_LINES]:
+        most = f", most often taken for {one.taken_for}" if one.taken_for else ""
+        lines.append(f"  {one.name:{width}}  {percent(one.error):>7} of {counted(one.images, 'image')}{most}")
+    if len(errors) > _MOST_LINES:
+        lines.append(f"  and {len(errors) - _MOST_LINES} more classes with lower errors")
+    if len(names) > MOST_CLASSES:
+        return lines
+    cell = max(len(str(confusion.counts.max())), len(str(len(names)))) + 2
+    lines.append("confusion matrix, a row per class, a column per prediction:")
+    lines.append(" " * (width + 6) + "".join(f"{c + 1:>{cell}}" for c in range(len(names))))
+    for c, (name, row) in enumerate(zip(names, confusion.counts.tolist(), strict=True)):
+        lines.append(f"  {c + 1:>2}  {name:{width}}" + "".join(f"{count:>{cell}}" for count in row))
+    return lines
