@@ -194,7 +194,9 @@ def _explained(error: BaseException, file: Path) -> BaseException:
 
 def _hash(best: best_file.BestFile) -> str:
     """Return eight characters that stand for everything that decides a training except its seed."""
-    settings = best.trainer.model_dump_json(exclude={"seed"}) + best.data_fingerprint + (best.first_weights or "")
+    # Without defaults: a setting that a later version adds must not have the test set read again.
+    settings = best.trainer.model_dump_json(exclude={"seed"}, exclude_defaults=True)
+    settings += best.data_fingerprint + (best.first_weights or "")
     return hashlib.sha256(settings.encode()).hexdigest()[:8]
 
 

@@ -151,7 +151,9 @@ class SimulatedTrainer:
         if self.config.verdict and step == self.config.steps:
             scored["verdict"] = self.config.dataset.verdict
         for purpose, images in scored.items():
-            key = hashlib.sha256(f"{self.config.model_dump_json()} {purpose} {step}".encode()).digest()
+            # Without defaults: a setting that a later version adds must not change what simulations measured.
+            settings = self.config.model_dump_json(exclude_defaults=True)
+            key = hashlib.sha256(f"{settings} {purpose} {step}".encode()).digest()
             rng, of_classes = np.random.default_rng(list(key)), np.random.default_rng([*key, 0])
             for network, error in errors.items():
                 wrong = int(rng.binomial(images, error))
