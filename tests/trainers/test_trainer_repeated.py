@@ -40,6 +40,14 @@ ARMS = {method: NOISY | {"method": method} for method in METHODS} | {
     "copied batch norm": NOISY | {"teacher": {"mode": "eval", "batch_norm": "copied"}},
     "independent start": NOISY | {"teacher": {"start": "independent", "noise": 0.3, "dropout": 0.1}},
     "pi_model with other dropout": NOISY | {"method": "pi_model", "teacher": {"dropout": 0.5}},
+    "strong views and a weak teacher": NOISY
+    | {
+        "augmentation": {"translate": 1, "strong": "trivial_augment", "erase": 0.5},
+        "teacher": {"augmentation": "weak"},
+    },
+    "rand_augment": NOISY
+    | {"method": "pi_model"}
+    | {"augmentation": {"strong": "rand_augment", "rand_operations": 3, "rand_magnitude": 5, "noise": 0.1}},
     "whole batch": NOISY | {"class_loss_normalizer": "whole_batch"},
     "batches without unlabeled images": NOISY | {"labeled_batch_fraction": 1.0},
 }
