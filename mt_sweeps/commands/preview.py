@@ -42,13 +42,15 @@ def preview(file: Path, overrides: tuple[str, ...], output: Path, images: int) -
     except (OSError, ValueError) as error:
         raise InputError(f"{output}: cannot be written: {error}; use a name that ends in .png or .jpg") from None
     augmentation = config.augmentation
-    noise = [augmentation.noise, augmentation.noise if config.teacher.noise is None else config.teacher.noise]
+    noise = [augmentation.noise, config.second_augmentation.noise]
     names = ["the image", "what the student sees", "what it is compared with"][: len(rows)]
+    if len(names) > 2 and config.teacher.augmentation == "weak":
+        names[2] += ": crop, translation and flip alone"
     idle = idle_settings(config)
     settings = [
         f"{name} {str(value).lower()}"
         for name, value in augmentation
-        if value and name != "noise" and not is_idle(f"augmentation.{name}", idle)
+        if value and value != "none" and name != "noise" and not is_idle(f"augmentation.{name}", idle)
     ]
     settings.append(f"noise {' and '.join(f'{value:g}' for value in noise[: len(rows) - 1])}")
     return f"{output}: rows: {', '.join(names)}; {', '.join(settings)}, {config.normalization}"

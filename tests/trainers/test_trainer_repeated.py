@@ -42,6 +42,14 @@ ARMS = {method: NOISY | {"method": method} for method in METHODS} | {
     "pi_model with other dropout": NOISY | {"method": "pi_model", "teacher": {"dropout": 0.5}},
     "pi_model with a gradient through its targets": NOISY
     | {"method": "pi_model", "consistency": {"target_gradient": True}},
+    "strong views and a weak teacher": NOISY
+    | {
+        "augmentation": {"translate": 1, "strong": "trivial_augment", "erase": 0.5},
+        "teacher": {"augmentation": "weak"},
+    },
+    "rand_augment": NOISY
+    | {"method": "pi_model"}
+    | {"augmentation": {"strong": "rand_augment", "rand_operations": 3, "rand_magnitude": 5, "noise": 0.1}},
     "whole batch": NOISY | {"class_loss_normalizer": "whole_batch"},
     "classes drawn equally often": NOISY | {"sampling": "class_balanced", "batch_size": 17},
     "weighted classes": NOISY | {"class_weights": {"3": 2.0}},

@@ -44,6 +44,11 @@ def idle_settings(config: "TrainerConfig") -> dict[str, str]:
         idle["augmentation.translate"] = (
             f"augmentation.crop: {config.augmentation.crop} moves the image already; leave augmentation.crop out"
         )
+    if config.augmentation.strong != "rand_augment":
+        why = (
+            f"augmentation.strong: {config.augmentation.strong} does not use it; use augmentation.strong: rand_augment"
+        )
+        idle |= dict.fromkeys(("augmentation.rand_operations", "augmentation.rand_magnitude"), why)
     if config.method == "supervised":
         return idle | dict.fromkeys(CONSISTENCY_ONLY, "method: supervised has no consistency loss")
     if config.ramp_up_steps == 0:
@@ -58,11 +63,24 @@ def idle_settings(config: "TrainerConfig") -> dict[str, str]:
     if config.method == "temporal_ensembling":
         why = "method: temporal_ensembling has no second network; use method: mean_teacher"
         idle |= dict.fromkeys(("ema.", "teacher."), why)
+    elif not _weak_differs(config):
+        idle["teacher.augmentation"] = (
+            "augmentation.strong: none leaves nothing to weaken where nothing rotates, changes colours, erases or adds "
+            "noise; set augmentation.strong, rotate, brightness, contrast, erase or noise"
+        )
     if config.consistency.heads == 1:
         idle["consistency.logit_distance_weight"] = "consistency.heads: 1 has no second head; use consistency.heads: 2"
     if config.method != "temporal_ensembling" and not hasattr(config.model, "dropout"):
         idle["teacher.dropout"] = f"model.name: {config.model.name} has no dropout; use model.name: conv_large"
     return idle
+
+
+def _weak_differs(config: "TrainerConfig") -> bool:
+    """Return whether a weak second view lacks something that the student's view has."""
+    settings, teacher = config.augmentation, config.teacher
+    return any((settings.rotate, settings.jitters, settings.strong != "none", settings.erase)) or (
+        settings.noise > 0 and teacher.noise is None
+    )
 
 
 def is_idle(key: str, idle: dict[str, str]) -> bool:
@@ -131,6 +149,11 @@ def check_combinations(config: "TrainerConfig") -> None:
             f"normalization: {config.normalization} and a jitter of colours clash: whole images are normalised before "
             "they are changed; use normalization: per_channel, or leave out augmentation.brightness, contrast, "
             "saturation and hue"
+        )
+    if config.augmentation.strong != "none" and config.normalization not in ("per_channel", "of_weights"):
+        raise ValueError(
+            f"normalization: {config.normalization} and augmentation.strong: {config.augmentation.strong} clash: whole "
+            "images are normalised before they are changed; use normalization: per_channel or augmentation.strong: none"
         )
     if config.method != "supervised":
         _check_methods(config)

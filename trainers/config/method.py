@@ -25,7 +25,19 @@ class Augmentation(Settings):
     contrast: float = Field(0.0, ge=0, le=1, description="distance from the image's mean grey")
     saturation: float = Field(0.0, ge=0, le=1, description="distance from grey")
     hue: float = Field(0.0, ge=0, le=0.5, description="turns of the colour circle, uniform over -n..n")
+    strong: Literal["none", "trivial_augment", "rand_augment"] = Field(
+        "none",
+        description="random operations as torchvision has them; trivial_augment: TrivialAugmentWide, one per image",
+    )
+    rand_operations: int = Field(2, ge=1, description="rand_augment: operations per image, one after another")
+    rand_magnitude: int = Field(9, ge=0, le=30, description="rand_augment: of every operation; 30 is the largest")
     noise: float = Field(0.0, ge=0, description="standard deviation of Gaussian noise on normalised pixels")
+    erase: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="probability that a rectangle, 0.02 to 0.33 of the image, becomes 0 after normalisation",
+    )
 
     @property
     def jitters(self) -> bool:
@@ -35,7 +47,13 @@ class Augmentation(Settings):
     @property
     def is_noise(self) -> bool:
         """Whether two views of an image differ at all."""
-        return any((self.translate, self.crop, self.rotate, self.flip, self.jitters, self.noise))
+        geometry = (self.translate, self.crop, self.rotate, self.flip)
+        return any((*geometry, self.jitters, self.strong != "none", self.noise, self.erase))
+
+    @property
+    def weak(self) -> "Augmentation":
+        """The crop, the translation and the flip alone."""
+        return Augmentation(translate=self.translate, crop=self.crop, smallest_crop=self.smallest_crop, flip=self.flip)
 
 
 class Consistency(Settings):
@@ -77,7 +95,12 @@ class Teacher(Settings):
     """How the second network starts and what it sees; for the Pi-model, the student's second pass."""
 
     dropout: float | None = Field(None, ge=0, lt=1, description="none: the student's, model.dropout")
-    noise: float | None = Field(None, ge=0, description="none: the student's, augmentation.noise")
+    augmentation: Literal["same", "weak"] = Field(
+        "same", description="same: the student's settings; weak: its crop, translation and flip alone"
+    )
+    noise: float | None = Field(
+        None, ge=0, description="none: the student's, augmentation.noise; with augmentation: weak, 0"
+    )
     start: Literal["copy", "independent"] = Field("copy", description="its first weights: the student's, or its own")
     mode: Literal["train", "eval"] = Field("train", description="of its batch norm and dropout when it makes targets")
     batch_norm: Literal["own", "copied", "averaged"] = Field(

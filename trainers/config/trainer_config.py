@@ -120,6 +120,14 @@ class TrainerConfig(Settings):
         return 1 if self.method in ONLY_LABELS else self.consistency.heads
 
     @property
+    def second_augmentation(self) -> Augmentation:
+        """What changes the second view: the teacher's, or that of the Pi-model's second pass."""
+        augmentation = self.augmentation.weak if self.teacher.augmentation == "weak" else self.augmentation
+        if self.teacher.noise is None:
+            return augmentation
+        return augmentation.model_copy(update={"noise": self.teacher.noise})
+
+    @property
     def ramp_up_steps(self) -> int:
         """Steps from `consistency.start` until the consistency weight is reached in full."""
         steps = self.consistency.ramp_up_steps

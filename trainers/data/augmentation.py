@@ -5,6 +5,7 @@ from torch import Tensor
 
 from trainers.config import Augmentation
 from trainers.data.color import jitter
+from trainers.data.erasing import erase
 from trainers.data.geometry import warp
 from trainers.data.normalization import Normalization
 
@@ -13,7 +14,7 @@ class ViewAugmenter:
     """Draws independently augmented views of images.
 
     Args:
-        normalization: of uint8 images; applied after the geometric changes and the colour jitter.
+        normalization: of uint8 images; applied after the geometric changes, the colour jitter and strong operations.
         config: the augmentation.
         noise: standard deviation of the Gaussian noise on normalised pixels.
         seed: of this view; views with different seeds are independent.
@@ -43,10 +44,14 @@ class ViewAugmenter:
         if self._config.jitters:
             colours = moved.permute(0, 3, 1, 2).to(torch.get_default_dtype()) / 255
             moved = 255 * jitter(colours, self._config, self._generator).permute(0, 2, 3, 1)
+        if self._config.strong != "none":
+            moved = self._strengthened(moved)
         pixels = moved.permute(0, 3, 1, 2) if images.is_floating_point() else self._normalization(moved)
         if self._noise:
             noise = torch.empty_like(pixels).normal_(generator=self._generator)
             pixels = pixels + self._noise * noise
+        if self._config.erase:
+            pixels = erase(pixels, self._config.erase, self._generator)
         return pixels
 
     def _moved(self, images: Tensor, indices: Tensor) -> Tensor:
@@ -69,6 +74,14 @@ class ViewAugmenter:
         """Crop, rotate, shift and mirror by fractions of pixels: [b, height, width, channels], float."""
         pixels = picked.permute(0, 3, 1, 2).to(torch.get_default_dtype())
         return warp(pixels, self._config, self._generator).permute(0, 2, 3, 1)
+
+    def _strengthened(self, moved: Tensor) -> Tensor:
+        """Apply the strong operations, which take whole grey levels: uint8 [b, height, width, channels]."""
+        # The import of torchvision takes a second, which other runs need not pay.
+        from trainers.data.strong_views import strengthen
+
+        levels = moved.round().to(torch.uint8) if moved.is_floating_point() else moved
+        return strengthen(levels.permute(0, 3, 1, 2), self._config, self._generator).permute(0, 2, 3, 1)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"generator": self._generator.get_state()}

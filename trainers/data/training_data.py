@@ -106,8 +106,8 @@ class TrainingData:
         settings = config.augmentation
         self._augmenters = [ViewAugmenter(self.normalization, settings, settings.noise, seeds[2], device)]
         if second_view:
-            noise = settings.noise if config.teacher.noise is None else config.teacher.noise
-            self._augmenters.append(ViewAugmenter(self.normalization, settings, noise, seeds[3], device))
+            settings = config.second_augmentation
+            self._augmenters.append(ViewAugmenter(self.normalization, settings, settings.noise, seeds[3], device))
 
     @property
     def image_size(self) -> int:

@@ -42,6 +42,22 @@ def test_a_method_that_looks_once_has_one_look(tmp_path):
     assert len(cells(tmp_path / "grid.png", 2, 3)) == 2
 
 
+def test_a_strong_view_is_shown_above_a_weak_one(tmp_path):
+    changes = ("noise=0.0", "translate=0", "strong=rand_augment", "erase=1.0")
+    overrides = (*(f"trainer.augmentation.{change}" for change in changes), "trainer.teacher.augmentation=weak")
+    shown = preview(DIGITS, overrides, tmp_path / "grid.png", 6)
+    plain, student, teacher = cells(tmp_path / "grid.png", 3, 6)
+    assert np.abs(plain.astype(int) - teacher).max() <= 1
+    assert all((plain[column] != student[column]).any() for column in range(6))
+    assert "strong rand_augment, rand_operations 2, rand_magnitude 9, erase 1.0" in shown
+    assert "what it is compared with: crop, translation and flip alone" in shown
+
+
+def test_what_is_not_drawn_is_not_listed(tmp_path):
+    shown = preview(DIGITS, (), tmp_path / "grid.png", 2)
+    assert not any(name in shown for name in ("strong", "rand_", "erase", "alone"))
+
+
 @pytest.mark.parametrize("name", ["grid.txt", "missing/grid.png"])
 def test_a_picture_that_cannot_be_written_is_told(tmp_path, name):
     with pytest.raises(InputError, match=r"grid\.\w+: cannot be written: .*\.png or \.jpg"):

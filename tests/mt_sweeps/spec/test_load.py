@@ -202,6 +202,18 @@ def test_a_published_baseline_that_the_fixed_settings_do_not_allow_is_told_with_
     assert digits(heads, distance, "finalists.baselines=[]").trials == 16
 
 
+def test_strong_views_and_erasing_can_be_searched():
+    magnitude = "{type: int, low: 3, high: 15, when: {augmentation.strong: rand_augment}}"
+    spec = digits(
+        "search_space.augmentation.strong={type: categorical, choices: [none, trivial_augment, rand_augment]}",
+        f"search_space.augmentation.rand_magnitude={magnitude}",
+        "search_space.augmentation.erase={type: float, low: 0.0, high: 0.5}",
+        "trainer.teacher.augmentation=weak",
+    )
+    chosen = {spec.config(values, arm).augmentation.strong for values, arm in spec.corners()}
+    assert chosen == {"none", "trivial_augment", "rand_augment"}
+
+
 def test_validating_a_file_needs_neither_torch_nor_ray_nor_mlflow_nor_optuna():
     script = (
         "import sys; from pathlib import Path; import mt_sweeps.cli; from mt_sweeps.spec.load import load_spec;"

@@ -80,6 +80,8 @@ CLASHES: dict[str, tuple[dict[str, Any], list[str], list[dict[str, Any]]]] = {
             {"augmentation.translate": 1},
             {"augmentation.flip": True},
             {"augmentation.noise": 0.1},
+            {"augmentation.strong": "trivial_augment"},
+            {"augmentation.erase": 0.1},
             {"model.dropout": 0.1},
             {"teacher.noise": 0.1},
             {"teacher.dropout": 0.1},
@@ -190,6 +192,39 @@ CLASHES: dict[str, tuple[dict[str, Any], list[str], list[dict[str, Any]]]] = {
         ["optimizer.warm_up_beta2 (0.99)", "schedule.warm_up_steps: 0", "raise schedule.warm_up_steps"],
         [{"schedule.warm_up_steps": 9}, {"optimizer.warm_up_beta2": None}],
     ),
+    "operations of no RandAugment": (
+        {"augmentation.rand_operations": 3},
+        ["augmentation.rand_operations (3)", "augmentation.strong: none", "use augmentation.strong: rand_augment"],
+        [{"augmentation.strong": "rand_augment"}, {"augmentation.rand_operations": None}],
+    ),
+    "a magnitude beside TrivialAugment, which draws its own": (
+        {"augmentation.strong": "trivial_augment", "augmentation.rand_magnitude": 5},
+        ["augmentation.rand_magnitude (5)", "augmentation.strong: trivial_augment", "remove"],
+        [{"augmentation.strong": "rand_augment"}, {"augmentation.rand_magnitude": None}],
+    ),
+    "a weak view of what is weak already": (
+        {"teacher.augmentation": "weak"},
+        ["teacher.augmentation (weak)", "augmentation.strong: none", "set augmentation.strong", "remove"],
+        [
+            {"augmentation.strong": "trivial_augment"},
+            {"augmentation.rotate": 5.0},
+            {"augmentation.brightness": 0.1},
+            {"augmentation.contrast": 0.1},
+            {"augmentation.erase": 0.1},
+            {"augmentation.noise": 0.1},
+            {"teacher.augmentation": None},
+        ],
+    ),
+    "a weak view whose noise is set": (
+        {"method": "pi_model", "teacher.augmentation": "weak", "teacher.noise": 0.1, "augmentation.noise": 0.2},
+        ["teacher.augmentation (weak)", "set augmentation.strong", "remove"],
+        [{"teacher.noise": None}, {"augmentation.strong": "rand_augment"}],
+    ),
+    "a weak view of no second network": (
+        {"method": "temporal_ensembling", "teacher.augmentation": "weak", "augmentation.noise": 0.1},
+        ["teacher.augmentation (weak)", "method: temporal_ensembling", "use method: mean_teacher", "remove"],
+        [{"method": "mean_teacher"}, {"teacher.augmentation": None}],
+    ),
     "the decay of no ramp-up": (
         {"consistency.ramp_up_steps": 0, "ema.ramp_up_decay": 0.9},
         ["ema.ramp_up_decay (0.9)", "consistency.ramp_up_steps: 0", "raise consistency.ramp_up_steps"],
@@ -288,19 +323,22 @@ def idle_keys(settings_of: TrainerConfig) -> set[str]:
 ONE_HEAD = "consistency.logit_distance_weight"
 OF_DIGITS = {"augmentation.saturation", "augmentation.hue", "augmentation.smallest_crop"}
 FIXED = "consistency.target_gradient"
+OF_DIGITS |= {"augmentation.rand_operations", "augmentation.rand_magnitude"}
+WEAK = "teacher.augmentation"
 NO_WARM_UP = {"schedule.warm_up_from", "optimizer.warm_up_beta2"}
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, {"ensemble.", ONE_HEAD, FIXED} | NO_WARM_UP),
-        ({"consistency__heads": 2}, {"ensemble.", FIXED} | NO_WARM_UP),
-        ({"schedule__warm_up_steps": 5}, {"ensemble.", ONE_HEAD, FIXED}),
-        ({"consistency__ramp_up_steps": 0}, {"ensemble.", "ema.ramp_up_decay", ONE_HEAD, FIXED} | NO_WARM_UP),
+        ({}, {"ensemble.", ONE_HEAD, FIXED, WEAK} | NO_WARM_UP),
+        ({"consistency__heads": 2}, {"ensemble.", FIXED, WEAK} | NO_WARM_UP),
+        ({"augmentation__noise": 0.1}, {"ensemble.", ONE_HEAD, FIXED} | NO_WARM_UP),
+        ({"schedule__warm_up_steps": 5}, {"ensemble.", ONE_HEAD, FIXED, WEAK}),
+        ({"consistency__ramp_up_steps": 0}, {"ensemble.", "ema.ramp_up_decay", ONE_HEAD, FIXED, WEAK} | NO_WARM_UP),
         (
             {"method": "pi_model", "consistency__heads": 2},
-            {"ensemble.", "ema.", "teacher.start", "teacher.mode", "teacher.batch_norm"} | NO_WARM_UP,
+            {"ensemble.", "ema.", "teacher.start", "teacher.mode", "teacher.batch_norm", WEAK} | NO_WARM_UP,
         ),
         ({"method": "temporal_ensembling"}, {"ema.", "teacher.", ONE_HEAD, FIXED} | NO_WARM_UP),
         (
@@ -310,7 +348,7 @@ NO_WARM_UP = {"schedule.warm_up_from", "optimizer.warm_up_beta2"}
         ),
         (
             {"consistency__heads": 2, "schedule__warm_up": "sigmoid", "schedule__warm_up_steps": 5},
-            {"ensemble.", "schedule.warm_up_from", FIXED},
+            {"ensemble.", "schedule.warm_up_from", FIXED, WEAK},
         ),
     ],
 )
@@ -342,6 +380,13 @@ def test_grey_images_have_no_colour_to_change(key):
 def test_colours_change_before_images_are_normalised_or_not_at_all(normalization):
     told = refusal({"augmentation.brightness": 0.3, "normalization": normalization})
     assert f"normalization: {normalization} and a jitter of colours clash" in told
+
+
+@pytest.mark.parametrize("normalization", ["per_image", "zca"])
+def test_strong_operations_come_before_the_normalisation_or_not_at_all(normalization):
+    clashing = {"augmentation.strong": "rand_augment", "normalization": normalization}
+    assert f"normalization: {normalization} and augmentation.strong: rand_augment clash" in refusal(clashing)
+    assert accepted(clashing | {"augmentation.strong": "none", "augmentation.erase": 0.5})
 
 
 def test_a_crop_is_no_larger_than_the_image():

@@ -11,6 +11,7 @@ PIXELS = torch.from_numpy(IMAGES)
 CPU = torch.device("cpu")
 PLAIN = PerChannel(torch.zeros(3), torch.ones(3))
 ALL = {"translate": 2, "flip": True, "noise": 0.1}
+STRONG = ALL | {"strong": "trivial_augment", "erase": 0.5}
 
 
 def views(seed: int = 0, normalization: PerChannel = PLAIN, noise: float = 0.0, **settings) -> ViewAugmenter:
@@ -91,15 +92,16 @@ def test_views_are_in_the_precision_of_the_normalization_and_have_channels_last_
         assert pixels.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_views_of_one_seed_are_equal_and_of_another_seed_different():
+@pytest.mark.parametrize("settings", [ALL, STRONG, ALL | {"strong": "rand_augment"}])
+def test_views_of_one_seed_are_equal_and_of_another_seed_different(settings):
     indices = torch.arange(3).repeat(10)
-    first = views(5, **ALL).draw(PIXELS, indices)
-    assert torch.equal(views(5, **ALL).draw(PIXELS, indices), first)
-    other = views(6, **ALL).draw(PIXELS, indices)
+    first = views(5, **settings).draw(PIXELS, indices)
+    assert torch.equal(views(5, **settings).draw(PIXELS, indices), first)
+    other = views(6, **settings).draw(PIXELS, indices)
     assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
 
-@pytest.mark.parametrize("settings", [ALL | {"noise": 0.0}, ALL])
+@pytest.mark.parametrize("settings", [ALL | {"noise": 0.0}, ALL, STRONG, ALL | {"strong": "rand_augment"}])
 def test_views_go_on_from_a_saved_state_as_if_they_had_never_stopped(settings):
     indices = torch.arange(3).repeat(10)
     view = views(5, **settings)
@@ -109,6 +111,26 @@ def test_views_go_on_from_a_saved_state_as_if_they_had_never_stopped(settings):
     resumed = views(99, **settings)
     resumed.load_state_dict(state)
     assert all(torch.equal(resumed.draw(PIXELS, indices), images) for images in expected)
+
+
+@pytest.mark.parametrize("before", [{}, {"crop": 8, "smallest_crop": 1.0, "brightness": 0.3}])
+def test_strong_operations_change_whole_grey_levels_before_they_are_normalised(before):
+    """On images of one grey level, whose mean is not 0: what is moved in is black, and only then normalised."""
+    grey = torch.full((1, 8, 8, 3), 100, dtype=torch.uint8)
+    normalization = PerChannel(torch.full((3,), 50.0), torch.full((3,), 25.0))
+    view = views(normalization=normalization, strong="trivial_augment", **before).draw(grey, torch.zeros(300).long())
+    levels = view * 25 + 50
+    torch.testing.assert_close(levels, levels.round(), atol=1e-4, rtol=0)
+    assert (levels.round() == 0).any()
+    assert (levels.round() == 100).any()
+
+
+def test_erased_pixels_are_0_after_the_normalisation_and_have_no_noise():
+    normalization = PerChannel(torch.full((3,), -1.0), torch.ones(3))  # so that no pixel is 0 unless it is erased
+    view = views(normalization=normalization, noise=0.1, erase=1.0).draw(PIXELS, torch.arange(3).repeat(100))
+    share = (view == 0).all(1).float().mean((1, 2))
+    assert (share > 0).float().mean() > 0.95
+    assert share.max() < 0.45
 
 
 def test_views_neither_follow_nor_move_torchs_global_generator():

@@ -71,6 +71,8 @@ MOVING = {"translate": 1, "flip": True, "noise": 0.1}
         {"normalization": "per_image"},
         {"normalization": "zca"},
         {"augmentation": {"crop": 6, "rotate": 10.0, "brightness": 0.2}},
+        {"augmentation": {"strong": "trivial_augment", "erase": 0.5}, "teacher": {"augmentation": "weak"}},
+        {"augmentation": {"strong": "rand_augment"}},
     ],
     ids=str,
 )
