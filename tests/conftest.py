@@ -16,6 +16,7 @@ LATE_IMPORTS = (
     "ray.tune",
     "optuna",
     "sklearn.datasets",
+    "torchvision.transforms.v2",
 )
 
 # Before anything imports torch, here and in every subprocess: sums must not depend on the number of cores.
