@@ -17,6 +17,7 @@ LATE_IMPORTS = (
     "optuna",
     "sklearn.datasets",
     "timm",
+    "torchvision.transforms.v2",
 )
 
 # Before anything imports torch, here and in every subprocess: sums must not depend on the number of cores.

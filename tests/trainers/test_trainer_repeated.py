@@ -181,6 +181,7 @@ for number, settings in enumerate(sys.argv[2:]):
     assert os.wait()[1] == 0
 """
 ALONE_ARMS = [*METHODS, "two heads", "adam", "averaged batch norm", "independent start"]
+ALONE_ARMS += ["strong views and a weak teacher"]
 
 
 @pytest.fixture(scope="module")
