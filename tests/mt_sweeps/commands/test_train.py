@@ -254,6 +254,6 @@ def test_a_result_of_another_version_is_not_taken_for_one_of_this(tmp_path, home
     train_best(file, home)
     (directory,) = home.trained.iterdir()
     result = directory / training_result.RESULT
-    result.write_text(result.read_text().replace("mt-sweeps-trained/1", "mt-sweeps-trained/2"))
+    result.write_text(result.read_text().replace("mt-sweeps-trained/2", "mt-sweeps-trained/3"))
     with pytest.raises(InputError, match="result of this version"):
         train_best(file, home)

@@ -113,7 +113,7 @@ def test_nothing_is_loaded_from_anywhere(page):
 
 
 def test_every_figure_has_words_and_numbers_beside_it(page):
-    assert len(page.plots) == len(page.json) == 14
+    assert len(page.plots) == len(page.json) == 15
     for plot in page.plots:
         assert plot["role"] == "img"
         assert re.search(r"\d", plot["aria-label"])
