@@ -137,7 +137,8 @@ class Trainer:
     def save_model(self, path: Path) -> None:
         """Write the present weights of the teacher (of the student, if there is no teacher) as a model file."""
         network = self._student if self._method.teacher is None else self._method.teacher
-        save_model(path, network, self._data.normalization, self.classes, self._data.image_size, self.config)
+        data = self._data
+        save_model(path, network, data.normalization, self.classes, data.image_size, data.channels, self.config)
 
     def _train(self, end: int) -> dict[str, float]:
         """Take the steps up to `end`; return the metrics of this interval."""

@@ -10,14 +10,17 @@ from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.execution import ray_cluster
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.formatting import counted
+from mt_sweeps.plugins import import_plugins, modules_in, run_versions
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values
 from mt_sweeps.storage import file_store
 from mt_sweeps.storage.home import Home
 from mt_sweeps.versions import versions
-from trainers.data.cache import cache_folder, prepare, read_facts
+from trainers.config import TrainerConfig
+from trainers.config.plugins import MODELS, registered_plugins
+from trainers.data.cache import Facts, cache_folder, prepare, read_facts
 from trainers.data.sources import check_source
 from trainers.data.splits import split_for
-from trainers.errors import DataError
+from trainers.errors import DataError, WrongNetwork
 
 NODE_SECONDS = 3600  # seconds that a node may take to decode its images, the first time
 _SAME = ("mt-sweeps", "code", "torch")  # other versions of these would train or record something else
@@ -42,6 +45,12 @@ class DatasetCheck:
     published: Values
 
 
+def spec_versions(spec: SweepSpec) -> dict[str, str]:
+    """Return the versions of everything that decides the results of a sweep, its plugins included."""
+    corners = spec.corners() if registered_plugins() else []
+    return run_versions(spec.config(values, arm) for values, arm in corners)
+
+
 def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
     """Make the data set ready on this machine, and make sure that it has the images that every trial needs.
 
@@ -59,11 +68,12 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
         facts = read_facts(prepare(dataset, _decoding_progress()))
         for config in configs:
             split = split_for(config, facts.train_labels, len(facts.classes), facts.shape[0])
+        _try_networks(configs, facts)
         published: Values = {}
         if "published" in spec.arms():
             published = spec.published_values(len(facts.classes), len(split.unlabeled))
             split_for(spec.config(published, "published"), facts.train_labels, len(facts.classes), facts.shape[0])
-    except DataError as error:
+    except (DataError, WrongNetwork) as error:
         raise InputError(f"{file}: {trainer_error_text(error)}") from None
     except OSError as error:
         raise InputError(
@@ -75,6 +85,19 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
         print(f"left out, since they cannot be read: {counted(len(facts.skipped), 'image')}: {names}", flush=True)
     counts = {purpose: len(getattr(split, purpose)) for purpose in ("labeled", "unlabeled", "validation", "verdict")}
     return DatasetCheck(facts.fingerprint, split.fingerprint, len(facts.classes), counts, published)
+
+
+def _try_networks(configs: list[TrainerConfig], facts: Facts) -> None:
+    """Make sure that the networks of plugins can be made, and take these images.
+
+    Raises:
+        WrongNetwork: one cannot.
+    """
+    of_plugins = [config for config in configs if MODELS.get(config.model.name)]
+    for config in {(config.model.model_dump_json(), config.heads): config for config in of_plugins}.values():
+        from trainers.models import check_plugin_network  # loads torch
+
+        check_plugin_network(config, facts.shape[2], len(facts.classes), facts.shape[0])
 
 
 def _decoding_progress() -> Callable[[int, int], None]:
@@ -157,7 +180,8 @@ def check_nodes(file: Path, spec: SweepSpec, share: Share, fingerprint: str) -> 
     Raises:
         InputError: a node cannot run trials; what is wrong with it, and what to do.
     """
-    answers = ray_cluster.on_each_node(share, inspect_node, spec.model_dump_json(exclude_none=True))
+    own = spec_versions(spec)
+    answers = ray_cluster.on_each_node(share, inspect_node, (modules_in(own), spec.model_dump_json(exclude_none=True)))
     if not answers:
         raise InputError(
             f"{file}: resources: no node of the cluster has {share.cpus} cores and {share.gpus:g} GPUs for one trial; "
@@ -167,7 +191,7 @@ def check_nodes(file: Path, spec: SweepSpec, share: Share, fingerprint: str) -> 
     problems, gone = [], 0
     for node, answer in answers.items():
         try:
-            problem = _node_problem(answer(NODE_SECONDS), fingerprint)
+            problem = _node_problem(answer(NODE_SECONDS), own, fingerprint)
         except ray_cluster.NodeGone:
             gone += 1
             print(f"the node {node} has left the cluster: the sweep goes on without it", flush=True)
@@ -182,29 +206,31 @@ def check_nodes(file: Path, spec: SweepSpec, share: Share, fingerprint: str) -> 
         raise InputError(f"{file}: every node has left the cluster; start one again")
 
 
-def inspect_node(spec: str) -> NodeReport:
+def inspect_node(sweep_of: tuple[list[str], str]) -> NodeReport:
     """Inspect the node that this runs on.
 
     Args:
-        spec: of the sweep, as JSON.
+        sweep_of: the modules of the sweep's plugins, and its specification as JSON.
     """
+    modules, spec = sweep_of
     sweep = SweepSpec.model_validate_json(spec)
     try:
+        import_plugins(modules, "plugin")
         if sweep.storage is not None:
             file_store.check_file_store(sweep.storage)
-        return NodeReport(versions(), check_data(Path(sweep.name), sweep).fingerprint, None)
+        return NodeReport(spec_versions(sweep), check_data(Path(sweep.name), sweep).fingerprint, None)
     except InputError as error:
         return NodeReport(versions(), "", str(error))
 
 
-def _node_problem(node: NodeReport, fingerprint: str) -> str | None:
+def _node_problem(node: NodeReport, own: dict[str, str], fingerprint: str) -> str | None:
     """Return why a node cannot run trials of this driver, or None."""
     if node.problem is not None:
         return node.problem
-    own = versions()
     others = [
         f"{name} {node.versions.get(name)} (the driver: {own[name]})"
-        for name in _SAME
+        for name in own
+        if name in _SAME or name not in versions()  # that of a plugin
         if node.versions.get(name) != own[name]
     ]
     if others:

@@ -28,6 +28,7 @@ def build(sweep: SweepStore, ledger: Ledger | None = None, driven: bool | None =
         ledger: of the sweep, if it is open already; only read.
         driven: whether a process drives the sweep, if that is known already.
     """
+    sweep.check_plugins()
     ledger = ledger or Ledger(sweep.ledger, sweep.load_spec())
     driven = sweep.is_driven if driven is None else driven
     return gather(sweep, ledger, sweep_state(sweep, ledger, driven))

@@ -83,6 +83,7 @@ def from_sweep(sweep: SweepStore) -> BestFile:
     Raises:
         InputError: no trial has completed.
     """
+    sweep.check_plugins()
     ledger = Ledger(sweep.ledger, sweep.load_spec())
     best = ledger.best()
     if best is None:

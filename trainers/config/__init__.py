@@ -1,9 +1,18 @@
 """Every setting of a training run, validated. Import the classes from here."""
 
 from trainers.config.base import Settings
-from trainers.config.dataset import Cifar10, Cifar100, DatasetConfig, Digits, ImageFolder, Imagenet, Svhn
+from trainers.config.dataset import (
+    Cifar10,
+    Cifar100,
+    DatasetConfig,
+    DatasetSettings,
+    Digits,
+    ImageFolder,
+    Imagenet,
+    Svhn,
+)
 from trainers.config.method import Augmentation, Consistency, Ema, Ensemble, Teacher
-from trainers.config.model import ConvLarge, ModelConfig, Residual, ShakeShake, SmallCnn, WideResnet
+from trainers.config.model import ConvLarge, ModelConfig, ModelSettings, Residual, ShakeShake, SmallCnn, WideResnet
 from trainers.config.optimization import (
     Adam,
     AdamW,
@@ -24,6 +33,7 @@ __all__ = [
     "Cifar10",
     "Cifar100",
     "DatasetConfig",
+    "DatasetSettings",
     "Digits",
     "ImageFolder",
     "Imagenet",
@@ -35,6 +45,7 @@ __all__ = [
     "Teacher",
     "ConvLarge",
     "ModelConfig",
+    "ModelSettings",
     "Residual",
     "ShakeShake",
     "SmallCnn",

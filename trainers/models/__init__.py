@@ -1,8 +1,11 @@
 """Networks by name."""
 
-from trainers.config import ConvLarge, ModelConfig, ShakeShake, SmallCnn, WideResnet
+from trainers.config import ConvLarge, ModelConfig, ModelSettings, ShakeShake, SmallCnn, WideResnet
+from trainers.config.plugins import MODELS
+from trainers.models.blocks import Dropout
 from trainers.models.conv_large import conv_large
 from trainers.models.network import Network
+from trainers.models.plugin import check_plugin_network, plugin_network
 from trainers.models.residual import residual
 from trainers.models.shake_shake import shake_shake
 from trainers.models.small_cnn import small_cnn
@@ -17,7 +20,13 @@ def build(config: ModelConfig, channels: int, classes: int, heads: int = 1) -> N
         channels: of the images.
         classes: length of the logits.
         heads: 1, or 2: see `Network`.
+
+    Raises:
+        WrongNetwork: the network of a plugin cannot be made.
     """
+    plugin = MODELS.get(config.name)
+    if plugin is not None and isinstance(config, ModelSettings):
+        return plugin_network(plugin, config, channels, classes, heads)
     if isinstance(config, SmallCnn):
         return small_cnn(channels, classes, heads, config.width, config.dropout)
     if isinstance(config, ConvLarge):
@@ -29,4 +38,4 @@ def build(config: ModelConfig, channels: int, classes: int, heads: int = 1) -> N
     return residual(channels, classes, heads, config.name, config.stem)
 
 
-__all__ = ["Network", "build"]
+__all__ = ["Dropout", "Network", "build", "check_plugin_network"]

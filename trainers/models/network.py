@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from trainers.errors import WrongNetwork
 from trainers.models.blocks import Dropout
 
 _COMPILED = 256  # compiled passes that a process keeps: as many as torch allows in total
@@ -12,14 +13,14 @@ class Network(nn.Module):
     """From pixels to logits.
 
     Args:
-        features: layers from float [b, channels, height, width] to [b, width].
+        features: from float [b, channels, height, width] to [b, width].
         width: of the features.
         classes: length of the logits.
         heads: 1, or 2. With 2, the first classifies and the second agrees with the teacher, so that the two losses need
             not be calibrated to each other (the authors' residual nets).
     """
 
-    def __init__(self, features: nn.Sequential, width: int, classes: int, heads: int) -> None:
+    def __init__(self, features: nn.Module, width: int, classes: int, heads: int) -> None:
         super().__init__()
         self.features = features
         self.classifier = nn.Linear(width, classes)
@@ -46,6 +47,10 @@ class Network(nn.Module):
                 layer.set(probability)
 
     def _heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        if features.shape[1:] != (self.classifier.in_features,):  # a plugin's mistake, which a loss may not notice
+            raise WrongNetwork(
+                f"the features have the shape {list(features.shape)}; expected: [b, {self.classifier.in_features}]"
+            )
         dtype = self.classifier.weight.dtype  # also if the features were computed in lower precision
         logits = self.classifier(features).to(dtype)
         return logits, logits if self.agreement is None else self.agreement(features).to(dtype)

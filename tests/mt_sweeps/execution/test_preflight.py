@@ -77,9 +77,9 @@ def test_a_cluster_without_a_node_for_one_trial_is_refused(checked):
 
 def test_a_node_finds_its_versions_its_images_and_whether_it_reaches_the_storage(tmp_path):
     spec = digits(f"storage={tmp_path / 'kept'}")
-    assert inspect_node(spec.model_dump_json(exclude_none=True)) == NodeReport(
+    assert inspect_node(([], spec.model_dump_json(exclude_none=True))) == NodeReport(
         versions(), check_data(FILE, spec).fingerprint, None
     )
     (tmp_path / "file").write_text("")
     unreached = digits(f"storage={tmp_path / 'file'}")
-    assert "cannot be used" in inspect_node(unreached.model_dump_json(exclude_none=True)).problem
+    assert "cannot be used" in inspect_node(([], unreached.model_dump_json(exclude_none=True))).problem
