@@ -213,6 +213,7 @@ def validate(files: tuple[Path, ...]) -> None:
 @cli.command("list")
 @_home_option
 @_json_option
+@_plugin_option()
 def list_sweeps(home: str | None, as_json: bool) -> None:
     """List all sweeps, the newest last."""
     from mt_sweeps.results import status
@@ -231,13 +232,15 @@ def list_sweeps(home: str | None, as_json: bool) -> None:
 @click.argument("name", required=False, metavar="[SWEEP]")
 @_home_option
 @_json_option
+@_plugin_option()
 def show_status(name: str | None, home: str | None, as_json: bool) -> None:
     """Show the status of SWEEP (default: the newest)."""
     from mt_sweeps.results import status
     from mt_sweeps.storage.open import open_home
 
-    row = status.sweep_status(open_home(home).sweep(name))
-    click.echo(json.dumps(row.as_json(), indent=2) if as_json else status.status_text(row, open_home(home)))
+    sweep = open_home(home).sweep(name)
+    row = status.sweep_status(sweep)
+    click.echo(json.dumps(row.as_json(), indent=2) if as_json else status.status_text(row, sweep.resume_command))
 
 
 @cli.command()
@@ -265,7 +268,8 @@ def export_best(name: str, output: Path | None, home: str | None) -> None:
     from mt_sweeps.storage.open import open_home
     from trainers.files import write_atomically
 
-    text = best_file.to_yaml(best_file.from_sweep(open_home(home).sweep(name)))
+    sweep = open_home(home).sweep(name)
+    text = best_file.to_yaml(best_file.from_sweep(sweep))
     if output is None:
         click.echo(text, nl=False)
         return
@@ -273,7 +277,7 @@ def export_best(name: str, output: Path | None, home: str | None) -> None:
         write_atomically(output, text)
     except OSError as error:
         raise InputError(f"{output}: cannot be written: {error.strerror}") from None
-    click.echo(f"written to {output}; train the final model with: mt-sweep train {output}")
+    click.echo(f"written to {output}; train the final model with: {sweep.command('train', str(output))}")
 
 
 @cli.command("report")

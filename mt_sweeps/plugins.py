@@ -84,7 +84,7 @@ def run_versions(configs: Iterable[TrainerConfig]) -> dict[str, str]:
 
 def modules_in(recorded: dict[str, str]) -> list[str]:
     """Return the modules of plugins among versions that `run_versions` returned."""
-    return [key.removeprefix(_VERSION) for key in recorded if key.startswith(_VERSION)]
+    return [key.removeprefix(_VERSION) for key in recorded if str(key).startswith(_VERSION)]
 
 
 def check_plugins(subject: str, recorded: dict[str, str]) -> None:
@@ -101,8 +101,8 @@ def check_plugins(subject: str, recorded: dict[str, str]) -> None:
     if missing:
         options = " ".join(f"--plugin {module}" for module in missing)
         raise InputError(
-            f"{subject}: uses networks or data of {', '.join(missing)}, which is not imported because a file says so; "
-            f"add {options}, or set {VARIABLE}={','.join(missing)}"
+            f"{subject}: needs {', '.join(missing)}, and no file can make that be imported; name it yourself: {options}, "
+            f"or {VARIABLE}={','.join(missing)} in the environment"
         )
 
 

@@ -192,15 +192,20 @@ def load_model(path: Path, device: str = "cpu") -> Model:
         model = Model(network.eval(), normalization, classes, size, channels, config)
         model.logits(torch.zeros(1, size, size, channels, dtype=torch.uint8, device=device))  # sizes that do not fit
     except (KeyError, TypeError, StopIteration, ValueError, RuntimeError, WrongNetwork) as error:
-        if isinstance(error, ValidationError) and (missing := missing_plugins(plugins_named_in(facts))):
+        if isinstance(error, ValidationError) and (missing := missing_plugins(_plugins_in(facts))):
             raise MissingPlugin(path, missing) from None
         cause = " ".join(str(error).split())
         raise CheckpointError(f"{path}: its weights and its configuration do not fit: {cause[:300]}") from None
     return model
 
 
-def plugins_named_in(facts: dict[str, str]) -> list[str]:
-    """Return the modules of the plugins that the header of a model file names."""
+def plugins_in(path: Path) -> list[str]:
+    """Return the modules of the plugins that a model file needs. They are not imported."""
+    with safe_open(path, framework="pt") as file:
+        return _plugins_in(file.metadata() or {})
+
+
+def _plugins_in(facts: dict[str, str]) -> list[str]:
     try:
         names = json.loads(facts.get("plugins", "[]"))
     except ValueError:

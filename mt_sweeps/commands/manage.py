@@ -49,7 +49,6 @@ def sync(home: Home, name: str) -> str:
         SweepError: MLflow does not answer; the command can be repeated.
     """
     directory = home.sweep(name)
-    directory.check_plugins()
     spec = directory.load_spec()
     state = sweep_status(directory).state
     with directory.exclusive(f"{name}: another process is driving this sweep, and keeps MLflow up to date"):
