@@ -101,8 +101,8 @@ def check_plugins(subject: str, recorded: dict[str, str]) -> None:
     if missing:
         options = " ".join(f"--plugin {module}" for module in missing)
         raise InputError(
-            f"{subject}: needs {', '.join(missing)}, and no file can make that be imported; name it yourself: {options}, "
-            f"or {VARIABLE}={','.join(missing)} in the environment"
+            f"{subject}: needs {', '.join(missing)}, and no file can make that be imported; name it yourself: {options}"
+            f", or {VARIABLE}={','.join(missing)} in the environment"
         )
 
 
