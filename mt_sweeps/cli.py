@@ -32,10 +32,11 @@ _home_option = click.option(
 _json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 
-def _load_plugins(_: click.Context, __: click.Parameter, modules: tuple[str, ...]) -> tuple[str, ...]:
-    from mt_sweeps.plugins import load_plugins
+def _load_plugins(context: click.Context, _: click.Parameter, modules: tuple[str, ...]) -> tuple[str, ...]:
+    if not context.resilient_parsing:  # of a shell that completes a command
+        from mt_sweeps.plugins import load_plugins
 
-    load_plugins(modules)
+        load_plugins(modules)
     return modules
 
 

@@ -134,8 +134,8 @@ def _check_state(network: Network) -> None:
         save({name: value.contiguous() for name, value in network.state_dict().items()})
     except Exception as error:
         raise AssertionError(
-            f"its state_dict cannot be saved ({' '.join(str(error).split())}); expected: tensors alone, each with memory "
-            "of its own"
+            f"its state_dict cannot be saved ({' '.join(str(error).split())}); expected: tensors alone, each with "
+            "memory of its own"
         ) from error
 
 

@@ -38,8 +38,9 @@ def write(sweep: SweepStore, ledger: Ledger | None = None, driven: bool | None =
     """Write `report.html` into the sweep's folder and return its path; arguments as for `build`.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: it cannot be written, or a plugin of the sweep is not imported.
     """
+    sweep.check_plugins()
     ledger = ledger or Ledger(sweep.ledger, sweep.load_spec())
     page = html(build(sweep, ledger, driven), ledger)
     try:

@@ -1,6 +1,7 @@
 """The worker without Ray around it: what Ray calls, called by hand."""
 
 import errno
+from dataclasses import replace
 
 import pytest
 import torch
@@ -165,3 +166,11 @@ def test_a_share_of_a_gpu_is_a_cap_on_its_memory(monkeypatch, tmp_path):
     for gpus in (0.0, 0.25, 1.0, 2.0):
         make_trainer(assigned(config(device="auto"), gpus=gpus), tmp_path)
     assert caps == [0.25]
+
+
+def test_a_trial_whose_plugin_cannot_be_imported_fails_with_the_reason(worker, tmp_path):
+    lacking = replace(assigned(config(), str(tmp_path)), plugins=("nowhere_to_be_found",))
+    worker.reset_config({"assignment": lacking})
+    (outcome,) = to_its_end(worker)
+    assert outcome.failure.reason == "error"
+    assert "plugin nowhere_to_be_found: cannot be imported on this machine" in outcome.failure.message
