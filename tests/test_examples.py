@@ -1,7 +1,9 @@
 """The example of a plugin does what the trainer expects, and its search-space file is valid once it is imported."""
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mt_sweeps.errors import InputError
@@ -40,3 +42,17 @@ def test_without_the_plugin_the_file_is_refused_with_what_to_do():
         "trainer.model.name: 'patch_mixer'",
     ]
     assert all(problem.endswith("; or name the plugin that has it: --plugin MODULE") for problem in told.value.problems)
+
+
+@pytest.mark.usefixtures("plugins")
+def test_the_code_in_the_documentation_does_what_the_trainer_expects(tmp_path):
+    from trainers.testing import check_dataset, check_model
+
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "plugins.md").read_text(), re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(compile(block, "plugins.md", "exec"), {"__name__": "documented"})
+    check_model("tiny_net", image_size=8, width=4)
+    pixels, labels = np.zeros((20, 8, 8, 3), np.uint8), np.arange(20) % 2
+    np.savez(tmp_path / "cats.npz", train=pixels, train_labels=labels, test=pixels, test_labels=labels)
+    check_dataset("my_set", file=str(tmp_path / "cats.npz"), labels=4, validation=10)

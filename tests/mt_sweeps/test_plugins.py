@@ -1,3 +1,4 @@
+import importlib.metadata
 import os
 import subprocess
 import sys
