@@ -106,6 +106,16 @@ def check_plugins(subject: str, recorded: dict[str, str]) -> None:
         )
 
 
+def changed_plugins(recorded: dict[str, str], current: dict[str, str]) -> list[str]:
+    """Return the modules of plugins whose code is another than it was.
+
+    Args:
+        recorded: versions that `run_versions` returned then.
+        current: versions that it returns now.
+    """
+    return [module for module in modules_in(recorded) if current.get(_VERSION + module) != recorded[_VERSION + module]]
+
+
 def plugin_options(recorded: dict[str, str]) -> list[str]:
     """Return the options of a command for a sweep: one per plugin that neither the variable nor a package names."""
     named = {*_by_variable(), *_by_entry_point()}

@@ -37,6 +37,7 @@ from mt_sweeps.execution.preflight import (
 )
 from mt_sweeps.execution.resources import Share, local_resources, share_of
 from mt_sweeps.execution.simulated_trainer import VARIABLE
+from mt_sweeps.plugins import changed_plugins
 from mt_sweeps.results import best_file
 from mt_sweeps.results.summary import summary_text
 from mt_sweeps.spec.load import load_spec, with_trials
@@ -119,6 +120,8 @@ def resume_sweep(home: Home, name: str | None, more: int = 0, in_process: bool =
         raise InputError(
             f"{sweep.name}: the images are not those that the sweep began with; bring them back, or start a new sweep"
         )
+    for module in changed_plugins(environment.versions, spec_versions(spec)):
+        print(f"note: the code of the plugin {module} has changed since the sweep began", flush=True)
     mlflow_problem = _check_mlflow(home, spec)
     with _resources(label, spec, environment.data_fingerprint, in_process) as share:
         if environment.gpus_per_trial and not share.gpus:

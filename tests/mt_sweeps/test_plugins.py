@@ -10,6 +10,7 @@ from mt_sweeps.cli import cli
 from mt_sweeps.errors import InputError
 from mt_sweeps.plugins import (
     VARIABLE,
+    changed_plugins,
     check_plugins,
     import_plugins,
     load_plugins,
@@ -58,7 +59,10 @@ def test_the_code_of_a_plugin_is_among_the_versions_of_the_runs_that_use_it(tmp_
     assert run_versions([config()]) == versions()
     ours = config(model={"name": "written"})
     assert plugin_modules(ours) == ("ours_one",)
-    assert run_versions([config(), ours]) == versions() | {"plugin ours_one": MODELS.get("written").code}
+    found = run_versions([config(), ours])
+    assert found == versions() | {"plugin ours_one": MODELS.get("written").code}
+    assert changed_plugins(found, found) == []
+    assert changed_plugins(found | {"plugin ours_one": "before"}, found) == ["ours_one"]
 
 
 @pytest.mark.parametrize(

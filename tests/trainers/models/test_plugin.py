@@ -3,13 +3,13 @@ import torch
 from torch import nn
 
 from tests.helpers.plugins import Squares, Tiny, plugins, squares, tiny  # noqa: F401 (a fixture)
-from tests.helpers.training import config, finished
-from trainers import register_dataset, register_model
+from tests.helpers.training import assert_same, config, finished, results, weights
+from trainers import Trainer, register_dataset, register_model
 from trainers.checkpoint import load_model
 from trainers.config import ModelSettings
 from trainers.config.plugins import DATASETS, MODELS
 from trainers.errors import MissingPlugin, WrongNetwork
-from trainers.models import build, check_plugin_network
+from trainers.models import Dropout, build, check_plugin_network
 
 pytestmark = pytest.mark.usefixtures("plugins")
 
@@ -39,6 +39,19 @@ def test_a_network_gets_its_heads_and_trains_like_the_own_ones():
     assert (first.shape, second.shape) == ((2, 5), (2, 5))
     trainer = finished(config(model={"name": "tiny"}, consistency={"heads": 2}))
     assert trainer.history[-1].metrics["train.consistency_loss"] > 0
+
+
+def test_a_resumed_run_of_a_plugin_equals_an_uninterrupted_one(tmp_path):
+    def dropping(settings, channels):
+        layers, width = tiny(settings, channels)
+        return nn.Sequential(layers, Dropout(settings.dropout)), width
+
+    register_model(WithDropout)(dropping)
+    settings = config(model={"name": "tiny", "dropout": 0.3}, augmentation={"noise": 0.1})
+    next(Trainer(settings, tmp_path).run())
+    resumed, whole = finished(settings, tmp_path), finished(settings)
+    assert results(resumed) == results(whole)
+    assert_same(weights(resumed, tmp_path / "resumed"), weights(whole, tmp_path / "whole"))
 
 
 @pytest.mark.parametrize(
