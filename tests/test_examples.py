@@ -41,7 +41,9 @@ def test_without_the_plugin_the_file_is_refused_with_what_to_do():
         "trainer.dataset.name: 'stripes'",
         "trainer.model.name: 'patch_mixer'",
     ]
-    assert all(problem.endswith("; or name the plugin that has it: --plugin MODULE") for problem in told.value.problems)
+    assert all(
+        problem.endswith("', or name the plugin that has it: --plugin MODULE") for problem in told.value.problems
+    )
 
 
 @pytest.mark.usefixtures("plugins")

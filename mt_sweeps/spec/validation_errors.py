@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from mt_sweeps.errors import did_you_mean, short_repr
 from trainers.config.registry import Registry
 
-_PLUGIN = "; or name the plugin that has it: --plugin MODULE"
+_PLUGIN = ", or name the plugin that has it: --plugin MODULE"
 
 Location = tuple[str | int, ...]
 """Where pydantic found an error: the keys and indices on the way, and the tags of unions."""
@@ -42,10 +42,10 @@ def _describe_one(details: ErrorDetails, model: type[BaseModel], data: Any) -> t
         discriminator = context["discriminator"].strip("'")
         path = (*path, discriminator)
         tag = value.get(discriminator) if isinstance(value, dict) else None
-        tags = _tags(model, details["loc"], discriminator)
-        allowed = ", ".join(map(repr, tags))
-        text = f"is missing; use one of {allowed}" if not tag else f"{tag!r} is not allowed; use one of {allowed}"
-        text += _near(tag, tags) + (_PLUGIN if tag and _registries(model, details["loc"]) else "")
+        allowed = context.get("expected_tags") or ", ".join(map(repr, _tags(model, details["loc"], discriminator)))
+        text = f"{tag!r} is not allowed; use one of {allowed}" if tag else f"is missing; use one of {allowed}"
+        if tag:
+            text += (_PLUGIN if _registries(model, details["loc"]) else "") + _near(str(tag), allowed)
     elif kind == "string_pattern_mismatch":
         text = f"{value!r} is no plain name; use at most 64 letters, digits, '.', '_' and '-', a letter or digit first"
     elif kind == "too_short":
@@ -111,8 +111,8 @@ def _registries(model: type[BaseModel], location: Location) -> list[Registry]:
     return [registry for field in fields if field is not None for registry in _registries_of(field)]
 
 
-def _near(word: Any, known: list[str]) -> str:
-    close = get_close_matches(str(word), known, n=1)
+def _near(word: str, allowed: str) -> str:
+    close = get_close_matches(word, [name.strip("'") for name in allowed.split(", ")], n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

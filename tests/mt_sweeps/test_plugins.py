@@ -21,7 +21,7 @@ from mt_sweeps.plugins import (
 )
 from mt_sweeps.versions import versions
 from tests.helpers.plugins import plugins, write_plugin  # noqa: F401 (a fixture)
-from tests.helpers.sweeps import DIGITS
+from tests.helpers.sweeps import DIGITS, digits
 from tests.helpers.training import config
 from trainers.config.plugins import MODELS
 
@@ -126,6 +126,23 @@ def test_help_and_completion_import_no_plugin(tmp_path):
     for arguments in (["run", "--plugin", "loud", "--help"], ["--help"]):
         result = CliRunner().invoke(cli, arguments, env={VARIABLE: "loud"})
         assert (result.exit_code, "Usage: " in result.output) == (0, True)
+
+
+def test_keys_of_a_plugin_are_searched_and_known_once_it_is_imported(tmp_path):
+    write_plugin(tmp_path, "ours_three", "three")
+    overrides = (
+        "trainer.model={name: three}",
+        "search_space={model.blocks: {type: int, low: 1, high: 2}}",
+        "points=[]",
+    )
+    with pytest.raises(InputError) as told:
+        digits(*overrides)
+    assert "trainer.model.name: 'three' is not allowed" in told.value.problems[0]
+    assert "search_space.model.blocks: unknown key" in told.value.problems[1]
+    import_plugins(["ours_three"], "--plugin")
+    assert digits(*overrides).sample_config().model.blocks == 1
+    with pytest.raises(InputError, match=r"trainer.model.name: 'thre' is not allowed.*; did you mean 'three'\?"):
+        digits("trainer.model={name: thre}")
 
 
 @pytest.mark.system
