@@ -4,14 +4,16 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 from mt_sweeps.errors import InputError, SweepError
 
 File = click.Path(path_type=Path)
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 _name_option = click.option("--name", help="Name of the sweep. Default: the name in the file, made unique.")
@@ -28,6 +30,26 @@ _home_option = click.option(
     help="Where sweeps live, or postgresql://...: docs/team.md. Default: MT_SWEEP_HOME, or ./sweeps.",
 )
 _json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+
+
+def _load_plugins(context: click.Context, _: click.Parameter, modules: tuple[str, ...]) -> tuple[str, ...]:
+    if not context.resilient_parsing:  # of a shell that completes a command
+        from mt_sweeps.plugins import load_plugins
+
+        load_plugins(modules)
+    return modules
+
+
+def _plugin_option(expose_value: bool = False) -> Callable[[F], F]:
+    return click.option(
+        "--plugin",
+        "plugins",
+        multiple=True,
+        metavar="MODULE",
+        callback=_load_plugins,
+        expose_value=expose_value,
+        help="Import a Python module with networks or data of your own. Others: MT_SWEEP_PLUGINS, entry points.",
+    )
 
 
 def _added(_: click.Context, __: click.Parameter, text: str | None) -> int:
@@ -54,6 +76,7 @@ def cli() -> None:
 @_trials_option
 @_in_process_option
 @_home_option
+@_plugin_option()
 def run(
     file: Path, name: str | None, overrides: tuple[str, ...], trials: int | None, in_process: bool, home: str | None
 ) -> None:
@@ -70,6 +93,7 @@ def run(
 @_name_option
 @_set_option
 @_trials_option
+@_plugin_option()
 def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...], trials: int | None) -> None:
     """Run a sweep of FILE on a Ray cluster; it does not need this machine any more."""
     from mt_sweeps.commands.submit import submit
@@ -81,6 +105,7 @@ def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...
 @click.argument("file", type=File)
 @_set_option
 @_trials_option
+@_plugin_option()
 def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> None:
     """Forecast a sweep of FILE on this machine: trials, arms, rungs, time, disk. Nothing is started."""
     from mt_sweeps.commands.plan import plan
@@ -94,7 +119,10 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> None:
 @click.option("--address", metavar="URL", help="Have a Ray cluster do it, as `submit` does: http://host:8265.")
 @_in_process_option
 @_home_option
-def resume(name: str | None, more: int, address: str | None, in_process: bool, home: str | None) -> None:
+@_plugin_option(expose_value=True)
+def resume(
+    name: str | None, more: int, address: str | None, in_process: bool, home: str | None, plugins: tuple[str, ...]
+) -> None:
     """Resume an interrupted SWEEP (default: the newest) from its last checkpoints."""
     if address is not None:
         from mt_sweeps.commands import submit
@@ -103,7 +131,7 @@ def resume(name: str | None, more: int, address: str | None, in_process: bool, h
             raise click.UsageError("with --address, name the SWEEP")
         if in_process:
             raise click.UsageError("--in-process runs trials on this machine; leave it out, or --address")
-        click.echo(submit.resume(name, address, more))
+        click.echo(submit.resume(name, address, more, plugins))
         return
     from mt_sweeps.commands.run import resume_sweep
     from mt_sweeps.storage.open import open_home
@@ -125,6 +153,7 @@ def stop(name: str, home: str | None) -> None:
 @cli.command()
 @click.argument("name", metavar="SWEEP")
 @_home_option
+@_plugin_option()
 def sync(name: str, home: str | None) -> None:
     """Complete the MLflow runs of SWEEP, or create them again, from what is on disk."""
     from mt_sweeps.commands import manage
@@ -153,6 +182,7 @@ def rm(name: str, yes: bool, home: str | None) -> None:
 @click.option("-o", "--output", type=File, default=Path("preview.png"), help="Default: preview.png.")
 @_set_option
 @click.option("--images", type=click.IntRange(1, 64), default=10, help="How many. Default: 10.")
+@_plugin_option()
 def preview(file: Path, output: Path, overrides: tuple[str, ...], images: int) -> None:
     """Draw what the student and the teacher see with the settings of FILE."""
     from mt_sweeps.commands.preview import preview
@@ -162,6 +192,7 @@ def preview(file: Path, output: Path, overrides: tuple[str, ...], images: int) -
 
 @cli.command()
 @click.argument("files", type=File, nargs=-1, required=True)
+@_plugin_option()
 def validate(files: tuple[Path, ...]) -> None:
     """Validate FILES on any machine: it needs no images, GPU or ledger."""
 
@@ -183,6 +214,7 @@ def validate(files: tuple[Path, ...]) -> None:
 @cli.command("list")
 @_home_option
 @_json_option
+@_plugin_option()
 def list_sweeps(home: str | None, as_json: bool) -> None:
     """List all sweeps, the newest last."""
     from mt_sweeps.results import status
@@ -201,19 +233,22 @@ def list_sweeps(home: str | None, as_json: bool) -> None:
 @click.argument("name", required=False, metavar="[SWEEP]")
 @_home_option
 @_json_option
+@_plugin_option()
 def show_status(name: str | None, home: str | None, as_json: bool) -> None:
     """Show the status of SWEEP (default: the newest)."""
     from mt_sweeps.results import status
     from mt_sweeps.storage.open import open_home
 
-    row = status.sweep_status(open_home(home).sweep(name))
-    click.echo(json.dumps(row.as_json(), indent=2) if as_json else status.status_text(row, open_home(home)))
+    sweep = open_home(home).sweep(name)
+    row = status.sweep_status(sweep)
+    click.echo(json.dumps(row.as_json(), indent=2) if as_json else status.status_text(row, sweep.resume_command))
 
 
 @cli.command()
 @click.argument("name", metavar="SWEEP")
 @_home_option
 @_json_option
+@_plugin_option()
 def best(name: str, home: str | None, as_json: bool) -> None:
     """Show the best configuration of SWEEP so far."""
     from mt_sweeps.results import best_file
@@ -227,13 +262,15 @@ def best(name: str, home: str | None, as_json: bool) -> None:
 @click.argument("name", metavar="SWEEP")
 @click.option("-o", "--output", type=File, help="Where to. Default: the terminal.")
 @_home_option
+@_plugin_option()
 def export_best(name: str, output: Path | None, home: str | None) -> None:
     """Write the best hyper-parameters of SWEEP to a file that `train` takes."""
     from mt_sweeps.results import best_file
     from mt_sweeps.storage.open import open_home
     from trainers.files import write_atomically
 
-    text = best_file.to_yaml(best_file.from_sweep(open_home(home).sweep(name)))
+    sweep = open_home(home).sweep(name)
+    text = best_file.to_yaml(best_file.from_sweep(sweep))
     if output is None:
         click.echo(text, nl=False)
         return
@@ -241,13 +278,14 @@ def export_best(name: str, output: Path | None, home: str | None) -> None:
         write_atomically(output, text)
     except OSError as error:
         raise InputError(f"{output}: cannot be written: {error.strerror}") from None
-    click.echo(f"written to {output}; train the final model with: mt-sweep train {output}")
+    click.echo(f"written to {output}; train the final model with: {sweep.command('train', str(output))}")
 
 
 @cli.command("report")
 @click.argument("name", metavar="SWEEP")
 @_home_option
 @_json_option
+@_plugin_option()
 def write_report(name: str, home: str | None, as_json: bool) -> None:
     """Write the report of SWEEP, one web page for offline reading; print its path and add it to MLflow."""
     from mt_sweeps import report
@@ -269,6 +307,7 @@ def write_report(name: str, home: str | None, as_json: bool) -> None:
 @_set_option
 @click.option("--with-validation", is_flag=True, help="Train on the validation and verdict images and labels too.")
 @_home_option
+@_plugin_option()
 def train(file: Path, seeds: int, overrides: tuple[str, ...], with_validation: bool, home: str | None) -> None:
     """Train the final model with the values of FILE (from `export`) and read the test set once."""
     from mt_sweeps.commands.train import train_best
@@ -283,6 +322,7 @@ def train(file: Path, seeds: int, overrides: tuple[str, ...], with_validation: b
 @click.option("-o", "--output", type=File, help="Where to. Default: the terminal.")
 @_home_option
 @_json_option
+@_plugin_option()
 def predict(model: str, folder: Path, output: Path | None, home: str | None, as_json: bool) -> None:
     """Classify the images in FOLDER with MODEL (from `train`): CSV lines of path, class and probability.
 
@@ -313,6 +353,7 @@ def dashboard(name: str | None, port: int, home: str | None) -> None:
 @click.option("--address", metavar="URL", help="Of a cluster's dashboard, for `submit`: http://host:8265.")
 @_home_option
 @_json_option
+@_plugin_option()
 def doctor(file: Path | None, overrides: tuple[str, ...], address: str | None, home: str | None, as_json: bool) -> None:
     """Check what a sweep (of FILE) needs: Python, GPUs, Ray, ledger, storage, MLflow, credentials, disk, clocks."""
     from mt_sweeps.commands import doctor

@@ -7,20 +7,37 @@
         print(report.step, report.metrics["validation.teacher_error"])
 
 Importing `TrainerConfig` does not import torch; the first use of `Trainer` does.
+
+`register_model` and `register_dataset` add networks and data sets of your own.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from trainers.config import TrainerConfig
+from trainers.config import DatasetSettings, ModelSettings, TrainerConfig
+from trainers.config.plugins import register_dataset, register_model
 from trainers.report import Report
 
 if TYPE_CHECKING:
+    from trainers.data.arrays import ImageArrays
     from trainers.trainer import Trainer
 
-__all__ = ["Report", "Trainer", "TrainerConfig"]
+__all__ = [
+    "Report",
+    "Trainer",
+    "TrainerConfig",
+    "DatasetSettings",
+    "ImageArrays",
+    "ModelSettings",
+    "register_dataset",
+    "register_model",
+]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "ImageArrays":
+        from trainers.data.arrays import ImageArrays
+
+        return ImageArrays
     if name == "Trainer":
         from trainers.trainer import Trainer
 

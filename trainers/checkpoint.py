@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from trainers.config import TrainerConfig
+from trainers.config.plugins import missing_plugins, plugins_of
 from trainers.data.geometry import center_crop
 from trainers.data.normalization import Normalization, load_normalization
-from trainers.errors import CheckpointError, UnreadableCheckpoint
+from trainers.errors import CheckpointError, MissingPlugin, UnreadableCheckpoint, WrongNetwork
 from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.models import build, is_changed
 
@@ -152,6 +154,7 @@ def save_model(
     normalization: Normalization,
     classes: list[str],
     image_size: int,
+    channels: int,
     config: TrainerConfig,
     first_weights: str | None = None,
 ) -> None:
@@ -161,7 +164,6 @@ def save_model(
     """
     tensors: dict[str, Tensor] = {f"network.{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"normalization.{name}": value for name, value in normalization.tensors().items()}
-    channels = next(layer.in_channels for layer in network.modules() if isinstance(layer, nn.Conv2d))
     facts = {
         "format": MODEL_FORMAT,
         "channels": str(channels),
@@ -170,13 +172,18 @@ def save_model(
         "config": config.model_dump_json(),
         **({} if first_weights is None else {"first_weights": first_weights}),
     }
+    if plugins := {plugin.module for plugin in plugins_of(config)}:
+        facts["plugins"] = json.dumps(sorted(plugins))  # for the error of a process that has not imported them
     write_atomically(path, save({name: value.contiguous() for name, value in tensors.items()}, facts))
 
 
 def load_model(path: Path, device: str = "cpu") -> Model:
     """Read what `save_model` wrote, in this version or with the format before.
 
+    Nothing is imported because the file says so: a plugin that it needs must have been imported.
+
     Raises:
+        MissingPlugin: its network or its data set is of a plugin that was not imported.
         CheckpointError: the file is damaged, is not a model file of this format, or its weights do not fit its
             configuration.
     """
@@ -202,10 +209,26 @@ def load_model(path: Path, device: str = "cpu") -> Model:
         network.load_state_dict(parts["network."])
         model = Model(network.eval(), normalization, classes, size, channels, config)
         model.logits(torch.zeros(1, size, size, channels, dtype=torch.uint8, device=device))  # sizes that do not fit
-    except (KeyError, TypeError, StopIteration, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, StopIteration, ValueError, RuntimeError, WrongNetwork) as error:
+        if isinstance(error, ValidationError) and (missing := missing_plugins(_plugins_in(facts))):
+            raise MissingPlugin(path, missing) from None
         cause = " ".join(str(error).split())
         raise CheckpointError(f"{path}: its weights and its configuration do not fit: {cause[:300]}") from None
     return model
+
+
+def plugins_in(path: Path) -> list[str]:
+    """Return the modules of the plugins that a model file needs. They are not imported."""
+    with safe_open(path, framework="pt") as file:
+        return _plugins_in(file.metadata() or {})
+
+
+def _plugins_in(facts: dict[str, str]) -> list[str]:
+    try:
+        names = json.loads(facts.get("plugins", "[]"))
+    except ValueError:
+        return []
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def _other_version(format_name: str | None) -> str:

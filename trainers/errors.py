@@ -9,6 +9,22 @@ class CheckpointError(Exception):
     """A checkpoint cannot be used: it is damaged, or belongs to another format, configuration, data set or device."""
 
 
+class MissingPlugin(CheckpointError):
+    """A model file needs plugins that were not imported.
+
+    Args:
+        path: of the file.
+        modules: the names of the modules that register them.
+    """
+
+    def __init__(self, path: object, modules: list[str]) -> None:
+        options = " ".join(f"--plugin {module}" for module in modules)
+        super().__init__(
+            f"{path}: its network or its data set is of a plugin that was not imported: {', '.join(modules)}; name it "
+            f"({options}), or in Python import it first"
+        )
+
+
 class UnreadableCheckpoint(CheckpointError):
     """A checkpoint file is damaged, or is no checkpoint, and there is no earlier one."""
 
@@ -35,6 +51,12 @@ class ConsistencyMissing(TrainingError):
     """The consistency weight is above 0, but the loss is 0 or has no gradient: a bug, never a result."""
 
     reason = "no_consistency"
+
+
+class WrongNetwork(TrainingError):
+    """The network of a plugin cannot be made, or its features have another shape than it says."""
+
+    reason = "wrong_network"
 
 
 class NoLabels(TrainingError):

@@ -164,7 +164,16 @@ class Trainer:
         """Write the present weights of the teacher (of the student, if there is no teacher) as a model file."""
         network = self._student if self._method.teacher is None else self._method.teacher
         data = self._data
-        save_model(path, network, data.normalization, self.classes, data.image_size, self.config, self.first_weights)
+        save_model(
+            path,
+            network,
+            data.normalization,
+            self.classes,
+            data.image_size,
+            data.channels,
+            self.config,
+            self.first_weights,
+        )
 
     def _train(self, end: int) -> dict[str, float]:
         """Take the steps up to `end`; return the metrics of this interval."""

@@ -22,7 +22,7 @@ from mt_sweeps.storage.home import Home
 from trainers.confusion import Confusion
 from trainers.data.decoding import Unreadable, read_image
 from trainers.data.folders import IMAGE_SUFFIXES, images_below
-from trainers.errors import CheckpointError
+from trainers.errors import CheckpointError, MissingPlugin
 from trainers.files import BEST_MODEL, CHECKPOINT, atomic_file
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ def predict(file: Path, folder: Path, output: Path | None, as_json: bool = False
         raise InputError(f"{folder}: holds no images; known by their names: {', '.join(IMAGE_SUFFIXES)}")
     try:
         model = load_model(file, "cuda" if torch.cuda.is_available() else "cpu")
+    except MissingPlugin as error:
+        raise InputError(str(error)) from None
     except CheckpointError as error:
         raise InputError(f"{error}; name a {MODEL} that `mt-sweep train` wrote, or train again") from None
     labels = _labels(folder, files, model.classes)

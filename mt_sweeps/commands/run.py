@@ -27,20 +27,27 @@ from mt_sweeps.execution import forecast as forecasts
 from mt_sweeps.execution import in_process as in_process_engine
 from mt_sweeps.execution import ray_cluster
 from mt_sweeps.execution.coordinator import Coordinator
-from mt_sweeps.execution.preflight import DatasetCheck, check_data, check_disk, check_nodes, check_storage
+from mt_sweeps.execution.preflight import (
+    DatasetCheck,
+    check_data,
+    check_disk,
+    check_nodes,
+    check_storage,
+    spec_versions,
+)
 from mt_sweeps.execution.resources import Share, local_resources, share_of
 from mt_sweeps.execution.simulated_trainer import VARIABLE
+from mt_sweeps.plugins import changed_plugins
 from mt_sweeps.results import best_file
 from mt_sweeps.results.summary import summary_text
 from mt_sweeps.spec.load import load_spec, with_trials
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage.environment import Environment
-from mt_sweeps.storage.home import ALREADY_DRIVEN, Home, SweepStore, command_line
+from mt_sweeps.storage.home import ALREADY_DRIVEN, Home, SweepStore
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.tracking.background import BackgroundWriter, finish
 from mt_sweeps.tracking.client import connection_problem
 from mt_sweeps.tracking.sweep_run import SweepRun
-from mt_sweeps.versions import versions
 from trainers.files import write_atomically
 
 TRACKING_SECONDS = 60  # that the end of a sweep waits for MLflow
@@ -94,6 +101,7 @@ def resume_sweep(home: Home, name: str | None, more: int = 0, in_process: bool =
         SweepError: the sweep ended without a result.
     """
     sweep = home.sweep(name)
+    sweep.check_plugins()
     spec, label = sweep.load_spec(), Path(sweep.name)
     check_storage(label, home, spec)
     if sweep.is_driven:
@@ -118,6 +126,8 @@ def resume_sweep(home: Home, name: str | None, more: int = 0, in_process: bool =
             f"{sweep.name}: the file of model.weights is not the one that the sweep began with; bring it back, or "
             "start a new sweep"
         )
+    for module in changed_plugins(environment.versions, spec_versions(spec)):
+        print(f"note: the code of the plugin {module} has changed since the sweep began", flush=True)
     mlflow_problem = _check_mlflow(home, spec)
     with _resources(label, spec, data.fingerprint, data.weights, in_process) as share:
         if environment.gpus_per_trial and not share.gpus:
@@ -131,7 +141,7 @@ def _create(sweep: SweepStore, spec: SweepSpec, data: DatasetCheck, share: Share
     environment = Environment(
         id=uuid.uuid4().hex,
         started=time.time(),
-        versions=versions(),
+        versions=spec_versions(spec),
         platform=platform.platform(),
         gpus_per_trial=share.gpus,
         concurrent=share.concurrent,
@@ -230,7 +240,7 @@ def _write_report(sweep: SweepStore, ledger: Ledger) -> None:
         import_module("pandas")  # plotly would use a pandas that MLflow's thread has only half loaded
         report.write(sweep, ledger, driven=False)
     except Exception as error:
-        command = command_line("report", sweep.name, sweep.home)
+        command = sweep.command("report")
         first_line = str(error).partition("\n")[0]
         print(f"\nthe report was not written ({type(error).__name__}: {first_line}); try again: {command}", flush=True)
 
@@ -240,7 +250,7 @@ def _finish_tracking(sweep: SweepStore, run: SweepRun, writer: BackgroundWriter,
     seconds = _INTERRUPTED_SECONDS if status == "KILLED" else TRACKING_SECONDS
     _, problem = finish(writer, lambda: run.finish(status, summary), seconds)
     if problem is not None:
-        command = command_line("sync", sweep.name, sweep.home)
+        command = sweep.command("sync")
         print(f"\nMLflow is not up to date ({problem}); `{command}` completes it", flush=True)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.execution.preflight import spec_versions
+from mt_sweeps.plugins import modules_in
 from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.load import load_spec
 
@@ -41,7 +43,8 @@ def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...
             raise InputError(
                 f"{file}: trainer.dataset.{key}: {path} is relative; name it as it is on the nodes, from /"
             )
-    command = ["run", _FILE, *(["--name", name] if name else [])]
+    plugins = [f"--plugin={module}" for module in modules_in(spec_versions(spec))]
+    command = ["run", _FILE, *(["--name", name] if name else []), *plugins]
     content = yaml_file.dump(spec.model_dump(exclude_none=True))
     if len(content.encode()) > _LARGEST:
         raise InputError(
@@ -53,15 +56,17 @@ def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...
         raise InputError(*(problem.replace(_FILE, str(file)) for problem in error.problems)) from None
 
 
-def resume(name: str, address: str, more: int) -> str:
+def resume(name: str, address: str, more: int, plugins: tuple[str, ...] = ()) -> str:
     """Resume a sweep on a cluster; as `submit`.
 
     Args:
         name: of the sweep.
         address: of the job server.
         more: trials to search with beyond those it was started with.
+        plugins: modules that the driver there is to import.
     """
-    return _submit_job(address, ["resume", name, *([f"--trials=+{more}"] if more else [])])
+    options = [*([f"--trials=+{more}"] if more else []), *(f"--plugin={module}" for module in plugins)]
+    return _submit_job(address, ["resume", name, *options])
 
 
 def _submit_job(address: str, command: list[str], content: str = "") -> str:

@@ -10,6 +10,7 @@ from mt_sweeps.commands.console import TrainingProgress
 from mt_sweeps.commands.ending import ending
 from mt_sweeps.errors import InputError, SweepError, trainer_error_text
 from mt_sweeps.formatting import counted, error_text
+from mt_sweeps.plugins import run_versions
 from mt_sweeps.results import best_file, training_result
 from mt_sweeps.results.best_file import TrainingRequest
 from mt_sweeps.results.class_errors import balance_text, table_lines
@@ -21,7 +22,6 @@ from mt_sweeps.storage.local import exclusive
 from mt_sweeps.tracking.background import BackgroundWriter, finish
 from mt_sweeps.tracking.client import connection_problem
 from mt_sweeps.tracking.training_run import TrainingRun
-from mt_sweeps.versions import versions
 from trainers.confusion import Confusion
 from trainers.errors import CheckpointError, DataError, TrainingError
 from trainers.files import BEST_MODEL, CHECKPOINTS, write_atomically
@@ -72,7 +72,7 @@ def train_best(
 
 def _print_notes(request: TrainingRequest, home: Home) -> None:
     """Say what differs from the sweep, before anything is trained."""
-    best, current = request.best, versions()
+    best, current = request.best, run_versions([request.best.trainer])
     if best.tracking.uri is not None and (problem := connection_problem(home, best.tracking)):
         print(f"MLflow at {best.tracking.uri} does not answer ({problem}): it is tried again at the end")
     if request.changed:
@@ -172,7 +172,7 @@ def _result(trainer: "Trainer", request: TrainingRequest) -> TrainingResult:
         data_fingerprint=trainer.data_fingerprint,
         split_fingerprint=split.fingerprint,
         first_weights=trainer.first_weights,
-        versions=versions(),
+        versions=run_versions([best.trainer]),
         time=time.time(),
         classes=trainer.classes,
     )

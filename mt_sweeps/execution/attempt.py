@@ -7,11 +7,13 @@ import warnings
 from bdb import BdbQuit
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from mt_sweeps.errors import is_disk_full
 from mt_sweeps.execution import simulated_trainer
 from mt_sweeps.execution.gpu_metrics import GpuSampler
+from mt_sweeps.plugins import import_plugins
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage import records
 from mt_sweeps.storage.file_store import StorageUnavailable
@@ -32,7 +34,8 @@ class Assignment:
 
     Attributes:
         trial: which trial.
-        config: of the training run.
+        settings: of the training run, as JSON.
+        plugins: modules that register its network or its data set; the driver's user named them.
         address: where the attempt is kept; see `TrialFiles.address`.
         previous: the address of an earlier attempt whose checkpoint this one resumes from, or None.
         threads: that torch may use.
@@ -40,11 +43,22 @@ class Assignment:
     """
 
     trial: TrialId
-    config: TrainerConfig
+    settings: str
+    plugins: tuple[str, ...]
     address: str
     previous: str | None
     threads: int
     gpus: float
+
+    @cached_property
+    def config(self) -> TrainerConfig:
+        """The settings of the training run.
+
+        Raises:
+            InputError: a plugin cannot be imported here.
+        """
+        import_plugins(self.plugins, "plugin")
+        return TrainerConfig.model_validate_json(self.settings)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Protocol
 from mt_sweeps.errors import SweepError, Unfinished, disk_full_text
 from mt_sweeps.execution.attempt import DISK_FULL, STORAGE_LOST, Assignment, Outcome
 from mt_sweeps.execution.resources import Share
+from mt_sweeps.plugins import plugin_modules
 from mt_sweeps.results import finalists
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage.home import SweepStore
@@ -202,9 +203,11 @@ class Coordinator:
         files = self._sweep.trials
         self._running[trial.id] = trial
         self._listener.started(trial)
+        config = self._ledger.spec.config(trial.values, trial.arm)
         return Assignment(
             trial=trial.id,
-            config=self._ledger.spec.config(trial.values, trial.arm),
+            settings=config.model_dump_json(),
+            plugins=plugin_modules(config),
             address=files.address(trial.id, trial.attempt),
             previous=files.last_checkpoint(trial.id, trial.attempt) if trial.attempt > 1 else None,
             threads=self._share.cpus,

@@ -10,16 +10,18 @@ from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.execution import ray_cluster
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.formatting import counted
+from mt_sweeps.plugins import import_plugins, modules_in, run_versions
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values
 from mt_sweeps.storage import file_store
 from mt_sweeps.storage.environment import weights_key
 from mt_sweeps.storage.home import Home
 from mt_sweeps.versions import versions
 from trainers.config import Timm, TrainerConfig
+from trainers.config.plugins import MODELS, registered_plugins
 from trainers.data.cache import Facts, prepare, read_facts
 from trainers.data.sources import check_source
 from trainers.data.splits import split_for
-from trainers.errors import DataError
+from trainers.errors import DataError, WrongNetwork
 from trainers.files import cache_folder
 
 NODE_SECONDS = 3600  # seconds that a node may take to decode its images, the first time
@@ -47,6 +49,12 @@ class DatasetCheck:
     weights: dict[str, str]
 
 
+def spec_versions(spec: SweepSpec) -> dict[str, str]:
+    """Return the versions of everything that decides the results of a sweep, its plugins included."""
+    corners = spec.corners() if registered_plugins() else []
+    return run_versions(spec.config(values, arm) for values, arm in corners)
+
+
 def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
     """Make the data set ready on this machine, and make sure that it has the images that every trial needs.
 
@@ -64,11 +72,12 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
         facts = read_facts(prepare(dataset, _decoding_progress()))
         for config in configs:
             split = split_for(config, facts.train_labels, facts.classes, facts.shape[0])
+        _try_networks(configs, facts)
         published: Values = {}
         if "published" in spec.arms():
             published = spec.published_values(len(facts.classes), len(split.unlabeled))
             split_for(spec.config(published, "published"), facts.train_labels, facts.classes, facts.shape[0])
-    except DataError as error:
+    except (DataError, WrongNetwork) as error:
         raise InputError(f"{file}: {trainer_error_text(error)}") from None
     except OSError as error:
         raise InputError(
@@ -110,6 +119,19 @@ def _check_networks(file: Path, configs: list[TrainerConfig], facts: Facts) -> d
             unused = f"; {len(found.unused)} not used: {names}" if found.unused else ""
             print(f"first weights from {key}: {counted(found.loaded, 'tensor')}{unused}", flush=True)
     return digests
+
+
+def _try_networks(configs: list[TrainerConfig], facts: Facts) -> None:
+    """Make sure that the networks of plugins can be made, and take these images.
+
+    Raises:
+        WrongNetwork: one cannot.
+    """
+    of_plugins = [config for config in configs if MODELS.get(config.model.name)]
+    for config in {(config.model.model_dump_json(), config.heads): config for config in of_plugins}.values():
+        from trainers.models import check_plugin_network  # loads torch
+
+        check_plugin_network(config, facts.shape[2], len(facts.classes), facts.shape[0])
 
 
 def _decoding_progress() -> Callable[[int, int], None]:
@@ -195,7 +217,8 @@ def check_nodes(file: Path, spec: SweepSpec, share: Share, fingerprint: str, wei
     Raises:
         InputError: a node cannot run trials; what is wrong with it, and what to do.
     """
-    answers = ray_cluster.on_each_node(share, inspect_node, spec.model_dump_json(exclude_none=True))
+    own = spec_versions(spec)
+    answers = ray_cluster.on_each_node(share, inspect_node, (modules_in(own), spec.model_dump_json(exclude_none=True)))
     if not answers:
         raise InputError(
             f"{file}: resources: no node of the cluster has {share.cpus} cores and {share.gpus:g} GPUs for one trial; "
@@ -205,7 +228,7 @@ def check_nodes(file: Path, spec: SweepSpec, share: Share, fingerprint: str, wei
     problems, gone = [], 0
     for node, answer in answers.items():
         try:
-            problem = _node_problem(answer(NODE_SECONDS), fingerprint, weights)
+            problem = _node_problem(answer(NODE_SECONDS), own, fingerprint, weights)
         except ray_cluster.NodeGone:
             gone += 1
             print(f"the node {node} has left the cluster: the sweep goes on without it", flush=True)
@@ -220,30 +243,32 @@ def check_nodes(file: Path, spec: SweepSpec, share: Share, fingerprint: str, wei
         raise InputError(f"{file}: every node has left the cluster; start one again")
 
 
-def inspect_node(spec: str) -> NodeReport:
+def inspect_node(sweep_of: tuple[list[str], str]) -> NodeReport:
     """Inspect the node that this runs on.
 
     Args:
-        spec: of the sweep, as JSON.
+        sweep_of: the modules of the sweep's plugins, and its specification as JSON.
     """
+    modules, spec = sweep_of
     sweep = SweepSpec.model_validate_json(spec)
     try:
+        import_plugins(modules, "plugin")
         if sweep.storage is not None:
             file_store.check_file_store(sweep.storage)
         data = check_data(Path(sweep.name), sweep)
-        return NodeReport(versions(), data.fingerprint, data.weights, None)
+        return NodeReport(spec_versions(sweep), data.fingerprint, data.weights, None)
     except InputError as error:
         return NodeReport(versions(), "", {}, str(error))
 
 
-def _node_problem(node: NodeReport, fingerprint: str, weights: dict[str, str]) -> str | None:
+def _node_problem(node: NodeReport, own: dict[str, str], fingerprint: str, weights: dict[str, str]) -> str | None:
     """Return why a node cannot run trials of this driver, or None."""
     if node.problem is not None:
         return node.problem
-    own = versions()
     others = [
         f"{name} {node.versions.get(name)} (the driver: {own[name]})"
-        for name in _SAME
+        for name in own
+        if name in _SAME or name not in versions()  # that of a plugin
         if node.versions.get(name) != own[name]
     ]
     if others:

@@ -28,6 +28,7 @@ def build(sweep: SweepStore, ledger: Ledger | None = None, driven: bool | None =
         ledger: of the sweep, if it is open already; only read.
         driven: whether a process drives the sweep, if that is known already.
     """
+    sweep.check_plugins()
     ledger = ledger or Ledger(sweep.ledger, sweep.load_spec())
     driven = sweep.is_driven if driven is None else driven
     return gather(sweep, ledger, sweep_state(sweep, ledger, driven))
@@ -37,8 +38,9 @@ def write(sweep: SweepStore, ledger: Ledger | None = None, driven: bool | None =
     """Write `report.html` into the sweep's folder and return its path; arguments as for `build`.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: it cannot be written, or a plugin of the sweep is not imported.
     """
+    sweep.check_plugins()
     ledger = ledger or Ledger(sweep.ledger, sweep.load_spec())
     page = html(build(sweep, ledger, driven), ledger)
     try:

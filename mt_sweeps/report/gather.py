@@ -3,6 +3,7 @@
 import math
 import warnings
 
+from mt_sweeps.plugins import modules_in
 from mt_sweeps.report.axes import Axis, axes
 from mt_sweeps.report.findings import (
     STATES,
@@ -265,7 +266,9 @@ def _cost(ledger: Ledger, gpus: float) -> list[Cost]:
 
 def _reproduction(sweep: SweepStore, environment: Environment) -> Reproduction:
     return Reproduction(
-        command="mt-sweep run spec.yaml",
+        command=" ".join(
+            ["mt-sweep run spec.yaml", *(f"--plugin {name}" for name in modules_in(environment.versions))]
+        ),
         spec=sweep.spec_text(),
         versions=environment.versions,
         seeds=environment.seeds,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from mt_sweeps.errors import InputError
+from mt_sweeps.plugins import check_plugins
 from mt_sweeps.results import finalists
 from mt_sweeps.search_space.space import Values
 from mt_sweeps.spec import validation_errors, yaml_file
@@ -85,6 +86,7 @@ def from_sweep(sweep: SweepStore) -> BestFile:
     Raises:
         InputError: no trial has completed.
     """
+    sweep.check_plugins()
     ledger = Ledger(sweep.ledger, sweep.load_spec())
     best = ledger.best()
     if best is None:
@@ -170,6 +172,8 @@ def load_request(path: Path, overrides: tuple[str, ...] = ()) -> TrainingRequest
     if not isinstance(data, dict) or "format" not in data:
         raise InputError(f"{path}: is not a best-hyper-parameters file; write one with `mt-sweep export SWEEP -o FILE`")
     _check_version(path, data)
+    if isinstance(recorded := data.get("versions"), dict):
+        check_plugins(str(path), recorded)
     before = dotted({"trainer": data.get("trainer")})
     for override in overrides:
         if override.partition("=")[0].partition(".")[0] not in CHANGEABLE:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from mt_sweeps.formatting import counted, duration, metric_text, values_text
 from mt_sweeps.search_space.space import Values
 from mt_sweeps.spec.arms import Arm
-from mt_sweeps.storage.home import Home, SweepStore, command_line
+from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study import budget
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
@@ -64,7 +64,12 @@ class SweepStatus:
 
 
 def sweep_status(sweep: SweepStore) -> SweepStatus:
-    """Return the status of a sweep."""
+    """Return the status of a sweep.
+
+    Raises:
+        InputError: the sweep cannot be read, or a plugin that it needs is not imported.
+    """
+    sweep.check_plugins()
     spec = sweep.load_spec()
     ledger = Ledger(sweep.ledger, spec)
     driven = sweep.is_driven
@@ -95,7 +100,7 @@ def sweep_state(sweep: SweepStore, ledger: Ledger, driven: bool) -> State:
     return "interrupted" if _has_work_left(sweep, ledger) else "finished"
 
 
-def status_text(status: SweepStatus, home: Home) -> str:
+def status_text(status: SweepStatus, resume_command: str) -> str:
     """Return the status as several lines for people."""
     lines = [f"{status.name}: {status.state}, {duration(status.seconds)} of work"]
     for arm, trials in status.arms.items():
@@ -107,7 +112,7 @@ def status_text(status: SweepStatus, home: Home) -> str:
         lines.append(f"  best       trial {status.best.trial}: {_best_error_text(status.best)}")
         lines.append(f"             {values_text(status.best.values)}")
     if status.state == "interrupted":
-        lines.append(f"  go on with: {command_line('resume', status.name, home)}")
+        lines.append(f"  go on with: {resume_command}")
     return "\n".join(lines)
 
 

@@ -99,8 +99,8 @@ def _next_lines(sweep: SweepStore) -> list[str]:
     return [
         *([f"report     {_relative(sweep.report)}"] if sweep.report.exists() else []),
         f"dashboard  {command_line('dashboard', sweep.name, sweep.home)}",
-        f"next       {command_line('export', f'{sweep.name} -o best.yaml', sweep.home)}",
-        f"           {command_line('train', 'best.yaml', sweep.home)}",
+        f"next       {sweep.command('export', f'{sweep.name} -o best.yaml')}",
+        f"           {sweep.command('train', 'best.yaml')}",
     ]
 
 

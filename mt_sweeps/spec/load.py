@@ -15,6 +15,8 @@ from mt_sweeps.spec.sweep_spec import SweepSpec, Values
 from trainers.config import TrainerConfig
 from trainers.config.known_datasets import KNOWN_DATASETS
 
+_NAMES = ("trainer.dataset.name: ", "trainer.model.name: ")
+
 
 def load_spec(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:
     """Read and validate a search-space file.
@@ -46,8 +48,9 @@ def _problems(spec: SweepSpec) -> list[str]:
     """Return the problems that show only when the parts of a file are taken together."""
     settings = validation_errors.dotted_keys(TrainerConfig)
     problems = _key_problems(spec, settings)
-    if problems:
-        return problems
+    if problems:  # perhaps because a plugin is not imported, which has these keys
+        unknown = [one for one in _config_problems(spec, {}, "search") if one.startswith(_NAMES)]
+        return [*unknown, *problems]
     try:
         space = spec.space()
     except ValueError as error:

@@ -1,12 +1,17 @@
 """Turns pydantic's validation errors into messages for people: which key, what is allowed, what to do."""
 
+from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from mt_sweeps.errors import did_you_mean, short_repr
+from trainers.config.registry import Registry
+
+_PLUGIN = ", or name the plugin that has it: --plugin MODULE"
 
 Location = tuple[str | int, ...]
 """Where pydantic found an error: the keys and indices on the way, and the tags of unions."""
@@ -39,6 +44,8 @@ def _describe_one(details: ErrorDetails, model: type[BaseModel], data: Any) -> t
         tag = value.get(discriminator) if isinstance(value, dict) else None
         allowed = context.get("expected_tags") or ", ".join(map(repr, _tags(model, details["loc"], discriminator)))
         text = f"{tag!r} is not allowed; use one of {allowed}" if tag else f"is missing; use one of {allowed}"
+        if tag:
+            text += (_PLUGIN if _registries(model, details["loc"]) else "") + _near(str(tag), allowed)
     elif kind == "string_pattern_mismatch":
         text = f"{value!r} is no plain name; use at most 64 letters, digits, '.', '_' and '-', a letter or digit first"
     elif kind == "too_short":
@@ -55,7 +62,7 @@ def dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     """Return the dotted keys of all values in a model and in the models inside it, sorted."""
     keys: set[str] = set()
     for name, field in model.model_fields.items():
-        inner = [member for member in _members(field.annotation) if _is_model(member)]
+        inner = [member for member in _field_types(field) if _is_model(member)]
         if inner:
             keys.update(key for m in inner for key in dotted_keys(m, f"{prefix}{name}."))
         else:
@@ -79,12 +86,34 @@ def _types_at(model: type[BaseModel], location: Location) -> list[Any]:
         inner: list[Any] = []
         for kind in types:
             if _is_model(kind) and step in kind.model_fields:
-                inner += _members(kind.model_fields[str(step)].annotation)
+                inner += _field_types(kind.model_fields[str(step)])
             elif get_origin(kind) in (dict, list):
                 inner += _members(get_args(kind)[-1])
         # A step into no field and no collection is the tag of a union: it chooses among the union's members.
         types = inner or [kind for kind in types if _is_model(kind) and step in {kind.__name__, *_literals(kind)}]
     return types
+
+
+def _field_types(field: FieldInfo) -> list[Any]:
+    """Return the types of a field, those that plugins registered for it included."""
+    added = {plugin.settings for registry in _registries_of(field) for plugin in registry.plugins.values()}
+    return [*_members(field.annotation), *sorted(added, key=lambda kind: kind.__name__)]
+
+
+def _registries_of(field: FieldInfo) -> list[Registry]:
+    return [one for one in field.metadata if isinstance(one, Registry)]
+
+
+def _registries(model: type[BaseModel], location: Location) -> list[Registry]:
+    """Return the registry of the field at a location, if it takes the kinds of plugins."""
+    *above, name = location
+    fields = [kind.model_fields.get(str(name)) for kind in _types_at(model, tuple(above)) if _is_model(kind)]
+    return [registry for field in fields if field is not None for registry in _registries_of(field)]
+
+
+def _near(word: str, allowed: str) -> str:
+    close = get_close_matches(word, [name.strip("'") for name in allowed.split(", ")], n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _members(annotation: Any) -> list[Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mt_sweeps.errors import InputError, did_you_mean
+from mt_sweeps.plugins import check_plugins, plugin_options
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, SweepSpec
 from mt_sweeps.storage.environment import Environment
 from mt_sweeps.storage.trial_files import TrialFiles
@@ -59,10 +60,28 @@ class SweepStore(ABC):
     def ledger(self) -> Path | str:
         """Where the ledger is, as `Ledger` takes it."""
 
+    def command(self, name: str, arguments: str | None = None) -> str:
+        """Return a command as the user types it, with the plugins of the sweep.
+
+        Args:
+            name: of the command.
+            arguments: none: the name of the sweep.
+        """
+        options = plugin_options(self.load_environment().versions)
+        return command_line(name, " ".join([self.name if arguments is None else arguments, *options]), self.home)
+
     @property
     def resume_command(self) -> str:
         """The command that resumes the sweep."""
-        return command_line("resume", self.name, self.home)
+        return self.command("resume")
+
+    def check_plugins(self) -> None:
+        """Make sure that the plugins of the sweep are imported.
+
+        Raises:
+            InputError: one is not.
+        """
+        check_plugins(self.name, self.load_environment().versions)
 
     @cached_property
     def trials(self) -> TrialFiles:

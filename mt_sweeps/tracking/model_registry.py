@@ -1,10 +1,13 @@
 """A final model in MLflow: its weights, the code that reads them, and a version of it in the registry.
 
-Nothing is pickled: the weights are safetensors, the code is a copy of `trainers` and of `served_model.py`. MLflow's own
-`log_model` and `register_model` use the one address that a process has set; these functions use that of their client.
+Nothing is pickled: the weights are safetensors, the code is a copy of `trainers`, of `served_model.py` and of the
+plugins that the model needs. MLflow's own `log_model` and `register_model` use the one address that a process has set;
+these functions use that of their client.
 """
 
 import importlib.metadata
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import trainers
+from mt_sweeps.plugins import plugin_modules
 
 _LOADER = Path(__file__).with_name("served_model.py")
 _NEEDED = ("filelock", "numpy", "pillow", "pydantic", "safetensors", "torch", "torchvision")  # by `trainers`
@@ -67,11 +71,12 @@ def package(folder: Path, file: Path, logged: Any, run: str) -> None:
 
     model = load_model(file)
     shape = (model.image_size, model.image_size, model.channels)
+    plugins = {str(_plugin_code(module, folder.with_name("plugins"))) for module in plugin_modules(model.config)}
     pyfunc.save_model(
         str(folder),
         loader_module=_LOADER.stem,
         data_path=str(file),
-        code_paths=[str(Path(trainers.__file__).parent), str(_LOADER)],
+        code_paths=[str(Path(trainers.__file__).parent), str(_LOADER), *sorted(plugins)],
         mlflow_model=Model(logged.artifact_location, run, model_uuid=logged.model_id, model_id=logged.model_id),
         signature=ModelSignature(
             Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
@@ -81,3 +86,24 @@ def package(folder: Path, file: Path, logged: Any, run: str) -> None:
         pip_requirements=[f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in _NEEDED],
         metadata={"classes": model.classes},
     )
+
+
+def _plugin_code(module: str, folder: Path) -> Path:
+    """Return the file or the folder to copy into a model so that a plugin can be imported from there.
+
+    Args:
+        module: of the plugin, which is imported.
+        folder: for a copy of a module that is in a folder without `__init__.py`, since the rest of that folder may be
+            anything.
+    """
+    name, _, _ = module.partition(".")
+    top, file = sys.modules[name], Path(str(sys.modules[module].__file__))
+    if top.__file__ is not None:
+        return Path(top.__file__).parent if hasattr(top, "__path__") else Path(top.__file__)
+    copy = folder.joinpath(*module.split("."))
+    if file.name == "__init__.py":
+        shutil.copytree(file.parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy.with_suffix(".py"))
+    return folder / name

@@ -1,16 +1,18 @@
 """The code that MLflow runs to load a final model.
 
-It is copied into the model, beside `trainers` and the weights, and runs there as a module of its own. Nothing in
-mt-sweeps imports it.
+It is copied into the model, beside `trainers`, plugins and the weights, and runs there as a module of its own. Nothing
+in mt-sweeps imports it.
 """
 
+import importlib
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from trainers.checkpoint import Model, load_model
+from trainers.checkpoint import Model, load_model, plugins_in
 from trainers.evaluation import PIXELS_AT_ONCE
 
 
@@ -39,5 +41,25 @@ class Classifier:
 
 
 def _load_pyfunc(path: str) -> Classifier:
+    _import_plugins(Path(path))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return Classifier(load_model(Path(path), device), device)
+
+
+def _import_plugins(file: Path) -> None:
+    """Import the plugins of a model whose code is in the model's own folder, from where all of its code runs.
+
+    Raises:
+        ImportError: one needs a package that is not installed.
+    """
+    for module in plugins_in(file):
+        spec = importlib.util.find_spec(module.partition(".")[0])
+        places = [] if spec is None else [spec.origin or "", *(spec.submodule_search_locations or [])]
+        if not any(Path(__file__).parent in Path(place).parents for place in places):
+            continue  # `load_model` says that it is missing, unless the user has imported it
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise ImportError(
+                f"the model needs its plugin {module}, which cannot be imported ({error}); install that package"
+            ) from error

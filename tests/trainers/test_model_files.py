@@ -36,7 +36,7 @@ CLASSES = [*"012345678", "nine, 'quoted' \u00e9"]
 
 
 def test_a_model_file_predicts_what_the_network_predicted(tmp_path, network, settings):
-    save_model(tmp_path / "model", network, NORMALIZATION, CLASSES, 8, settings)
+    save_model(tmp_path / "model", network, NORMALIZATION, CLASSES, 8, 1, settings)
     model = load_model(tmp_path / "model")
     images = torch.randint(0, 256, (50, 8, 8, 1), dtype=torch.uint8)
     network.eval()
@@ -51,7 +51,7 @@ def test_a_model_file_predicts_what_the_network_predicted(tmp_path, network, set
 
 def test_a_model_that_was_trained_on_crops_looks_at_the_centre(tmp_path, network, settings):
     cropped = settings.model_copy(update={"augmentation": Augmentation(crop=6)})
-    save_model(tmp_path / "model", network, NORMALIZATION, CLASSES, 8, cropped)
+    save_model(tmp_path / "model", network, NORMALIZATION, CLASSES, 8, 1, cropped)
     images = torch.randint(0, 256, (5, 8, 8, 1), dtype=torch.uint8)
     network.eval()
     with torch.no_grad():
@@ -60,7 +60,7 @@ def test_a_model_that_was_trained_on_crops_looks_at_the_centre(tmp_path, network
 
 
 def test_a_model_file_holds_every_tensor_of_the_network(tmp_path, network, settings):
-    save_model(tmp_path / "model", network, NORMALIZATION, CLASSES, 8, settings)
+    save_model(tmp_path / "model", network, NORMALIZATION, CLASSES, 8, 1, settings)
     loaded = load_model(tmp_path / "model").network.state_dict()
     assert loaded.keys() == network.state_dict().keys()
     assert all(torch.equal(value, loaded[name]) for name, value in network.state_dict().items())
@@ -68,7 +68,7 @@ def test_a_model_file_holds_every_tensor_of_the_network(tmp_path, network, setti
 
 def test_a_model_torn_anywhere_is_refused_by_name(tmp_path, network, settings):
     path = tmp_path / "model"
-    save_model(path, network, NORMALIZATION, CLASSES, 8, settings)
+    save_model(path, network, NORMALIZATION, CLASSES, 8, 1, settings)
     content = path.read_bytes()
     for length in range(0, len(content), max(1, len(content) // 50)):
         path.write_bytes(content[:length])
@@ -86,7 +86,7 @@ def test_safetensors_of_another_make_are_refused_by_name(tmp_path):
 
 def test_a_model_with_settings_of_a_later_version_is_refused_by_name(tmp_path, network, settings):
     path = tmp_path / "model"
-    save_model(path, network, NORMALIZATION, CLASSES, 8, settings)
+    save_model(path, network, NORMALIZATION, CLASSES, 8, 1, settings)
     later = settings.model_dump_json()[:-1] + ', "colour": 1}'
     save_file(
         load_file(path),
@@ -111,7 +111,7 @@ def test_a_model_with_settings_of_a_later_version_is_refused_by_name(tmp_path, n
 def test_a_model_whose_header_is_not_that_of_its_weights_is_refused_by_name(tmp_path, facts, told):
     path = tmp_path / "model"
     settings = HEADS[1]
-    save_model(path, build(settings.model, 1, 10, 1), NORMALIZATION, CLASSES, 8, settings)
+    save_model(path, build(settings.model, 1, 10, 1), NORMALIZATION, CLASSES, 8, 1, settings)
     with safe_open(path, framework="pt") as file:
         header = file.metadata()
     save_file(load_file(path), path, header | facts)

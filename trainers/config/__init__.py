@@ -1,9 +1,28 @@
 """Every setting of a training run, validated. Import the classes from here."""
 
 from trainers.config.base import Settings
-from trainers.config.dataset import Cifar10, Cifar100, DatasetConfig, Digits, ImageFolder, Imagenet, Svhn
+from trainers.config.dataset import (
+    Cifar10,
+    Cifar100,
+    DatasetConfig,
+    DatasetSettings,
+    Digits,
+    ImageFolder,
+    Imagenet,
+    Svhn,
+)
 from trainers.config.method import Augmentation, Consistency, Ema, Ensemble, Teacher
-from trainers.config.model import ConvLarge, ModelConfig, Residual, ShakeShake, SmallCnn, Timm, WideResnet, WithWeights
+from trainers.config.model import (
+    ConvLarge,
+    ModelConfig,
+    ModelSettings,
+    Residual,
+    ShakeShake,
+    SmallCnn,
+    Timm,
+    WideResnet,
+    WithWeights,
+)
 from trainers.config.optimization import (
     Adam,
     AdamW,
@@ -24,6 +43,7 @@ __all__ = [
     "Cifar10",
     "Cifar100",
     "DatasetConfig",
+    "DatasetSettings",
     "Digits",
     "ImageFolder",
     "Imagenet",
@@ -35,6 +55,7 @@ __all__ = [
     "Teacher",
     "ConvLarge",
     "ModelConfig",
+    "ModelSettings",
     "Residual",
     "ShakeShake",
     "SmallCnn",

@@ -257,6 +257,7 @@ def check_image_size(config: "TrainerConfig", size: int) -> None:
         raise ValueError(f"augmentation.crop ({crop}) must be at most the image size ({size} pixels)")
     seen = size if crop is None else crop
     smallest = {"small_cnn": 4, "conv_large": 12}.get(model.name, 32 if getattr(model, "stem", "") == "large" else 8)
+    smallest = getattr(model, "smallest_image", smallest)  # a plugin's
     if seen < smallest:
         stem = " with stem: large" if smallest == 32 else ""
         raise ValueError(

@@ -8,8 +8,12 @@ from trainers.config.base import Settings
 from trainers.config.known_datasets import KNOWN_DATASETS
 
 
-class _Dataset(Settings):
-    """How many images serve which purpose. Each image serves one; the images left over are unlabeled."""
+class DatasetSettings(Settings):
+    """How many images serve which purpose. Each image serves one; the images left over are unlabeled.
+
+    The settings of a data set that a plugin brings derive from it: see `trainers.register_dataset`. Where they have a
+    field `image_size`, it is the pixels per side.
+    """
 
     name: str
     labels: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | Literal["all"] = Field(
@@ -33,14 +37,17 @@ class _Dataset(Settings):
         description="draws other labeled images; validation and verdict stay; none: those of split_seed",
     )
 
+    def __hash__(self) -> int:  # also where a setting of a plugin is a list
+        return hash(self.model_dump_json())
+
     @model_validator(mode="after")
-    def _draws_labels_where_there_is_a_choice(self) -> "_Dataset":
+    def _draws_labels_where_there_is_a_choice(self) -> "DatasetSettings":
         if self.label_seed is not None and self.labels == "all":
             raise ValueError("label_seed draws nothing with labels: all; take it out")
         return self
 
     @model_validator(mode="after")
-    def _fits_a_known_dataset(self) -> "_Dataset":
+    def _fits_a_known_dataset(self) -> "DatasetSettings":
         known = KNOWN_DATASETS.get(self.name)
         if known is not None:
             labels = self.label_count(known.train)
@@ -58,13 +65,13 @@ class _Dataset(Settings):
         return left if self.unlabeled is None else self.unlabeled
 
 
-class Digits(_Dataset):
+class Digits(DatasetSettings):
     """scikit-learn's digits: 1,797 grey images of 8x8 pixels, shipped with the package."""
 
     name: Literal["digits"]
 
 
-class _Downloaded(_Dataset):
+class _Downloaded(DatasetSettings):
     root: str | None = Field(None, description="folder that holds or receives the download; none: the cache folder")
 
 
@@ -87,7 +94,7 @@ class Svhn(_Downloaded):
     extra: bool = Field(False, description="531,131 more images, which are unlabeled")
 
 
-class _OnDisk(_Dataset):
+class _OnDisk(DatasetSettings):
     root: str = Field(min_length=1, description="folder that holds the images")
     image_size: int | None = Field(
         None, ge=4, le=1024, description="pixels per side after resizing and centre crop; none: they have one size"

@@ -8,6 +8,26 @@ from pydantic import Field, field_validator
 from trainers.config.base import Settings
 
 
+class ModelSettings(Settings):
+    """What the settings of a network that a plugin brings derive from: see `trainers.register_model`.
+
+    Where they have a field `dropout`, the network must have `trainers.models.Dropout` layers, which `teacher.dropout`
+    can change.
+    """
+
+    name: str
+
+    @property
+    def parameters(self) -> int:
+        """About how many weights; for forecasts of disk space. Override it: ten million are assumed."""
+        return 10_000_000
+
+    @property
+    def smallest_image(self) -> int:
+        """Pixels per side of the smallest images that the network can take. Override it, if that is more than 1."""
+        return 1
+
+
 class SmallCnn(Settings):
     """Five 3x3 convolutions with batch norm: a trial takes seconds on a CPU."""
 

@@ -19,6 +19,7 @@ from trainers.config.optimization import (
     Schedule,
     Sgd,
 )
+from trainers.config.plugins import DATASETS, MODELS
 
 ClassWeights = Annotated[
     Annotated[Literal["none", "balanced"], Tag("name")]
@@ -33,8 +34,8 @@ class TrainerConfig(Settings):
     method: Literal["mean_teacher", "pi_model", "temporal_ensembling", "supervised", "probe"] = Field(
         "mean_teacher", description="probe: logistic regression on the frozen features of model.weights; takes no steps"
     )
-    dataset: DatasetConfig = Field(discriminator="name")
-    model: Annotated[ModelConfig, Field(discriminator="name"), by_default("small_cnn")] = SmallCnn()
+    dataset: Annotated[DatasetConfig, DATASETS] = Field(discriminator="name")
+    model: Annotated[ModelConfig, Field(discriminator="name"), MODELS, by_default("small_cnn")] = SmallCnn()
     steps: int = Field(ge=1, description="optimiser steps")
     batch_size: int = Field(100, ge=2, description="images per step")
     labeled_batch_fraction: float = Field(0.25, gt=0, le=1, description="share of the batch that has labels")

@@ -1,4 +1,4 @@
-"""Where images come from: scikit-learn's digits, a download by torchvision, or a folder on disk.
+"""Where images come from: scikit-learn's digits, a download by torchvision, a folder on disk, or a plugin.
 
 Every source is decoded once, to uint8 with the channels last: the training images, then the test images.
 """
@@ -14,6 +14,8 @@ from filelock import FileLock
 from trainers.config import Cifar10, Cifar100, DatasetConfig, Digits, ImageFolder, Imagenet, Svhn
 from trainers.config.dataset import check_split_sizes
 from trainers.config.known_datasets import KNOWN_DATASETS
+from trainers.config.plugins import DATASETS
+from trainers.data.arrays import plugin_images, plugin_key, write_images
 from trainers.data.decoding import Progress, Write, decode_files
 from trainers.data.folders import Folder
 from trainers.errors import DataError
@@ -40,8 +42,10 @@ def source_key(config: DatasetConfig) -> str:
     """Return a short name that changes if the source changes. It is cheap: no image is opened.
 
     Raises:
-        DataError: the folder does not exist or has another layout.
+        DataError: the folder does not exist or has another layout; or a plugin gives no key.
     """
+    if (plugin := DATASETS.get(config.name)) is not None:
+        return plugin_key(plugin, config)
     if isinstance(config, ImageFolder | Imagenet):
         settings = f"size={config.image_size} unreadable={config.unreadable}\n{Folder(config).digest()}"
         return f"{config.name}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
@@ -75,8 +79,13 @@ def decode(config: DatasetConfig, cache: Path, write: Write, progress: Progress 
         progress: called while the images of a folder are decoded.
 
     Raises:
-        DataError: images are missing, unreadable, or differ in size and none is set; or the disk is too small.
+        DataError: images are missing, unreadable, or differ in size and none is set; or the disk is too small; or a
+            plugin returns no images.
     """
+    if (plugin := DATASETS.get(config.name)) is not None:
+        images = plugin_images(plugin, config)
+        write_images(images, write)
+        return Contents(images.train_labels, images.test_labels, images.classes)
     if isinstance(config, Digits):
         return _digits(write)
     if isinstance(config, ImageFolder | Imagenet):

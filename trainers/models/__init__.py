@@ -1,8 +1,11 @@
 """Networks by name."""
 
-from trainers.config import ConvLarge, ModelConfig, ShakeShake, SmallCnn, Timm, WideResnet
+from trainers.config import ConvLarge, ModelConfig, ModelSettings, ShakeShake, SmallCnn, Timm, WideResnet
+from trainers.config.plugins import MODELS
+from trainers.models.blocks import Dropout
 from trainers.models.conv_large import conv_large
 from trainers.models.network import Network
+from trainers.models.plugin import check_plugin_network, plugin_network
 from trainers.models.residual import residual
 from trainers.models.shake_shake import shake_shake
 from trainers.models.small_cnn import small_cnn
@@ -22,7 +25,11 @@ def build(config: ModelConfig, channels: int, classes: int, heads: int = 1, earl
 
     Raises:
         DataError: timm has no network of this name, or not for images of so many channels.
+        WrongNetwork: the network of a plugin cannot be made.
     """
+    plugin = MODELS.get(config.name)
+    if plugin is not None and isinstance(config, ModelSettings):
+        return plugin_network(plugin, config, channels, classes, heads)
     if isinstance(config, SmallCnn):
         return small_cnn(channels, classes, heads, config.width, config.dropout)
     if isinstance(config, ConvLarge):
@@ -41,4 +48,4 @@ def is_changed(config: ModelConfig) -> bool:
     return isinstance(config, ShakeShake) or (isinstance(config, ConvLarge) and config.norm == "weight")
 
 
-__all__ = ["Network", "build", "is_changed"]
+__all__ = ["Dropout", "Network", "build", "check_plugin_network", "is_changed"]

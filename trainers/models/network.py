@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from trainers.errors import WrongNetwork
 from trainers.models.blocks import Dropout
 from trainers.models.weight_normalization import MeanOnlyBatchNorm
 
@@ -17,7 +18,7 @@ class Network(nn.Module):
     """From pixels to logits.
 
     Args:
-        features: layers from float [b, channels, height, width] to [b, width].
+        features: from float [b, channels, height, width] to [b, width].
         width: of the features.
         classes: length of the logits.
         heads: 1, or 2. With 2, the first classifies and the second agrees with the teacher, so that the two losses need
@@ -37,6 +38,7 @@ class Network(nn.Module):
         self.features = features
         self.classifier = head(width, classes)
         self.agreement = head(width, classes) if heads == 2 else None
+        self._width = width
         self._body_is_frozen = False
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -75,6 +77,8 @@ class Network(nn.Module):
 
     def _heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits of both heads in the precision of the weights, whatever that of the features."""
+        if features.ndim != 2 or features.shape[1] != self._width:  # a plugin's mistake, which a loss may not notice
+            raise WrongNetwork(f"the features have the shape {list(features.shape)}; expected: [b, {self._width}]")
         with torch.autocast(features.device.type, enabled=False):
             features = features.to(next(self.classifier.parameters()).dtype)
             logits = self.classifier(features)

@@ -6,10 +6,12 @@ import pytest
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.execution import ray_cluster
-from mt_sweeps.execution.preflight import NodeReport, check_data, check_nodes, inspect_node
+from mt_sweeps.execution.preflight import NodeReport, check_data, check_nodes, inspect_node, spec_versions
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.versions import versions
+from tests.helpers.plugins import Tiny, plugins, tiny, write_plugin  # noqa: F401 (a fixture)
 from tests.helpers.sweeps import digits
+from trainers import register_model
 
 FILE = Path("space.yaml")
 OURS = NodeReport(versions(), "the images", {}, None)
@@ -25,11 +27,11 @@ def broken(_):
 
 @pytest.fixture
 def checked(monkeypatch):
-    def check(*answers):
+    def check(*answers, spec=None):
         """Each is what a node says, or does."""
         asked = {f"node-{i}": one if callable(one) else lambda _, one=one: one for i, one in enumerate(answers)}
         monkeypatch.setattr(ray_cluster, "on_each_node", lambda *_: asked)
-        check_nodes(FILE, digits(), Share(0.0, 2, 1), "the images", {})
+        check_nodes(FILE, spec or digits(), Share(0.0, 2, 1), "the images", {})
 
     return check
 
@@ -77,9 +79,33 @@ def test_a_cluster_without_a_node_for_one_trial_is_refused(checked):
 
 def test_a_node_finds_its_versions_its_images_and_whether_it_reaches_the_storage(tmp_path):
     spec = digits(f"storage={tmp_path / 'kept'}")
-    assert inspect_node(spec.model_dump_json(exclude_none=True)) == NodeReport(
+    assert inspect_node(([], spec.model_dump_json(exclude_none=True))) == NodeReport(
         versions(), check_data(FILE, spec).fingerprint, {}, None
     )
     (tmp_path / "file").write_text("")
     unreached = digits(f"storage={tmp_path / 'file'}")
-    assert "cannot be used" in inspect_node(unreached.model_dump_json(exclude_none=True)).problem
+    assert "cannot be used" in inspect_node(([], unreached.model_dump_json(exclude_none=True))).problem
+
+
+def test_a_node_without_a_plugin_or_with_other_code_of_it_is_named(checked, plugins, tmp_path, monkeypatch):  # noqa: ARG001, F811
+    spec = digits()
+    sent = spec.model_dump_json(exclude_none=True)
+    assert "plugin nowhere: cannot be imported on this machine" in inspect_node((["nowhere"], sent)).problem
+    register_model(Tiny)(tiny)
+    spec = digits("trainer.model={name: tiny}")
+    ours = spec_versions(spec)
+    with pytest.raises(InputError, match=r"node-0: has other versions: plugin tests.helpers.plugins 0 \(the driver: "):
+        checked(NodeReport(ours | {"plugin tests.helpers.plugins": "0"}, "the images", None), spec=spec)
+    checked(NodeReport(ours, "the images", None), spec=spec)
+    write_plugin(tmp_path, "of_the_node")
+    monkeypatch.chdir(tmp_path)
+    sent = sent.replace('{"name":"small_cnn","width":16}', '{"name":"written"}')
+    found = inspect_node((["of_the_node"], sent))
+    assert (found.problem, found.versions.keys() - versions().keys()) == (None, {"plugin of_the_node"})
+
+
+@pytest.mark.usefixtures("plugins")
+def test_a_network_that_does_not_take_the_images_is_refused_before_the_first_trial():
+    register_model(Tiny)(lambda settings, channels: (tiny(settings, channels)[0], 5))
+    with pytest.raises(InputError, match=r"space.yaml: trainer: model tiny: .*shape \[2, 4\]; expected: \[b, 5\]"):
+        check_data(FILE, digits("trainer.model={name: tiny}"))

@@ -1,6 +1,7 @@
 """The worker without Ray around it: what Ray calls, called by hand."""
 
 import errno
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,11 +17,15 @@ from tests.helpers.training import config, in_fresh_process
 from trainers.files import BEST_MODEL, CHECKPOINT
 
 
+def assigned(settings, address="", previous=None, gpus=0.0):
+    return Assignment(TrialId("search", 0), settings.model_dump_json(), (), address, previous, 1, gpus)
+
+
 def assignment(directory, previous=None, **changes):
     if previous is not None:  # as the driver does
         open_files(str(directory)).write(records.FILE, records.text(records.read(previous)).encode())
     previous = str(previous) if previous else None
-    return {"assignment": Assignment(TrialId("search", 0), config(**changes), str(directory), previous, 1, 0.0)}
+    return {"assignment": assigned(config(**changes), str(directory), previous)}
 
 
 @pytest.fixture
@@ -55,9 +60,7 @@ ONE_PROCESS = """
 import sys
 from mt_sweeps.execution.attempt import Assignment, Attempt
 from mt_sweeps.spec.arms import TrialId
-from trainers.config import TrainerConfig
-config = TrainerConfig.model_validate_json(sys.argv[1])
-attempt = Attempt(Assignment(TrialId("search", 0), config, sys.argv[2], None, 1, 0.0))
+attempt = Attempt(Assignment(TrialId("search", 0), sys.argv[1], (), sys.argv[2], None, 1, 0.0))
 while not attempt.advance().done:
     pass
 """
@@ -161,5 +164,13 @@ def test_a_share_of_a_gpu_is_a_cap_on_its_memory(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", caps.append)
     monkeypatch.setattr("trainers.trainer.Trainer", lambda *_: None)
     for gpus in (0.0, 0.25, 1.0, 2.0):
-        make_trainer(Assignment(TrialId("search", 0), config(device="auto"), "", None, 1, gpus), tmp_path)
+        make_trainer(assigned(config(device="auto"), gpus=gpus), tmp_path)
     assert caps == [0.25]
+
+
+def test_a_trial_whose_plugin_cannot_be_imported_fails_with_the_reason(worker, tmp_path):
+    lacking = replace(assigned(config(), str(tmp_path)), plugins=("nowhere_to_be_found",))
+    worker.reset_config({"assignment": lacking})
+    (outcome,) = to_its_end(worker)
+    assert outcome.failure.reason == "error"
+    assert "plugin nowhere_to_be_found: cannot be imported on this machine" in outcome.failure.message

@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 
 from mt_sweeps.results.status import ArmStatus, BestStatus, SweepStatus, list_text, status_text
-from mt_sweeps.storage.local import LocalHome
 
 SEARCH = ArmStatus(total=5, waiting=1, running=0, complete=2, pruned=1, failed=1)
 BEST = BestStatus(3, "validation.teacher_error", 0.07, 0.01, {"ema.decay": 0.99})
@@ -20,14 +19,13 @@ def test_the_keys_of_the_json_and_their_order_are_fixed():
     assert replace(STATUS, best=None).as_json()["best"] is None
 
 
-def test_a_status_counts_trials_by_state_and_says_how_to_go_on(tmp_path, monkeypatch):
-    monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
-    text = status_text(STATUS, LocalHome(tmp_path))
+def test_a_status_counts_trials_by_state_and_says_how_to_go_on():
+    text = status_text(STATUS, "mt-sweep resume digits")
     assert text.startswith("digits: interrupted, 1 min 01 s of work\n")
     assert "  search     5 trials: 1 waiting, 2 complete, 1 pruned, 1 failed\n" in text
     assert "  best       trial 3: 7.0 % ± 1.0\n" in text
     assert "  go on with: mt-sweep resume digits" in text
-    assert "go on with" not in status_text(replace(STATUS, state="finished"), LocalHome(tmp_path))
+    assert "go on with" not in status_text(replace(STATUS, state="finished"), "")
 
 
 def test_a_list_has_one_line_per_sweep():

@@ -105,7 +105,8 @@ def problems(*overrides):
         ("trainer.dataset.labels=9", "trainer.dataset: labels: 9 is fewer than the 10 classes"),
         (
             "trainer.dataset.name=cifar11",
-            "trainer.dataset.name: 'cifar11' is not allowed; use one of 'digits', 'cifar10'",
+            "trainer.dataset.name: 'cifar11' is not allowed; use one of 'digits', 'cifar10', 'cifar100', 'svhn', "
+            "'image_folder', 'imagenet', or name the plugin that has it: --plugin MODULE; did you mean 'cifar10'?",
         ),
         (
             "trainer.dataset.with_validation=true",

@@ -1,0 +1,120 @@
+import pytest
+import torch
+from torch import nn
+
+from tests.helpers.plugins import Squares, Tiny, plugins, squares, tiny  # noqa: F401 (a fixture)
+from tests.helpers.training import assert_same, config, finished, results, weights
+from trainers import Trainer, register_dataset, register_model
+from trainers.checkpoint import load_model
+from trainers.config import ModelSettings
+from trainers.config.plugins import DATASETS, MODELS
+from trainers.errors import MissingPlugin, WrongNetwork
+from trainers.models import Dropout, build, check_plugin_network
+
+pytestmark = pytest.mark.usefixtures("plugins")
+
+FLAT = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+class WithDropout(Tiny):
+    dropout: float = 0.5
+
+
+class ForLargeImages(Tiny):
+    @property
+    def smallest_image(self):
+        return 16
+
+
+def made(returned, settings=Tiny):
+    register_model(settings)(lambda settings, channels: returned(channels))  # noqa: ARG005
+    return config(model={"name": "tiny"})
+
+
+def test_a_network_gets_its_heads_and_trains_like_the_own_ones():
+    register_model(Tiny)(tiny)
+    torch.manual_seed(0)
+    network = build(Tiny(name="tiny", width=3), channels=3, classes=5, heads=2)
+    first, second = network.forward_heads(torch.rand(2, 3, 8, 8))
+    assert (first.shape, second.shape) == ((2, 5), (2, 5))
+    trainer = finished(config(model={"name": "tiny"}, consistency={"heads": 2}))
+    assert trainer.history[-1].metrics["train.consistency_loss"] > 0
+
+
+def test_a_resumed_run_of_a_plugin_equals_an_uninterrupted_one(tmp_path):
+    def dropping(settings, channels):
+        layers, width = tiny(settings, channels)
+        return nn.Sequential(layers, Dropout(settings.dropout)), width
+
+    register_model(WithDropout)(dropping)
+    settings = config(model={"name": "tiny", "dropout": 0.3}, augmentation={"noise": 0.1})
+    next(Trainer(settings, tmp_path).run())
+    resumed, whole = finished(settings, tmp_path), finished(settings)
+    assert results(resumed) == results(whole)
+    assert_same(weights(resumed, tmp_path / "resumed"), weights(whole, tmp_path / "whole"))
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda _: FLAT, "returned Sequential; expected: a module from float"),
+        (lambda _: (FLAT, 1.0), r"returned \('Sequential', 'float'\); expected"),
+        (lambda _: (FLAT, 0), "returned the width 0; expected"),
+        (
+            lambda _: (nn.Sequential(*FLAT, nn.LazyLinear(4)), 4),
+            "has lazy layers; give them their sizes: channels is 1",
+        ),
+        (lambda _: 1 / 0, "raised ZeroDivisionError: division by zero"),
+        (
+            lambda c: (FLAT, c + 1),
+            r"on images \[2, 1, 8, 8\]: the features have the shape \[2, 1\]; expected: \[b, 2\]",
+        ),
+        (lambda _: (nn.Conv2d(1, 4, 3), 6), r"the features have the shape \[2, 4, 6, 6\]; expected: \[b, 6\]"),
+        (lambda _: (nn.Conv2d(3, 4, 3), 4), r"on images \[2, 1, 8, 8\]: Given groups=1"),
+    ],
+)
+def test_a_network_of_another_shape_is_refused_with_what_was_expected(returned, message):
+    settings = made(returned)
+    with pytest.raises(WrongNetwork, match=f"model tiny: tests.trainers.models.test_plugin.*{message}"):
+        check_plugin_network(settings, channels=1, classes=10, size=8)
+    with pytest.raises((WrongNetwork, RuntimeError)):
+        finished(settings)
+
+
+def test_dropout_among_the_settings_needs_layers_that_the_teacher_can_change():
+    with pytest.raises(WrongNetwork, match=r"its settings have dropout, and it has no trainers.models.Dropout layer"):
+        check_plugin_network(made(lambda c: (FLAT, c), WithDropout), channels=1, classes=10, size=8)
+
+
+def test_trying_a_network_draws_no_random_numbers_and_leaves_the_own_ones_alone():
+    register_model(Tiny)(tiny)
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    for name in ("tiny", "small_cnn"):
+        check_plugin_network(config(model={"name": name}), channels=3, classes=10, size=8)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_images_may_be_as_small_as_the_plugin_says():
+    register_model(ForLargeImages)(tiny)
+    with pytest.raises(ValueError, match="model tiny needs images of at least 16x16 pixels, these have 8x8"):
+        config(model={"name": "tiny"})
+    assert ModelSettings(name="any").smallest_image == 1
+
+
+def test_a_model_file_names_the_plugin_that_a_process_without_it_needs(tmp_path):
+    register_model(Tiny)(tiny)
+    register_dataset(Squares)(squares)
+    trainer = finished(
+        config(model={"name": "tiny"}, dataset={"name": "squares", "labels": 4, "validation": 10}, batch_size=4)
+    )
+    trainer.save_model(tmp_path / "model")
+    model = load_model(tmp_path / "model")
+    assert (model.classes, model.channels, model.config) == (["dark", "bright"], 1, trainer.config)
+    MODELS.remove("tiny")
+    MODELS.remove("tinier")
+    DATASETS.remove("squares")
+    with pytest.raises(
+        MissingPlugin, match=r"was not imported: tests.helpers.plugins; name it \(--plugin tests.helpers"
+    ):
+        load_model(tmp_path / "model")
