@@ -31,7 +31,7 @@ def test_the_network_and_the_data_set_do_what_the_trainer_expects():
 
 @pytest.mark.usefixtures("example")
 def test_the_file_is_valid_with_the_plugin():
-    assert load_spec(FILE).sample_config().model.weights == pytest.approx(2 * 8 * 33 + 160)
+    assert load_spec(FILE).sample_config().model.parameters == pytest.approx(2 * 8 * 33 + 160)
 
 
 def test_without_the_plugin_the_file_is_refused_with_what_to_do():

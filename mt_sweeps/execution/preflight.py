@@ -16,7 +16,7 @@ from mt_sweeps.storage import file_store
 from mt_sweeps.storage.environment import weights_key
 from mt_sweeps.storage.home import Home
 from mt_sweeps.versions import versions
-from trainers.config import Timm, TrainerConfig
+from trainers.config import TrainerConfig
 from trainers.config.plugins import MODELS, registered_plugins
 from trainers.data.cache import Facts, prepare, read_facts
 from trainers.data.sources import check_source
@@ -72,12 +72,11 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
         facts = read_facts(prepare(dataset, _decoding_progress()))
         for config in configs:
             split = split_for(config, facts.train_labels, facts.classes, facts.shape[0])
-        _try_networks(configs, facts)
         published: Values = {}
         if "published" in spec.arms():
             published = spec.published_values(len(facts.classes), len(split.unlabeled))
             split_for(spec.config(published, "published"), facts.train_labels, facts.classes, facts.shape[0])
-    except (DataError, WrongNetwork) as error:
+    except DataError as error:
         raise InputError(f"{file}: {trainer_error_text(error)}") from None
     except OSError as error:
         raise InputError(
@@ -93,7 +92,7 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
 
 
 def _check_networks(file: Path, configs: list[TrainerConfig], facts: Facts) -> dict[str, str]:
-    """Make sure that networks of a library can be built here, start from their weights and take the images.
+    """Make sure that networks of libraries and plugins can be built here, have their weights and take the images.
 
     Returns:
         SHA-256 of each file of first weights, by `weights_key`.
@@ -102,16 +101,16 @@ def _check_networks(file: Path, configs: list[TrainerConfig], facts: Facts) -> d
         InputError: a network or its weights cannot be used.
     """
     digests: dict[str, str] = {}
-    different = {(config.model, config.augmentation.crop): config for config in configs}
+    different = {(config.model, config.augmentation.crop, config.heads): config for config in configs}
     for config in different.values():
         key = weights_key(config.model)
-        if key is None and not isinstance(config.model, Timm):
+        if key is None and config.model.name != "timm" and MODELS.get(config.model.name) is None:
             continue
         from trainers.models.inspection import inspect_network  # loads torch, and what the network needs
 
         try:
             found = inspect_network(config, facts.shape[2], len(facts.classes), facts.shape[0])
-        except DataError as error:
+        except (DataError, WrongNetwork) as error:
             raise InputError(f"{file}: {trainer_error_text(error)}") from None
         if key is not None and found.weights is not None:
             digests[key] = found.weights
@@ -119,19 +118,6 @@ def _check_networks(file: Path, configs: list[TrainerConfig], facts: Facts) -> d
             unused = f"; {len(found.unused)} not used: {names}" if found.unused else ""
             print(f"first weights from {key}: {counted(found.loaded, 'tensor')}{unused}", flush=True)
     return digests
-
-
-def _try_networks(configs: list[TrainerConfig], facts: Facts) -> None:
-    """Make sure that the networks of plugins can be made, and take these images.
-
-    Raises:
-        WrongNetwork: one cannot.
-    """
-    of_plugins = [config for config in configs if MODELS.get(config.model.name)]
-    for config in {(config.model.model_dump_json(), config.heads): config for config in of_plugins}.values():
-        from trainers.models import check_plugin_network  # loads torch
-
-        check_plugin_network(config, facts.shape[2], len(facts.classes), facts.shape[0])
 
 
 def _decoding_progress() -> Callable[[int, int], None]:

@@ -6,7 +6,7 @@ import torch
 
 from trainers.config import TrainerConfig, WithWeights
 from trainers.errors import DataError
-from trainers.models import build
+from trainers.models import build, check_plugin_network
 from trainers.models.first_weights import load_first_weights, read_first_weights
 
 
@@ -37,7 +37,9 @@ def inspect_network(config: TrainerConfig, channels: int, classes: int, image_si
 
     Raises:
         DataError: the network does not exist, its weights are missing or of another one, or it refuses the images.
+        WrongNetwork: the network of a plugin cannot be made, or refuses the images.
     """
+    check_plugin_network(config, channels, classes, image_size)
     with torch.random.fork_rng([]):
         network = build(config.model, channels, classes, config.heads).eval()
     weights, loaded, unused = None, 0, []

@@ -95,8 +95,8 @@ def test_a_node_without_a_plugin_or_with_other_code_of_it_is_named(checked, plug
     spec = digits("trainer.model={name: tiny}")
     ours = spec_versions(spec)
     with pytest.raises(InputError, match=r"node-0: has other versions: plugin tests.helpers.plugins 0 \(the driver: "):
-        checked(NodeReport(ours | {"plugin tests.helpers.plugins": "0"}, "the images", None), spec=spec)
-    checked(NodeReport(ours, "the images", None), spec=spec)
+        checked(NodeReport(ours | {"plugin tests.helpers.plugins": "0"}, "the images", {}, None), spec=spec)
+    checked(NodeReport(ours, "the images", {}, None), spec=spec)
     write_plugin(tmp_path, "of_the_node")
     monkeypatch.chdir(tmp_path)
     sent = sent.replace('{"name":"small_cnn","width":16}', '{"name":"written"}')
