@@ -66,7 +66,7 @@ def pytest_runtest_makereport(item, call):
     report = yield
     seconds = max(item.stash.get(PROCESSOR_SECONDS, 0.0), call.duration / 3)
     is_unit = item.get_closest_marker("system") is None
-    if "CI" in os.environ and is_unit and call.when == "call" and report.passed and seconds > UNIT_SECONDS:
+    if os.environ.get("CI") and is_unit and call.when == "call" and report.passed and seconds > UNIT_SECONDS:
         report.outcome = "failed"
         report.longrepr = (
             f"took {seconds:.1f} s, and a unit test may take {UNIT_SECONDS:g} s: make it faster, or mark it with "
@@ -78,7 +78,7 @@ def pytest_runtest_makereport(item, call):
 @pytest.fixture(scope="session", autouse=True)
 def _late_imports():
     """Load what the code loads late, where time is limited: it is not the first test that takes these seconds."""
-    for name in LATE_IMPORTS if "CI" in os.environ else ():
+    for name in LATE_IMPORTS if os.environ.get("CI") else ():
         importlib.import_module(name)
 
 

