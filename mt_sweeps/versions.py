@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trainers
 
-PACKAGES = ("mt-sweeps", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "pydantic", "scikit-learn")
+PACKAGES = ("mt-sweeps", "torch", "torchvision", "timm", "ray", "optuna", "mlflow", "numpy", "pydantic", "scikit-learn")
 
 
 @cache

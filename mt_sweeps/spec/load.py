@@ -12,8 +12,9 @@ from mt_sweeps.spec import validation_errors, yaml_file
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.spec.overrides import apply_override
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values
-from trainers.config import TrainerConfig
+from trainers.config import Timm, TrainerConfig
 from trainers.config.known_datasets import KNOWN_DATASETS
+from trainers.errors import DataError
 
 _NAMES = ("trainer.dataset.name: ", "trainer.model.name: ")
 
@@ -64,7 +65,7 @@ def _problems(spec: SweepSpec) -> list[str]:
         *_point_problems(spec, space),
         *(problem for values, arm in spec.corners() for problem in _config_problems(spec, values, arm)),
     ]
-    return list(dict.fromkeys(problems)) or _published_problems(spec)
+    return list(dict.fromkeys(problems)) or [*_published_problems(spec), *_architecture_problems(spec)]
 
 
 def _key_problems(spec: SweepSpec, settings: list[str]) -> list[str]:
@@ -129,6 +130,19 @@ def _published_problems(spec: SweepSpec) -> list[str]:
         problems = validation_errors.describe(error, TrainerConfig, spec.trainer)
         return [f"finalists.baselines: published: {key or 'trainer'}: {text}" for key, text in problems]
     return []
+
+
+def _architecture_problems(spec: SweepSpec) -> Iterator[str]:
+    """Yield why a library does not have the networks that the file names."""
+    models = [spec.config(values, arm).model for values, arm in spec.corners()]
+    for name in dict.fromkeys(model.architecture for model in models if isinstance(model, Timm)):
+        from trainers.models.timm_network import check_architecture  # loads torch and timm
+
+        try:
+            check_architecture(name)
+        except DataError as error:
+            section = "search_space" if "model.architecture" in spec.search_space else "trainer"
+            yield f"{section}.{error}"
 
 
 def with_trials(spec: SweepSpec, trials: int) -> SweepSpec:

@@ -16,6 +16,7 @@ import numpy as np
 
 import trainers
 from mt_sweeps.plugins import plugin_modules
+from trainers.config import Timm
 
 _LOADER = Path(__file__).with_name("served_model.py")
 _NEEDED = ("filelock", "numpy", "pillow", "pydantic", "safetensors", "torch", "torchvision")  # by `trainers`
@@ -71,6 +72,7 @@ def package(folder: Path, file: Path, logged: Any, run: str) -> None:
 
     model = load_model(file)
     shape = (model.image_size, model.image_size, model.channels)
+    needed = (*_NEEDED, "timm") if isinstance(model.config.model, Timm) else _NEEDED
     plugins = {str(_plugin_code(module, folder.with_name("plugins"))) for module in plugin_modules(model.config)}
     pyfunc.save_model(
         str(folder),
@@ -83,7 +85,7 @@ def package(folder: Path, file: Path, logged: Any, run: str) -> None:
             Schema([TensorSpec(np.dtype(np.float32), (-1, len(model.classes)))]),
         ),
         input_example=np.random.default_rng(0).integers(0, 256, (1, *shape), np.uint8),
-        pip_requirements=[f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in _NEEDED],
+        pip_requirements=[f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in needed],
         metadata={"classes": model.classes},
     )
 

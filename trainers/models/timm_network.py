@@ -23,7 +23,7 @@ def timm_network(channels: int, classes: int, heads: int, architecture: str) -> 
     """
     import timm
 
-    _check(architecture)
+    check_architecture(architecture)
     try:
         features = timm.create_model(architecture, pretrained=False, num_classes=0, in_chans=channels)
     except (TypeError, RuntimeError, AssertionError) as error:
@@ -41,7 +41,7 @@ def published(architecture: str) -> Any:
     """
     from timm.models import get_pretrained_cfg
 
-    _check(architecture)
+    check_architecture(architecture)
     try:
         return get_pretrained_cfg(architecture)
     except RuntimeError as error:
@@ -59,7 +59,12 @@ def parameter_count(architecture: str) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _check(architecture: str) -> None:
+def check_architecture(architecture: str) -> None:
+    """Refuse a name that timm does not know.
+
+    Raises:
+        DataError: timm has no such architecture; which are the nearest.
+    """
     import timm
 
     if not timm.is_model(architecture):

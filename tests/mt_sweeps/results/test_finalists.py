@@ -1,6 +1,8 @@
 import pytest
 
 from mt_sweeps.results import finalists
+from mt_sweeps.results.finalists import Verdict
+from mt_sweeps.results.statistics import compare
 from mt_sweeps.study.ledger import Ledger
 from tests.helpers.sweeps import digits, new_ledger, report, supervised_report
 from trainers import Report
@@ -182,3 +184,21 @@ def test_with_the_balanced_objective_balanced_errors_choose_and_are_compared(tmp
     images = {"labeled": 50, "unlabeled": 788, "validation": 300, "verdict": 300}
     assert finalists.compare_finalists(ledger, images).means["trial 1"].mean == pytest.approx(0.4)
     assert "mean balanced error [95 %]" in finalists.text(ledger, images)
+
+
+@pytest.mark.parametrize(
+    ("best", "words"),
+    [
+        ([0.10, 0.11, 0.09, 0.10], ""),
+        (
+            [0.20, 0.22, 0.19, 0.21],
+            "the linear probe is not beaten: it cannot be told apart from the best of the search",
+        ),
+        ([0.30, 0.31, 0.29, 0.30], "the linear probe is not beaten: it is better than the best of the search"),
+    ],
+)
+def test_where_the_probe_is_not_beaten_it_is_said(best, words):
+    errors = {"trial 3": dict(enumerate(best)), "probe": dict(enumerate([0.21, 0.20, 0.20, 0.21]))}
+    verdict = Verdict({}, compare(errors, "trial 3"), None, {}, 300, kept_back=True)
+    assert verdict.probe_stands.startswith(words)
+    assert bool(verdict.probe_stands) == bool(words)
