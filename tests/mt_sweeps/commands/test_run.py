@@ -38,6 +38,7 @@ def of_folder(images, *overrides):
     return load_spec(REPOSITORY / "search_spaces" / "image_folder.yaml", tuple(settings))
 
 
+@pytest.mark.system
 def test_a_sweep_does_not_go_on_with_other_images(images, tmp_path):
     home = LocalHome(tmp_path / "home")
     begun(home, of_folder(images))

@@ -94,6 +94,7 @@ def test_a_reopened_ledger_suggests_what_an_undisturbed_one_would(sampler, tmp_p
     assert Ledger(tmp_path / "copy.db", spec).ask_search().values == ledger.ask_search().values
 
 
+@pytest.mark.system
 def test_a_grid_is_run_whole_in_its_order_and_outlasts_a_reopening(tmp_path):
     spec = load_spec(written(tmp_path, GRID))
     ledger = new_ledger(tmp_path / "ledger.db", spec)
