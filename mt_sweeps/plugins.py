@@ -34,15 +34,19 @@ def load_plugins(options: Sequence[str]) -> None:
     import_plugins(options, "--plugin")
     import_plugins(_by_variable(), VARIABLE)
     for module, package in _by_entry_point().items():
-        import_plugins([module], f"{package}: the entry point {GROUP}")
+        try:
+            import_plugins([module], f"{package}: the entry point {GROUP}", from_here=False)
+        except InputError as error:  # of a package that this command may not need
+            print(f"note: {error}", file=sys.stderr)
 
 
-def import_plugins(modules: Iterable[str], source: str) -> None:
-    """Import modules, also from the working directory.
+def import_plugins(modules: Iterable[str], source: str, from_here: bool = True) -> None:
+    """Import modules.
 
     Args:
         modules: their names.
         source: what named them, for an error.
+        from_here: also from the working directory.
 
     Raises:
         InputError: a module cannot be imported, or registers nothing.
@@ -53,7 +57,7 @@ def import_plugins(modules: Iterable[str], source: str) -> None:
             raise InputError(f"{source} {module}: is no name of a module; write it as `import` does, like {example}")
         if module in sys.modules:
             continue
-        if str(Path.cwd()) not in sys.path:
+        if from_here and str(Path.cwd()) not in sys.path:
             sys.path.append(str(Path.cwd()))  # last, so that no other import changes
         before = registered_plugins()
         try:
@@ -120,6 +124,11 @@ def plugin_options(recorded: dict[str, str]) -> list[str]:
     """Return the options of a command for a sweep: one per plugin that neither the variable nor a package names."""
     named = {*_by_variable(), *_by_entry_point()}
     return [f"--plugin={module}" for module in modules_in(recorded) if module not in named]
+
+
+def named_plugins(options: Sequence[str]) -> list[str]:
+    """Return the modules that the user named, by options and by the variable, each once."""
+    return list(dict.fromkeys([*options, *_by_variable()]))
 
 
 def _by_variable() -> list[str]:

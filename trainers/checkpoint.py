@@ -21,7 +21,7 @@ from trainers.config import TrainerConfig
 from trainers.config.plugins import missing_plugins, plugins_of
 from trainers.data.geometry import center_crop
 from trainers.data.normalization import Normalization, load_normalization
-from trainers.errors import CheckpointError, MissingPlugin, UnreadableCheckpoint, WrongNetwork
+from trainers.errors import CheckpointError, DataError, MissingPlugin, UnreadableCheckpoint, WrongNetwork
 from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.models import build, is_changed
 
@@ -209,7 +209,7 @@ def load_model(path: Path, device: str = "cpu") -> Model:
         network.load_state_dict(parts["network."])
         model = Model(network.eval(), normalization, classes, size, channels, config)
         model.logits(torch.zeros(1, size, size, channels, dtype=torch.uint8, device=device))  # sizes that do not fit
-    except (KeyError, TypeError, StopIteration, ValueError, RuntimeError, WrongNetwork) as error:
+    except (KeyError, TypeError, StopIteration, ValueError, RuntimeError, DataError, WrongNetwork) as error:
         if isinstance(error, ValidationError) and (missing := missing_plugins(_plugins_in(facts))):
             raise MissingPlugin(path, missing) from None
         cause = " ".join(str(error).split())

@@ -62,7 +62,7 @@ def check_consistency(
     if "train.consistency_loss" not in metrics or config.consistency.weight == 0:
         return
     if config.consistency.confidence:
-        _check_confident_images(metrics, config, step, history)
+        _check_confident_images(metrics, config, step, history, first_target_step)
         return
     was_checked = bool(history) and history[-1].step > first_target_step
     if was_checked or step <= first_target_step:
@@ -74,10 +74,12 @@ def check_consistency(
             )
 
 
-def _check_confident_images(metrics: dict[str, float], config: TrainerConfig, step: int, history: list[Report]) -> None:
+def _check_confident_images(
+    metrics: dict[str, float], config: TrainerConfig, step: int, history: list[Report], first_target_step: int
+) -> None:
     """Refuse a loss of 0 where images counted, and a run in which none ever did."""
     share = metrics["train.confident_share"]
-    if share > 0 and not abs(metrics["train.consistency_loss"]) > 0:
+    if step > first_target_step and share > 0 and not abs(metrics["train.consistency_loss"]) > 0:
         raise ConsistencyMissing(
             f"train.consistency_loss is {metrics['train.consistency_loss']} at step {step} though "
             f"train.confident_share is {share:.3g} and consistency.weight is {config.consistency.weight}"

@@ -32,7 +32,7 @@ def check_model(name: str, image_size: int = 32, channels: tuple[int, ...] = (1,
     It checks: the shape of the logits in train and eval mode; that a seed decides the first weights, and the outputs in
     train mode; that eval mode repeats itself and treats each image on its own; that another network takes its weights
     and then gives its outputs; that it can be copied, as the teacher is; passes in bfloat16; finite gradients for every
-    weight; what `weights` says, if the settings say it; and `dropout`, if the settings have it.
+    weight; what `parameters` says, if the settings say it; and `dropout`, if the settings have it.
 
     Args:
         name: of the network.
@@ -126,7 +126,7 @@ def _check_network(config: TrainerConfig, channels: int, heads: int, size: int) 
         with torch.autocast("cpu", torch.bfloat16):
             _check_logits(network.train().forward_heads(images), heads, len(images), "in bfloat16")
         _check_dropout(config, network, images)
-    _check_weights(config, network)
+    _check_parameters(config, network)
 
 
 def _check_state(network: Network) -> None:
@@ -190,7 +190,7 @@ def _check_dropout(config: TrainerConfig, network: Network, images: Tensor) -> N
     )
 
 
-def _check_weights(config: TrainerConfig, network: Network) -> None:
+def _check_parameters(config: TrainerConfig, network: Network) -> None:
     settings: Any = config.model
     said, counted = settings.parameters, sum(weight.numel() for weight in network.features.parameters())
     is_assumed = type(settings).parameters is ModelSettings.parameters

@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from trainers.data import dataset
 from trainers.data.normalization import PerChannel
 from trainers.data.training_data import EvaluationImages, TrainingData
 from trainers.devices import autocast, memory_format, on_cpu, resolve_device
+from trainers.errors import DataError
 from trainers.evaluation import Evaluation, evaluate
 from trainers.files import BEST_MODEL
 from trainers.guards import check_consistency, check_losses, check_teacher, check_weights
@@ -314,11 +315,17 @@ class Trainer:
 
     def _weights_normalization(self) -> PerChannel | None:
         """Return the normalisation of the images that the first weights were trained with, if there are any."""
-        if self._weights_origin is None:
+        origin = self._weights_origin
+        if origin is None or self.config.normalization != "of_weights":
             return None
+        if origin.mean is None or origin.std is None:
+            raise DataError(
+                "normalization: of_weights: the model in model.weights was trained with whole images normalised; set "
+                "normalization to what it was trained with: per_image or zca"
+            )
         mean, std = (
             torch.tensor(values, device=self._device, dtype=torch.get_default_dtype())
-            for values in (self._weights_origin.mean, self._weights_origin.std)
+            for values in (origin.mean, origin.std)
         )
         return PerChannel(mean, std)
 
@@ -372,7 +379,9 @@ class Trainer:
             "best_error": self._best_error,
             "weights_origin": None if self._weights_origin is None else asdict(self._weights_origin),
             "seconds": self._stopwatch.seconds,
-            "history": [asdict(report) for report in self.history],
+            # Of the confusion matrices only the last one's: the records have the others.
+            "history": [asdict(replace(report, confusion={})) for report in self.history[:-1]]
+            + [asdict(report) for report in self.history[-1:]],
         }
 
     def _load_state(self, state: dict[str, Any]) -> None:

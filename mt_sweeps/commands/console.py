@@ -129,17 +129,19 @@ class Board:
             return
         self._open.discard(trial_id)
         self._ended += 1
-        self._ended_steps += trial.step
+        self._ended_steps += 0 if trial.is_probe else trial.step
 
     def _count_report(self, trial: Trial, report: Report) -> None:
         trial_id = trial.id
+        if trial.is_probe:
+            return
         before = self._reports.get(trial_id)
         self._steps += report.step - (before.step if before else 0)
         self._seconds += report.seconds - (before.seconds if before else 0.0)
         self._reports[trial_id] = report
 
     def _steps_of(self, trial: Trial) -> int:
-        return self._spec.config(trial.values, trial.arm).steps
+        return 0 if trial.is_probe else self._spec.config(trial.values, trial.arm).steps
 
     def _left_text(self) -> str:
         left = self.seconds_left()

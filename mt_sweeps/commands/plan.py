@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mt_sweeps.errors import InputError
+from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.execution import forecast as forecasts
 from mt_sweeps.execution.preflight import check_data
 from mt_sweeps.execution.resources import local_resources, share_of
@@ -26,7 +26,10 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> str:
     """
     spec = load_spec(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
     share = share_of(file, spec, local_resources())
-    planned = forecasts.forecast(spec, share.concurrent)
+    try:
+        planned = forecasts.forecast(spec, share.concurrent)
+    except DataError as error:
+        raise InputError(f"{file}: {trainer_error_text(error)}") from None
     data, speed, trouble = None, None, ""
     try:
         data = check_data(file, spec)

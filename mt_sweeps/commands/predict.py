@@ -116,6 +116,8 @@ def predict(file: Path, folder: Path, output: Path | None, as_json: bool = False
     where = f", in {output}" if output else ""
     print(f"{counted(len(predicted), 'image')} classified{skipped}{where}", file=sys.stderr)
     known = [path for path in predicted if path in labels]
+    if as_json and not known:
+        raise SweepError(f"{folder}: of the images in folders of classes, not one can be read: there are no errors")
     if known:
         pairs = [labels[path] for path in known], [predicted[path] for path in known]
         _print_errors(Confusion.of(*pairs, len(model.classes)), model.classes, as_json)

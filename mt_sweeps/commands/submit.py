@@ -8,7 +8,7 @@ from typing import Any
 
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.execution.preflight import spec_versions
-from mt_sweeps.plugins import modules_in
+from mt_sweeps.plugins import modules_in, named_plugins
 from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.load import load_spec
 
@@ -65,7 +65,7 @@ def resume(name: str, address: str, more: int, plugins: tuple[str, ...] = ()) ->
         more: trials to search with beyond those it was started with.
         plugins: modules that the driver there is to import.
     """
-    options = [*([f"--trials=+{more}"] if more else []), *(f"--plugin={module}" for module in plugins)]
+    options = [*([f"--trials=+{more}"] if more else []), *(f"--plugin={module}" for module in named_plugins(plugins))]
     return _submit_job(address, ["resume", name, *options])
 
 

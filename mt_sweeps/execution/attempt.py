@@ -40,6 +40,7 @@ class Assignment:
         previous: the address of an earlier attempt whose checkpoint this one resumes from, or None.
         threads: that torch may use.
         gpus: that the trial gets; 0 hides every GPU, a fraction also limits the memory.
+        first_weights: SHA-256 of the file that its network is to start from, if there is one.
     """
 
     trial: TrialId
@@ -49,6 +50,7 @@ class Assignment:
     previous: str | None
     threads: int
     gpus: float
+    first_weights: str | None = None
 
     @cached_property
     def config(self) -> TrainerConfig:
@@ -170,7 +172,12 @@ def make_trainer(assignment: Assignment, folder: Path) -> records.Run:
         raise DataError("Ray gave this trial a GPU that torch cannot use; install a torch that fits the driver")
     if 0 < gpus < 1:  # Ray only counts fractions: without a limit, one trial could take its neighbours' memory
         torch.cuda.set_per_process_memory_fraction(gpus)
-    return Trainer(config, folder)
+    trainer = Trainer(config, folder)
+    if assignment.first_weights is not None and trainer.first_weights != assignment.first_weights:
+        raise DataError(
+            "model.weights: the file is not the one that the sweep began with; bring it back, or start a new sweep"
+        )
+    return trainer
 
 
 def _reason(error: Exception) -> str:

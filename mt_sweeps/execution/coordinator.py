@@ -16,6 +16,7 @@ from mt_sweeps.execution.resources import Share
 from mt_sweeps.plugins import plugin_modules
 from mt_sweeps.results import finalists
 from mt_sweeps.spec.arms import TrialId
+from mt_sweeps.storage.environment import weights_key
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study import budget
 from mt_sweeps.study.ledger import Ledger
@@ -204,6 +205,7 @@ class Coordinator:
         self._running[trial.id] = trial
         self._listener.started(trial)
         config = self._ledger.spec.config(trial.values, trial.arm)
+        weights = weights_key(config.model)
         return Assignment(
             trial=trial.id,
             settings=config.model_dump_json(),
@@ -212,6 +214,7 @@ class Coordinator:
             previous=files.last_checkpoint(trial.id, trial.attempt) if trial.attempt > 1 else None,
             threads=self._share.cpus,
             gpus=self._share.gpus,
+            first_weights=None if weights is None else self._sweep.load_environment().weights.get(weights),
         )
 
     def _trial_ended(self, trial: Trial) -> None:

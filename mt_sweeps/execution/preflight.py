@@ -87,6 +87,8 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
         names = ", ".join(facts.skipped[:3]) + (", ..." if len(facts.skipped) > 3 else "")
         print(f"left out, since they cannot be read: {counted(len(facts.skipped), 'image')}: {names}", flush=True)
     counts = {purpose: len(getattr(split, purpose)) for purpose in ("labeled", "unlabeled", "validation", "verdict")}
+    if published:
+        configs = [*configs, spec.config(published, "published")]
     weights = _check_networks(file, configs, facts)
     return DatasetCheck(facts.fingerprint, split.fingerprint, facts.classes, counts, published, weights)
 

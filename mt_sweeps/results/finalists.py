@@ -95,11 +95,12 @@ class Verdict:
     @property
     def probe_stands(self) -> str:
         """That the linear probe is not beaten, in words; empty if it is, or there is none."""
-        against = next((one for one in self.comparisons if "probe" in (one.a, one.b)), None)
-        if against is None or against.winner not in ("", "probe"):
+        against = next((one for one in self.comparisons if one.b == "probe"), None)
+        if against is None or against.winner not in ("", "probe") or not against.a.startswith("trial "):
             return ""
         how = "is better than" if against.winner else "cannot be told apart from"
-        return f"the linear probe is not beaten: it {how} the best of the search, and is fitted in seconds"
+        favour = "" if self.kept_back else " (the images that score it chose its penalty, which favours it)"
+        return f"the linear probe is not beaten: it {how} the best of the search, and is fitted in seconds{favour}"
 
 
 def compare_finalists(ledger: Ledger, images: dict[str, int]) -> Verdict | None:

@@ -80,6 +80,10 @@ def _key_problems(spec: SweepSpec, settings: list[str]) -> list[str]:
         for key in spec.search_space
         if key.startswith(("dataset.", "device", "method", "verdict"))
     ]
+    if spec.trainer.get("method") == "probe":
+        problems.append(
+            "trainer.method: probe has nothing to search; take it out, and add probe to finalists.baselines"
+        )
     if spec.trainer.get("dataset", {}).get("with_validation"):
         problems.append(
             "trainer.dataset.with_validation: a search needs images that it is not trained on; take it out, and train "
@@ -128,7 +132,10 @@ def _published_problems(spec: SweepSpec) -> list[str]:
         spec.published_values(known.classes if known else 10, unlabeled)
     except ValidationError as error:
         problems = validation_errors.describe(error, TrainerConfig, spec.trainer)
-        return [f"finalists.baselines: published: {key or 'trainer'}: {text}" for key, text in problems]
+        return [
+            f"finalists.baselines: published: {key or 'trainer'}: {text}; set it under trainer, or leave published out"
+            for key, text in problems
+        ]
     return []
 
 

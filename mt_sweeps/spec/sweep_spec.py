@@ -15,6 +15,7 @@ from mt_sweeps.spec.sections import Budget, Finalists, Objective, Pruner, Resour
 from trainers import recipes
 from trainers.config import Settings, TrainerConfig
 from trainers.config.compatibility import CONSISTENCY_ONLY, PROBE_SETTINGS
+from trainers.config.model import first_weights_of
 from trainers.recipes.published import published_settings
 from trainers.report import error_name, metric_of
 
@@ -85,8 +86,7 @@ class SweepSpec(Settings):
             return data
         trainer, finalists = data.get("trainer"), data.get("finalists", {})
         model = trainer.get("model") if isinstance(trainer, dict) else None
-        has_weights = isinstance(model, dict) and model.get("weights") is not None
-        if not has_weights or "baselines" in finalists:
+        if first_weights_of(model) is None or "baselines" in finalists:
             return data
         return {**data, "finalists": {**finalists, "baselines": ["probe", "supervised", "published"]}}
 
@@ -186,7 +186,11 @@ class SweepSpec(Settings):
         Raises:
             pydantic.ValidationError: the published settings do not go together with those that the file fixes.
         """
-        settings = published_settings({**self.trainer, "steps": self.steps}, classes, unlabeled)
+        fixed = self.trainer
+        if isinstance(model := fixed.get("model"), dict):  # which network, where only the search names one
+            first = self.trainer_settings(self.space().corners()[0], "search")["model"]
+            fixed = {**fixed, "model": {key: first[key] for key in ("architecture", "weights") if key in first} | model}
+        settings = published_settings({**fixed, "steps": self.steps}, classes, unlabeled)
         config = TrainerConfig.model_validate(settings)
         return dotted(config.model_dump(exclude={"dataset"}, exclude_none=True))
 
@@ -236,7 +240,7 @@ class SweepSpec(Settings):
 
 
 def _concerns_a_probe(key: str) -> bool:
-    return key == "augmentation.crop" or (key.partition(".")[0] in PROBE_SETTINGS and key not in ("steps", "seed"))
+    return key in ("augmentation.crop", "normalization") or key.startswith(("model.", "dataset."))
 
 
 def _of_a_probe(settings: dict[str, Any], spec: SweepSpec) -> dict[str, Any]:

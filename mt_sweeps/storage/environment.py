@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 
 from trainers.config import ModelConfig
+from trainers.config.model import first_weights_of
 
 
 def weights_key(model: ModelConfig) -> str | None:
     """Return what names a network's first weights: a path, or the network whose published weights they are."""
-    weights: str | None = getattr(model, "weights", None)
+    weights = first_weights_of(model)
     return weights if weights != "pretrained" else str(getattr(model, "architecture", model.name))
 
 

@@ -44,5 +44,7 @@ def _seconds_of_finalists(ledger: Ledger) -> float:
     """Return the seconds that the finalists still need, one after the other; 0 while no trial has ended."""
     if "finalists" not in ledger.spec.arms():
         return 0.0
-    seconds_per_step = ledger.seconds_done / max(1, ledger.steps_done)
-    return seconds_per_step * ledger.spec.steps * ledger.remaining("finalists")
+    spec, seconds_per_step = ledger.spec, ledger.seconds_done / max(1, ledger.steps_done)
+    contenders = min(spec.finalists.top, spec.trials) + len(spec.finalists.baselines)
+    trained = contenders - ("probe" in spec.finalists.baselines)  # a probe takes seconds
+    return seconds_per_step * spec.steps * ledger.remaining("finalists") * trained / contenders

@@ -37,7 +37,7 @@ class Ledger:
         spec: of the sweep.
 
     Attributes:
-        steps_done: optimiser steps of all trials that ended.
+        steps_done: optimiser steps of all trials that ended, without linear probes, which take none.
         seconds_done: what workers spent on them.
 
     Raises:
@@ -241,8 +241,9 @@ class Ledger:
         frozen = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
         self._ids[arm] = [optuna_private.trial_id(trial) for trial in frozen]
         self._trials[arm] = [trial_from_optuna(arm, trial) for trial in frozen]
-        self.steps_done += sum(trial.step for trial in self._trials[arm] if trial.finished)
-        self.seconds_done += sum(trial.seconds for trial in self._trials[arm] if trial.finished)
+        ended = [trial for trial in self._trials[arm] if trial.finished and not trial.is_probe]
+        self.steps_done += sum(trial.step for trial in ended)
+        self.seconds_done += sum(trial.seconds for trial in ended)
         self._waiting[arm] = {trial.number for trial in self._trials[arm] if trial.state == "waiting"}
         for trial in frozen if arm == "search" else []:
             for step, value in sorted(trial.intermediate_values.items()):
@@ -315,7 +316,8 @@ class Ledger:
         objective = ended.objective(self.spec.metric) if state == TrialState.COMPLETE else None
         self._storage.set_trial_state_values(self._id(trial), state, None if objective is None else [objective])
         self._trials[trial.arm][trial.number] = ended
-        self.steps_done, self.seconds_done = self.steps_done + ended.step, self.seconds_done + ended.seconds
+        if not ended.is_probe:
+            self.steps_done, self.seconds_done = self.steps_done + ended.step, self.seconds_done + ended.seconds
         if trial.arm in self._samplers:
             curve = {last.step: ranking_error(last, self.spec.metric)} if last is not None else {}
             self._samplers[trial.arm].observe(trial.number, objective, curve, reason)

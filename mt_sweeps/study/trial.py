@@ -66,6 +66,11 @@ class Trial:
         """Whether its state is final."""
         return self.state in ("complete", "pruned", "failed")
 
+    @property
+    def is_probe(self) -> bool:
+        """Whether it is a linear probe, which takes seconds and no optimiser steps."""
+        return self.arm == "probe" or (self.replicates is not None and self.replicates.arm == "probe")
+
     def error(self, metric: str) -> tuple[float, float] | None:
         """Return the error named by `metric` (the student's, if there is no teacher) and its standard error."""
         if self.last is None:

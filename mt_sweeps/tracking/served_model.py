@@ -52,10 +52,11 @@ def _import_plugins(file: Path) -> None:
     Raises:
         ImportError: one needs a package that is not installed.
     """
+    code = file.parents[1] / "code"  # not the folder of this file, which may be that of a model loaded before
     for module in plugins_in(file):
         spec = importlib.util.find_spec(module.partition(".")[0])
         places = [] if spec is None else [spec.origin or "", *(spec.submodule_search_locations or [])]
-        if not any(Path(__file__).parent in Path(place).parents for place in places):
+        if not any(code in Path(place).parents for place in places):
             continue  # `load_model` says that it is missing, unless the user has imported it
         try:
             importlib.import_module(module)

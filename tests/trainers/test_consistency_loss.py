@@ -60,6 +60,7 @@ def test_without_a_confident_image_the_loss_may_be_0_and_with_one_it_may_not():
     check_consistency(none, settings, settings.steps, [Report(2, 0.0, metrics())], 1)
     with pytest.raises(ConsistencyMissing, match=r"is 0\.0 at step 2 though train\.confident_share is 0\.5"):
         check_consistency(metrics(consistency_loss=0.0), settings, 2, [], 1)
+    check_consistency(metrics(consistency_loss=0.0), settings, 2, [], 2)  # a teacher that began as a copy still agrees
 
 
 def test_the_ramp_up_begins_at_the_start():

@@ -105,3 +105,15 @@ def test_with_more_than_a_hundred_classes_the_rule_is_their_imagenets():
     assert (few["consistency"]["loss"], few["consistency"]["weight"]) == ("mse", 1000.0)
     assert (many["consistency"]["loss"], many["consistency"]["weight"]) == ("kl", 10.0)
     assert few["class_loss_normalizer"] == "labeled"
+
+
+def test_settings_that_are_newer_than_the_authors_rules_are_not_theirs():
+    fixed = {
+        "dataset": {"name": "digits", "labels": 50, "validation": 300},
+        "steps": 20,
+        "consistency": {"confidence": 0.9, "start": 5},
+        "teacher": {"augmentation": "weak"},
+        "augmentation": {"noise": 0.1},
+    }
+    config = TrainerConfig.model_validate(published_settings(fixed, 10, 1000))
+    assert (config.consistency.confidence, config.consistency.start, config.teacher.augmentation) == (0, 0, "same")

@@ -8,6 +8,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    def __hash__(self) -> int:  # also where a setting of a plugin is a list
+        return hash(self.model_dump_json())
+
 
 def by_default(name: str) -> BeforeValidator:
     """Return a validator for a union of settings that takes settings without a name as those of this name."""

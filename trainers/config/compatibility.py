@@ -5,6 +5,8 @@ Each message names the two settings that clash and the legal values.
 
 from typing import TYPE_CHECKING, Any
 
+from trainers.config.model import first_weights_of
+
 if TYPE_CHECKING:
     from trainers.config import TrainerConfig
 
@@ -135,11 +137,11 @@ def check_combinations(config: "TrainerConfig") -> None:
             "class_weights: balanced and dataset.draw: balanced clash: as many images of every class are labeled, so "
             "that all weights would be about 1; use dataset.draw: random or dataset.labels: all, or class_weights: none"
         )
-    if config.normalization == "of_weights" and getattr(config.model, "weights", None) is None:
+    if config.normalization == "of_weights" and first_weights_of(config.model) is None:
         raise ValueError(
             "normalization: of_weights needs model.weights; set model.weights, or use normalization: per_channel"
         )
-    if config.optimizer.body_learning_rate_factor == 0 and getattr(config.model, "weights", None) is None:
+    if config.optimizer.body_learning_rate_factor == 0 and first_weights_of(config.model) is None:
         raise ValueError(
             "optimizer.body_learning_rate_factor: 0 would leave random weights as they are; set model.weights, or a "
             "factor above 0"
@@ -147,13 +149,14 @@ def check_combinations(config: "TrainerConfig") -> None:
     if config.augmentation.jitters and config.normalization not in ("per_channel", "of_weights"):
         raise ValueError(
             f"normalization: {config.normalization} and a jitter of colours clash: whole images are normalised before "
-            "they are changed; use normalization: per_channel, or leave out augmentation.brightness, contrast, "
-            "saturation and hue"
+            "they are changed; use normalization: per_channel or of_weights, or leave out augmentation.brightness, "
+            "contrast, saturation and hue"
         )
     if config.augmentation.strong != "none" and config.normalization not in ("per_channel", "of_weights"):
         raise ValueError(
             f"normalization: {config.normalization} and augmentation.strong: {config.augmentation.strong} clash: whole "
-            "images are normalised before they are changed; use normalization: per_channel or augmentation.strong: none"
+            "images are normalised before they are changed; use normalization: per_channel or "
+            "of_weights, or augmentation.strong: none"
         )
     if config.method != "supervised":
         _check_methods(config)
@@ -161,7 +164,7 @@ def check_combinations(config: "TrainerConfig") -> None:
 
 
 def _check_probe(config: "TrainerConfig") -> None:
-    if getattr(config.model, "weights", None) is None:
+    if first_weights_of(config.model) is None:
         raise ValueError("method: probe needs pre-trained features; set model.weights")
     if config.dataset.with_validation:
         raise ValueError(

@@ -37,9 +37,6 @@ class DatasetSettings(Settings):
         description="draws other labeled images; validation and verdict stay; none: those of split_seed",
     )
 
-    def __hash__(self) -> int:  # also where a setting of a plugin is a list
-        return hash(self.model_dump_json())
-
     @model_validator(mode="after")
     def _draws_labels_where_there_is_a_choice(self) -> "DatasetSettings":
         if self.label_seed is not None and self.labels == "all":

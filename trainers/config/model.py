@@ -1,7 +1,7 @@
 """The settings of the networks."""
 
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -121,6 +121,17 @@ class Timm(WithWeights):
 
     name: Literal["timm"]
     architecture: str = Field(min_length=1, description="as timm.list_models() has it: resnet18, convnext_nano, ...")
+
+
+WITH_WEIGHTS: tuple[str, ...] = ("resnet18", "resnet50", "resnext152", "timm")
+"""Names of the networks that can start from the weights of an earlier training."""
+
+
+def first_weights_of(model: Any) -> str | None:
+    """Return the setting `weights` of a network, validated or not, or None if it begins with random ones."""
+    if isinstance(model, dict):
+        return model.get("weights") if model.get("name") in WITH_WEIGHTS else None
+    return model.weights if isinstance(model, WithWeights) else None
 
 
 ModelConfig = SmallCnn | ConvLarge | ShakeShake | WideResnet | Residual | Timm

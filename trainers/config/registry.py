@@ -5,7 +5,7 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -38,14 +38,17 @@ class Plugin:
         """The name of the module that registers it."""
         return self.function.__module__
 
-    @property
+    @cached_property
     def code(self) -> str:
-        """The beginning of a SHA-256 over the file that the function is written in; empty if it is in none."""
+        """The beginning of a SHA-256 over the file that the function is written in; empty if it is in none.
+
+        It is read when the plugin is registered, so that it is that of the code that runs.
+        """
         try:
             file = inspect.getsourcefile(self.function)
-        except TypeError:
+            return "" if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+        except (TypeError, OSError):  # of a notebook, or typed
             return ""
-        return "" if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
 
     def __str__(self) -> str:
         return f"{self.module}.{self.function.__qualname__}"
@@ -84,6 +87,8 @@ class Registry:
         names = _names(settings)
         if not names:
             raise TypeError(f'{settings.__name__}: write the name as a field: name: Literal["my_{self._group}"]')
+        if not hasattr(plugin.function, "__qualname__"):
+            raise TypeError(f"{settings.__name__}: register a function, not {plugin.function!r}")
         for name in names:
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{settings.__name__}: {name!r} is no plain name; use letters, digits, '.', '_', '-'")
@@ -93,6 +98,7 @@ class Registry:
                 raise ValueError(
                     f"{plugin}: there is a {self._group} {name!r} already, of {owner}; choose another name"
                 )
+        _ = plugin.code  # read now: the file may change while this process runs
         self._plugins |= dict.fromkeys(names, plugin)
         self._rebuild()
 

@@ -12,7 +12,7 @@ from trainers.config.compatibility import ONLY_LABELS, check_combinations, check
 from trainers.config.dataset import DatasetConfig
 from trainers.config.known_datasets import KNOWN_DATASETS
 from trainers.config.method import Augmentation, Consistency, Ema, Ensemble, Teacher
-from trainers.config.model import ModelConfig, SmallCnn
+from trainers.config.model import ModelConfig, SmallCnn, first_weights_of
 from trainers.config.optimization import (
     HalfCosine,
     Optimizer,
@@ -86,8 +86,7 @@ class TrainerConfig(Settings):
     def _normalizes_as_the_weights_were_trained(cls, settings: Any) -> Any:
         if not isinstance(settings, dict) or "normalization" in settings:
             return settings
-        model = settings.get("model")
-        weights = model.get("weights") if isinstance(model, dict) else getattr(model, "weights", None)
+        weights = first_weights_of(settings.get("model"))
         return settings if weights is None else {**settings, "normalization": "of_weights"}
 
     @model_validator(mode="after")

@@ -82,6 +82,8 @@ def write_images(images: ImageArrays, write: Write) -> None:
 
 def _problem(images: ImageArrays) -> str | None:
     """Return what is wrong with the images, and what is expected, or None."""
+    if images.test_labels is None:
+        return "test_labels is None; expected: a numpy array, or left out"
     classes = images.classes
     names = isinstance(classes, list) and all(isinstance(name, str) and name for name in classes)
     if not names or len(set(classes)) != len(classes) or len(classes) < 2:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from trainers.config import Augmentation
 
 _TRIES = 10  # as in torchvision; if none fits, the first is cut to the image
+_MOST_SAMPLES = 4  # per axis: each takes a pass over the batch
 _STRETCH = math.log(4 / 3)  # aspect ratios are from 3:4 to 4:3
 
 
@@ -71,7 +72,7 @@ def sample_offsets(sides: Tensor, size: int, out: int) -> Tensor:
     Returns:
         float [n, b, 2], of n samples per axis, in coordinates in which the image is 2 wide.
     """
-    n = max(1, -(-size // out))
+    n = min(max(1, -(-size // out)), _MOST_SAMPLES)
     pixels = sides * (size / out)
     deviation = ((pixels.square() - 1) / 6).clamp(min=0).sqrt()
     steps = torch.arange(n, device=sides.device, dtype=sides.dtype) - (n - 1) / 2

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
@@ -17,6 +17,7 @@ from trainers.errors import DataError
 from trainers.models import hub
 
 _SHOWN = 5  # names in a message
+_OLD_HEAD = 4  # tensors that one or two linear layers have
 _WRAPPERS = ("state_dict", "model", "module", "model_state_dict", "net")  # keys under which trainers keep a network
 
 
@@ -26,13 +27,14 @@ class WeightsOrigin:
 
     Attributes:
         sha256: of the file.
-        mean: per channel, of the pixels that the weights were trained with, in [0, 255].
+        mean: per channel, of the pixels that the weights were trained with, in [0, 255]; None if they were normalised
+            in another way.
         std: per channel, likewise; above 0.
     """
 
     sha256: str
-    mean: list[float]
-    std: list[float]
+    mean: list[float] | None
+    std: list[float] | None
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,18 @@ def read_first_weights(config: WithWeights) -> FirstWeights:
         DataError: there is no such file, it is damaged or holds no weights, or it cannot be downloaded.
     """
     assert config.weights is not None
-    file = hub.fetch(config) if config.weights == "pretrained" else Path(config.weights).expanduser()
     try:
+        file = hub.fetch(config) if config.weights == "pretrained" else Path(config.weights).expanduser().absolute()
         content = file.read_bytes()
     except OSError as error:
-        raise DataError(f"model.weights: {file} cannot be read: {error.strerror}; it must be on every node") from None
+        raise DataError(
+            f"model.weights: {error.filename or config.weights} cannot be read: {error.strerror}; it must be on every "
+            "node, under the same path"
+        ) from None
+    except RuntimeError as error:  # ~nobody
+        raise DataError(f"model.weights: {config.weights}: {error}; write the path from /") from None
     tensors = _tensors(file, content)
-    mean, std = _normalization(config, tensors)
+    mean, std = _normalization(config, file, tensors)
     return FirstWeights(file, WeightsOrigin(hashlib.sha256(content).hexdigest(), mean, std), tensors)
 
 
@@ -74,8 +81,8 @@ def load_first_weights(features: nn.Module, weights: FirstWeights) -> list[str]:
     """Copy weights into the layers below the heads.
 
     A tensor belongs to the one in the network whose name is the end of its own, so a common prefix does not matter
-    (`module.`, `backbone.`, or the `network.features.` of our own model files). If names are missing, the tensors are
-    taken in their order, provided that every shape and every last part of a name (`weight`, `running_mean`) agrees. A
+    (`module.`, `backbone.`, or the `network.features.` of our own model files). If names are missing, the tensors of a
+    .pth file are taken in their order, provided that all shapes and last parts of names (`running_mean`) agree. A
     first convolution of colours becomes one of grey images by the sum over its channels, and the other way.
 
     Args:
@@ -91,13 +98,20 @@ def load_first_weights(features: nn.Module, weights: FirstWeights) -> list[str]:
     wanted = features.state_dict()
     names = _names_in(weights.tensors, wanted)
     missing = [name for name in wanted if name not in names and not name.endswith("num_batches_tracked")]
-    if missing and (in_order := _names_in_order(weights.tensors, wanted)):
+    if missing and (in_order := _names_in_order(weights, wanted)):
         names, missing = in_order, []
     if missing:
         raise DataError(
             f"model.weights: {weights.file} has no weights for {len(missing)} of the {len(wanted)} tensors of the "
             f"network ({_shortened(missing)}); it holds {_shortened(list(weights.tensors))}: it is of another "
             "architecture; set model.architecture or model.name to that of the file, or use another file"
+        )
+    others = _more_layers(weights.tensors, names)
+    if others:
+        raise DataError(
+            f"model.weights: {weights.file} has {len(others)} tensors of layers that the network does not have "
+            f"({_shortened(others)}): it is of another architecture; set model.architecture or model.name to that of "
+            "the file, or use another file"
         )
     chosen = {name: _for_channels(weights.tensors[own], wanted[name]) for name, own in names.items()}
     for name, tensor in chosen.items():
@@ -150,16 +164,45 @@ def _names_in(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, 
     return {name: prefix + name for name in wanted if prefix + name in given}
 
 
-def _names_in_order(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, str]:
-    """Return the names in the file in the network's order, or nothing if a shape or the last part of a name differs."""
-    if len(given) < len(wanted):
+def _names_in_order(weights: FirstWeights, wanted: dict[str, Tensor]) -> dict[str, str]:
+    """Return the names in the file in the network's order, or nothing if they do not fit.
+
+    Every shape and the last part of every name must agree, and no more than an old head may follow. Files of
+    safetensors keep no order.
+    """
+    given = weights.tensors
+    following = len(given) - len(wanted)
+    if weights.file.suffix == ".safetensors" or not 0 <= following <= _OLD_HEAD:
         return {}
     pairs = dict(zip(wanted, given, strict=False))
     same = all(
-        wanted[name].shape == given[own].shape and name.rpartition(".")[2] == own.rpartition(".")[2]
+        wanted[name].shape == _for_channels(given[own], wanted[name]).shape
+        and name.rpartition(".")[2] == own.rpartition(".")[2]
         for name, own in pairs.items()
     )
     return pairs if same else {}
+
+
+def _more_layers(given: dict[str, Tensor], names: dict[str, str]) -> list[str]:
+    """Return the names in the file that belong to layers like those of the network, but have no place in it.
+
+    They are left over if the file is of a deeper network, or of one whose blocks have more layers: `layer1.2.conv1`
+    where the network has `layer1.0.conv1` and `layer1.1.conv1`, or `layer1.0.se.conv` within its `layer1.0`.
+    """
+    used = set(names.values())
+    kinds, blocks = {_without_numbers(own) for own in used}, {_block(own) for own in used} - {""}
+    return [own for own in given if own not in used and (_without_numbers(own) in kinds or _block(own) in blocks)]
+
+
+def _without_numbers(name: str) -> str:
+    return ".".join("*" if part.isdigit() else part for part in name.split("."))
+
+
+def _block(name: str) -> str:
+    """Return a name up to its first number, `layer1.0.`; empty if it has none."""
+    parts = name.split(".")
+    first = next((i for i, part in enumerate(parts) if part.isdigit()), None)
+    return "" if first is None else ".".join(parts[: first + 1]) + "."
 
 
 def _for_channels(tensor: Tensor, wanted: Tensor) -> Tensor:
@@ -171,12 +214,16 @@ def _for_channels(tensor: Tensor, wanted: Tensor) -> Tensor:
     return tensor.expand_as(wanted) / 3 if (tensor.shape[1], wanted.shape[1]) == (1, 3) else tensor
 
 
-def _normalization(config: WithWeights, tensors: dict[str, Tensor]) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation per channel, in [0, 255]: of our own model files their own."""
-    if {"normalization.mean", "normalization.std"} <= tensors.keys() and tensors["normalization.mean"].ndim == 1:
-        mean, std = tensors["normalization.mean"].tolist(), tensors["normalization.std"].tolist()
-        if len(mean) == len(std):
-            return mean, std
+def _normalization(
+    config: WithWeights, file: Path, tensors: dict[str, Tensor]
+) -> tuple[list[float] | None, list[float] | None]:
+    """Return mean and standard deviation per channel, in [0, 255]; None if the file says that it was another kind."""
+    if file.suffix == ".safetensors":
+        with safe_open(file, framework="pt") as stored:
+            facts = stored.metadata() or {}
+        if facts.get("format", "").startswith("mt-sweeps-model/"):
+            kept = [tensors.get(f"normalization.{name}") for name in ("mean", "std")]
+            return (None, None) if kept[0] is None or kept[1] is None else (kept[0].tolist(), kept[1].tolist())
     low, spread = hub.pixel_statistics(config)
     return [255 * value for value in low], [255 * value for value in spread]
 

@@ -69,7 +69,7 @@ def _from_torchvision(name: str, folder: Path) -> Path:
 
             try:
                 torch.hub.download_url_to_file(url, str(file), hash_prefix=file.stem.rpartition("-")[2])
-            except (OSError, RuntimeError) as error:
+            except Exception as error:  # of whatever library connects
                 raise _not_there(file, url, error) from None
     return file
 

@@ -34,6 +34,7 @@ def published_settings(fixed: Mapping[str, Any], classes: int, unlabeled: int) -
     - ramp-up over the first fifth of the steps
     - 0.375 of each batch labeled, between the authors' quarter and half
     - a class loss that is a mean over the labeled images, for which these weights are meant
+    - a consistency loss from the first step on, over all images; a teacher whose views are augmented as the student's
 
     Args:
         fixed: nested settings of the run: `dataset`, `steps`, and the others that are not searched.
@@ -47,7 +48,8 @@ def published_settings(fixed: Mapping[str, Any], classes: int, unlabeled: int) -
         return scaled(nearest, fixed["steps"]) | own
     batch, fraction = fixed.get("batch_size", 100), 0.375
     loss, weight = ("mse", float(classes**1.5)) if classes <= 100 else ("kl", 10.0)
-    consistency = {"loss": loss, "weight": weight, "ramp_up_steps": None}
+    as_published = {"start": 0, "confidence": 0.0, "target_gradient": False}
+    consistency = {"loss": loss, "weight": weight, "ramp_up_steps": None, **as_published}
     if unlabeled < batch - round(fraction * batch):
         fraction, consistency = 1.0, consistency | {"images": "all"}
     rules = {
@@ -56,6 +58,7 @@ def published_settings(fixed: Mapping[str, Any], classes: int, unlabeled: int) -
         "labeled_batch_fraction": fraction,
         "consistency": consistency,
         "ema": {"decay": 0.999},
+        "teacher": {"augmentation": "same"},
     }
     return recipes.merged({key: value for key, value in fixed.items() if key != "ensemble"}, rules)
 

@@ -1,6 +1,7 @@
 """The worker without Ray around it: what Ray calls, called by hand."""
 
 import errno
+import hashlib
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,9 @@ from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage import records
 from mt_sweeps.storage.file_store import open_files
 from tests.helpers.training import config, in_fresh_process
+from trainers.errors import DataError
 from trainers.files import BEST_MODEL, CHECKPOINT
+from trainers.models import build
 
 
 def assigned(settings, address="", previous=None, gpus=0.0):
@@ -166,6 +169,16 @@ def test_a_share_of_a_gpu_is_a_cap_on_its_memory(monkeypatch, tmp_path):
     for gpus in (0.0, 0.25, 1.0, 2.0):
         make_trainer(assigned(config(device="auto"), gpus=gpus), tmp_path)
     assert caps == [0.25]
+
+
+def test_a_trial_refuses_first_weights_that_the_sweep_did_not_begin_with(tmp_path):
+    model = {"name": "timm", "architecture": "test_resnet"}
+    torch.save(build(config(model=model).model, 1, 10).features.state_dict(), tmp_path / "weights.pth")
+    digest = hashlib.sha256((tmp_path / "weights.pth").read_bytes()).hexdigest()
+    settings = config(model={**model, "weights": str(tmp_path / "weights.pth")})
+    make_trainer(replace(assigned(settings), first_weights=digest), tmp_path / "same")
+    with pytest.raises(DataError, match=r"model\.weights: the file is not the one that the sweep began with"):
+        make_trainer(replace(assigned(settings), first_weights="0" * 64), tmp_path / "other")
 
 
 def test_a_trial_whose_plugin_cannot_be_imported_fails_with_the_reason(worker, tmp_path):

@@ -109,6 +109,28 @@ def test_a_grey_image_gives_the_features_of_its_three_equal_colours(tiny, tiny_f
         torch.testing.assert_close(ours(pixels), tiny(pixels.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-5)
 
 
+def test_tensors_of_other_names_are_taken_in_their_order_from_a_file_that_keeps_one(tiny, tmp_path):
+    renamed = {f"part{i}.{name.rpartition('.')[2]}": value for i, (name, value) in enumerate(tiny.state_dict().items())}
+    torch.save(renamed | {"old_head.weight": torch.ones(7, 96)}, tmp_path / "renamed.pth")
+    ours, unused = loaded(Timm(**TINY, weights=str(tmp_path / "renamed.pth")))
+    assert_same(ours.state_dict(), tiny.state_dict())
+    assert unused == ["old_head.weight"]
+    grey, _ = loaded(Timm(**TINY, weights=str(tmp_path / "renamed.pth")), channels=1)
+    pixels = torch.randn(2, 1, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(grey(pixels), tiny(pixels.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-5)
+    save_file(renamed, tmp_path / "renamed.safetensors")
+    with pytest.raises(DataError, match="it is of another architecture"):
+        loaded(Timm(**TINY, weights=str(tmp_path / "renamed.safetensors")))
+
+
+def test_a_model_of_whole_images_is_a_start_only_with_its_own_normalisation(tmp_path):
+    finished(config(model=TINY, steps=2, normalization="per_image")).save_model(tmp_path / "model.safetensors")
+    with pytest.raises(DataError, match=r"normalization: of_weights: .*per_image or zca"):
+        Trainer(run(tmp_path / "model.safetensors"))
+    Trainer(run(tmp_path / "model.safetensors", normalization="per_image"))
+
+
 class _Executed:
     def __reduce__(self):
         return print, ("executed",)
@@ -136,6 +158,14 @@ def _of_another_width(path, state):
     torch.save(state | {"layer1.0.conv1.weight": torch.zeros(5, 5, 1, 1)}, path)
 
 
+def _of_a_deeper_network(path, state):
+    torch.save(state | {"layer1.1.conv1.weight": torch.zeros(3)}, path)
+
+
+def _of_a_network_with_more_in_a_block(path, state):
+    torch.save(state | {"layer1.0.se.fc.weight": torch.zeros(3)}, path)
+
+
 def _without_tensors(path, state):
     torch.save({"epoch": len(state)}, path)
 
@@ -157,6 +187,12 @@ def _zipped(path, state):
         (_without_a_layer, "part.pth", r"has no weights for \d+ of the \d+ tensors of the network \(layer4"),
         (_of_another_network, "other.pth", "it is of another architecture; set model.architecture"),
         (_of_another_width, "wide.pth", "layer1.0.conv1.weight has the shape 5x5x1x1"),
+        (
+            _of_a_deeper_network,
+            "deep.pth",
+            r"has 1 tensors of layers that the network does not have \(layer1\.1\.conv1",
+        ),
+        (_of_a_network_with_more_in_a_block, "more.pth", r"does not have \(layer1\.0\.se\.fc\.weight"),
         (_without_tensors, "epoch.pth", "holds no tensors by name"),
         (_pickled, "list.pth", "cannot be read as weights alone"),
         (_zipped, "archive.pth", "cannot be read as weights alone"),
@@ -172,6 +208,10 @@ def test_a_wrong_file_is_refused_by_its_name(write, name, problem, tiny, tmp_pat
 def test_a_file_that_is_not_there_is_refused_by_its_name(tmp_path):
     with pytest.raises(DataError, match=r"model\.weights: .*none\.pth cannot be read: No such file.*on every node"):
         Trainer(run(tmp_path / "none.pth"))
+    with pytest.raises(DataError, match=r"model\.weights: .* cannot be read: Is a directory"):
+        Trainer(run(tmp_path))
+    with pytest.raises(DataError, match=r"model\.weights: ~nobody-here/a\.pth: .*write the path from /"):
+        Trainer(run("~nobody-here/a.pth"))
 
 
 def test_an_unknown_architecture_is_refused_with_the_nearest_names():

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from pydantic import Field, ValidationError
 from torch import nn
 
 from tests.helpers.plugins import Squares, Tiny, plugins, squares, tiny  # noqa: F401 (a fixture)
@@ -118,3 +119,18 @@ def test_a_model_file_names_the_plugin_that_a_process_without_it_needs(tmp_path)
         MissingPlugin, match=r"was not imported: tests.helpers.plugins; name it \(--plugin tests.helpers"
     ):
         load_model(tmp_path / "model")
+
+
+class WithListsAndWeights(Tiny):
+    widths: list[int] = Field([3, 4])
+    weights: str | None = None
+
+
+def test_settings_of_a_plugin_may_be_lists_and_a_field_weights_is_its_own():
+    register_model(WithListsAndWeights)(tiny)
+    settings = config(model={"name": "tiny", "weights": "mine.pth"}, steps=2)
+    assert settings.normalization == "per_channel"
+    assert hash(settings.model) == hash(settings.model.model_copy())
+    assert finished(settings).first_weights is None
+    with pytest.raises(ValidationError, match=r"body_learning_rate_factor: 0 would leave random weights"):
+        config(model={"name": "tiny", "weights": "mine.pth"}, optimizer={"body_learning_rate_factor": 0.0})
