@@ -113,7 +113,7 @@ class Team:
         end = time.monotonic() + seconds
         while (told := self.state(name))["state"] != state:
             assert time.monotonic() < end, f"{name} is not {state} after {seconds} s: {told}\n{self.logs()}"
-            time.sleep(0.5)
+            time.sleep(3)  # the command takes two seconds of a core
         return told
 
     def reports(self, name: str) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.command_line import DIGITS, MT_SWEEP, TINY, mt_sweep
+from tests.helpers.command_line import DIGITS, IN_PROCESS, MT_SWEEP, TINY, mt_sweep
 from tests.helpers.servers.common import free_port
 
 
@@ -19,7 +19,7 @@ def post(port, path, content):
 
 
 def test_the_dashboard_serves_the_sweep_on_loopback_alone(tmp_path):
-    mt_sweep("run", DIGITS, "--trials", 1, *TINY, "--set", "finalists.baselines=[]", folder=tmp_path)
+    mt_sweep("run", DIGITS, IN_PROCESS, "--trials", 1, *TINY, "--set", "finalists.baselines=[]", folder=tmp_path)
     port = free_port()
     server = subprocess.Popen(
         [MT_SWEEP, "dashboard", "--port", str(port)], cwd=tmp_path, stdout=subprocess.PIPE, text=True

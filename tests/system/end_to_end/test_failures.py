@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from tests.helpers.command_line import DIGITS, TINY, as_json, mt_sweep
+from tests.helpers.command_line import DIGITS, IN_PROCESS, TINY, as_json, mt_sweep
 from tests.helpers.training import write_image
 
 IMAGES = DIGITS.parent / "image_folder.yaml"
@@ -15,7 +15,8 @@ def test_a_trial_that_raises_is_failed_with_its_reason_and_the_sweep_goes_on(tmp
     rate = "search_space.optimizer.learning_rate={type: categorical, choices: [0.1, 1.0e+30]}"
     points = "points=[{optimizer.learning_rate: 0.1}, {optimizer.learning_rate: 1.0e+30}]"
     only = "finalists.baselines=[]"
-    out = mt_sweep("run", DIGITS, "--trials", 2, *TINY, *sets(rate, points, only, "pruner.name=none"), folder=tmp_path)
+    settings = (IN_PROCESS, *TINY, *sets(rate, points, only, "pruner.name=none"))
+    out = mt_sweep("run", DIGITS, "--trials", 2, *settings, folder=tmp_path)
     assert "trial 1 failed: diverged" in out.stdout
     assert "failed     1 with diverged" in out.stdout
     search = as_json("status", folder=tmp_path)["arms"]["search"]
@@ -80,7 +81,7 @@ def test_a_folder_without_a_test_set_is_trained_and_says_so(tmp_path):
             write_image(tmp_path / "images" / "train" / name / f"{i}.png", (level + noise).astype(np.uint8))
     small = sets("trainer.dataset.labels=10", "trainer.dataset.validation=20", "trainer.dataset.verdict=0")
     small += sets("trainer.batch_size=16", "finalists.baselines=[]", "finalists.top=0", "trainer.model.width=4")
-    mt_sweep("run", IMAGES, "--trials", 1, *small, "--set", "trainer.steps=20", folder=tmp_path)
+    mt_sweep("run", IMAGES, IN_PROCESS, "--trials", 1, *small, "--set", "trainer.steps=20", folder=tmp_path)
     mt_sweep("export", "my-images", "-o", "best.yaml", folder=tmp_path)
     out = mt_sweep("train", "best.yaml", folder=tmp_path).stdout
     assert "the data set has no test images" in out
@@ -88,7 +89,7 @@ def test_a_folder_without_a_test_set_is_trained_and_says_so(tmp_path):
 
 def test_a_budget_ends_a_sweep_with_what_it_has_and_status_0(tmp_path):
     hours = sets("budget.hours=0.002", "pruner.name=none")  # seven seconds
-    out = mt_sweep("run", DIGITS, "--trials", 200, *TINY, *hours, folder=tmp_path).stdout
+    out = mt_sweep("run", DIGITS, IN_PROCESS, "--trials", 200, *TINY, *hours, folder=tmp_path).stdout
     assert "the budget is spent" in out
     assert "best       trial" in out
     status = as_json("status", folder=tmp_path)

@@ -8,7 +8,7 @@ import mlflow
 import pytest
 
 from mt_sweeps.execution.simulated_trainer import VARIABLE, Script
-from tests.helpers.command_line import ALONE, DIGITS, MT_SWEEP, as_json, gone, mt_sweep
+from tests.helpers.command_line import ALONE, DIGITS, IN_PROCESS, MT_SWEEP, as_json, gone, mt_sweep
 from tests.helpers.servers.common import free_port
 
 METRIC = "validation.student_error"
@@ -29,7 +29,7 @@ def test_a_plan_tells_trials_arms_rungs_time_and_disk_and_starts_nothing(tmp_pat
 
 
 def test_a_sweep_is_stopped_from_another_terminal_prolonged_and_removed(tmp_path, monkeypatch):
-    mt_sweep("run", DIGITS, "--trials", 1, *ALONE, *BARE, folder=tmp_path)
+    mt_sweep("run", DIGITS, IN_PROCESS, "--trials", 1, *ALONE, *BARE, folder=tmp_path)
     assert "no process drives" in mt_sweep("stop", "digits", folder=tmp_path, status=2).stderr
 
     monkeypatch.setenv(VARIABLE, Script(seconds=1.0).model_dump_json())
@@ -51,7 +51,7 @@ def test_a_sweep_is_stopped_from_another_terminal_prolonged_and_removed(tmp_path
     mt_sweep("resume", "long", "--trials", "+2", folder=tmp_path)
     search = as_json("status", "long", folder=tmp_path)["arms"]["search"]
     assert (search["total"], search["complete"]) == (11, 11)
-    mt_sweep("resume", "long", "--trials", "+1", folder=tmp_path)
+    mt_sweep("resume", "long", IN_PROCESS, "--trials", "+1", folder=tmp_path)
     assert as_json("status", "long", folder=tmp_path)["arms"]["search"]["complete"] == 12, "also of a finished one"
 
     no = subprocess.run([MT_SWEEP, "rm", "long"], cwd=tmp_path, input="n\n", text=True, capture_output=True)
@@ -67,7 +67,7 @@ def test_a_sweep_is_stopped_from_another_terminal_prolonged_and_removed(tmp_path
 def test_a_search_that_is_over_before_its_trials_still_has_its_finalists(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, Script(seconds=0.05).model_dump_json())
     few = ("--set", "finalists.top=1", "--set", "finalists.seeds=2", "--set", "budget.patience=3")
-    out = mt_sweep("run", DIGITS, "--trials", 300, *few, *BARE, folder=tmp_path).stdout
+    out = mt_sweep("run", DIGITS, IN_PROCESS, "--trials", 300, *few, *BARE, folder=tmp_path).stdout
     assert "has not improved beyond its noise for 3 completed trials: no more trials were started" in out
     status = as_json("status", folder=tmp_path)
     assert status["state"] == "finished"
@@ -76,7 +76,7 @@ def test_a_search_that_is_over_before_its_trials_still_has_its_finalists(tmp_pat
 
 
 def test_a_specification_that_was_changed_does_not_go_on(tmp_path):
-    mt_sweep("run", DIGITS, "--trials", 1, *ALONE, *BARE, folder=tmp_path)
+    mt_sweep("run", DIGITS, IN_PROCESS, "--trials", 1, *ALONE, *BARE, folder=tmp_path)
     spec = tmp_path / "sweeps" / "digits" / "spec.yaml"
     spec.write_text(spec.read_text().replace("steps: 300", "steps: 400"))
     told = mt_sweep("resume", "digits", folder=tmp_path, status=2).stderr
@@ -122,7 +122,7 @@ def runs(folder):
 
 
 def test_mlflow_is_made_again_from_what_is_on_disk(tmp_path):
-    mt_sweep("run", DIGITS, "--trials", 3, *ALONE, folder=tmp_path)
+    mt_sweep("run", DIGITS, IN_PROCESS, "--trials", 3, *ALONE, folder=tmp_path)
     before = runs(tmp_path)
     assert "digits is complete in MLflow: 6 runs" in mt_sweep("sync", "digits", folder=tmp_path).stdout
     assert runs(tmp_path) == before, "nothing was missing, nothing is there twice"
@@ -136,7 +136,7 @@ def test_mlflow_is_made_again_from_what_is_on_disk(tmp_path):
 def test_an_mlflow_that_is_away_for_all_of_a_sweep_is_completed_later(tmp_path):
     port = free_port()
     nowhere = f"tracking.uri=http://127.0.0.1:{port}"
-    out = mt_sweep("run", DIGITS, "--trials", 3, *ALONE, "--set", nowhere, folder=tmp_path).stdout
+    out = mt_sweep("run", DIGITS, IN_PROCESS, "--trials", 3, *ALONE, "--set", nowhere, folder=tmp_path).stdout
     assert out.count(f"MLflow at http://127.0.0.1:{port} does not answer") == 1
     assert "it is completed when it does" in out
     assert "MLflow is not up to date" in out

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from mt_sweeps.execution.simulated_trainer import VARIABLE, Script
-from tests.helpers.command_line import DIGITS, MT_SWEEP, mt_sweep
+from tests.helpers.command_line import DIGITS, IN_PROCESS, MT_SWEEP, mt_sweep
 from tests.helpers.servers.common import free_port, wait_for
 
 CHROMIUM = shutil.which("chromium")
@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         if KEPT is None:
             patch.setenv(VARIABLE, Script().model_dump_json())
-        mt_sweep("run", DIGITS, folder=made)
+        mt_sweep("run", DIGITS, *([IN_PROCESS] if KEPT is None else []), folder=made)
     return made
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from mt_sweeps.execution.simulated_trainer import VARIABLE, Script, Task
-from tests.helpers.command_line import DIGITS, as_json, mt_sweep
+from tests.helpers.command_line import DIGITS, IN_PROCESS, as_json, mt_sweep
 
 
 def verdict(out):
@@ -15,7 +15,7 @@ def verdict(out):
 @pytest.mark.system
 def test_on_the_digits_mean_teacher_beats_the_labeled_images_alone(tmp_path):
     alone = ("--set", "finalists.baselines=[supervised]", "--set", "pruner.name=none")
-    out = mt_sweep("run", DIGITS, "--trials", 2, *alone, folder=tmp_path).stdout
+    out = mt_sweep("run", DIGITS, IN_PROCESS, "--trials", 2, *alone, folder=tmp_path).stdout
     told = "\n".join(verdict(out))
     assert "trained again on fresh seeds and label draws, mean error [95 %] on 300 images that chose nothing" in told
     assert told.count("(8 seeds)") == 2
@@ -35,7 +35,7 @@ def test_where_nothing_matters_nothing_can_be_told_apart(tmp_path, monkeypatch):
     equal = Task(floor=0.1, supervised=0.1, width=0.0, kl=0.0, burden=0.0)
     monkeypatch.setenv(VARIABLE, Script(task=equal).model_dump_json())
     top = ("--set", "finalists.top=3", "--set", "pruner.name=none")
-    out = mt_sweep("run", DIGITS, "--trials", 12, *top, folder=tmp_path).stdout
+    out = mt_sweep("run", DIGITS, IN_PROCESS, "--trials", 12, *top, folder=tmp_path).stdout
     told = verdict(out)
     assert sum("cannot be told apart: difference" in line for line in told) == 4
     assert " beats " not in out
