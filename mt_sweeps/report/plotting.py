@@ -50,6 +50,9 @@ def plot_of(traces: Iterable[Any], height: int, **layout: Any) -> Plot:
             **layout,
         },
     )
+    # Each axis makes room on its own sides alone: else two that move each other go on without end.
+    figure.for_each_xaxis(lambda axis: axis.update(automargin="height") if axis.automargin else None)
+    figure.for_each_yaxis(lambda axis: axis.update(automargin="width") if axis.automargin else None)
     if not figure.layout.showlegend:
         figure.layout.margin.t = 6
     plot: Plot = json.loads(figure.to_json())
