@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -379,9 +379,7 @@ class Trainer:
             "best_error": self._best_error,
             "weights_origin": None if self._weights_origin is None else asdict(self._weights_origin),
             "seconds": self._stopwatch.seconds,
-            # Of the confusion matrices only the last one's: the records have the others.
-            "history": [asdict(replace(report, confusion={})) for report in self.history[:-1]]
-            + [asdict(report) for report in self.history[-1:]],
+            "history": [asdict(report) for report in self.history],
         }
 
     def _load_state(self, state: dict[str, Any]) -> None:

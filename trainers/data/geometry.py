@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from trainers.config import Augmentation
 
 _TRIES = 10  # as in torchvision; if none fits, the first is cut to the image
-_MOST_SAMPLES = 4  # per axis: each takes a pass over the batch
+_MOST_SAMPLES = 8  # per axis: each takes a pass over the batch
 _STRETCH = math.log(4 / 3)  # aspect ratios are from 3:4 to 4:3
 
 
