@@ -35,14 +35,14 @@ def test_the_file_is_valid_with_the_plugin():
 
 
 def test_without_the_plugin_the_file_is_refused_with_what_to_do():
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as error:
         load_spec(FILE)
-    assert [problem.partition(": ")[2].partition(" is not")[0] for problem in told.value.problems] == [
+    assert [problem.partition(": ")[2].partition(" is not")[0] for problem in error.value.problems] == [
         "trainer.dataset.name: 'stripes'",
         "trainer.model.name: 'patch_mixer'",
     ]
     assert all(
-        problem.endswith("', or name the plugin that has it: --plugin MODULE") for problem in told.value.problems
+        problem.endswith("', or name the plugin that has it: --plugin MODULE") for problem in error.value.problems
     )
 
 

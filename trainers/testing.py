@@ -192,11 +192,11 @@ def _check_dropout(config: TrainerConfig, network: Network, images: Tensor) -> N
 
 def _check_parameters(config: TrainerConfig, network: Network) -> None:
     settings: Any = config.model
-    said, counted = settings.parameters, sum(weight.numel() for weight in network.features.parameters())
+    stated, counted = settings.parameters, sum(weight.numel() for weight in network.features.parameters())
     is_assumed = type(settings).parameters is ModelSettings.parameters
     _require(
-        is_assumed or counted / 2 <= said <= 2 * counted + 10_000,
-        f"parameters says {said:,} and the network has {counted:,}; expected: about as many; forecasts rely on it",
+        is_assumed or counted / 2 <= stated <= 2 * counted + 10_000,
+        f"parameters says {stated:,} and the network has {counted:,}; expected: about as many; forecasts rely on it",
     )
 
 

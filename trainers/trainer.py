@@ -14,6 +14,7 @@ from torch import Tensor
 from trainers import losses, schedules
 from trainers.checkpoint import load_latest_checkpoint, save_checkpoint, save_model
 from trainers.config import TrainerConfig, WithWeights
+from trainers.consistency import consistency_loss
 from trainers.data import dataset
 from trainers.data.normalization import PerChannel
 from trainers.data.training_data import EvaluationImages, TrainingData
@@ -22,7 +23,7 @@ from trainers.errors import DataError
 from trainers.evaluation import Evaluation, evaluate
 from trainers.files import BEST_MODEL
 from trainers.guards import check_consistency, check_losses, check_teacher, check_weights
-from trainers.methods import METHODS, MeanTeacher, Method, PiModel, Supervised, Target, TemporalEnsembling
+from trainers.methods import METHODS, MeanTeacher, Method, PiModel, Supervised, TemporalEnsembling
 from trainers.models import Network, build
 from trainers.models.first_weights import FirstWeights, WeightsOrigin, load_first_weights, read_first_weights
 from trainers.models.weight_normalization import initialize_from_batch, is_weight_normalized
@@ -237,7 +238,7 @@ class Trainer:
         interval_metrics: dict[str, Tensor | float] = {"train.class_weight": class_weight}
         if target is not None:
             weight = schedules.consistency_weight(self._step, config.consistency, config.ramp_up_steps)
-            consistency, confident_share = self._consistency_loss(consistency_logits, target)
+            consistency, confident_share = consistency_loss(config, consistency_logits, target)
             loss = loss + weight * consistency
             step_losses["train.consistency_loss"] = consistency.detach()
             step_losses["train.weighted_consistency_loss"] = weight * consistency.detach()
@@ -260,28 +261,6 @@ class Trainer:
         self._step += 1
         interval_metrics |= self._method.after_step(self._step, batch.indices, logits.detach())
         return step_losses, interval_metrics
-
-    def _consistency_loss(self, logits: Tensor, target: Target) -> tuple[Tensor, Tensor | None]:
-        """Return the loss, and the share of its images whose target is confident.
-
-        The loss is the mean over the images of `consistency.images` that have a target; 0 while none has one. If the
-        class loss is divided by the whole batch, so is this one: the mean over the unlabeled images counts for their
-        share of the batch (the authors' TensorFlow code). With `consistency.confidence`, the images whose target is not
-        confident count as 0 (Sohn et al. 2020, equation 4). Without it, there is no share of them.
-        """
-        config = self.config.consistency
-        image_losses, known = losses.CONSISTENCY[config.loss](logits, target.probabilities), target.known
-        confident = target.is_confident(config.confidence) if config.confidence else None
-        if config.images == "unlabeled":
-            labeled = self.config.labeled_per_batch
-            image_losses = image_losses[labeled:]
-            known = None if known is None else known[labeled:]
-            confident = None if confident is None else confident[labeled:]
-        share = None if confident is None else _mean(confident, known)
-        mean = _mean(image_losses if confident is None else image_losses * confident, known)
-        if self.config.class_loss_normalizer == "whole_batch" and config.images == "unlabeled":
-            mean = mean * (len(image_losses) / self.config.batch_size)
-        return mean, share
 
     def _evaluate(self) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
         """Return the metrics of an evaluation (errors, seconds and memory), and its confusion matrices."""
@@ -393,8 +372,3 @@ class Trainer:
         self._best_error = state["best_error"]
         self._stopwatch.seconds = state["seconds"]
         self.history = [Report(**report) for report in state["history"]]
-
-
-def _mean(values: Tensor, known: Tensor | None) -> Tensor:
-    """Return the mean of the values that are known; 0 if none is."""
-    return values.mean() if known is None else (values * known).sum() / known.sum().clamp(min=1)

@@ -76,7 +76,7 @@ def run_sweep(
     check_storage(file, home, spec)
     data = check_data(file, spec)
     mlflow_problem = _check_mlflow(home, spec)
-    with _resources(file, spec, data.fingerprint, data.weights, in_process) as share:
+    with _resources(file, spec, data, in_process) as share:
         planned = forecasts.forecast(spec, share.concurrent)
         check_disk(home, spec.storage, planned.disk_bytes)
         sweep = home.create_sweep(name, spec.name)
@@ -129,7 +129,7 @@ def resume_sweep(home: Home, name: str | None, more: int = 0, in_process: bool =
     for module in changed_plugins(environment.versions, spec_versions(spec)):
         print(f"note: the code of the plugin {module} has changed since the sweep began", flush=True)
     mlflow_problem = _check_mlflow(home, spec)
-    with _resources(label, spec, data.fingerprint, data.weights, in_process) as share:
+    with _resources(label, spec, data, in_process) as share:
         if environment.gpus_per_trial and not share.gpus:
             raise InputError(f"{sweep.name}: its trials ran on GPUs and there are none now; resume it where some are")
         print(f"{spec.name} goes on where it was\n  files     {sweep.location}", flush=True)
@@ -267,9 +267,7 @@ def _check_mlflow(home: Home, spec: SweepSpec) -> str | None:
 
 
 @contextmanager
-def _resources(
-    file: Path, spec: SweepSpec, fingerprint: str, weights: dict[str, str], in_process: bool
-) -> Iterator[Share]:
+def _resources(file: Path, spec: SweepSpec, data: DatasetCheck, in_process: bool) -> Iterator[Share]:
     """Start Ray, or join its cluster, and give what a trial gets there; in this process, trials run one at a time."""
     if VARIABLE in os.environ:
         print(f"{VARIABLE} is set: the trials are simulated, no network is trained", flush=True)
@@ -283,7 +281,7 @@ def _resources(
     try:
         share = share_of(file, spec, available)
         if address:
-            check_nodes(file, spec, share, fingerprint, weights)
+            check_nodes(file, spec, share, data)
         yield share
     finally:
         ray_cluster.stop()

@@ -9,6 +9,7 @@ from mt_sweeps.spec.arms import Arm
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.study import pruner
 from trainers.config import ModelConfig, Timm, TrainerConfig
+from trainers.config.model import network_name
 
 OVERHEAD_BYTES = 30_000_000  # ledger, MLflow's database, records and logs of a usual sweep
 
@@ -119,7 +120,7 @@ def text(spec: SweepSpec, planned: Forecast, share: Share, data: DatasetCheck | 
     arms = ", ".join(f"{count} {arm}" for arm, count in planned.trials.items())
     device = f"{share.gpus:g} GPU" if share.gpus else counted(share.cpus, "core")
     rungs = f"at step {', '.join(map(str, planned.rungs))}" if planned.rungs else "nowhere"
-    lines = [f"{spec.name}: {config.dataset.name},{classes} {config.model.name}"]
+    lines = [f"{spec.name}: {config.dataset.name},{classes} {network_name(config.model)}"]
     if data is not None:
         lines.append(f"  images    {', '.join(f'{count:,} {use}' for use, count in data.purposes.items() if count)}")
     lines += [

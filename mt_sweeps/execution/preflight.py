@@ -192,15 +192,14 @@ class NodeReport:
     problem: str | None
 
 
-def check_nodes(file: Path, spec: SweepSpec, share: Share, fingerprint: str, weights: dict[str, str]) -> None:
+def check_nodes(file: Path, spec: SweepSpec, share: Share, data: DatasetCheck) -> None:
     """Make sure that each node that may get a trial has our versions and the images, and reaches the storage.
 
     Args:
         file: to name in an error.
         spec: of the sweep.
         share: what a trial gets.
-        fingerprint: of the images that the driver sees.
-        weights: SHA-256 of the files of first weights that the driver sees.
+        data: the images and the first weights that the driver sees.
 
     Raises:
         InputError: a node cannot run trials; what is wrong with it, and what to do.
@@ -216,7 +215,7 @@ def check_nodes(file: Path, spec: SweepSpec, share: Share, fingerprint: str, wei
     problems, gone = [], 0
     for node, answer in answers.items():
         try:
-            problem = _node_problem(answer(NODE_SECONDS), own, fingerprint, weights)
+            problem = _node_problem(answer(NODE_SECONDS), own, data)
         except ray_cluster.NodeGone:
             gone += 1
             print(f"the node {node} has left the cluster: the sweep goes on without it", flush=True)
@@ -249,7 +248,7 @@ def inspect_node(sweep_of: tuple[list[str], str]) -> NodeReport:
         return NodeReport(versions(), "", {}, str(error))
 
 
-def _node_problem(node: NodeReport, own: dict[str, str], fingerprint: str, weights: dict[str, str]) -> str | None:
+def _node_problem(node: NodeReport, own: dict[str, str], data: DatasetCheck) -> str | None:
     """Return why a node cannot run trials of this driver, or None."""
     if node.problem is not None:
         return node.problem
@@ -261,10 +260,10 @@ def _node_problem(node: NodeReport, own: dict[str, str], fingerprint: str, weigh
     ]
     if others:
         return f"has other versions: {', '.join(others)}; install the same on every node"
-    if node.fingerprint != fingerprint:
+    if node.fingerprint != data.fingerprint:
         return "has other images than the driver; copy them, or mount one folder on every node"
-    if node.weights != weights:
-        other = ", ".join(key for key in weights if node.weights.get(key) != weights[key])
+    if node.weights != data.weights:
+        other = ", ".join(key for key, digest in data.weights.items() if node.weights.get(key) != digest)
         return (
             f"has another file of model.weights than the driver ({other}); copy it, or mount one folder on every node"
         )

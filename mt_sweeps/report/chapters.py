@@ -63,7 +63,7 @@ def _verdict(findings: Findings) -> Chapter:
     if verdict is None:
         return Chapter("Verdict", lead=[_no_verdict(findings)], cautions=cautions)
     first = next(iter(verdict.means))
-    lead = [_sentence(verdict.probe_stands)] if verdict.probe_stands else []
+    lead = [_sentence(verdict.probe)] if verdict.probe else []
     lead += [_sentence(str(one)) for one in verdict.comparisons] or [f"Nothing was compared with {first}."]
     if verdict.gain is not None:
         lead.append(f"The gain over the supervised baseline: {verdict.gain}.")

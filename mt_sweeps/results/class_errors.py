@@ -80,9 +80,9 @@ def balance_text(confusion: Confusion) -> str:
 
 
 def worst_text(confusion: Confusion, classes: Sequence[str], most: int = 3) -> str:
-    """Return the worst classes in one line: `glass 31.2 % of 16 images, metal 4.0 % of 50 images`."""
+    """Return the worst classes in one line: `glass (31.2 % of 16 images), metal (4.0 % of 50 images)`."""
     worst = class_errors(confusion, classes)[:most]
-    return ", ".join(f"{one.name} {percent(one.error)} of {counted(one.images, 'image')}" for one in worst)
+    return ", ".join(f"{one.name} ({percent(one.error)} of {counted(one.images, 'image')})" for one in worst)
 
 
 def table_lines(confusion: Confusion, classes: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ chose nothing. If no images are kept back for that, every seed draws the whole s
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -83,6 +83,7 @@ class Verdict:
         failed: number of failed trainings by contender; means and comparisons leave them out.
         images: number of images that errors were measured on.
         kept_back: whether these images chose nothing; else every seed redrew them from those that chose the best.
+        probe: that the linear probe is not beaten, in words; None if it is, or there is none.
     """
 
     means: dict[str, MeanError]
@@ -91,16 +92,7 @@ class Verdict:
     failed: dict[str, int]
     images: int
     kept_back: bool
-
-    @property
-    def probe_stands(self) -> str:
-        """That the linear probe is not beaten, in words; empty if it is, or there is none."""
-        against = next((one for one in self.comparisons if one.b == "probe"), None)
-        if against is None or against.winner not in ("", "probe") or not against.a.startswith("trial "):
-            return ""
-        how = "is better than" if against.winner else "cannot be told apart from"
-        favour = "" if self.kept_back else " (the images that score it chose its penalty, which favours it)"
-        return f"the linear probe is not beaten: it {how} the best of the search, and is fitted in seconds{favour}"
+    probe: str | None = None
 
 
 def compare_finalists(ledger: Ledger, images: dict[str, int]) -> Verdict | None:
@@ -119,14 +111,31 @@ def compare_finalists(ledger: Ledger, images: dict[str, int]) -> Verdict | None:
     scored = kept_back or images["validation"]
     first = next(iter(errors))
     failed = [trial.replicates for trial in _finalists(ledger) if trial.replicates and trial.state == "failed"]
+    comparisons = compare(errors, first, overlap, scored)
     return Verdict(
         means={name: _mean_error(by_seed, overlap) for name, by_seed in errors.items()},
-        comparisons=compare(errors, first, overlap, scored),
+        comparisons=comparisons,
         gain=None if first == "supervised" else gain(errors[first], errors.get("supervised", {}), overlap, scored),
         failed=dict(Counter(map(_contender_name, failed))),
         images=scored,
         kept_back=bool(kept_back),
+        probe=probe_text(comparisons, bool(kept_back)),
     )
+
+
+def probe_text(comparisons: Sequence[Comparison], kept_back: bool) -> str | None:
+    """Return that the linear probe is not beaten by the best of the search; None if it is, or there is none.
+
+    Args:
+        comparisons: of the verdict.
+        kept_back: as of the verdict.
+    """
+    against = next((one for one in comparisons if one.b == "probe" and one.a.startswith("trial ")), None)
+    if against is None or against.winner not in ("", "probe"):
+        return None
+    how = "is better than" if against.winner else "does not differ significantly from"
+    favour = "" if kept_back else " (the images that score it chose its penalty, which favours it)"
+    return f"the linear probe is not beaten: it {how} the best of the search, and is fitted in seconds{favour}"
 
 
 def text(ledger: Ledger, images: dict[str, int]) -> str:
@@ -138,9 +147,8 @@ def text(ledger: Ledger, images: dict[str, int]) -> str:
     if not verdict.kept_back:
         where = f"{verdict.images} images, redrawn for every seed: selection and verdict share images"
         test = "corrected resampled t-test (Nadeau & Bengio 2003)"
-    lines = [f"verdict    {verdict.probe_stands}"] if verdict.probe_stands else []
     name = ledger.spec.error_name
-    lines += [f"verdict    trained again on fresh seeds and label draws, mean {name} [95 %] on {where}:"]
+    lines = [f"verdict    trained again on fresh seeds and label draws, mean {name} [95 %] on {where}:"]
     for name, mean in verdict.means.items():
         failed = f"; {verdict.failed[name]} that failed not counted" if name in verdict.failed else ""
         lines.append(f"           {name:12} {mean} ({mean.seeds} seeds{failed})")

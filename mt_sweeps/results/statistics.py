@@ -94,7 +94,8 @@ class Gain:
     def __str__(self) -> str:
         text = self.absolute.text("points")
         if self.relative is not None:
-            text += f", {self.relative} fewer errors"
+            more = self.relative.mean < 0
+            text += f", {-self.relative} more errors" if more else f", {self.relative} fewer errors"
         return text if self.absolute.low > 0 else f"not shown: {text}"
 
 

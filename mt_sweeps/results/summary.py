@@ -27,9 +27,10 @@ def summary_text(sweep: SweepStore, ledger: Ledger, images: dict[str, int]) -> s
         ledger: of the sweep; only read.
         images: number of images by purpose.
     """
-    trials = ledger.all_trials()
+    trials, verdict = ledger.all_trials(), finalists.compare_finalists(ledger, images)
     lines = [
         _trials_line(ledger),
+        *(["", _wrapped("verdict", verdict.probe)] if verdict is not None and verdict.probe else []),
         *_best_lines(ledger, images),
         *_class_lines(sweep, ledger),
         *_baseline_lines(ledger, trials),

@@ -138,15 +138,31 @@ class SweepSpec(Settings):
     def trials_of(self, arm: Arm) -> int:
         """Return the number of trials of an arm.
 
-        Every arm that searches has the same budget, but on a grid no more than its combinations. An arm that searches
-        nothing has one trial; the finalists have one trial per seed for each of the best and each baseline.
+        Every arm that searches has the same budget, but where combinations are enumerated no more than there are. An
+        arm that searches nothing has one trial; the finalists have one trial per seed for each of the best and each
+        baseline.
         """
-        space = self.space(arm)
         if arm == "finalists":
             return (min(self.finalists.top, self.trials) + len(self.finalists.baselines)) * self.finalists.seeds
-        if not space.entries:
+        if not self.space(arm).entries:
             return 1
-        return min(self.trials, len(space.grid())) if self.sampler.name == "grid" else self.trials
+        combinations = self.enumerated(arm)
+        return self.trials if combinations is None else min(self.trials, len(combinations))
+
+    def enumerated(self, arm: Arm) -> list[Values] | None:
+        """Return the combinations that an arm tries one after another, or None if a sampler draws them.
+
+        On a grid all arms do; a probe always, if its networks can be counted, since it would come to the same again.
+
+        Raises:
+            ValueError: the sampler is a grid, and the space has none.
+        """
+        if self.sampler.name == "grid":
+            return self.space(arm).grid()
+        try:
+            return self.space(arm).grid() if arm == "probe" else None
+        except ValueError:
+            return None
 
     def expand_point(self, point: Values) -> Values:
         """Return the values of a point from the file.

@@ -295,8 +295,8 @@ class Ledger:
             past = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
             self._samplers[arm] = ArmSampler(self.spec.sampler, space, past)
         points = self.spec.points if arm == "search" else []
-        if self.spec.sampler.name == "grid":
-            points = space.grid()
+        combinations = self.spec.enumerated(arm)
+        points = points if combinations is None else combinations
         fixed = space.to_params(points[number]) if number < len(points) else {}
         return self._samplers[arm].suggest(number, fixed)
 

@@ -34,6 +34,10 @@ class Tiny(ModelSettings):
     width: int = 4
 
 
+class WithDropout(Tiny):
+    dropout: float = 0.5
+
+
 class Squares(DatasetSettings):
     name: Literal["squares"]
     images: int = 40

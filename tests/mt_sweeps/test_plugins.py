@@ -135,10 +135,10 @@ def test_keys_of_a_plugin_are_searched_and_known_once_it_is_imported(tmp_path):
         "search_space={model.blocks: {type: int, low: 1, high: 2}}",
         "points=[]",
     )
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as error:
         digits(*overrides)
-    assert "trainer.model.name: 'three' is not allowed" in told.value.problems[0]
-    assert "search_space.model.blocks: unknown key" in told.value.problems[1]
+    assert "trainer.model.name: 'three' is not allowed" in error.value.problems[0]
+    assert "search_space.model.blocks: unknown key" in error.value.problems[1]
     import_plugins(["ours_three"], "--plugin")
     assert digits(*overrides).sample_config().model.blocks == 1
     with pytest.raises(InputError, match=r"trainer.model.name: 'thre' is not allowed.*; did you mean 'three'\?"):

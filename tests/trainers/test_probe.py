@@ -81,4 +81,7 @@ def test_a_probe_needs_features_and_validation_images(settings):
 
 def test_settings_of_other_methods_are_no_mistake(settings):
     of_a_sweep = {"consistency": {"weight": 3.0, "ramp_up_steps": 999}, "labeled_batch_fraction": 0.001}
-    config(method="probe", model=settings.model.model_dump(), **of_a_sweep)
+    probe = config(method="probe", model=settings.model.model_dump(), **of_a_sweep)
+    assert (probe.labeled_per_batch, probe.heads, probe.evaluation_interval) == (probe.batch_size, 1, probe.steps)
+    with pytest.raises(ValidationError, match="is longer than steps"):  # where they do concern the run
+        config(**of_a_sweep)

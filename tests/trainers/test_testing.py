@@ -5,17 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from tests.helpers.plugins import Squares, Tiny, plugins, squares, tiny  # noqa: F401 (a fixture)
+from tests.helpers.plugins import Squares, Tiny, WithDropout, plugins, squares, tiny  # noqa: F401 (a fixture)
 from trainers import ImageArrays, register_dataset, register_model
 from trainers.config.plugins import DATASETS
 from trainers.models import Dropout
 from trainers.testing import check_dataset, check_model
 
 pytestmark = pytest.mark.usefixtures("plugins")
-
-
-class WithDropout(Tiny):
-    dropout: float = 0.5
 
 
 class Overstated(Tiny):

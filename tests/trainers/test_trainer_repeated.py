@@ -51,6 +51,8 @@ ARMS = {method: NOISY | {"method": method} for method in METHODS} | {
     | {"method": "pi_model"}
     | {"augmentation": {"strong": "rand_augment", "rand_operations": 3, "rand_magnitude": 5, "noise": 0.1}},
     "whole batch": NOISY | {"class_loss_normalizer": "whole_batch"},
+    "confident targets from a late start on": NOISY
+    | {"consistency": {"confidence": 0.13, "start": 2, "ramp_up_steps": 1}},
     "classes drawn equally often": NOISY | {"sampling": "class_balanced", "batch_size": 17},
     "weighted classes": NOISY | {"class_weights": {"3": 2.0}},
     "batches without unlabeled images": NOISY | {"labeled_batch_fraction": 1.0},

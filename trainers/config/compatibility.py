@@ -137,30 +137,38 @@ def check_combinations(config: "TrainerConfig") -> None:
             "class_weights: balanced and dataset.draw: balanced clash: as many images of every class are labeled, so "
             "that all weights would be about 1; use dataset.draw: random or dataset.labels: all, or class_weights: none"
         )
-    if config.normalization == "of_weights" and first_weights_of(config.model) is None:
-        raise ValueError(
-            "normalization: of_weights needs model.weights; set model.weights, or use normalization: per_channel"
-        )
-    if config.optimizer.body_learning_rate_factor == 0 and first_weights_of(config.model) is None:
-        raise ValueError(
-            "optimizer.body_learning_rate_factor: 0 would leave random weights as they are; set model.weights, or a "
-            "factor above 0"
-        )
-    if config.augmentation.jitters and config.normalization not in ("per_channel", "of_weights"):
-        raise ValueError(
-            f"normalization: {config.normalization} and a jitter of colours clash: whole images are normalised before "
-            "they are changed; use normalization: per_channel or of_weights, or leave out augmentation.brightness, "
-            "contrast, saturation and hue"
-        )
-    if config.augmentation.strong != "none" and config.normalization not in ("per_channel", "of_weights"):
-        raise ValueError(
-            f"normalization: {config.normalization} and augmentation.strong: {config.augmentation.strong} clash: whole "
-            "images are normalised before they are changed; use normalization: per_channel or "
-            "of_weights, or augmentation.strong: none"
-        )
+    _check_normalization(config)
     if config.method != "supervised":
         _check_methods(config)
     _check_schedule(config)
+
+
+def _check_normalization(config: "TrainerConfig") -> None:
+    """Refuse what needs pre-trained weights without them, and changes of pixels that are normalised already."""
+    kind, augmentation = config.normalization, config.augmentation
+    if first_weights_of(config.model) is None:
+        if kind == "of_weights":
+            raise ValueError(
+                "normalization: of_weights needs model.weights; set model.weights, or use normalization: per_channel"
+            )
+        if config.optimizer.body_learning_rate_factor == 0:
+            raise ValueError(
+                "optimizer.body_learning_rate_factor: 0 would leave random weights as they are; set model.weights, or "
+                "a factor above 0"
+            )
+    if kind in ("per_channel", "of_weights"):
+        return
+    before = "whole images are normalised before they are changed; use normalization: per_channel or of_weights"
+    if augmentation.jitters:
+        raise ValueError(
+            f"normalization: {kind} and a jitter of colours clash: {before}, or leave out augmentation.brightness, "
+            "contrast, saturation and hue"
+        )
+    if augmentation.strong != "none":
+        raise ValueError(
+            f"normalization: {kind} and augmentation.strong: {augmentation.strong} clash: {before}, or "
+            "augmentation.strong: none"
+        )
 
 
 def _check_probe(config: "TrainerConfig") -> None:

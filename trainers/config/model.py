@@ -1,7 +1,7 @@
 """The settings of the networks."""
 
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -123,8 +123,17 @@ class Timm(WithWeights):
     architecture: str = Field(min_length=1, description="as timm.list_models() has it: resnet18, convnext_nano, ...")
 
 
-WITH_WEIGHTS: tuple[str, ...] = ("resnet18", "resnet50", "resnext152", "timm")
+WITH_WEIGHTS: tuple[str, ...] = tuple(
+    name for kind in (Residual, Timm) for name in get_args(kind.model_fields["name"].annotation)
+)
 """Names of the networks that can start from the weights of an earlier training."""
+
+
+def network_name(model: Settings) -> str:
+    """Return what a network is called where people read it: with timm, the architecture too."""
+    return " ".join(
+        getattr(model, key) for key in ("name", "architecture") if isinstance(getattr(model, key, None), str)
+    )
 
 
 def first_weights_of(model: Any) -> str | None:

@@ -5,7 +5,7 @@ from trainers.config.plugins import MODELS
 from trainers.models.blocks import Dropout
 from trainers.models.conv_large import conv_large
 from trainers.models.network import Network
-from trainers.models.plugin import check_plugin_network, plugin_network
+from trainers.models.plugin import plugin_network
 from trainers.models.residual import residual
 from trainers.models.shake_shake import shake_shake
 from trainers.models.small_cnn import small_cnn
@@ -48,4 +48,4 @@ def is_changed(config: ModelConfig) -> bool:
     return isinstance(config, ShakeShake) or (isinstance(config, ConvLarge) and config.norm == "weight")
 
 
-__all__ = ["Dropout", "Network", "build", "check_plugin_network", "is_changed"]
+__all__ = ["Dropout", "Network", "build", "is_changed"]

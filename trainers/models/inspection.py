@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import torch
 
 from trainers.config import TrainerConfig, WithWeights
-from trainers.errors import DataError
-from trainers.models import build, check_plugin_network
+from trainers.config.model import network_name
+from trainers.config.plugins import MODELS
+from trainers.errors import DataError, WrongNetwork
+from trainers.models import build
 from trainers.models.first_weights import load_first_weights, read_first_weights
 
 
@@ -39,27 +41,23 @@ def inspect_network(config: TrainerConfig, channels: int, classes: int, image_si
         DataError: the network does not exist, its weights are missing or of another one, or it refuses the images.
         WrongNetwork: the network of a plugin cannot be made, or refuses the images.
     """
-    check_plugin_network(config, channels, classes, image_size)
     with torch.random.fork_rng([]):
         network = build(config.model, channels, classes, config.heads).eval()
-    weights, loaded, unused = None, 0, []
-    if isinstance(config.model, WithWeights) and config.model.weights is not None:
-        first = read_first_weights(config.model)
-        unused = load_first_weights(network.features, first)
-        weights, loaded = first.origin.sha256, len(first.tensors) - len(unused)
-    size = config.augmentation.crop or image_size
-    try:
-        shape = network(torch.zeros(2, channels, size, size)).shape
-    except (RuntimeError, AssertionError, ValueError, IndexError) as error:
-        cause = " ".join(str(error).split())[:200]
-        raise DataError(
-            f"model: {_named(config)} cannot take images of {size}x{size} pixels: {cause}; set dataset.image_size or "
-            "augmentation.crop to a size that it takes"
-        ) from None
-    if shape != (2, classes):
-        raise DataError(f"model: {_named(config)} returns {tuple(shape)} for two images, not {(2, classes)}")
+        weights, loaded, unused = None, 0, []
+        if isinstance(config.model, WithWeights) and config.model.weights is not None:
+            first = read_first_weights(config.model)
+            unused = load_first_weights(network.features, first)
+            weights, loaded = first.origin.sha256, len(first.tensors) - len(unused)
+        size = config.augmentation.crop or image_size
+        try:
+            network(torch.zeros(2, channels, size, size))
+        except Exception as error:  # of whatever the network is made of
+            cause, plugin = " ".join(str(error).split()), MODELS.get(config.model.name)
+            if plugin is not None:
+                shape = [2, channels, size, size]
+                raise WrongNetwork(f"model {config.model.name}: {plugin}: on images {shape}: {cause}") from error
+            raise DataError(
+                f"model: {network_name(config.model)} cannot take images of {size}x{size} pixels: {cause[:200]}; set "
+                "dataset.image_size or augmentation.crop to a size that it takes"
+            ) from None
     return Inspection(weights, loaded, unused)
-
-
-def _named(config: TrainerConfig) -> str:
-    return f"{config.model.name} {getattr(config.model, 'architecture', '')}".strip()

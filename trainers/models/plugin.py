@@ -1,11 +1,9 @@
-"""Networks that plugins bring: made by their function, and tried once before they are trained."""
+"""Networks that plugins bring, made by their function."""
 
-import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from trainers.config import ModelSettings, TrainerConfig
-from trainers.config.plugins import MODELS
+from trainers.config import ModelSettings
 from trainers.config.registry import Plugin
 from trainers.errors import WrongNetwork
 from trainers.models.blocks import Dropout
@@ -45,32 +43,6 @@ def plugin_network(plugin: Plugin, settings: ModelSettings, channels: int, class
             "teacher.dropout could change; use that layer in the place of torch's, or give the setting another name"
         )
     return Network(features, width, classes, heads)
-
-
-def check_plugin_network(config: TrainerConfig, channels: int, classes: int, size: int) -> None:
-    """Try the network of a plugin on two black images. The networks of this package are not tried.
-
-    Args:
-        config: of a run.
-        channels: of the images.
-        classes: of the data set.
-        size: of the images, in pixels per side; the network sees crops of them if the configuration has any.
-
-    Raises:
-        WrongNetwork: it cannot be made, or does not turn these images into features of the width that it says.
-    """
-    settings, plugin = config.model, MODELS.get(config.model.name)
-    if plugin is None or not isinstance(settings, ModelSettings):
-        return
-    seen = config.augmentation.crop or size
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        network = plugin_network(plugin, settings, channels, classes, config.heads).eval()
-        try:
-            network(torch.zeros(2, channels, seen, seen))
-        except Exception as error:
-            raise WrongNetwork(
-                f"{_name(plugin, settings)}: on images [2, {channels}, {seen}, {seen}]: {' '.join(str(error).split())}"
-            ) from error
 
 
 def _name(plugin: Plugin, settings: ModelSettings) -> str:

@@ -96,11 +96,11 @@ class RayCluster:
         self.running.append(node)
         deadline = time.monotonic() + 90
         # Nodes start one after another: on one machine they choose the names of their sockets by those that exist.
-        while "Ray runtime started" not in (told := log.read_text()):
-            if node.poll() is not None and "timed out during startup" in told:
+        while "Ray runtime started" not in (output := log.read_text()):
+            if node.poll() is not None and "timed out during startup" in output:
                 self.kill(node)
                 return None
             if time.monotonic() > deadline or node.poll() is not None:
-                raise RuntimeError(told)
+                raise RuntimeError(output)
             time.sleep(0.1)
         return node

@@ -6,7 +6,7 @@ import pytest
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.execution import ray_cluster
-from mt_sweeps.execution.preflight import NodeReport, check_data, check_nodes, inspect_node, spec_versions
+from mt_sweeps.execution.preflight import DatasetCheck, NodeReport, check_data, check_nodes, inspect_node, spec_versions
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.versions import versions
 from tests.helpers.plugins import Tiny, plugins, tiny, write_plugin  # noqa: F401 (a fixture)
@@ -15,6 +15,7 @@ from trainers import register_model
 
 FILE = Path("space.yaml")
 OURS = NodeReport(versions(), "the images", {}, None)
+DATA = DatasetCheck("the images", "", ["a", "b"], {}, {}, {})
 
 
 def gone(_):
@@ -31,7 +32,7 @@ def checked(monkeypatch):
         """Each is what a node says, or does."""
         asked = {f"node-{i}": one if callable(one) else lambda _, one=one: one for i, one in enumerate(answers)}
         monkeypatch.setattr(ray_cluster, "on_each_node", lambda *_: asked)
-        check_nodes(FILE, spec or digits(), Share(0.0, 2, 1), "the images", {})
+        check_nodes(FILE, spec or digits(), Share(0.0, 2, 1), DATA)
 
     return check
 

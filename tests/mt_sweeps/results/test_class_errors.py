@@ -12,7 +12,7 @@ def test_classes_with_images_stand_in_the_order_of_their_errors():
         ("paper", 0.5, 2, "glass"),
         ("glass", 1 - 8 / 10, 10, "metal"),
     ]
-    assert worst_text(MATRIX, CLASSES, 1) == "paper 50.0 % of 2 images"
+    assert worst_text(MATRIX, CLASSES, 1) == "paper (50.0 % of 2 images)"
 
 
 def test_classes_have_numbers_where_their_names_are_not_known():

@@ -1,7 +1,7 @@
 import pytest
 
 from mt_sweeps.results import finalists
-from mt_sweeps.results.finalists import Verdict
+from mt_sweeps.results.finalists import probe_text
 from mt_sweeps.results.statistics import compare
 from mt_sweeps.study.ledger import Ledger
 from tests.helpers.sweeps import digits, new_ledger, report, supervised_report
@@ -192,13 +192,16 @@ def test_with_the_balanced_objective_balanced_errors_choose_and_are_compared(tmp
         ([0.10, 0.11, 0.09, 0.10], ""),
         (
             [0.20, 0.22, 0.19, 0.21],
-            "the linear probe is not beaten: it cannot be told apart from the best of the search",
+            "the linear probe is not beaten: it does not differ significantly from the best of the search",
         ),
         ([0.30, 0.31, 0.29, 0.30], "the linear probe is not beaten: it is better than the best of the search"),
     ],
 )
 def test_where_the_probe_is_not_beaten_it_is_said(best, words):
     errors = {"trial 3": dict(enumerate(best)), "probe": dict(enumerate([0.21, 0.20, 0.20, 0.21]))}
-    verdict = Verdict({}, compare(errors, "trial 3"), None, {}, 300, kept_back=True)
-    assert verdict.probe_stands.startswith(words)
-    assert bool(verdict.probe_stands) == bool(words)
+    text = probe_text(compare(errors, "trial 3"), kept_back=True)
+    assert (text or "").startswith(words)
+    assert bool(text) == bool(words)
+    if text is not None:
+        assert probe_text(compare(errors, "trial 3"), kept_back=False).endswith("which favours it)")
+    assert probe_text(compare(errors | {"supervised": errors["probe"]}, "probe"), kept_back=True) is None

@@ -26,7 +26,7 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    """A search-space file, and beside it weights."""
+    """A search-space file, with weights in the same folder."""
     folder = tmp_path_factory.mktemp("pre-trained")
     torch.manual_seed(0)
     weights = folder / "weights.pth"

@@ -98,10 +98,10 @@ def test_a_cluster_with_another_mt_sweeps_is_told_at_once(team):
         "-c",
         f"from mt_sweeps import cli; from mt_sweeps.commands import submit; {newer}; cli.main()",
     )
-    said = done(team.start(team.submission("refused", 1), team.cluster.secrets, program))
-    assert said.returncode == 2
-    assert re.search(r"the cluster has mt-sweeps .* and this machine 99\.0; install the same", said.stderr)
-    assert "joining" not in said.stdout
+    result = done(team.start(team.submission("refused", 1), team.cluster.secrets, program))
+    assert result.returncode == 2
+    assert re.search(r"the cluster has mt-sweeps .* and this machine 99\.0; install the same", result.stderr)
+    assert "joining" not in result.stdout
 
 
 def test_a_cluster_with_another_ray_is_told_at_once(team):

@@ -367,8 +367,8 @@ def test_a_crop_takes_the_place_of_a_translation():
 
 @pytest.mark.parametrize("method", ["mean_teacher", "temporal_ensembling"])
 def test_only_the_pi_model_has_a_gradient_through_its_targets(method):
-    told = refusal({"method": method, "consistency.target_gradient": True})
-    assert f"consistency.target_gradient (True) has no effect: method: {method} learns from fixed targets" in told
+    message = refusal({"method": method, "consistency.target_gradient": True})
+    assert f"consistency.target_gradient (True) has no effect: method: {method} learns from fixed targets" in message
 
 
 @pytest.mark.parametrize("key", ["saturation", "hue"])

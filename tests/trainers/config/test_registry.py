@@ -37,9 +37,9 @@ def test_registered_names_validate_like_the_own_ones_and_survive_json():
 def test_unknown_keys_and_wrong_types_of_a_plugin_are_refused_as_everywhere(settings, is_json):
     both()
     whole = {"dataset": SQUARES, "steps": 10, "batch_size": 4, "model": settings}
-    with pytest.raises(ValidationError) as told:
+    with pytest.raises(ValidationError) as error:
         TrainerConfig.model_validate_json(json.dumps(whole)) if is_json else TrainerConfig.model_validate(whole)
-    (problem,) = told.value.errors()
+    (problem,) = error.value.errors()
     assert problem["loc"] == ("model", "tiny", "widht" if "widht" in settings else "width")
 
 

@@ -305,6 +305,12 @@ def test_a_run_of_pre_trained_weights_goes_on_without_the_file(tiny_file, tmp_pa
     assert resumed.first_weights == whole.first_weights is not None
 
 
+def test_a_streamed_run_of_pre_trained_weights_equals_a_resident_one(tiny_file, tmp_path):
+    resident, streamed = (finished(run(tiny_file, images=images)) for images in ("resident", "streamed"))
+    assert results(resident) == results(streamed)
+    assert_same(weights(resident, tmp_path / "resident"), weights(streamed, tmp_path / "streamed"))
+
+
 def test_images_are_normalised_as_those_of_the_weights_unless_told_otherwise(tiny_file):
     assert run(tiny_file).normalization == "of_weights"
     assert run(tiny_file, normalization="per_channel").normalization == "per_channel"

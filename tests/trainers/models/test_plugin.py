@@ -3,22 +3,19 @@ import torch
 from pydantic import Field, ValidationError
 from torch import nn
 
-from tests.helpers.plugins import Squares, Tiny, plugins, squares, tiny  # noqa: F401 (a fixture)
+from tests.helpers.plugins import Squares, Tiny, WithDropout, plugins, squares, tiny  # noqa: F401 (a fixture)
 from tests.helpers.training import assert_same, config, finished, results, weights
 from trainers import Trainer, register_dataset, register_model
 from trainers.checkpoint import load_model
 from trainers.config import ModelSettings
 from trainers.config.plugins import DATASETS, MODELS
 from trainers.errors import MissingPlugin, WrongNetwork
-from trainers.models import Dropout, build, check_plugin_network
+from trainers.models import Dropout, build
+from trainers.models.inspection import inspect_network
 
 pytestmark = pytest.mark.usefixtures("plugins")
 
 FLAT = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-
-
-class WithDropout(Tiny):
-    dropout: float = 0.5
 
 
 class ForLargeImages(Tiny):
@@ -77,14 +74,14 @@ def test_a_resumed_run_of_a_plugin_equals_an_uninterrupted_one(tmp_path):
 def test_a_network_of_another_shape_is_refused_with_what_was_expected(returned, message):
     settings = made(returned)
     with pytest.raises(WrongNetwork, match=f"model tiny: tests.trainers.models.test_plugin.*{message}"):
-        check_plugin_network(settings, channels=1, classes=10, size=8)
+        inspect_network(settings, channels=1, classes=10, image_size=8)
     with pytest.raises((WrongNetwork, RuntimeError)):
         finished(settings)
 
 
 def test_dropout_among_the_settings_needs_layers_that_the_teacher_can_change():
     with pytest.raises(WrongNetwork, match=r"its settings have dropout, and it has no trainers.models.Dropout layer"):
-        check_plugin_network(made(lambda c: (FLAT, c), WithDropout), channels=1, classes=10, size=8)
+        inspect_network(made(lambda c: (FLAT, c), WithDropout), channels=1, classes=10, image_size=8)
 
 
 def test_trying_a_network_draws_no_random_numbers_and_leaves_the_own_ones_alone():
@@ -92,7 +89,7 @@ def test_trying_a_network_draws_no_random_numbers_and_leaves_the_own_ones_alone(
     torch.manual_seed(3)
     before = torch.get_rng_state()
     for name in ("tiny", "small_cnn"):
-        check_plugin_network(config(model={"name": name}), channels=3, classes=10, size=8)
+        inspect_network(config(model={"name": name}), channels=3, classes=10, image_size=8)
     assert torch.equal(before, torch.get_rng_state())
 
 
