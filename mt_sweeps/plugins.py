@@ -75,9 +75,9 @@ def import_plugins(modules: Iterable[str], source: str, from_here: bool = True) 
             )
 
 
-def plugin_modules(config: TrainerConfig) -> tuple[str, ...]:
-    """Return the modules of the plugins that a run uses."""
-    return tuple(dict.fromkeys(plugin.module for plugin in plugins_of(config)))
+def plugin_code(config: TrainerConfig) -> dict[str, str]:
+    """Return the plugins that a run uses: by module, the hash of the code that this process imported."""
+    return {plugin.module: plugin.code for plugin in plugins_of(config)}
 
 
 def run_versions(configs: Iterable[TrainerConfig]) -> dict[str, str]:

@@ -35,11 +35,12 @@ def fit_probe(
     validation: EvaluationImages,
     normalization: Normalization,
     crop: int | None,
+    class_weights: np.ndarray | None = None,
 ) -> Probe:
     """Fit the head of a network to labeled images; the rest of it stays as it is.
 
     Features are standardised over the labeled images. The penalty is the one with the fewest errors on the validation
-    images; of several, the strongest.
+    images, an error counting as much as its class weighs; of several, the strongest.
 
     Args:
         network: whose features are used, and whose head is set.
@@ -47,6 +48,7 @@ def fit_probe(
         validation: images that choose the penalty.
         normalization: of the run.
         crop: pixels per side of the centre crop; None: whole images.
+        class_weights: float [classes], factors on the losses of the images of each class. None: all 1.
     """
     from sklearn.linear_model import LogisticRegression  # a second to import
 
@@ -55,17 +57,18 @@ def fit_probe(
     mean, deviation = known.mean(0), known.std(0)
     deviation = np.where(deviation > 0, deviation, 1.0)
     known, held_out = (known - mean) / deviation, (held_out - mean) / deviation
-    best, fewest = None, len(truth) + 1
+    weights = np.ones(int(max(labels.max(), truth.max())) + 1) if class_weights is None else class_weights
+    best, fewest = None, np.inf
     for penalty in sorted(PENALTIES, reverse=True):
         # scikit-learn's C weighs the sum of the losses against half of the squared weights.
-        fit = LogisticRegression(C=1 / penalty, max_iter=1000).fit(known, labels)
-        errors = int((fit.predict(held_out) != truth).sum())
+        fit = LogisticRegression(C=1 / penalty, max_iter=1000).fit(known, labels, weights[labels])
+        errors = weights[truth][fit.predict(held_out) != truth].sum()
         if errors < fewest:
             best, fewest, chosen = fit, errors, penalty
     assert best is not None
     _set_head(network, best.classes_, best.coef_ / deviation, best.intercept_ - best.coef_ @ (mean / deviation))
-    loss = -best.predict_log_proba(known)[np.arange(len(labels)), np.searchsorted(best.classes_, labels)].mean()
-    return Probe(chosen, float(loss))
+    losses = -best.predict_log_proba(known)[np.arange(len(labels)), np.searchsorted(best.classes_, labels)]
+    return Probe(chosen, float(np.average(losses, weights=weights[labels])))
 
 
 @torch.no_grad()

@@ -201,7 +201,8 @@ class Trainer:
         """Fit the head to the features of the labeled images, once; return the metrics."""
         self._stopwatch.start("step")
         data, crop = self._data, self.config.augmentation.crop
-        probe = fit_probe(self._student, data.labeled, data.validation, data.normalization, crop)
+        weights = None if data.class_weights is None else data.class_weights.double().cpu().numpy()
+        probe = fit_probe(self._student, data.labeled, data.validation, data.normalization, crop, weights)
         self._step = self.config.steps
         self._stopwatch.stop()
         return {"train.class_loss": probe.loss, "train.loss": probe.loss, "train.penalty": probe.penalty}

@@ -13,7 +13,7 @@ from pathlib import Path
 from mt_sweeps.errors import is_disk_full
 from mt_sweeps.execution import simulated_trainer
 from mt_sweeps.execution.gpu_metrics import GpuSampler
-from mt_sweeps.plugins import import_plugins
+from mt_sweeps.plugins import import_plugins, plugin_code
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage import records
 from mt_sweeps.storage.file_store import StorageUnavailable
@@ -35,7 +35,8 @@ class Assignment:
     Attributes:
         trial: which trial.
         settings: of the training run, as JSON.
-        plugins: modules that register its network or its data set; the driver's user named them.
+        plugins: modules that register its network or its data set, which the driver's user named, each with the hash of
+            the code that the driver has.
         address: where the attempt is kept; see `TrialFiles.address`.
         previous: the address of an earlier attempt whose checkpoint this one resumes from, or None.
         threads: that torch may use.
@@ -45,7 +46,7 @@ class Assignment:
 
     trial: TrialId
     settings: str
-    plugins: tuple[str, ...]
+    plugins: dict[str, str]
     address: str
     previous: str | None
     threads: int
@@ -58,9 +59,17 @@ class Assignment:
 
         Raises:
             InputError: a plugin cannot be imported here.
+            DataError: a plugin's code is not the driver's.
         """
         import_plugins(self.plugins, "plugin")
-        return TrainerConfig.model_validate_json(self.settings)
+        config = TrainerConfig.model_validate_json(self.settings)
+        for module, code in plugin_code(config).items():
+            if code != self.plugins.get(module):
+                raise DataError(
+                    f"plugin {module}: its file has changed since the driver started; bring it back, or start a new "
+                    "sweep"
+                )
+        return config
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Protocol
 from mt_sweeps.errors import SweepError, Unfinished, disk_full_text
 from mt_sweeps.execution.attempt import DISK_FULL, STORAGE_LOST, Assignment, Outcome
 from mt_sweeps.execution.resources import Share
-from mt_sweeps.plugins import plugin_modules
+from mt_sweeps.plugins import plugin_code
 from mt_sweeps.results import finalists
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage.environment import weights_key
@@ -209,7 +209,7 @@ class Coordinator:
         return Assignment(
             trial=trial.id,
             settings=config.model_dump_json(),
-            plugins=plugin_modules(config),
+            plugins=plugin_code(config),
             address=files.address(trial.id, trial.attempt),
             previous=files.last_checkpoint(trial.id, trial.attempt) if trial.attempt > 1 else None,
             threads=self._share.cpus,

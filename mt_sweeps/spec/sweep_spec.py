@@ -256,7 +256,9 @@ class SweepSpec(Settings):
 
 
 def _concerns_a_probe(key: str) -> bool:
-    return key in ("augmentation.crop", "normalization") or key.startswith(("model.", "dataset."))
+    return key in ("augmentation.crop", "normalization", "class_weights") or key.startswith(
+        ("model.", "dataset.", "class_weights.")
+    )
 
 
 def _of_a_probe(settings: dict[str, Any], spec: SweepSpec) -> dict[str, Any]:

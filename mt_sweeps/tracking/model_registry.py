@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import trainers
-from mt_sweeps.plugins import plugin_modules
+from mt_sweeps.plugins import plugin_code
 from trainers.config import Timm
 
 _LOADER = Path(__file__).with_name("served_model.py")
@@ -73,7 +73,7 @@ def package(folder: Path, file: Path, logged: Any, run: str) -> None:
     model = load_model(file)
     shape = (model.image_size, model.image_size, model.channels)
     needed = (*_NEEDED, "timm") if isinstance(model.config.model, Timm) else _NEEDED
-    plugins = {str(_plugin_code(module, folder.with_name("plugins"))) for module in plugin_modules(model.config)}
+    plugins = {str(_code_to_copy(module, folder.with_name("plugins"))) for module in plugin_code(model.config)}
     pyfunc.save_model(
         str(folder),
         loader_module=_LOADER.stem,
@@ -90,22 +90,22 @@ def package(folder: Path, file: Path, logged: Any, run: str) -> None:
     )
 
 
-def _plugin_code(module: str, folder: Path) -> Path:
+def _code_to_copy(module: str, folder: Path) -> Path:
     """Return the file or the folder to copy into a model so that a plugin can be imported from there.
 
     Args:
         module: of the plugin, which is imported.
-        folder: for a copy of a module that is in a folder without `__init__.py`, since the rest of that folder may be
-            anything.
+        folder: for copies of the modules that are imported from a folder without `__init__.py`, since the rest of that
+            folder may be anything.
     """
     name, _, _ = module.partition(".")
-    top, file = sys.modules[name], Path(str(sys.modules[module].__file__))
+    top = sys.modules[name]
     if top.__file__ is not None:
         return Path(top.__file__).parent if hasattr(top, "__path__") else Path(top.__file__)
-    copy = folder.joinpath(*module.split("."))
-    if file.name == "__init__.py":
-        shutil.copytree(file.parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    else:
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, copy.with_suffix(".py"))
+    for imported, file in [(key, getattr(one, "__file__", None)) for key, one in sys.modules.items()]:
+        if imported.startswith(f"{name}.") and file is not None:
+            place = folder.joinpath(*imported.split("."))
+            copy = place / "__init__.py" if Path(file).name == "__init__.py" else place.with_suffix(".py")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, copy)
     return folder / name

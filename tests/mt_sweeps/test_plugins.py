@@ -15,7 +15,7 @@ from mt_sweeps.plugins import (
     import_plugins,
     load_plugins,
     modules_in,
-    plugin_modules,
+    plugin_code,
     plugin_options,
     run_versions,
 )
@@ -58,7 +58,7 @@ def test_the_code_of_a_plugin_is_among_the_versions_of_the_runs_that_use_it(tmp_
     import_plugins(["ours_one"], "--plugin")
     assert run_versions([config()]) == versions()
     ours = config(model={"name": "written"})
-    assert plugin_modules(ours) == ("ours_one",)
+    assert plugin_code(ours) == {"ours_one": MODELS.get("written").code}
     found = run_versions([config(), ours])
     assert found == versions() | {"plugin ours_one": MODELS.get("written").code}
     assert changed_plugins(found, found) == []

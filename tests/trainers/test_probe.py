@@ -51,6 +51,24 @@ def test_a_probe_is_scikit_learns_regression_with_the_penalty_that_errs_least(se
     assert (logits.argmax(1) != validation.labels).double().mean() == min(errors.values())
 
 
+def test_a_probe_weighs_classes_in_its_fit_and_in_the_choice_of_its_penalty(settings):
+    weights = {"0": 20.0, "1": 20.0}
+    trainer = finished(settings.model_copy(update={"class_weights": weights}))
+    (report,) = trainer.history
+    data, factors = trainer._data, np.array([weights.get(str(number), 1.0) for number in range(10)])
+    (known, labels), (held_out, truth) = (
+        (features(trainer._student, images, data.normalization, None), images.labels.numpy())
+        for images in (data.labeled, data.validation)
+    )
+    scaler, errors = StandardScaler().fit(known), {}
+    for penalty in PENALTIES:
+        fit = LogisticRegression(C=1 / penalty, max_iter=1000).fit(scaler.transform(known), labels, factors[labels])
+        errors[penalty] = factors[truth][fit.predict(scaler.transform(held_out)) != truth].sum()
+    assert report.metrics["train.penalty"] == max(one for one in errors if errors[one] == min(errors.values()))
+    (plain,) = finished(settings).history
+    assert report.metrics["train.loss"] != plain.metrics["train.loss"]
+
+
 def test_a_probe_has_one_report_and_is_not_repeated(settings, tmp_path):
     first = finished(settings, tmp_path)
     assert [report.step for report in first.history] == [settings.steps]

@@ -20,6 +20,7 @@ PROBE_SETTINGS = (
     "dataset",
     "model",
     "normalization",
+    "class_weights",
     "steps",
     "images",
     "precision",
@@ -136,6 +137,11 @@ def check_combinations(config: "TrainerConfig") -> None:
         raise ValueError(
             "class_weights: balanced and dataset.draw: balanced clash: as many images of every class are labeled, so "
             "that all weights would be about 1; use dataset.draw: random or dataset.labels: all, or class_weights: none"
+        )
+    if config.class_weights != "none" and config.class_loss_normalizer == "labeled" and config.labeled_per_batch == 1:
+        raise ValueError(
+            "class_weights has no effect with one labeled image per batch, whose weight is divided by itself; raise "
+            "labeled_batch_fraction or batch_size, use class_loss_normalizer: whole_batch, or class_weights: none"
         )
     _check_normalization(config)
     if config.method != "supervised":

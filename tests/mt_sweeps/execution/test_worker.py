@@ -11,9 +11,11 @@ from safetensors.torch import load_file
 from mt_sweeps.execution.attempt import DISK_FULL, Assignment, make_trainer
 from mt_sweeps.execution.simulated_trainer import VARIABLE, Script
 from mt_sweeps.execution.worker import TrialWorker
+from mt_sweeps.plugins import import_plugins, plugin_code
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage import records
 from mt_sweeps.storage.file_store import open_files
+from tests.helpers.plugins import plugins, write_plugin  # noqa: F401 (a fixture)
 from tests.helpers.training import config, in_fresh_process
 from trainers.errors import DataError
 from trainers.files import BEST_MODEL, CHECKPOINT
@@ -21,7 +23,7 @@ from trainers.models import build
 
 
 def assigned(settings, address="", previous=None, gpus=0.0):
-    return Assignment(TrialId("search", 0), settings.model_dump_json(), (), address, previous, 1, gpus)
+    return Assignment(TrialId("search", 0), settings.model_dump_json(), {}, address, previous, 1, gpus)
 
 
 def assignment(directory, previous=None, **changes):
@@ -63,7 +65,7 @@ ONE_PROCESS = """
 import sys
 from mt_sweeps.execution.attempt import Assignment, Attempt
 from mt_sweeps.spec.arms import TrialId
-attempt = Attempt(Assignment(TrialId("search", 0), sys.argv[1], (), sys.argv[2], None, 1, 0.0))
+attempt = Attempt(Assignment(TrialId("search", 0), sys.argv[1], {}, sys.argv[2], None, 1, 0.0))
 while not attempt.advance().done:
     pass
 """
@@ -182,8 +184,19 @@ def test_a_trial_refuses_first_weights_that_the_sweep_did_not_begin_with(tmp_pat
 
 
 def test_a_trial_whose_plugin_cannot_be_imported_fails_with_the_reason(worker, tmp_path):
-    lacking = replace(assigned(config(), str(tmp_path)), plugins=("nowhere_to_be_found",))
+    lacking = replace(assigned(config(), str(tmp_path)), plugins={"nowhere_to_be_found": ""})
     worker.reset_config({"assignment": lacking})
     (outcome,) = to_its_end(worker)
     assert outcome.failure.reason == "error"
     assert "plugin nowhere_to_be_found: cannot be imported on this machine" in outcome.failure.message
+
+
+def test_a_trial_whose_plugin_is_not_the_drivers_fails_with_the_reason(worker, tmp_path, plugins, monkeypatch):  # noqa: ARG001, F811
+    monkeypatch.chdir(tmp_path)
+    write_plugin(tmp_path, "edited_since")
+    import_plugins(["edited_since"], "--plugin")
+    settings = config(model={"name": "written"})
+    worker.reset_config({"assignment": replace(assigned(settings, str(tmp_path)), plugins={"edited_since": "before"})})
+    (outcome,) = to_its_end(worker)
+    assert "plugin edited_since: its file has changed since the driver started" in outcome.failure.message
+    assert replace(assigned(settings), plugins=plugin_code(settings)).config == settings

@@ -54,6 +54,11 @@ CLASHES: dict[str, tuple[dict[str, Any], list[str], list[dict[str, Any]]]] = {
         ["consistency.ramp_up_steps (1001)", "steps (1000)", "lower it", "leave it out"],
         [{"consistency.ramp_up_steps": 1000}, {"consistency.ramp_up_steps": None}, {"steps": 1001}],
     ),
+    "weights of classes with one label per batch": (
+        {"class_weights": {"0": 2.0}, "batch_size": 8, "labeled_batch_fraction": 0.125},
+        ["class_weights has no effect", "labeled_batch_fraction", "whole_batch"],
+        [{"class_weights": "none"}, {"labeled_batch_fraction": 0.25}, {"class_loss_normalizer": "whole_batch"}],
+    ),
     "balanced weights of classes with as many labels": (
         {"class_weights": "balanced"},
         ["class_weights: balanced", "dataset.draw: balanced", "about 1"],
