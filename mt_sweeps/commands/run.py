@@ -121,6 +121,11 @@ def resume_sweep(home: Home, name: str | None, more: int = 0, in_process: bool =
         raise InputError(
             f"{sweep.name}: the images are not those that the sweep began with; bring them back, or start a new sweep"
         )
+    if data.split_fingerprint != environment.split_fingerprint:
+        raise InputError(
+            f"{sweep.name}: the images serve other purposes than when the sweep began (they have other copies or "
+            "groups, or an earlier version drew them); start a new sweep"
+        )
     if data.weights != environment.weights:
         raise InputError(
             f"{sweep.name}: the file of model.weights is not the one that the sweep began with; bring it back, or "
@@ -155,6 +160,7 @@ def _create(sweep: SweepStore, spec: SweepSpec, data: DatasetCheck, share: Share
         images=data.purposes,
         weights=data.weights,
         classes=data.classes,
+        groups=data.groups,
     )
     Ledger.create(sweep.ledger, spec, data.published).close()
     sweep.save_environment(environment)

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mt_sweeps.errors import InputError, trainer_error_text
@@ -19,6 +19,7 @@ from mt_sweeps.versions import versions
 from trainers.config import TrainerConfig
 from trainers.config.plugins import MODELS, registered_plugins
 from trainers.data.cache import Facts, prepare, read_facts
+from trainers.data.overlaps import groups_per_purpose, overlap_sentences
 from trainers.data.sources import check_source
 from trainers.data.splits import split_for
 from trainers.errors import DataError, WrongNetwork
@@ -39,6 +40,7 @@ class DatasetCheck:
         purposes: how many images serve which purpose.
         published: all settings of the published baseline, from `SweepSpec.published_values`.
         weights: SHA-256 of each file of first weights, by `weights_key`.
+        groups: how many groups of images are trained on (`training`), and how many validation and verdict have.
     """
 
     fingerprint: str
@@ -47,6 +49,7 @@ class DatasetCheck:
     purposes: dict[str, int]
     published: Values
     weights: dict[str, str]
+    groups: dict[str, int] = field(default_factory=dict)
 
 
 def spec_versions(spec: SweepSpec) -> dict[str, str]:
@@ -69,13 +72,15 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
     dataset = configs[0].dataset
     try:
         check_source(dataset)
-        facts = read_facts(prepare(dataset, _decoding_progress()))
+        prepared = prepare(dataset, _decoding_progress())
+        facts = read_facts(prepared)
         for config in configs:
-            split = split_for(config, facts.train_labels, facts.classes, facts.shape[0])
+            split = split_for(config, facts.train_labels, facts.classes, facts.shape[0], facts.groups)
         published: Values = {}
         if "published" in spec.arms():
             published = spec.published_values(len(facts.classes), len(split.unlabeled))
-            split_for(spec.config(published, "published"), facts.train_labels, facts.classes, facts.shape[0])
+            published_config = spec.config(published, "published")
+            split_for(published_config, facts.train_labels, facts.classes, facts.shape[0], facts.groups)
     except DataError as error:
         raise InputError(f"{file}: {trainer_error_text(error)}") from None
     except OSError as error:
@@ -86,11 +91,14 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
     if facts.skipped:
         names = ", ".join(facts.skipped[:3]) + (", ..." if len(facts.skipped) > 3 else "")
         print(f"left out, since they cannot be read: {counted(len(facts.skipped), 'image')}: {names}", flush=True)
+    for sentence in overlap_sentences(prepared, facts, split, dataset):
+        print(sentence, flush=True)
     counts = {purpose: len(getattr(split, purpose)) for purpose in ("labeled", "unlabeled", "validation", "verdict")}
     if published:
         configs = [*configs, spec.config(published, "published")]
     weights = _check_networks(file, configs, facts)
-    return DatasetCheck(facts.fingerprint, split.fingerprint, facts.classes, counts, published, weights)
+    groups = groups_per_purpose(facts, split)
+    return DatasetCheck(facts.fingerprint, split.fingerprint, facts.classes, counts, published, weights, groups)
 
 
 def _check_networks(file: Path, configs: list[TrainerConfig], facts: Facts) -> dict[str, str]:

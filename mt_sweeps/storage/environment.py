@@ -29,6 +29,8 @@ class Environment:
         images: number of images per purpose.
         weights: SHA-256 of each file of first weights, by `weights_key`; absent in sweeps of earlier versions.
         classes: names, in the order of their indices; empty if an earlier version wrote it.
+        groups: number of groups of images that serve `training`, `validation` and `verdict`, where each image may be a
+            group of its own; empty if an earlier version wrote it.
     """
 
     id: str
@@ -43,3 +45,4 @@ class Environment:
     images: dict[str, int]
     weights: dict[str, str] = field(default_factory=dict)
     classes: list[str] = field(default_factory=list)
+    groups: dict[str, int] = field(default_factory=dict)

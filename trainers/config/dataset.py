@@ -1,11 +1,16 @@
 """The settings of a data set: where its images come from, and how many serve which purpose."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from trainers.config.base import Settings
 from trainers.config.known_datasets import KNOWN_DATASETS
+
+_CONFLICTS = (
+    "images with the same pixels and different classes; leave_out: no training image among them serves a purpose"
+)
 
 
 class DatasetSettings(Settings):
@@ -36,6 +41,7 @@ class DatasetSettings(Settings):
         ge=0,
         description="draws other labeled images; validation and verdict stay; none: those of split_seed",
     )
+    conflicts: Literal["refuse", "leave_out"] = Field("refuse", description=_CONFLICTS)
 
     @model_validator(mode="after")
     def _draws_labels_where_there_is_a_choice(self) -> "DatasetSettings":
@@ -62,13 +68,18 @@ class DatasetSettings(Settings):
         return left if self.unlabeled is None else self.unlabeled
 
 
-class Digits(DatasetSettings):
+class _Known(DatasetSettings):
+    # Nobody can mend the files of a data set that everyone uses, so it must not stop a sweep.
+    conflicts: Literal["refuse", "leave_out"] = Field("leave_out", description=_CONFLICTS)
+
+
+class Digits(_Known):
     """scikit-learn's digits: 1,797 grey images of 8x8 pixels, shipped with the package."""
 
     name: Literal["digits"]
 
 
-class _Downloaded(DatasetSettings):
+class _Downloaded(_Known):
     root: str | None = Field(None, description="folder that holds or receives the download; none: the cache folder")
 
 
@@ -103,6 +114,27 @@ class _OnDisk(DatasetSettings):
     unreadable: Literal["refuse", "skip"] = Field(
         "refuse", description="images that cannot be read; skip: leave them out"
     )
+    groups: str | None = Field(
+        None,
+        description="regular expression with one pair of parentheses, for the path of an image in root: images in "
+        "whose paths it encloses the same text serve one purpose; none: each image is on its own",
+    )
+
+    @field_validator("groups")
+    @classmethod
+    def _encloses_one_group(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        try:
+            count = re.compile(value).groups
+        except re.error as error:
+            raise ValueError(f"{value!r} is no regular expression: {error}") from None
+        if count != 1:
+            raise ValueError(
+                f"{value!r} has {count} pairs of parentheses; write one, around what names the group, as in "
+                "'(patient[0-9]+)_'; further ones as (?:...)"
+            )
+        return value
 
 
 class ImageFolder(_OnDisk):
@@ -115,6 +147,7 @@ class Imagenet(_OnDisk):
     """ILSVRC 2012: `<root>/train/<wnid>/*` and `<root>/val/<wnid>/*`, which is its test set. Never downloaded."""
 
     name: Literal["imagenet"]
+    conflicts: Literal["refuse", "leave_out"] = Field("leave_out", description=_CONFLICTS)
     image_size: int | None = Field(256, ge=32, le=1024, description="pixels per side after resizing and centre crop")
 
 

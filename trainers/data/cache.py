@@ -2,45 +2,56 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from trainers.config import DatasetConfig
+from trainers.data.copies import PixelDigests, under_two_classes
 from trainers.data.decoding import Progress
-from trainers.data.sources import decode, source_key
+from trainers.data.groups import LEFT_OUT, united
+from trainers.data.sources import Contents, decode, source_key
+from trainers.errors import DataError
 from trainers.files import atomic_file, cache_folder, write_atomically
 
-VERSION = 3  # of the file format; part of the file name, so that no version reads the files of another
+VERSION = 4  # of the file format; part of the file name, so that no version reads the files of another
+
+_SAMPLES, _SAMPLE = 256, 4096  # parts of the pixels, and bytes of each, that tell one file of pixels from another
 
 
 def prepare(config: DatasetConfig, progress: Progress | None = None) -> Path:
     """Make sure that the decoded data set is on this machine's disk.
 
-    The first process decodes it (and downloads it, if the source is a download); other processes wait.
+    The first process decodes it (and downloads it, if the source is a download); other processes wait. It is decoded
+    again if the source has changed, or if the files are damaged.
 
     Args:
         config: of the data set.
         progress: called while the images of a folder are decoded.
 
     Returns:
-        The file of its facts, in the safetensors format: labels, classes and fingerprint. The pixels are in a second
-        file: see `pixels_of`.
+        The file of its facts, in the safetensors format: see `Facts`. The pixels are in a second file: see `pixels_of`.
 
     Raises:
-        DataError: the images are missing or unreadable.
+        DataError: the images are missing or unreadable, or change while they are decoded; or images with the same
+            pixels have different classes, and the configuration refuses that.
     """
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{source_key(config)}-{VERSION}.safetensors"
-    if not file.exists():
+    key = source_key(config)
+    file = folder / f"{key}-{VERSION}.safetensors"
+    if not _is_whole(file):
         with FileLock(file.with_suffix(".lock")):
-            if not file.exists():
-                _write(config, file, progress)
+            if not _is_whole(file):
+                _write(config, file, key, progress)
+    if config.conflicts == "refuse":
+        _refuse_conflicts(file)
     return file
 
 
@@ -54,7 +65,7 @@ def pixels_of(file: Path) -> Path:
 
 @dataclass(frozen=True)
 class Facts:
-    """All of a prepared data set but its pixels.
+    """All of a prepared data set but its pixels. The n training images come first, then the m test images.
 
     Attributes:
         train_labels: int64 [n]; -1 where an image has no class.
@@ -63,6 +74,12 @@ class Facts:
         classes: names, in the order of their indices.
         fingerprint: SHA-256 over pixels, labels and class names.
         skipped: files that could not be read and were left out.
+        groups: int64 [n + m]: images with the same number serve one purpose, since they are copies or of one group of
+            `dataset.groups`. -1: a training image under two classes, which serves none.
+        copies: int64 [n + m], the number of the first image with the same pixels.
+        conflicts: int64, the numbers of the images with the same pixels and different classes.
+        near: int64 [pairs, 2], the numbers of images that look almost the same and are no copies.
+        groups_of_paths: how many groups `dataset.groups` makes; 0 if it is not set.
     """
 
     train_labels: np.ndarray
@@ -71,34 +88,66 @@ class Facts:
     classes: list[str]
     fingerprint: str
     skipped: list[str]
+    groups: np.ndarray
+    copies: np.ndarray
+    conflicts: np.ndarray
+    near: np.ndarray
+    groups_of_paths: int
 
 
 def read_facts(file: Path) -> Facts:
     """Read the facts in a file that `prepare` returned."""
     with safe_open(file, framework="numpy") as stored:
         metadata = stored.metadata()
-        train, test = stored.get_tensor("train_labels"), stored.get_tensor("test_labels")
+        arrays = {name: stored.get_tensor(name) for name in stored.keys() if name != "names"}  # noqa: SIM118
     height, width, channels = json.loads(metadata["shape"])
-    classes, skipped = json.loads(metadata["classes"]), json.loads(metadata["skipped"])
-    return Facts(train, test, (height, width, channels), classes, metadata["fingerprint"], skipped)
+    return Facts(
+        **arrays,
+        shape=(height, width, channels),
+        classes=json.loads(metadata["classes"]),
+        fingerprint=metadata["fingerprint"],
+        skipped=json.loads(metadata["skipped"]),
+        groups_of_paths=int(metadata["groups_of_paths"]),
+    )
 
 
-def _write(config: DatasetConfig, file: Path, progress: Progress | None) -> None:
-    digest = hashlib.sha256()
+def image_names(file: Path, images: Sequence[int]) -> list[str]:
+    """Return what to call some images in a message: their paths in the folder, or their numbers.
+
+    Args:
+        file: that `prepare` returned.
+        images: numbers of the images, training images first.
+    """
+    with safe_open(file, framework="numpy") as stored:
+        names = bytes(stored.get_tensor("names")).decode(errors="surrogateescape").split("\0")
+        n = len(stored.get_tensor("train_labels"))
+    if len(names) > 1:
+        return [names[i] for i in images]
+    return [f"training image {i}" if i < n else f"test image {i - n}" for i in images]
+
+
+def _write(config: DatasetConfig, file: Path, key: str, progress: Progress | None) -> None:
+    digest, seen = hashlib.sha256(), PixelDigests()
     shape: tuple[int, ...] = ()
     with atomic_file(pixels_of(file)) as pixels:
 
         def write(images: np.ndarray) -> None:
             nonlocal shape
             shape = images.shape[1:]
-            block = np.ascontiguousarray(images).data.cast("B")
-            digest.update(block)
-            pixels.write(block)
+            block = np.ascontiguousarray(images)
+            seen.add(block)
+            digest.update(block.data.cast("B"))
+            pixels.write(block.data.cast("B"))
 
         contents = decode(config, file.parent, write, progress)
-    labels = {name: np.ascontiguousarray(getattr(contents, name)) for name in ("train_labels", "test_labels")}
-    for array in labels.values():
-        digest.update(array.data)
+        if source_key(config) != key:
+            raise DataError(
+                f"dataset {config.name}: its images changed while they were decoded; wait until nothing writes to "
+                f"{getattr(config, 'root', 'them')}, and start again"
+            )
+    arrays = _arrays(contents, seen, pixels_of(file), shape)
+    for name in ("train_labels", "test_labels"):
+        digest.update(arrays[name].data)
     digest.update(json.dumps(contents.classes).encode())
     facts = {
         "format": f"mt-sweeps-images/{VERSION}",
@@ -106,5 +155,75 @@ def _write(config: DatasetConfig, file: Path, progress: Progress | None) -> None
         "classes": json.dumps(contents.classes),
         "fingerprint": digest.hexdigest(),
         "skipped": json.dumps(contents.skipped),
+        "groups_of_paths": str(0 if contents.groups is None else len(np.unique(contents.groups))),
+        "pixels": _sample(pixels_of(file)),
     }
-    write_atomically(file, save(labels, facts))  # last, since the pixels must be there first
+    write_atomically(file, save(arrays, facts))  # last, since the pixels must be there first
+
+
+def _arrays(contents: Contents, seen: PixelDigests, pixels: Path, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Return the arrays of the facts: see `Facts`. `names` are the paths of all images, with a zero byte between."""
+    labels = np.concatenate([contents.train_labels, contents.test_labels])
+    copies, n = seen.copies(), len(contents.train_labels)
+    conflicts = under_two_classes(copies, labels)
+    groups = united(copies, contents.groups).copy()
+    groups[conflicts[conflicts < n]] = LEFT_OUT
+    mapped = np.memmap(pixels, np.uint8, "r", shape=(len(labels), *shape))
+    names = "\0".join(contents.names).encode(errors="surrogateescape")
+    return {
+        "train_labels": np.ascontiguousarray(contents.train_labels),
+        "test_labels": np.ascontiguousarray(contents.test_labels),
+        "groups": groups,
+        "copies": copies,
+        "conflicts": conflicts,
+        "near": np.ascontiguousarray(seen.near_copies(copies, mapped)),
+        "names": np.frombuffer(names, np.uint8),
+    }
+
+
+def _is_whole(file: Path) -> bool:
+    """Return True if a file of facts is there, and the file of pixels that was written with it."""
+    try:
+        facts = read_facts(file)
+        with safe_open(file, framework="numpy") as stored:
+            sample = stored.metadata()["pixels"]
+        size = (len(facts.train_labels) + len(facts.test_labels)) * prod(facts.shape)
+        return pixels_of(file).stat().st_size == size and _sample(pixels_of(file)) == sample
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError):
+        return False
+
+
+def _sample(pixels: Path) -> str:
+    """Return a hash of the size of a file and of evenly spaced parts of it: reading all of it would take too long."""
+    size = pixels.stat().st_size
+    digest = hashlib.sha256(f"{size}\n".encode())
+    with pixels.open("rb") as file:
+        for offset in sorted({max(0, size - _SAMPLE) * i // (_SAMPLES - 1) for i in range(_SAMPLES)}):
+            file.seek(offset)
+            digest.update(file.read(_SAMPLE))
+    return digest.hexdigest()
+
+
+def _refuse_conflicts(file: Path) -> None:
+    """Refuse images with the same pixels and different classes.
+
+    Raises:
+        DataError: there are some; names a few of them.
+    """
+    facts = read_facts(file)
+    if not len(facts.conflicts):
+        return
+    together = facts.copies[facts.conflicts]
+    shown = [facts.conflicts[together == first][:4].tolist() for first in np.unique(together)[:3]]
+    labels = np.concatenate([facts.train_labels, facts.test_labels])
+    pictures = [
+        " and ".join(
+            f"{name} ({facts.classes[labels[i]]})" for i, name in zip(images, image_names(file, images), strict=True)
+        )
+        for images in shown
+    ]
+    raise DataError(
+        f"dataset.conflicts: {len(facts.conflicts):,} images have the same pixels as an image of another class: "
+        f"{'; '.join(pictures)}; remove those with the wrong class, or set dataset.conflicts: leave_out, and none of "
+        "them serves a purpose"
+    )

@@ -5,6 +5,7 @@ from functools import lru_cache
 from math import prod
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +24,7 @@ class ImageData:
         test_labels: int64 [m].
         classes: names, in the order of their indices.
         fingerprint: SHA-256 over pixels, labels and class names.
+        groups: int64 [n + m], the number of the group of each image, training images first: see `cache.Facts`.
     """
 
     train: Tensor
@@ -31,6 +33,7 @@ class ImageData:
     test_labels: Tensor
     classes: list[str]
     fingerprint: str
+    groups: np.ndarray
 
 
 @lru_cache(maxsize=1)  # a worker trains many trials on one data set
@@ -45,7 +48,7 @@ def load(config: DatasetConfig) -> ImageData:
     labels = [torch.from_numpy(values) for values in (facts.train_labels, facts.test_labels)]
     n, m = map(len, labels)
     pixels = mapped(pixels_of(file), (n + m, *facts.shape))
-    return ImageData(pixels[:n], labels[0], pixels[n:], labels[1], facts.classes, facts.fingerprint)
+    return ImageData(pixels[:n], labels[0], pixels[n:], labels[1], facts.classes, facts.fingerprint, facts.groups)
 
 
 def mapped(file: Path, shape: tuple[int, ...]) -> Tensor:

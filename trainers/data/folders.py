@@ -76,9 +76,10 @@ class Folder:
         return [file for file, _ in self.train] + self.unlabeled + [file for file, _ in self.test]
 
     def digest(self) -> str:
-        """Return a hash that changes if a file is added, removed, modified or given another class.
+        """Return a hash that changes if a file is added, removed, modified, replaced or given another class.
 
-        No image is opened.
+        No image is opened. The time of the last change (ctime) is part of it, since nobody can set it: a file that
+        replaces another may have the same name, size and time of modification.
 
         Raises:
             DataError: a file cannot be accessed.
@@ -90,7 +91,9 @@ class Folder:
             except OSError as error:
                 raise DataError(f"{file} cannot be read: {error.strerror}; repair or remove it") from None
             name = os.path.relpath(file, self.root)
-            listing.update(f"{name}\t{facts.st_size}\t{facts.st_mtime_ns}\n".encode(errors="surrogateescape"))
+            listing.update(
+                f"{name}\t{facts.st_size}\t{facts.st_mtime_ns}\t{facts.st_ctime_ns}\n".encode(errors="surrogateescape")
+            )
         return listing.hexdigest()
 
 

@@ -4,11 +4,13 @@ Every source is decoded once, to uint8 with the channels last: the training imag
 """
 
 import hashlib
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import PIL
 from filelock import FileLock
 
 from trainers.config import Cifar10, Cifar100, DatasetConfig, Digits, ImageFolder, Imagenet, Svhn
@@ -18,6 +20,7 @@ from trainers.config.plugins import DATASETS
 from trainers.data.arrays import plugin_images, plugin_key, write_images
 from trainers.data.decoding import Progress, Write, decode_files
 from trainers.data.folders import Folder
+from trainers.data.groups import groups_of_paths
 from trainers.errors import DataError
 
 
@@ -30,12 +33,16 @@ class Contents:
         test_labels: int64 [m], class indices; m is 0 if there is no test set.
         classes: names, in the order of their indices.
         skipped: files that could not be read and were left out.
+        names: paths of all images, relative to the root of the folder; empty if the images are in no folder.
+        groups: int64 [n + m], the number of the group of each image by `dataset.groups`; None if that is not set.
     """
 
     train_labels: np.ndarray
     test_labels: np.ndarray
     classes: list[str]
     skipped: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    groups: np.ndarray | None = None
 
 
 def source_key(config: DatasetConfig) -> str:
@@ -47,7 +54,8 @@ def source_key(config: DatasetConfig) -> str:
     if (plugin := DATASETS.get(config.name)) is not None:
         return plugin_key(plugin, config)
     if isinstance(config, ImageFolder | Imagenet):
-        settings = f"size={config.image_size} unreadable={config.unreadable}\n{Folder(config).digest()}"
+        how = f"size={config.image_size} unreadable={config.unreadable} groups={config.groups} pillow={PIL.__version__}"
+        settings = f"{how}\n{Folder(config).digest()}"
         return f"{config.name}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
     return f"{config.name}-extra" if getattr(config, "extra", False) else config.name
 
@@ -67,6 +75,8 @@ def check_source(config: DatasetConfig) -> None:
         check_split_sizes(labels, config.validation, config.verdict, images, len(folder.classes), config.root)
     except ValueError as error:
         raise DataError(f"dataset.{error}") from None
+    if config.groups is not None:
+        groups_of_paths(config.groups, _names(folder, folder.files()))
 
 
 def decode(config: DatasetConfig, cache: Path, write: Write, progress: Progress | None = None) -> Contents:
@@ -146,6 +156,8 @@ def _folder(config: ImageFolder | Imagenet, cache: Path, write: Write, progress:
             f"{needed / 1e9:,.1f} GB of disk and {cache} has {free / 1e9:,.1f} GB free; make room, set MT_SWEEP_CACHE "
             "to another folder, or lower dataset.image_size"
         )
+    names = _names(folder, files)
+    groups = None if config.groups is None else groups_of_paths(config.groups, names)
     labels = [label for _, label in folder.train] + [-1] * len(folder.unlabeled) + [label for _, label in folder.test]
     kept = decode_files(files, config, write, progress)
     if not kept:
@@ -153,5 +165,16 @@ def _folder(config: ImageFolder | Imagenet, cache: Path, write: Write, progress:
     n = sum(i < len(files) - len(folder.test) for i in kept)
     kept_labels = np.array([labels[i] for i in kept], np.int64)
     skipped = sorted(set(range(len(files))) - set(kept))
-    names = tuple(str(Path(files[i]).relative_to(folder.root)) for i in skipped)
-    return Contents(kept_labels[:n], kept_labels[n:], folder.classes, names)
+    return Contents(
+        kept_labels[:n],
+        kept_labels[n:],
+        folder.classes,
+        skipped=tuple(names[i] for i in skipped),
+        names=tuple(names[i] for i in kept),
+        groups=None if groups is None else groups[kept],
+    )
+
+
+def _names(folder: Folder, files: list[str]) -> list[str]:
+    """Return the paths of files, relative to the root of their folder, with `/` between folders."""
+    return [os.path.relpath(file, folder.root).replace(os.sep, "/") for file in files]

@@ -77,7 +77,7 @@ class TrainingData:
         self.classes = images.classes
         self.fingerprint = images.fingerprint
         self.labels = images.train_labels.to(device)
-        self.split = split_for(config, images.train_labels.numpy(), images.classes, self.image_size)
+        self.split = split_for(config, images.train_labels.numpy(), images.classes, self.image_size, images.groups)
         labeled, unlabeled = self.split.labeled, self.split.unlabeled
         if not len(labeled) or (images.train_labels[labeled] < 0).any():
             raise NoLabels("an image without a label was to be trained on with its label")

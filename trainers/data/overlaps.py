@@ -1,0 +1,125 @@
+"""What is not trained on so that no picture and no group serves two purposes, in sentences for people."""
+
+from pathlib import Path
+
+import numpy as np
+
+from trainers.config import DatasetConfig
+from trainers.data.cache import Facts, image_names
+from trainers.data.groups import LEFT_OUT
+from trainers.data.splits import Split
+
+
+def groups_per_purpose(facts: Facts, split: Split) -> dict[str, int]:
+    """Return how many groups of images are trained on, and how many validation and verdict have.
+
+    Copies are one group. Where every image is on its own, these are numbers of images.
+    """
+    purposes = {
+        "training": np.concatenate([split.labeled, split.unlabeled]),
+        "validation": split.validation,
+        "verdict": split.verdict,
+    }
+    return {name: len(np.unique(facts.groups[images])) for name, images in purposes.items()}
+
+
+def overlap_sentences(file: Path, facts: Facts, split: Split, config: DatasetConfig) -> list[str]:
+    """Return one sentence for each reason why images are left out or may be too much alike; none if there is none.
+
+    Args:
+        file: that `prepare` returned.
+        facts: in that file.
+        split: of a run.
+        config: of the data set.
+    """
+    every = np.arange(len(facts.groups))
+    trained = np.isin(every, np.concatenate([split.labeled, split.unlabeled]))
+    held = np.isin(every, np.concatenate([split.validation, split.verdict])) | (every >= len(facts.train_labels))
+    left_out = ~trained & ~held
+    return [
+        *_conflicts(file, facts),
+        *_copies(file, facts, held, trained, left_out),
+        *_groups(facts, held, left_out),
+        *_sizes(split, config),
+        *_near(file, facts, held, trained),
+    ]
+
+
+def _conflicts(file: Path, facts: Facts) -> list[str]:
+    count = int((facts.groups == LEFT_OUT).sum())
+    if not count:
+        return []
+    first = facts.conflicts[facts.copies[facts.conflicts] == facts.copies[facts.conflicts[0]]]
+    return [
+        f"{_counted(count)} with the same pixels as an image of another class {_are(count)} left out: "
+        f"{', '.join(image_names(file, first[:2].tolist()))}" + (", ..." if count > 2 else "")
+    ]
+
+
+def _copies(file: Path, facts: Facts, held: np.ndarray, trained: np.ndarray, left_out: np.ndarray) -> list[str]:
+    of_held = left_out & (facts.groups != LEFT_OUT) & np.isin(facts.copies, facts.copies[held])
+    sentences = []
+    if count := int(of_held.sum()):
+        names = ", ".join(image_names(file, np.flatnonzero(of_held)[:3].tolist()))
+        sentences.append(
+            f"{_counted(count)} {_are(count, 'copies', 'a copy')} of test, validation or verdict images and "
+            f"{_are(count)} not trained on: {names}" + (", ..." if count > 3 else "")
+        )
+    images = np.flatnonzero(trained | held)
+    images = images[images < len(facts.train_labels)]
+    if count := len(images) - len(np.unique(facts.copies[images])):
+        sentences.append(
+            f"{_counted(count)} {_are(count, 'copies', 'a copy')} of another training image: copies serve one purpose "
+            "together"
+        )
+    return sentences
+
+
+def _groups(facts: Facts, held: np.ndarray, left_out: np.ndarray) -> list[str]:
+    if not facts.groups_of_paths:
+        return []
+    same_group = np.isin(facts.groups, facts.groups[held]) & ~np.isin(facts.copies, facts.copies[held])
+    count = int((left_out & (facts.groups != LEFT_OUT) & same_group).sum())
+    found = f"{facts.groups_of_paths:,} group{'s' * (facts.groups_of_paths > 1)} by dataset.groups"
+    if count:
+        found += f"; {_counted(count)} of a group with test, validation or verdict images {_are(count)} not trained on"
+    return [found]
+
+
+def _sizes(split: Split, config: DatasetConfig) -> list[str]:
+    if config.with_validation:
+        return []
+    return [
+        f"dataset.{name}: {len(images):,} images, of {size:,} asked for, since groups and copies are not divided"
+        for name, images, size in (
+            ("validation", split.validation, config.validation),
+            ("verdict", split.verdict, config.verdict),
+        )
+        if len(images) < size
+    ]
+
+
+def _near(file: Path, facts: Facts, held: np.ndarray, trained: np.ndarray) -> list[str]:
+    both = np.concatenate([facts.near, facts.near[:, ::-1]])
+    with_trained, with_held = (np.isin(facts.copies, facts.copies[images]) for images in (trained, held))
+    both = both[with_trained[both[:, 0]] & with_held[both[:, 1]]]
+    count = int((trained & np.isin(facts.copies, both[:, 0])).sum())
+    if not count:
+        return []
+    first, second = (
+        int(np.flatnonzero(images & (facts.copies == number))[0])
+        for images, number in zip((trained, held), both[np.lexsort((both[:, 1], both[:, 0]))[0]], strict=True)
+    )
+    a, b = image_names(file, [first, second])
+    return [
+        f"caution: {_counted(count)} {'look' if count > 1 else 'looks'} almost like test, validation or verdict "
+        f"images, e.g. {a} and {b}: errors may come out too low; remove them, or keep them together with dataset.groups"
+    ]
+
+
+def _counted(count: int) -> str:
+    return f"{count:,} training image{'s' * (count > 1)}"
+
+
+def _are(count: int, several: str = "", one: str = "") -> str:
+    return f"are {several}".strip() if count > 1 else f"is {one}".strip()
