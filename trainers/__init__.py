@@ -18,10 +18,12 @@ from trainers.config.plugins import register_dataset, register_model
 from trainers.report import Report
 
 if TYPE_CHECKING:
+    from trainers.cross_validation import CrossValidation
     from trainers.data.arrays import ImageArrays
     from trainers.trainer import Trainer
 
 __all__ = [
+    "CrossValidation",
     "Report",
     "Trainer",
     "TrainerConfig",
@@ -34,6 +36,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "CrossValidation":
+        from trainers.cross_validation import CrossValidation
+
+        return CrossValidation
     if name == "ImageArrays":
         from trainers.data.arrays import ImageArrays
 

@@ -84,7 +84,47 @@ def load_latest_checkpoint(
     return _load(previous, config, data, device) if previous.exists() else None
 
 
-def _load(path: Path, config: TrainerConfig, data: str, device: torch.device) -> dict[str, Any]:
+def saved_fold(directory: Path) -> int:
+    """Return the fold of a cross-validation whose training the last readable checkpoint belongs to; 0 if there is none.
+
+    Raises:
+        UnreadableCheckpoint: there are checkpoints, and none can be read.
+    """
+    problem = None
+    for name in (CHECKPOINT, PREVIOUS_CHECKPOINT):
+        try:
+            if (directory / name).exists():
+                return int(json.loads(_read(directory / name, torch.device("cpu"))["config"])["dataset"].get("fold") or 0)
+        except UnreadableCheckpoint as error:
+            problem = error
+    if problem is not None:
+        raise problem
+    return 0
+
+
+def _load(path: Path, config: TrainerConfig, data: str, device: torch.device) -> dict[str, Any] | None:
+    state = _read(path, device)
+    formats = {CHECKPOINT_FORMAT} | (set() if is_changed(config.model) else {EARLIER_CHECKPOINT_FORMAT})
+    if state["format"] not in formats:
+        raise UnreadableCheckpoint(f"{path} is not a checkpoint of format {CHECKPOINT_FORMAT}")
+    if not _is_same(state["config"], config):
+        fold = config.dataset.fold
+        if fold and _is_same(state["config"], config.of_fold(fold - 1)):
+            return None  # of the fold before, whose training has ended
+        raise CheckpointError(f"{path} was written by a run of another configuration")
+    if state["data"] != data:
+        raise CheckpointError(f"{path} was written by a run on other images: they have changed since")
+    if state["device"] != device.type:
+        raise CheckpointError(f"{path} was written on {state['device']} and cannot go on exactly on {device.type}")
+    return state
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Any]:
+    """Return the content of a checkpoint of any configuration.
+
+    Raises:
+        UnreadableCheckpoint: it is damaged, or no checkpoint.
+    """
     with path.open("rb") as file:
         digest, content = file.read(32), file.read()
     if hashlib.sha256(content).digest() != digest:
@@ -93,15 +133,9 @@ def _load(path: Path, config: TrainerConfig, data: str, device: torch.device) ->
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except Exception as error:  # a forged file can make torch raise anything
         raise UnreadableCheckpoint(f"{path} cannot be read as a checkpoint: {error}") from None
-    formats = {CHECKPOINT_FORMAT} | (set() if is_changed(config.model) else {EARLIER_CHECKPOINT_FORMAT})
+    formats = {CHECKPOINT_FORMAT, EARLIER_CHECKPOINT_FORMAT}
     if not isinstance(state, dict) or state.get("format") not in formats or not state.keys() >= _ORIGIN:
         raise UnreadableCheckpoint(f"{path} is not a checkpoint of format {CHECKPOINT_FORMAT}")
-    if not _is_same(state["config"], config):
-        raise CheckpointError(f"{path} was written by a run of another configuration")
-    if state["data"] != data:
-        raise CheckpointError(f"{path} was written by a run on other images: they have changed since")
-    if state["device"] != device.type:
-        raise CheckpointError(f"{path} was written on {state['device']} and cannot go on exactly on {device.type}")
     return state
 
 

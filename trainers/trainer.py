@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,10 @@ class Trainer:
     Args:
         config: all settings.
         directory: for `checkpoint.pt` and `best.safetensors`; created if it does not exist. None: nothing is written.
+        earlier: reports of the folds before, if it is a training of a cross-validation; checkpoints keep them.
 
     Attributes:
+        earlier: as given, or as the checkpoint has them.
         history: all reports so far, those before a resume included.
         classes: names, in the order of their indices.
         split: which images serve which purpose.
@@ -56,8 +58,9 @@ class Trainer:
             one before it.
     """
 
-    def __init__(self, config: TrainerConfig, directory: Path | None = None) -> None:
+    def __init__(self, config: TrainerConfig, directory: Path | None = None, earlier: Sequence[Report] = ()) -> None:
         self.config = config
+        self.earlier = list(earlier)
         self.history: list[Report] = []
         self._directory = directory
         self._device = resolve_device(config.device)
@@ -341,9 +344,9 @@ class Trainer:
         return {"student": self._student} | ({} if teacher is None else {"teacher": teacher})
 
     def _save(self, directory: Path, metrics: dict[str, float]) -> None:
-        """Write the model, if it is the best so far, and the checkpoint."""
+        """Write the model, if it is the best so far and of all labeled images, and the checkpoint."""
         error = metrics.get("validation.teacher_error", metrics.get("validation.student_error"))
-        if error is not None and error < self._best_error:
+        if self.config.dataset.fold is None and error is not None and error < self._best_error:
             self._best_error = error
             self.save_model(directory / BEST_MODEL)
         save_checkpoint(directory, self.config, self.data_fingerprint, self._device, self._state())
@@ -360,6 +363,7 @@ class Trainer:
             "weights_origin": None if self._weights_origin is None else asdict(self._weights_origin),
             "seconds": self._stopwatch.seconds,
             "history": [asdict(report) for report in self.history],
+            "earlier": [asdict(report) for report in self.earlier],
         }
 
     def _load_state(self, state: dict[str, Any]) -> None:
@@ -373,3 +377,4 @@ class Trainer:
         self._best_error = state["best_error"]
         self._stopwatch.seconds = state["seconds"]
         self.history = [Report(**report) for report in state["history"]]
+        self.earlier = [Report(**report) for report in state.get("earlier", [])]

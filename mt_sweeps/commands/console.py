@@ -141,7 +141,7 @@ class Board:
         self._reports[trial_id] = report
 
     def _steps_of(self, trial: Trial) -> int:
-        return 0 if trial.is_probe else self._spec.config(trial.values, trial.arm).steps
+        return 0 if trial.is_probe else self._spec.config(trial.values, trial.arm).total_steps
 
     def _left_text(self) -> str:
         left = self.seconds_left()

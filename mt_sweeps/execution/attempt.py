@@ -129,7 +129,7 @@ class Attempt:
                 self._directory.write_error(traceback.format_exc())
             self.close()
             return Outcome(None, Failure(_reason(error), f"{type(error).__name__}: {error}"), done=True)
-        return Outcome(report, None, done=report.step == self._assignment.config.steps)
+        return Outcome(report, None, done=report.step == self._assignment.config.total_steps)
 
     def close(self) -> None:
         """Stop all threads of the attempt, and delete what is only on this worker."""
@@ -174,14 +174,14 @@ def make_trainer(assignment: Assignment, folder: Path) -> records.Run:
         return simulated_trainer.SimulatedTrainer(config, folder, script)
     import torch
 
-    from trainers.trainer import Trainer
+    from trainers import CrossValidation, Trainer
 
     torch.set_num_threads(assignment.threads)
     if gpus and config.device == "auto" and not torch.cuda.is_available():
         raise DataError("Ray gave this trial a GPU that torch cannot use; install a torch that fits the driver")
     if 0 < gpus < 1:  # Ray only counts fractions: without a limit, one trial could take its neighbours' memory
         torch.cuda.set_per_process_memory_fraction(gpus)
-    trainer = Trainer(config, folder)
+    trainer = CrossValidation(config, folder) if config.is_cross_validated else Trainer(config, folder)
     if assignment.first_weights is not None and trainer.first_weights != assignment.first_weights:
         raise DataError(
             "model.weights: the file is not the one that the sweep began with; bring it back, or start a new sweep"

@@ -52,7 +52,7 @@ def forecast(spec: SweepSpec, concurrent: int) -> Forecast:
         spec: of the sweep.
         concurrent: trials at once.
     """
-    trials = {arm: spec.trials_of(arm) for arm in spec.arms()}
+    config, trials = spec.sample_config(), {arm: spec.trials_of(arm) for arm in spec.arms()}
     weights = max(_parameters(spec.config(values).model) for values in spec.space().corners())
     # A model takes 4 bytes per weight. A checkpoint holds the student, the teacher and at most two moments; there are
     # up to three per running trial: the last, the one before it, and the one that is being written.
@@ -61,8 +61,8 @@ def forecast(spec: SweepSpec, concurrent: int) -> Forecast:
     trained = sum(trials.values()) - probes  # a probe takes seconds
     return Forecast(
         trials=trials,
-        steps=spec.steps * trained,
-        evaluations=-(-spec.steps // spec.sample_config().evaluation_interval) * trained,
+        steps=spec.total_steps * trained,
+        evaluations=-(-spec.steps // config.evaluation_interval) * spec.total_steps // spec.steps * trained,
         rungs=pruner.rungs(spec),
         disk_bytes=models + checkpoints + OVERHEAD_BYTES,
     )
@@ -122,7 +122,10 @@ def text(spec: SweepSpec, planned: Forecast, share: Share, data: DatasetCheck | 
     rungs = f"at step {', '.join(map(str, planned.rungs))}" if planned.rungs else "nowhere"
     lines = [f"{spec.name}: {config.dataset.name},{classes} {network_name(config.model)}"]
     if data is not None:
-        lines.append(f"  images    {', '.join(f'{count:,} {use}' for use, count in data.purposes.items() if count)}")
+        uses = [f"{count:,} {use}" for use, count in data.purposes.items() if count]
+        if folds := config.dataset.folds:
+            uses[uses.index(f"{data.purposes['validation']:,} validation")] = f"validation on these in {folds} folds"
+        lines.append(f"  images    {', '.join(uses)}")
     lines += [
         f"  trials    {arms}; {share.concurrent} at once, {device} each",
         f"  steps     {planned.steps:,} at the most; trials are ranked and ended {rungs}",

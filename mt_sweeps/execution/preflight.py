@@ -21,7 +21,7 @@ from trainers.config.plugins import MODELS, registered_plugins
 from trainers.data.cache import Facts, prepare, read_facts
 from trainers.data.overlaps import groups_per_purpose, overlap_sentences
 from trainers.data.sources import check_source
-from trainers.data.splits import split_for
+from trainers.data.splits import Split, split_for
 from trainers.errors import DataError, WrongNetwork
 from trainers.files import cache_folder
 
@@ -75,12 +75,11 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
         prepared = prepare(dataset, _decoding_progress())
         facts = read_facts(prepared)
         for config in configs:
-            split = split_for(config, facts.train_labels, facts.classes, facts.shape[0], facts.groups)
+            split = _checked_split(config, facts)
         published: Values = {}
         if "published" in spec.arms():
             published = spec.published_values(len(facts.classes), len(split.unlabeled))
-            published_config = spec.config(published, "published")
-            split_for(published_config, facts.train_labels, facts.classes, facts.shape[0], facts.groups)
+            _checked_split(spec.config(published, "published"), facts)
     except DataError as error:
         raise InputError(f"{file}: {trainer_error_text(error)}") from None
     except OSError as error:
@@ -94,11 +93,20 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
     for sentence in overlap_sentences(prepared, facts, split, dataset):
         print(sentence, flush=True)
     counts = {purpose: len(getattr(split, purpose)) for purpose in ("labeled", "unlabeled", "validation", "verdict")}
+    if dataset.folds is not None:
+        counts["validation"] = counts["labeled"]  # each is held out once
     if published:
         configs = [*configs, spec.config(published, "published")]
     weights = _check_networks(file, configs, facts)
     groups = groups_per_purpose(facts, split)
     return DatasetCheck(facts.fingerprint, split.fingerprint, facts.classes, counts, published, weights, groups)
+
+
+def _checked_split(config: TrainerConfig, facts: Facts) -> Split:
+    """Return the split of a trial, after checking that it suffices, for each of its trainings if there are several."""
+    trained = [config, config.of_fold(0)] if config.is_cross_validated else [config]
+    splits = [split_for(one, facts.train_labels, facts.classes, facts.shape[0], facts.groups) for one in trained]
+    return splits[0]
 
 
 def _check_networks(file: Path, configs: list[TrainerConfig], facts: Facts) -> dict[str, str]:

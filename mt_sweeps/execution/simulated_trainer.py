@@ -121,8 +121,9 @@ class SimulatedTrainer:
             Exception: the one that the script asks for, after the first evaluation interval.
         """
         interval, step = self.config.evaluation_interval, self.history[-1].step if self.history else 0
-        while step < self.config.steps:
-            step = min((step // interval + 1) * interval, self.config.steps)
+        while step < self.config.total_steps:
+            trainings, local = divmod(step, self.config.steps)
+            step = trainings * self.config.steps + min((local // interval + 1) * interval, self.config.steps)
             time.sleep(self._script.seconds)
             self._act(step)
             self.history.append(self._evaluate(step))
@@ -144,11 +145,20 @@ class SimulatedTrainer:
     def _evaluate(self, step: int) -> Report:
         confusion = {}
         metrics = {"time.step_seconds": self._script.seconds * step / self.config.evaluation_interval}
-        errors = {"student": self._curve.student(step)}
+        curves = {"student": self._curve.student}
         if self.config.method == "mean_teacher":
-            errors["teacher"] = self._curve.teacher(step)
+            curves["teacher"] = self._curve.teacher
+        # Of a cross-validation: the mean over the trainings that have ended and the present one.
+        ended, local = (step - 1) // self.config.steps, (step - 1) % self.config.steps + 1
+        errors = {
+            network: (ended * curve(self.config.steps) + curve(local)) / (ended + 1)
+            for network, curve in curves.items()
+        }
         scored = {"validation": self.config.dataset.validation}
-        if self.config.verdict and step == self.config.steps:
+        if self.config.is_cross_validated:
+            labels, folds = self.config.dataset.labels, self.config.dataset.folds or 1
+            scored["validation"] = -(-(labels if isinstance(labels, int) else 100) * (ended + 1) // folds)
+        if self.config.verdict and local == self.config.steps:
             scored["verdict"] = self.config.dataset.verdict
         for purpose, images in scored.items():
             # Without defaults: a setting that a later version adds must not change what simulations measured.

@@ -61,7 +61,7 @@ def gather(sweep: SweepStore, ledger: Ledger, state: str) -> Findings:
             metric=spec.metric,
             error_name=spec.error_name,
             network=spec.network,
-            steps=spec.steps,
+            steps=spec.total_steps,
             started=environment.started,
             seconds=ledger.active_seconds,
             images=environment.images,

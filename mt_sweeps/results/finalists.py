@@ -107,7 +107,7 @@ def compare_finalists(ledger: Ledger, images: dict[str, int]) -> Verdict | None:
         return None
     kept_back = images.get("verdict", 0)
     # With none kept back, every seed redraws the images of the verdict from the same pool as those of the training.
-    overlap = 0.0 if kept_back else images["validation"] / (images["labeled"] + images["unlabeled"])
+    overlap = 0.0 if kept_back else _overlap(ledger.spec, images)
     scored = kept_back or images["validation"]
     first = next(iter(errors))
     failed = [trial.replicates for trial in _finalists(ledger) if trial.replicates and trial.state == "failed"]
@@ -121,6 +121,18 @@ def compare_finalists(ledger: Ledger, images: dict[str, int]) -> Verdict | None:
         kept_back=bool(kept_back),
         probe=probe_text(comparisons, bool(kept_back)),
     )
+
+
+def _overlap(spec: SweepSpec, images: dict[str, int]) -> float:
+    """Return images scored on, divided by images trained on, times the trainings that an error is the mean of.
+
+    The spread of a mean over k folds is that of one fold over the root of k, so the variance that the overlap of the
+    trainings adds counts k times as much beside it: the corrected repeated k-fold test of Bouckaert & Frank (2004,
+    "Evaluating the replicability of significance tests for comparing learning algorithms"), written for the means.
+    """
+    folds = spec.sample_config().dataset.folds
+    trained_on, scored = images["labeled"] + images["unlabeled"], images["validation"]
+    return scored / trained_on if folds is None else scored / (trained_on - scored / folds)
 
 
 def probe_text(comparisons: Sequence[Comparison], kept_back: bool) -> str | None:

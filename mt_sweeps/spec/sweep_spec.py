@@ -236,6 +236,11 @@ class SweepSpec(Settings):
         """The largest number of optimizer steps that a trial may have; it is the same for every arm."""
         return max(self.config(corner).steps for corner in self.space().corners())
 
+    @property
+    def total_steps(self) -> int:
+        """The largest number of optimizer steps of all trainings of a trial: one, or one per fold."""
+        return max(self.config(corner).total_steps for corner in self.space().corners())
+
     def trainer_settings(self, values: Values, arm: Arm) -> dict[str, Any]:
         """Return the settings of a trial, nested and not validated. Args as for `config`."""
         fixed = {"dataset": self.trainer["dataset"]} if arm in FIXED_ARMS else self.trainer

@@ -47,4 +47,4 @@ def _seconds_of_finalists(ledger: Ledger) -> float:
     spec, seconds_per_step = ledger.spec, ledger.seconds_done / max(1, ledger.steps_done)
     contenders = min(spec.finalists.top, spec.trials) + len(spec.finalists.baselines)
     trained = contenders - ("probe" in spec.finalists.baselines)  # a probe takes seconds
-    return seconds_per_step * spec.steps * ledger.remaining("finalists") * trained / contenders
+    return seconds_per_step * spec.total_steps * ledger.remaining("finalists") * trained / contenders

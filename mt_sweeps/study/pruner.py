@@ -19,7 +19,8 @@ def rungs(spec: SweepSpec) -> list[int]:
 
     The first is at 0.3 of the steps, or at the latest end of a consistency ramp-up in the space if that is later. With
     `asha`, each next one is `reduction_factor` times later; with `median`, there is one per evaluation. There is none
-    in the last fifth of the steps, where pruning would cost a result and save little.
+    in the last fifth of the steps, where pruning would cost a result and save little. Trials of a cross-validation are
+    ranked at the ends of folds, so that each is judged on the same images, by whole trainings.
     """
     if spec.pruner.name == "none":
         return []
@@ -37,7 +38,7 @@ def why_not_pruning(spec: SweepSpec) -> str | None:
     if not rungs(spec):
         return (
             f"the first rung would be at step {first_rung(spec)} (the consistency ramp-up must be over, and 0.3 of the "
-            f"steps), the last may be at {last_rung(spec)} of {spec.steps}: nothing is pruned; raise trainer.steps or "
+            f"steps), the last may be at {last_rung(spec)} of {spec.total_steps}: nothing is pruned; raise trainer.steps or "
             "lower trainer.consistency.ramp_up_steps or start"
         )
     needed = MEDIAN_OF if spec.pruner.name == "median" else spec.pruner.reduction_factor
@@ -48,16 +49,21 @@ def why_not_pruning(spec: SweepSpec) -> str | None:
 
 def first_rung(spec: SweepSpec) -> int:
     """Return the earliest step at which a trial may be ranked."""
+    part = -(-3 * spec.total_steps // 10)
+    if spec.sample_config().is_cross_validated:
+        return -(-part // spec.steps) * spec.steps
     ramp_up = max(spec.config(corner).consistency_ramp_end for corner in spec.space().corners())
-    return max(ramp_up, -(-3 * spec.steps // 10), 1)
+    return max(ramp_up, part, 1)
 
 
 def last_rung(spec: SweepSpec) -> int:
     """Return the latest step at which pruning a trial still saves something."""
-    return 4 * spec.steps // 5
+    return 4 * spec.total_steps // 5
 
 
 def _interval(spec: SweepSpec) -> int:
+    if spec.sample_config().is_cross_validated:
+        return spec.steps
     return max(spec.config(corner).evaluation_interval for corner in spec.space().corners())
 
 

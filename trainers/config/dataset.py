@@ -28,8 +28,18 @@ class DatasetSettings(Settings):
         "balanced", description="the labeled images: as many of every class, or at random"
     )
     unlabeled: int | None = Field(None, ge=1, description="how many of the images left over are used; none: all")
-    validation: int = Field(ge=1, description="images that select among trials")
+    validation: int = Field(ge=0, description="images that select among trials; 0 with folds")
     verdict: int = Field(0, ge=0, description="images that compare the finalists")
+    folds: int | None = Field(
+        None,
+        ge=2,
+        le=20,
+        description="cross-validation: each trial is trained so many times, each time without a part of the labeled "
+        "images, and its error is that on all of these parts; none: the validation images select",
+    )
+    fold: int | None = Field(
+        None, ge=0, description="the part that one training of a cross-validation holds out; none: no part"
+    )
     split_seed: int = Field(0, ge=0, description="draws which images serve which purpose")
     with_validation: bool = Field(
         False,
@@ -42,6 +52,24 @@ class DatasetSettings(Settings):
         description="draws other labeled images; validation and verdict stay; none: those of split_seed",
     )
     conflicts: Literal["refuse", "leave_out"] = Field("refuse", description=_CONFLICTS)
+
+    @model_validator(mode="after")
+    def _selects_by_validation_images_or_by_folds(self) -> "DatasetSettings":
+        if self.folds is None and self.fold is not None:
+            raise ValueError(f"fold ({self.fold}) is one of folds, and there are none; take it out, or set folds")
+        if self.folds is None and not self.validation:
+            raise ValueError(
+                "validation is 0, so that no images select among trials; set folds (5, for cross-validation over the "
+                "labeled images), or raise validation"
+            )
+        if self.folds is not None and self.validation:
+            raise ValueError(
+                f"folds ({self.folds}) and validation ({self.validation}) clash: with folds the labeled images select; "
+                "use validation: 0, or take folds out"
+            )
+        if self.folds is not None and self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold ({self.fold}) must be below folds ({self.folds})")
+        return self
 
     @model_validator(mode="after")
     def _draws_labels_where_there_is_a_choice(self) -> "DatasetSettings":

@@ -108,6 +108,21 @@ class TrainerConfig(Settings):
         return self
 
     @property
+    def is_cross_validated(self) -> bool:
+        """Whether its error comes from a training per fold: see `trainers.CrossValidation`."""
+        dataset = self.dataset
+        return dataset.folds is not None and dataset.fold is None and not dataset.with_validation
+
+    def of_fold(self, fold: int | None) -> "TrainerConfig":
+        """Return the configuration of the training that holds out a fold."""
+        return self.model_copy(update={"dataset": self.dataset.model_copy(update={"fold": fold})})
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of all its trainings: one, or one per fold."""
+        return self.steps * (self.dataset.folds or 1) if self.is_cross_validated else self.steps
+
+    @property
     def labeled_per_batch(self) -> int:
         """Labeled images per batch; runs that learn from labels alone have no others."""
         if self.method in ONLY_LABELS:

@@ -11,6 +11,7 @@ from trainers.config import DatasetConfig, TrainerConfig
 from trainers.config.compatibility import check_image_size, check_unlabeled
 from trainers.config.dataset import check_split_sizes
 from trainers.data.class_balance import class_weights
+from trainers.data.folds import fold_numbers
 from trainers.data.groups import LEFT_OUT, WholeGroups
 from trainers.errors import DataError
 
@@ -48,6 +49,7 @@ def split(labels: np.ndarray, classes: Sequence[str], config: DatasetConfig, gro
     class (a remainder goes to classes drawn at random), or without regard to classes, but at least one of each.
     Validation and verdict follow the class frequencies, and each has an image of every class that has one to spare, if
     it has room for one of each. With a `label_seed`, other images are then drawn to be labeled, from all but these two.
+    With a `fold`, the validation images are instead those of the labeled ones that are in this fold.
     With `with_validation`, both finally join the labeled images, and none is left to measure on.
 
     The images of a group are never divided between validation, verdict and training. Validation and verdict take whole
@@ -85,6 +87,8 @@ def split(labels: np.ndarray, classes: Sequence[str], config: DatasetConfig, gro
         labeled, rest = [rest], rest[:0]
     without_class = np.flatnonzero((labels < 0) & usable & ~np.isin(groups, groups[taken]))
     unlabeled = np.concatenate([rest, without_class])
+    if config.fold is not None and not config.with_validation:
+        labeled, validation, unlabeled = _held_out(labels, groups, np.concatenate(labeled), unlabeled, classes, config)
     if config.unlabeled is not None:
         if len(unlabeled) < config.unlabeled:
             raise DataError(
@@ -216,6 +220,22 @@ def _kept_back(
                 f"{draw.sizes.max():,} images with a class; raise {name}, lower labels, or use smaller groups"
             )
     return validation, verdict, draw.taken
+
+
+def _held_out(
+    labels: np.ndarray,
+    groups: np.ndarray,
+    labeled: np.ndarray,
+    unlabeled: np.ndarray,
+    classes: Sequence[str],
+    config: DatasetConfig,
+) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+    """Hold out a fold; return the labeled images that are left, those of the fold, and the unlabeled ones."""
+    assert config.folds is not None
+    labeled = np.sort(labeled)
+    is_in = fold_numbers(labels[labeled], groups[labeled], config.folds, config.split_seed, classes) == config.fold
+    held_out = labeled[is_in]
+    return [labeled[~is_in]], held_out, unlabeled[~np.isin(groups[unlabeled], groups[held_out])]
 
 
 def _drawn_anew(
