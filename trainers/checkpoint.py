@@ -94,7 +94,9 @@ def saved_fold(directory: Path) -> int:
     for name in (CHECKPOINT, PREVIOUS_CHECKPOINT):
         try:
             if (directory / name).exists():
-                return int(json.loads(_read(directory / name, torch.device("cpu"))["config"])["dataset"].get("fold") or 0)
+                return int(
+                    json.loads(_read(directory / name, torch.device("cpu"))["config"])["dataset"].get("fold") or 0
+                )
         except UnreadableCheckpoint as error:
             problem = error
     if problem is not None:

@@ -122,10 +122,10 @@ def text(spec: SweepSpec, planned: Forecast, share: Share, data: DatasetCheck | 
     rungs = f"at step {', '.join(map(str, planned.rungs))}" if planned.rungs else "nowhere"
     lines = [f"{spec.name}: {config.dataset.name},{classes} {network_name(config.model)}"]
     if data is not None:
-        uses = [f"{count:,} {use}" for use, count in data.purposes.items() if count]
+        uses = {use: f"{count:,} {use}" for use, count in data.purposes.items() if count}
         if folds := config.dataset.folds:
-            uses[uses.index(f"{data.purposes['validation']:,} validation")] = f"validation on these in {folds} folds"
-        lines.append(f"  images    {', '.join(uses)}")
+            uses["validation"] = f"validation on the labeled ones in {folds} folds"
+        lines.append(f"  images    {', '.join(uses.values())}")
     lines += [
         f"  trials    {arms}; {share.concurrent} at once, {device} each",
         f"  steps     {planned.steps:,} at the most; trials are ranked and ended {rungs}",

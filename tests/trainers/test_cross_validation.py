@@ -1,5 +1,7 @@
 """Cross-validation: what k trainings come to together, as one run."""
 
+from itertools import islice
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -39,7 +41,6 @@ def test_its_error_is_that_on_all_labeled_images_each_by_the_training_that_did_n
     counts = [Confusion.from_json(trainings[0].history[-1].confusion["validation.teacher"]).counts]
     counts.append(Confusion.from_json(trainings[1].history[1].confusion["validation.teacher"]).counts)
     np.testing.assert_array_equal(Confusion.from_json(middle.confusion["validation.teacher"]).counts, sum(counts))
-    assert last.seconds == pytest.approx(sum(run.history[i].seconds - run.history[i - 1].seconds for i in range(1, 9)) + run.history[0].seconds)  # fmt: skip
     assert last.seconds > run.history[5].seconds > run.history[2].seconds
 
 
@@ -57,10 +58,7 @@ def test_a_run_that_is_interrupted_at_any_evaluation_goes_on_to_the_same_result(
     whole = [outcome(report) for report in cross_validated(settings).history]
     for reports in range(1, 10):
         directory = tmp_path / str(reports)
-        interrupted, run = CrossValidation(settings, directory), None
-        for _, run in zip(range(reports), interrupted.run(), strict=False):
-            pass
-        assert run is not None
+        assert len(list(islice(CrossValidation(settings, directory).run(), reports))) == reports
         resumed = CrossValidation(settings, directory)
         assert [outcome(report) for report in resumed.history] == whole[:reports]
         assert [outcome(report) for report in resumed.run()] == whole[reports:]
@@ -75,9 +73,7 @@ def outcome(report):
 
 def test_a_torn_checkpoint_of_a_fold_falls_back_to_the_fold_before(tmp_path):
     whole = [outcome(report) for report in cross_validated().history]
-    run = CrossValidation(SETTINGS, tmp_path)
-    for _, _ in zip(range(4), run.run(), strict=False):  # the first checkpoint of the second fold
-        pass
+    list(islice(CrossValidation(SETTINGS, tmp_path).run(), 4))  # to the first checkpoint of the second fold
     content = (tmp_path / CHECKPOINT).read_bytes()
     (tmp_path / CHECKPOINT).write_bytes(content[: len(content) // 2])
     with pytest.warns(UserWarning, match="going on from"):
@@ -98,7 +94,7 @@ def test_no_model_of_a_part_of_the_labels_is_kept(tmp_path):
     assert not (tmp_path / BEST_MODEL).exists()
 
 
-def test_a_training_without_a_fold_has_all_labels(tmp_path):
+def test_a_training_without_a_fold_has_all_labels():
     trainer = finished(SETTINGS)
     assert len(trainer.split.labeled) == 30
     assert "validation.teacher_error" not in trainer.history[-1].metrics

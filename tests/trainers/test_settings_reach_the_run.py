@@ -137,6 +137,8 @@ SHOWN_ELSEWHERE = {
     "channels_last": "the layout in memory; test_precision_and_compile.py",
     "compile": "the speed; test_precision_and_compile.py",
     "dataset.extra": "images that are downloaded; data/test_downloads.py",
+    "dataset.fold": "what one training of a cross-validation holds out; data/test_folds.py",
+    "dataset.folds": "a training per part of the labels; test_cross_validation.py",
     "device": "where the run computes; tests have the CPU alone",
     "images": "where the images lie; data/test_loaders.py",
     "model.weights": "the first weights, from a file; models/test_first_weights.py",

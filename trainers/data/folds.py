@@ -7,9 +7,7 @@ import numpy as np
 from trainers.errors import DataError
 
 
-def fold_numbers(
-    labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, classes: Sequence[str]
-) -> np.ndarray:
+def fold_numbers(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int, classes: Sequence[str]) -> np.ndarray:
     """Return the fold of each labeled image: int64 [n], in [0, folds).
 
     Every fold has about as many images of each class. Images of one group are in one fold.

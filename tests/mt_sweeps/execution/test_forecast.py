@@ -1,6 +1,7 @@
 import pytest
 
 from mt_sweeps.execution.forecast import Speed, forecast, measure_speed, text
+from mt_sweeps.execution.preflight import DatasetCheck
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.study import pruner
 from tests.helpers.sweeps import digits
@@ -12,6 +13,17 @@ def test_all_arms_are_counted():
     assert planned.steps == 38 * 300
     assert planned.evaluations == 38 * 10
     assert planned.rungs == [90]
+
+
+def test_a_cross_validation_takes_as_many_trainings_as_it_has_folds():
+    spec = digits("finalists.top=2", "finalists.seeds=5", "trainer.dataset.validation=0", "trainer.dataset.folds=5")
+    planned = forecast(spec, concurrent=2)
+    assert planned.steps == 5 * 38 * 300
+    assert planned.evaluations == 5 * 38 * 10
+    images = {"labeled": 50, "unlabeled": 1088, "validation": 50, "verdict": 300}
+    data = DatasetCheck("", "", list("0123456789"), images, {}, {}, {})
+    told = text(spec, planned, Share(0.0, 1, 2), data, None)
+    assert "images    50 labeled, 1,088 unlabeled, validation on the labeled ones in 5 folds, 300 verdict" in told
 
 
 def test_larger_networks_and_more_trials_take_more_disk():

@@ -94,6 +94,19 @@ def test_an_attempt_goes_on_from_the_one_before_it_and_leaves_that_one_alone(wor
     assert records.read(tmp_path / "attempt-1") == before
 
 
+def test_a_cross_validated_trial_goes_on_in_the_fold_where_it_was(worker, tmp_path):
+    folds = {"dataset": {"name": "digits", "labels": 20, "validation": 0, "folds": 2}}
+    worker.reset_config(assignment(tmp_path / "whole", **folds))
+    assert [outcome.report.step for outcome in to_its_end(worker)] == [2, 4, 6, 8, 10, 12]
+    worker.reset_config(assignment(tmp_path / "attempt-1", **folds))
+    for _ in range(4):
+        worker.step()
+    worker.reset_config(assignment(tmp_path / "attempt-2", previous=tmp_path / "attempt-1", **folds))
+    assert [outcome.report.step for outcome in to_its_end(worker)] == [8, 10, 12]
+    first, second = ([report.confusion for report in records.read(tmp_path / name)] for name in ("whole", "attempt-2"))
+    assert second == first
+
+
 def test_an_attempt_after_a_finished_one_only_tells_its_end(worker, tmp_path):
     worker.reset_config(assignment(tmp_path / "attempt-1"))
     to_its_end(worker)

@@ -1,10 +1,15 @@
+import math
+
+import numpy as np
 import pytest
+from scipy.special import stdtrit
 
 from mt_sweeps.results import finalists
 from mt_sweeps.results.finalists import probe_text
 from mt_sweeps.results.statistics import compare
+from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.study.ledger import Ledger
-from tests.helpers.sweeps import digits, new_ledger, report, supervised_report
+from tests.helpers.sweeps import digits, new_ledger, report, supervised_report, swept
 from trainers import Report
 
 
@@ -64,6 +69,20 @@ def test_without_images_kept_back_every_seed_redraws_the_split(tmp_path):
     for trial in finalists.plan(ledger):
         assert not trial["values"]["verdict"]
         assert trial["values"]["dataset.split_seed"] == trial["values"]["seed"]
+
+
+def test_the_trainings_of_a_cross_validation_overlap_as_a_corrected_repeated_test_has_it(tmp_path):
+    folds = ("trainer.dataset.validation=0", "trainer.dataset.folds=5", "trainer.dataset.verdict=0")
+    spec = digits("trials=1", "finalists.top=1", "finalists.baselines=[]", "finalists.seeds=3", *folds)
+    directory = swept(LocalHome(tmp_path), spec)
+    ledger = Ledger(directory.ledger, spec)
+    assert {trial.step for trial in ledger.trials("finalists")} == {5 * 300}
+    verdict = finalists.compare_finalists(ledger, {"labeled": 50, "unlabeled": 0, "validation": 50, "verdict": 0})
+    errors = list(next(iter(finalists.errors_by_seed(ledger).values())).values())
+    (mean,) = verdict.means.values()
+    expected = stdtrit(2, 0.975) * np.std(errors, ddof=1) * math.sqrt(1 / 3 + 5 / 4)
+    assert mean.high - mean.mean == pytest.approx(expected)
+    assert verdict.images == 50
 
 
 def test_nothing_is_replicated_where_no_trial_completed(tmp_path):

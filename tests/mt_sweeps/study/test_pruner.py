@@ -28,6 +28,13 @@ def test_the_median_is_asked_at_every_evaluation_between_the_first_rung_and_the_
     assert rungs(digits("pruner.name=median")) == [90, 120, 150, 180, 210, 240]
 
 
+def test_trials_of_a_cross_validation_are_ranked_at_the_ends_of_folds():
+    folds = ("trainer.dataset.validation=0", "trainer.dataset.folds=5")
+    assert rungs(digits(*folds)) == [600], "two of five trainings; six would be more than there are"
+    assert rungs(digits(*folds, "pruner.name=median")) == [600, 900, 1200]
+    assert rungs(digits(*folds[:1], "trainer.dataset.folds=2")) == [300]
+
+
 def test_no_pruner_has_no_rungs():
     assert rungs(digits("pruner.name=none")) == []
 

@@ -30,7 +30,9 @@ def test_each_labeled_image_is_held_out_once_and_trained_on_by_all_other_trainin
         assert np.bincount(LABELS[part.validation]).tolist() == [4, 4, 4]
 
 
-@pytest.mark.parametrize("settings", [{"labels": "all"}, {"draw": "random", "labels": 150}, {"label_seed": 3}, {"split_seed": 2}])
+@pytest.mark.parametrize(
+    "settings", [{"labels": "all"}, {"draw": "random", "labels": 150}, {"label_seed": 3}, {"split_seed": 2}]
+)
 def test_folds_follow_every_way_to_draw_the_labeled_images(settings):
     whole = drawn(None, **settings)
     held_out = [drawn(fold, **settings).validation for fold in range(5)]
