@@ -46,9 +46,9 @@ def prepare(config: DatasetConfig, progress: Progress | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     key = source_key(config)
     file = folder / f"{key}-{VERSION}.safetensors"
-    if not _is_whole(file):
+    if not _is_whole(file, key):
         with FileLock(file.with_suffix(".lock")):
-            if not _is_whole(file):
+            if not _is_whole(file, key):
                 _write(config, file, key, progress)
     if config.conflicts == "refuse":
         _refuse_conflicts(file)
@@ -151,6 +151,7 @@ def _write(config: DatasetConfig, file: Path, key: str, progress: Progress | Non
     digest.update(json.dumps(contents.classes).encode())
     facts = {
         "format": f"mt-sweeps-images/{VERSION}",
+        "source": key,
         "shape": json.dumps(shape),
         "classes": json.dumps(contents.classes),
         "fingerprint": digest.hexdigest(),
@@ -181,14 +182,16 @@ def _arrays(contents: Contents, seen: PixelDigests, pixels: Path, shape: tuple[i
     }
 
 
-def _is_whole(file: Path) -> bool:
-    """Return True if a file of facts is there, and the file of pixels that was written with it."""
+def _is_whole(file: Path, key: str) -> bool:
+    """Return True if the facts of this source are there, and the file of pixels that was written with them."""
     try:
         facts = read_facts(file)
         with safe_open(file, framework="numpy") as stored:
-            sample = stored.metadata()["pixels"]
+            metadata = stored.metadata()
         size = (len(facts.train_labels) + len(facts.test_labels)) * prod(facts.shape)
-        return pixels_of(file).stat().st_size == size and _sample(pixels_of(file)) == sample
+        if metadata["source"] != key or pixels_of(file).stat().st_size != size:
+            return False
+        return bool(_sample(pixels_of(file)) == metadata["pixels"])
     except (OSError, SafetensorError, KeyError, ValueError, TypeError):
         return False
 
