@@ -107,7 +107,7 @@ def from_trial(ledger: Ledger, best: Trial, environment: Environment) -> BestFil
     assert error is not None and best.last is not None  # a completed trial has its last report
     config = spec.config(best.values)
     if spec.error_name == "error":
-        low, high = _wilson(error[0], config.dataset.validation)
+        low, high = _wilson(error[0], environment.images["validation"])
         interval = "95 %, Wilson's for a share of images"
     else:  # a mean over classes is no share of images
         low, high = (min(max(error[0] + end * error[1], 0.0), 1.0) for end in (-_NORMAL, _NORMAL))
@@ -125,7 +125,7 @@ def from_trial(ledger: Ledger, best: Trial, environment: Environment) -> BestFil
             low=low,
             high=high,
             interval=f"{interval}; it does not know that these images chose the trial",
-            images=config.dataset.validation,
+            images=environment.images["validation"],
             step=best.last.step,
         ),
         finalists=_replicated(ledger, best, environment),

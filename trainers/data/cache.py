@@ -228,5 +228,5 @@ def _refuse_conflicts(file: Path) -> None:
     raise DataError(
         f"dataset.conflicts: {len(facts.conflicts):,} images have the same pixels as an image of another class: "
         f"{'; '.join(pictures)}; remove those with the wrong class, or set dataset.conflicts: leave_out, and none of "
-        "them serves a purpose"
+        "the training images among them serves a purpose"
     )
