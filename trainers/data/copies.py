@@ -1,6 +1,6 @@
 """Which images are the same picture: exact copies by their pixels, near copies by a hash of how the picture looks."""
 
-from hashlib import blake2b
+from hashlib import sha256
 
 import numpy as np
 
@@ -11,8 +11,8 @@ _FLAT = 4.0  # grey levels; an image whose brightness varies less shows nothing
 _BITS = 8  # that may differ between the hashes of two near copies
 _NEIGHBOURS = 3  # in the order of hashes that an image is compared with
 _MOST_PAIRS = 10_000  # that are compared pixel by pixel
-_ALIKE = 0.95  # the least correlation of two near copies, both as 8x8 fields
-_SAME_EDGES = 0.85  # the least correlation of the differences between neighbouring fields; two pieces of sky have less
+_ALIKE = 0.99  # the least correlation of two near copies, both as 8x8 fields
+_SAME_EDGES = 0.9  # the least correlation of the differences between neighbouring fields; two pieces of sky have less
 
 
 class PixelDigests:
@@ -30,7 +30,7 @@ class PixelDigests:
             images: uint8 [n, height, width, channels].
         """
         for image in images:
-            self._digests += blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+            self._digests += sha256(np.ascontiguousarray(image).data).digest()[:16]
         if len(images) and min(images.shape[1:3]) >= _SMALLEST:
             hashes, hashed = difference_hashes(images)
             self._hashes.append(hashes)

@@ -84,13 +84,7 @@ def split(labels: np.ndarray, classes: Sequence[str], config: DatasetConfig, gro
     if count == "all":
         labeled, rest = [rest], rest[:0]
     without_class = np.flatnonzero((labels < 0) & usable & ~np.isin(groups, groups[taken]))
-    unlabeled = np.concatenate([rest, without_class])
-    if config.unlabeled is not None:
-        if len(unlabeled) < config.unlabeled:
-            raise DataError(
-                f"dataset.unlabeled: {config.unlabeled} is more than the {len(unlabeled)} that are left over"
-            )
-        unlabeled = rng.permutation(unlabeled)[: config.unlabeled]
+    unlabeled = _some(np.concatenate([rest, without_class]), config.unlabeled, rng)
     if config.with_validation:
         labeled = [*labeled, validation, verdict]
         validation = verdict = rest[:0]
@@ -216,6 +210,15 @@ def _kept_back(
                 f"{draw.sizes.max():,} images with a class; raise {name}, lower labels, or use smaller groups"
             )
     return validation, verdict, draw.taken
+
+
+def _some(unlabeled: np.ndarray, count: int | None, rng: np.random.Generator) -> np.ndarray:
+    """Draw so many of the unlabeled images, or return all."""
+    if count is None:
+        return unlabeled
+    if len(unlabeled) < count:
+        raise DataError(f"dataset.unlabeled: {count} is more than the {len(unlabeled)} that are left over")
+    return rng.permutation(unlabeled)[:count]
 
 
 def _drawn_anew(

@@ -95,6 +95,8 @@ def test_exact_copies_are_no_near_copies():
 def test_there_is_no_alarm_for_tiny_flat_or_noisy_images():
     digits = np.round(load_digits().images * (255 / 16)).astype(np.uint8)[..., None]
     assert near(digits) == []
+    larger = [Image.fromarray(digit[..., 0]).resize((40, 40), Image.Resampling.BILINEAR) for digit in digits[:200]]
+    assert near(np.stack([np.asarray(digit) for digit in larger])[..., None]) == [], "ones look much the same"
     flat = np.full((50, 40, 40, 3), 9, np.uint8) + np.arange(50, dtype=np.uint8)[:, None, None, None]
     assert near(flat) == []
     rng = np.random.default_rng(0)
