@@ -18,7 +18,7 @@ from trainers.data.decoding import Progress
 from trainers.data.groups import LEFT_OUT, united
 from trainers.data.sources import Contents, decode, source_key
 from trainers.errors import DataError
-from trainers.files import atomic_file, cache_folder, write_atomically
+from trainers.files import atomic_file, cache_folder, printable, write_atomically
 
 VERSION = 4  # of the file format; part of the file name, so that no version reads the files of another
 
@@ -122,7 +122,7 @@ def image_names(file: Path, images: Sequence[int]) -> list[str]:
         names = bytes(stored.get_tensor("names")).decode(errors="surrogateescape").split("\0")
         n = len(stored.get_tensor("train_labels"))
     if len(names) > 1:
-        return [names[i] for i in images]
+        return [printable(names[i]) for i in images]
     return [f"training image {i}" if i < n else f"test image {i - n}" for i in images]
 
 

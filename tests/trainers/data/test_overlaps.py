@@ -68,6 +68,11 @@ def test_copies_of_test_images_are_trained_on_neither_with_labels_nor_without(ro
         assert sum(map(len, names.values())) == 30
 
 
+def test_names_that_a_terminal_would_obey_are_escaped(root):
+    copy(root, "test/cat/00.png", "unlabeled/\x1b[2J\udcff.png")
+    assert drawn(root)[2][0].endswith(r"unlabeled/\x1b[2J\udcff.png")
+
+
 def test_a_single_copy_is_told_in_the_singular(root):
     copy(root, "test/cat/00.png", "unlabeled/copy.png")
     assert drawn(root)[2] == [
