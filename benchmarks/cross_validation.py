@@ -69,7 +69,7 @@ def config(options: argparse.Namespace, task: str, draw: int, values: dict[str, 
 
 
 def draw_once(options: argparse.Namespace, task: str, draw: int) -> dict[str, Any]:
-    """Train all that a draw needs: the true error of each configuration, and what each way sees of it, and its seconds."""
+    """Train all that a draw needs: the true error of each configuration, and what each way sees, with its seconds."""
     labels = int(task.partition(":")[2])
     found: dict[str, Any] = {"true": [], "seen": {}, "seconds": {}}
     for values in configurations(draw):

@@ -52,7 +52,7 @@ def wrong(config: TrainerConfig) -> tuple[np.ndarray, np.ndarray]:
     for _ in trainer.run():
         pass
     data = dataset.load(config.dataset)
-    split = split_for(config, data.train_labels.numpy(), data.classes, data.train.shape[1])
+    split = split_for(config, data.train_labels.numpy(), data.classes, data.train.shape[1], data.groups)
     images = np.concatenate([split.validation, split.verdict])
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         trainer.save_model(Path(folder) / "model.safetensors")

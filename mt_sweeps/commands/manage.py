@@ -53,11 +53,13 @@ def sync(home: Home, name: str) -> str:
     state = sweep_status(directory).state
     with directory.exclusive(f"{name}: another process is driving this sweep, and keeps MLflow up to date"):
         ledger = Ledger(directory.ledger, spec)
-        images = directory.load_environment().images
+        environment = directory.load_environment()
         ended = "KILLED" if state == "interrupted" else "FINISHED" if ledger.best() else "FAILED"
         try:
             runs = SweepRun(home, directory, ledger).finish(
-                ended, summary_text(directory, ledger, images), lambda trials: progress(trials, "trials")
+                ended,
+                summary_text(directory, ledger, environment.images, environment.groups),
+                lambda trials: progress(trials, "trials"),
             )
         except Exception as error:  # of MLflow's client, its store or the network
             raise_if_permanent(error, spec.tracking)

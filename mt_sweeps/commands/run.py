@@ -203,7 +203,8 @@ def _conduct(
         finally:
             if status != "KILLED":
                 _write_report(sweep, ledger)
-            summary = summary_text(sweep, ledger, sweep.load_environment().images)
+            environment = sweep.load_environment()
+            summary = summary_text(sweep, ledger, environment.images, environment.groups)
             _finish_tracking(sweep, run, writer, status, summary)
     if stop_reason is not None:
         print(f"\n{stop_reason}: no more trials were started")

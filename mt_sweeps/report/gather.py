@@ -67,7 +67,7 @@ def gather(sweep: SweepStore, ledger: Ledger, state: str) -> Findings:
             images=environment.images,
             states={name: sum(trial.state == name for trial in searched) for name in STATES},
         ),
-        verdict=finalists.compare_finalists(ledger, environment.images),
+        verdict=finalists.compare_finalists(ledger, environment.images, environment.groups),
         cautions=cautions(ledger, environment.images),
         best=None if best is None else _best(best, spec),
         baselines={arm: BaselineFinding(*_errors(trial, spec)) for arm, trial in baselines.items() if trial},

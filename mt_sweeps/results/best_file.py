@@ -128,7 +128,7 @@ def from_trial(ledger: Ledger, best: Trial, environment: Environment) -> BestFil
             images=images,
             step=best.last.step,
         ),
-        finalists=_replicated(ledger, best, environment.images),
+        finalists=_replicated(ledger, best, environment),
         seeds=Seeds(sampler=spec.sampler.seed, trainer=config.seed, split=config.dataset.split_seed),
         data_fingerprint=environment.data_fingerprint,
         split_fingerprint=environment.split_fingerprint,
@@ -216,9 +216,9 @@ def _wilson(error: float, images: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def _replicated(ledger: Ledger, best: Trial, images: dict[str, int]) -> ReplicatedError | None:
+def _replicated(ledger: Ledger, best: Trial, environment: Environment) -> ReplicatedError | None:
     """Return the mean error of a trial's finalists, or None if there are none or fewer than two seeds are done."""
-    verdict, name = finalists.compare_finalists(ledger, images), best.id.label
+    verdict, name = finalists.compare_finalists(ledger, environment.images, environment.groups), best.id.label
     if verdict is None or name not in verdict.means:
         return None
     mean = verdict.means[name]

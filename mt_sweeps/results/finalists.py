@@ -95,19 +95,22 @@ class Verdict:
     probe: str | None = None
 
 
-def compare_finalists(ledger: Ledger, images: dict[str, int]) -> Verdict | None:
+def compare_finalists(ledger: Ledger, images: dict[str, int], groups: dict[str, int] | None = None) -> Verdict | None:
     """Return mean errors with their intervals and the comparisons, or None while no contender has two seeds.
 
     Args:
         ledger: of the sweep.
         images: number of images by purpose.
+        groups: number of groups of images by purpose, as in `Environment`; None or empty: each image is on its own.
     """
     errors = {name: by_seed for name, by_seed in errors_by_seed(ledger).items() if len(by_seed) > 1}
     if not errors:
         return None
     kept_back = images.get("verdict", 0)
     # With none kept back, every seed redraws the images of the verdict from the same pool as those of the training.
-    overlap = 0.0 if kept_back else _overlap(ledger.spec, images)
+    # What is drawn are whole groups, so groups are counted, and not images.
+    counts = groups or {"validation": images["validation"], "training": images["labeled"] + images["unlabeled"]}
+    overlap = 0.0 if kept_back else _overlap(ledger.spec, counts)
     scored = kept_back or images["validation"]
     first = next(iter(errors))
     failed = [trial.replicates for trial in _finalists(ledger) if trial.replicates and trial.state == "failed"]
@@ -123,15 +126,15 @@ def compare_finalists(ledger: Ledger, images: dict[str, int]) -> Verdict | None:
     )
 
 
-def _overlap(spec: SweepSpec, images: dict[str, int]) -> float:
-    """Return images scored on, divided by images trained on, times the trainings that an error is the mean of.
+def _overlap(spec: SweepSpec, counts: dict[str, int]) -> float:
+    """Return groups scored on, divided by groups trained on, times the trainings that an error is the mean of.
 
     The spread of a mean over k folds is that of one fold over the root of k, so the variance that the overlap of the
     trainings adds counts k times as much beside it: the corrected repeated k-fold test of Bouckaert & Frank (2004,
     "Evaluating the replicability of significance tests for comparing learning algorithms"), written for the means.
     """
     folds = spec.sample_config().dataset.folds
-    trained_on, scored = images["labeled"] + images["unlabeled"], images["validation"]
+    trained_on, scored = counts["training"], counts["validation"]
     return scored / trained_on if folds is None else scored / (trained_on - scored / folds)
 
 
@@ -150,9 +153,9 @@ def probe_text(comparisons: Sequence[Comparison], kept_back: bool) -> str | None
     return f"the linear probe is not beaten: it {how} the best of the search, and is fitted in seconds{favour}"
 
 
-def text(ledger: Ledger, images: dict[str, int]) -> str:
+def text(ledger: Ledger, images: dict[str, int], groups: dict[str, int] | None = None) -> str:
     """Return the verdict for the summary, or an empty string if there is none yet; arguments as of the comparison."""
-    verdict = compare_finalists(ledger, images)
+    verdict = compare_finalists(ledger, images, groups)
     if verdict is None:
         return ""
     where, test = f"{verdict.images} images that chose nothing", "paired t-test"

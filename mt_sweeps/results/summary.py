@@ -19,22 +19,25 @@ _BASELINES = {
 }
 
 
-def summary_text(sweep: SweepStore, ledger: Ledger, images: dict[str, int]) -> str:
+def summary_text(
+    sweep: SweepStore, ledger: Ledger, images: dict[str, int], groups: dict[str, int] | None = None
+) -> str:
     """Return the summary of a sweep, running or ended.
 
     Args:
         sweep: the sweep.
         ledger: of the sweep; only read.
         images: number of images by purpose.
+        groups: number of groups of images by purpose, as in `Environment`.
     """
-    trials, verdict = ledger.all_trials(), finalists.compare_finalists(ledger, images)
+    trials, verdict = ledger.all_trials(), finalists.compare_finalists(ledger, images, groups)
     lines = [
         _trials_line(ledger),
         *(["", _wrapped("verdict", verdict.probe)] if verdict is not None and verdict.probe else []),
         *_best_lines(ledger, images),
         *_class_lines(sweep, ledger),
         *_baseline_lines(ledger, trials),
-        *finalists.text(ledger, images).splitlines(),
+        *finalists.text(ledger, images, groups).splitlines(),
         *(f"pruning    {correlation}" for correlation in ledger.correlations()),
         *(_wrapped("caution", caution) for caution in cautions(ledger, images)),
         *_failure_lines(trials),

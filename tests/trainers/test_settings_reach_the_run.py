@@ -136,9 +136,11 @@ SHOWN_BELOW = {
 SHOWN_ELSEWHERE = {
     "channels_last": "the layout in memory; test_precision_and_compile.py",
     "compile": "the speed; test_precision_and_compile.py",
+    "dataset.conflicts": "images under two classes; data/test_overlaps.py",
     "dataset.extra": "images that are downloaded; data/test_downloads.py",
     "dataset.fold": "what one training of a cross-validation holds out; data/test_folds.py",
     "dataset.folds": "a training per part of the labels; test_cross_validation.py",
+    "dataset.groups": "what serves a purpose together; data/test_overlaps.py",
     "device": "where the run computes; tests have the CPU alone",
     "images": "where the images lie; data/test_loaders.py",
     "model.weights": "the first weights, from a file; models/test_first_weights.py",

@@ -256,7 +256,7 @@ def test_reported_validation_errors_are_those_of_the_validation_images(tmp_path)
     trainer = finished(settings)
     trainer.save_model(tmp_path / "teacher")
     model, data = load_model(tmp_path / "teacher"), dataset.load(settings.dataset)
-    validation = split(data.train_labels.numpy(), 10, settings.dataset).validation
+    validation = split(data.train_labels.numpy(), data.classes, settings.dataset).validation
     with torch.no_grad():
         guesses = model.network(model.normalization(data.train[validation])).argmax(1)
     rate = (guesses != data.train_labels[validation]).double().mean().item()

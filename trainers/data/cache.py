@@ -18,7 +18,7 @@ from trainers.data.decoding import Progress
 from trainers.data.groups import LEFT_OUT, united
 from trainers.data.sources import Contents, decode, source_key
 from trainers.errors import DataError
-from trainers.files import atomic_file, cache_folder, write_atomically
+from trainers.files import atomic_file, cache_folder, printable, write_atomically
 
 VERSION = 4  # of the file format; part of the file name, so that no version reads the files of another
 
@@ -46,9 +46,9 @@ def prepare(config: DatasetConfig, progress: Progress | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     key = source_key(config)
     file = folder / f"{key}-{VERSION}.safetensors"
-    if not _is_whole(file):
+    if not _is_whole(file, key):
         with FileLock(file.with_suffix(".lock")):
-            if not _is_whole(file):
+            if not _is_whole(file, key):
                 _write(config, file, key, progress)
     if config.conflicts == "refuse":
         _refuse_conflicts(file)
@@ -122,7 +122,7 @@ def image_names(file: Path, images: Sequence[int]) -> list[str]:
         names = bytes(stored.get_tensor("names")).decode(errors="surrogateescape").split("\0")
         n = len(stored.get_tensor("train_labels"))
     if len(names) > 1:
-        return [names[i] for i in images]
+        return [printable(names[i]) for i in images]
     return [f"training image {i}" if i < n else f"test image {i - n}" for i in images]
 
 
@@ -151,6 +151,7 @@ def _write(config: DatasetConfig, file: Path, key: str, progress: Progress | Non
     digest.update(json.dumps(contents.classes).encode())
     facts = {
         "format": f"mt-sweeps-images/{VERSION}",
+        "source": key,
         "shape": json.dumps(shape),
         "classes": json.dumps(contents.classes),
         "fingerprint": digest.hexdigest(),
@@ -181,14 +182,16 @@ def _arrays(contents: Contents, seen: PixelDigests, pixels: Path, shape: tuple[i
     }
 
 
-def _is_whole(file: Path) -> bool:
-    """Return True if a file of facts is there, and the file of pixels that was written with it."""
+def _is_whole(file: Path, key: str) -> bool:
+    """Return True if the facts of this source are there, and the file of pixels that was written with them."""
     try:
         facts = read_facts(file)
         with safe_open(file, framework="numpy") as stored:
-            sample = stored.metadata()["pixels"]
+            metadata = stored.metadata()
         size = (len(facts.train_labels) + len(facts.test_labels)) * prod(facts.shape)
-        return pixels_of(file).stat().st_size == size and _sample(pixels_of(file)) == sample
+        if metadata["source"] != key or pixels_of(file).stat().st_size != size:
+            return False
+        return bool(_sample(pixels_of(file)) == metadata["pixels"])
     except (OSError, SafetensorError, KeyError, ValueError, TypeError):
         return False
 
@@ -225,5 +228,5 @@ def _refuse_conflicts(file: Path) -> None:
     raise DataError(
         f"dataset.conflicts: {len(facts.conflicts):,} images have the same pixels as an image of another class: "
         f"{'; '.join(pictures)}; remove those with the wrong class, or set dataset.conflicts: leave_out, and none of "
-        "them serves a purpose"
+        "the training images among them serves a purpose"
     )

@@ -13,11 +13,11 @@ from trainers.data.splits import Split
 def groups_per_purpose(facts: Facts, split: Split) -> dict[str, int]:
     """Return how many groups of images are trained on, and how many validation and verdict have.
 
-    Copies are one group. Where every image is on its own, these are numbers of images.
+    Copies are one group. In a cross-validation, the labeled images are those of validation. Where every image is on its own, these are numbers of images.
     """
     purposes = {
         "training": np.concatenate([split.labeled, split.unlabeled]),
-        "validation": split.validation,
+        "validation": split.validation if len(split.validation) else split.labeled,
         "verdict": split.verdict,
     }
     return {name: len(np.unique(facts.groups[images])) for name, images in purposes.items()}
@@ -41,7 +41,7 @@ def overlap_sentences(file: Path, facts: Facts, split: Split, config: DatasetCon
         *_copies(file, facts, held, trained, left_out),
         *_groups(facts, held, left_out),
         *_sizes(split, config),
-        *_near(file, facts, held, trained),
+        *_near(file, facts, held, trained, hasattr(config, "groups")),
     ]
 
 
@@ -99,7 +99,7 @@ def _sizes(split: Split, config: DatasetConfig) -> list[str]:
     ]
 
 
-def _near(file: Path, facts: Facts, held: np.ndarray, trained: np.ndarray) -> list[str]:
+def _near(file: Path, facts: Facts, held: np.ndarray, trained: np.ndarray, is_folder: bool) -> list[str]:
     both = np.concatenate([facts.near, facts.near[:, ::-1]])
     with_trained, with_held = (np.isin(facts.copies, facts.copies[images]) for images in (trained, held))
     both = both[with_trained[both[:, 0]] & with_held[both[:, 1]]]
@@ -113,7 +113,8 @@ def _near(file: Path, facts: Facts, held: np.ndarray, trained: np.ndarray) -> li
     a, b = image_names(file, [first, second])
     return [
         f"caution: {_counted(count)} {'look' if count > 1 else 'looks'} almost like test, validation or verdict "
-        f"images, e.g. {a} and {b}: errors may come out too low; remove them, or keep them together with dataset.groups"
+        f"images, e.g. {a} and {b}: errors may come out too low"
+        + ("; remove them, or keep them together with dataset.groups" if is_folder else "")
     ]
 
 

@@ -89,12 +89,7 @@ def split(labels: np.ndarray, classes: Sequence[str], config: DatasetConfig, gro
     unlabeled = np.concatenate([rest, without_class])
     if config.fold is not None and not config.with_validation:
         labeled, validation, unlabeled = _held_out(labels, groups, np.concatenate(labeled), unlabeled, classes, config)
-    if config.unlabeled is not None:
-        if len(unlabeled) < config.unlabeled:
-            raise DataError(
-                f"dataset.unlabeled: {config.unlabeled} is more than the {len(unlabeled)} that are left over"
-            )
-        unlabeled = rng.permutation(unlabeled)[: config.unlabeled]
+    unlabeled = _some(unlabeled, config.unlabeled, rng)
     if config.with_validation:
         labeled = [*labeled, validation, verdict]
         validation = verdict = rest[:0]
@@ -236,6 +231,15 @@ def _held_out(
     is_in = fold_numbers(labels[labeled], groups[labeled], config.folds, config.split_seed, classes) == config.fold
     held_out = labeled[is_in]
     return [labeled[~is_in]], held_out, unlabeled[~np.isin(groups[unlabeled], groups[held_out])]
+
+
+def _some(unlabeled: np.ndarray, count: int | None, rng: np.random.Generator) -> np.ndarray:
+    """Draw so many of the unlabeled images, or return all."""
+    if count is None:
+        return unlabeled
+    if len(unlabeled) < count:
+        raise DataError(f"dataset.unlabeled: {count} is more than the {len(unlabeled)} that are left over")
+    return rng.permutation(unlabeled)[:count]
 
 
 def _drawn_anew(

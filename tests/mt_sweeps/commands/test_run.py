@@ -1,5 +1,7 @@
 """What is refused, or over, before Ray is started: that is what these tests are quick by."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,14 @@ def test_a_sweep_does_not_go_on_with_other_images(images, tmp_path):
     write_image(images / "train" / "a" / "new.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(InputError, match="the images are not those that the sweep began with"):
         resume_sweep(home, "my-images")
+
+
+def test_a_sweep_does_not_go_on_with_another_split(tmp_path):
+    home = LocalHome(tmp_path)
+    directory = begun(home, digits())
+    directory.save_environment(replace(directory.load_environment(), split_fingerprint="of an earlier version"))
+    with pytest.raises(InputError, match=r"the images serve other purposes than when the sweep began .*new sweep"):
+        resume_sweep(home, "digits")
 
 
 @pytest.mark.system

@@ -148,7 +148,7 @@ def test_with_validation_its_images_and_those_of_the_verdict_are_trained_on(tmp_
     assert result.test["teacher"].images == 359
     data = dataset.load(config.dataset)
     assert not any("validation.teacher_error" in one.metrics for one in records.read(directory))
-    labels = split(data.train_labels.numpy(), 10, result.trainer.dataset).labeled
+    labels = split(data.train_labels.numpy(), data.classes, result.trainer.dataset).labeled
     assert len(labels) == 650
 
 

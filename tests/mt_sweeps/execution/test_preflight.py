@@ -1,16 +1,20 @@
 """What nodes find of themselves, and what is made of it. On real nodes: tests/system/team."""
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.execution import ray_cluster
 from mt_sweeps.execution.preflight import DatasetCheck, NodeReport, check_data, check_nodes, inspect_node, spec_versions
 from mt_sweeps.execution.resources import Share
+from mt_sweeps.spec.load import load_spec
 from mt_sweeps.versions import versions
 from tests.helpers.plugins import Tiny, plugins, tiny, write_plugin  # noqa: F401 (a fixture)
-from tests.helpers.sweeps import digits
+from tests.helpers.sweeps import REPOSITORY, digits
+from tests.helpers.training import write_image
 from trainers import register_model
 
 FILE = Path("space.yaml")
@@ -110,3 +114,23 @@ def test_a_network_that_does_not_take_the_images_is_refused_before_the_first_tri
     register_model(Tiny)(lambda settings, channels: (tiny(settings, channels)[0], 5))
     with pytest.raises(InputError, match=r"space.yaml: trainer: model tiny: .*shape \[2, 4\]; expected: \[b, 5\]"):
         check_data(FILE, digits("trainer.model={name: tiny}"))
+
+
+def test_copies_groups_and_conflicts_are_told_at_the_start(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MT_SWEEP_CACHE", str(tmp_path / "cache"))
+    rng = np.random.default_rng(0)
+    for path in [f"train/{kind}/{i:02}.png" for kind in ("a", "b") for i in range(40)] + ["test/a/90.png"]:
+        write_image(tmp_path / "images" / path, rng.integers(0, 255, (8, 8, 3), np.uint8))
+    for source, target in (("test/a/90", "train/a/80"), ("train/a/03", "train/b/81")):
+        shutil.copy(tmp_path / f"images/{source}.png", tmp_path / f"images/{target}.png")
+    small = {"labels": 10, "validation": 20, "verdict": 10, "root": tmp_path / "images", "conflicts": "leave_out"}
+    small["groups"] = r"/(\d\d)\."
+    settings = [f"trainer.dataset.{key}={value}" for key, value in small.items()] + ["trainer.batch_size=16"]
+    spec = load_spec(REPOSITORY / "search_spaces" / "image_folder.yaml", tuple(settings))
+    checked = check_data(FILE, spec)
+    out = capsys.readouterr().out
+    assert "2 training images with the same pixels as an image of another class are left out: train/a/03" in out
+    assert "1 training image is a copy of test, validation or verdict images and is not trained on: train/a/80" in out
+    assert "43 groups by dataset.groups\n" in out
+    assert checked.purposes == {"labeled": 10, "unlabeled": 39, "validation": 20, "verdict": 10}
+    assert checked.groups == {"training": 25, "validation": 10, "verdict": 5}

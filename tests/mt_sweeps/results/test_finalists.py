@@ -140,6 +140,20 @@ def test_their_mean_errors_on_the_verdict_images_are_told(ledger):
     assert "trial 1      15.0 % [0.0, 98.2]" in redrawn, "a wider interval"
 
 
+def test_splits_that_are_redrawn_by_groups_are_corrected_for_the_groups_that_they_share(ledger):
+    run_finalists(ledger, dict.fromkeys(("trial 1", "trial 2", "supervised", "published"), (0.1, 0.11)))
+    redrawn = {**IMAGES, "verdict": 0}
+
+    def width(groups):
+        mean = finalists.compare_finalists(ledger, redrawn, groups).means["trial 1"]
+        return mean.high - mean.mean
+
+    alone = {"training": 838, "validation": 300, "verdict": 0}
+    assert width(alone) == width({}) == width(None)
+    ratio = width({"training": 20, "validation": 10, "verdict": 0}) / width(None)
+    assert ratio == pytest.approx(np.sqrt((1 / 2 + 10 / 20) / (1 / 2 + 300 / 838)))
+
+
 def test_the_gain_over_supervised_is_a_line_of_its_own(ledger):
     errors = {"trial 1": (0.05, 0.06), "trial 2": (0.05, 0.05), "supervised": (0.10, 0.11), "published": (0.1, 0.1)}
     run_finalists(ledger, errors)

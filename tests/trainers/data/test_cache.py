@@ -150,6 +150,77 @@ def test_the_file_tells_its_format_and_classes(folder):
 
     with safe_open(cache.prepare(folder), framework="numpy") as stored:
         facts = stored.metadata()
-    assert facts["format"] == "mt-sweeps-images/3"
+    assert facts["format"] == "mt-sweeps-images/4"
     assert json.loads(facts["classes"]) == ["a", "b"]
     assert json.loads(facts["skipped"]) == []
+
+
+def fingerprint(folder: ImageFolder) -> str:
+    return cache.read_facts(cache.prepare(folder)).fingerprint
+
+
+def test_a_file_that_is_replaced_by_one_of_the_same_size_and_time_is_decoded_again(folder):
+    file = Path(folder.root) / "train/a/0.png"
+    write_image(file, np.full((4, 4, 3), 5, np.uint8))
+    first = fingerprint(folder)
+    times, other = file.stat(), file.with_name("other.png")
+    write_image(other, np.full((4, 4, 3), 4, np.uint8))
+    assert other.stat().st_size == times.st_size
+    os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
+    other.replace(file)
+    assert fingerprint(folder) != first
+
+
+def test_a_folder_that_changes_while_it_is_decoded_is_refused_and_not_kept(folder, monkeypatch):
+    def decode(config, *rest):
+        contents = sources.decode(config, *rest)
+        write_image(Path(folder.root) / "train/a/0.png", np.full((4, 4, 3), 99, np.uint8))
+        return contents
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cache, "decode", decode)
+        with pytest.raises(DataError, match=r"its images changed while they were decoded; wait until nothing writes"):
+            cache.prepare(folder)
+    assert cache.read_facts(cache.prepare(folder)).shape == (4, 4, 3)
+
+
+@pytest.mark.parametrize("damage", ["shorter", "longer", "other pixels", "missing", "torn facts", "empty facts"])
+def test_a_prepared_file_that_is_damaged_is_prepared_again(folder, damage):
+    file, first = cache.prepare(folder), fingerprint(folder)
+    pixels = cache.pixels_of(file)
+    content, facts = pixels.read_bytes(), file.read_bytes()
+    if damage == "missing":
+        pixels.unlink()
+    elif "facts" in damage:
+        file.write_bytes(facts[: len(facts) // 2] if damage == "torn facts" else b"")
+    else:
+        pixels.write_bytes({"shorter": content[:-1], "longer": content + b"0", "other pixels": content[::-1]}[damage])
+    assert fingerprint(folder) == first
+    assert pixels.read_bytes() == content
+
+
+def test_the_facts_of_another_source_are_not_taken_for_these(folder):
+    file = cache.prepare(folder)
+    other = folder.model_copy(update={"image_size": 8})
+    for prepared in (file, cache.pixels_of(file)):
+        target = cache.prepare(other) if prepared == file else cache.pixels_of(cache.prepare(other))
+        target.write_bytes(prepared.read_bytes())
+    assert cache.read_facts(cache.prepare(other)).shape == (8, 8, 3)
+
+
+def test_another_pillow_decodes_again_and_may_give_the_same_images(folder, monkeypatch):
+    file, first = cache.prepare(folder), fingerprint(folder)
+    monkeypatch.setattr(sources.PIL, "__version__", "0.0")
+    assert cache.prepare(folder) != file
+    assert fingerprint(folder) == first
+
+
+def test_the_fingerprint_does_not_depend_on_how_the_images_are_prepared(folder):
+    first = fingerprint(folder)
+    broken = Path(folder.root) / "train/a/broken.png"
+    broken.write_bytes(b"no image")
+    assert fingerprint(folder.model_copy(update={"unreadable": "skip"})) == first
+    broken.unlink()
+    os.utime(Path(folder.root) / "train/a/0.png", (1, 1))
+    assert fingerprint(folder) == first
+    assert fingerprint(folder.model_copy(update={"groups": "/([ab]|0)"})) == first

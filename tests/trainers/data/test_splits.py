@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import sklearn.datasets
 
 from trainers.config import ImageFolder, TrainerConfig
 from trainers.data.splits import Split, split, split_for
@@ -44,10 +45,10 @@ def test_a_random_draw_follows_the_classes_as_chance_has_it():
     assert 5 < found[:, 0].std() < 10  # hypergeometric: 7.1
 
 
-def test_a_random_draw_that_leaves_a_class_without_a_label_is_refused():
-    with pytest.raises(DataError, match=r"dataset\.draw: random gave class \d none of the 3 labels; .*draw: balanced"):
-        for seed in range(20):
-            drawn(labels=3, draw="random", split_seed=seed)
+def test_a_random_draw_labels_an_image_of_every_class():
+    for seed in range(20):
+        assert counts(drawn(labels=3, draw="random", split_seed=seed).labeled) == [1, 1, 1]
+        assert sum(counts(drawn(labels=4, draw="random", split_seed=seed).labeled)) == 4
 
 
 def test_a_part_of_the_unlabeled_images_is_drawn_and_the_others_serve_no_purpose():
@@ -136,8 +137,11 @@ def test_images_without_a_class_are_always_unlabeled(labels):
     [
         ({"labels": 2}, r"dataset\.labels: 2 is fewer than the 3 classes.*at least 3"),
         ({"validation": 900}, r"dataset\.labels \+ validation \+ verdict = 30 \+ 900 \+ 100.*1,000"),
-        ({"labels": 330}, r"dataset\.labels: 330.*110 images of class 2, which has 100; use at most 300"),
-        ({"labels": "all", "validation": 997, "verdict": 0}, r"dataset\.labels: .*lower validation"),
+        (
+            {"labels": 330},
+            r"dataset\.labels: 330 .* 110 images of class cat, which has 100; .*draw: random.*labels: all$",
+        ),
+        ({"labels": "all", "validation": 998, "verdict": 0}, r"dataset\.labels.*all \+ 998 \+ 0 is more than"),
     ],
 )
 def test_a_split_that_the_images_cannot_give_is_refused_with_its_key(settings, message):
@@ -148,6 +152,144 @@ def test_a_split_that_the_images_cannot_give_is_refused_with_its_key(settings, m
 def test_images_without_a_class_do_not_count_as_training_images_of_a_split():
     with pytest.raises(DataError, match=r"more than the 1,000 training"):
         drawn(labels=30, validation=971, verdict=0)
+
+
+def test_all_labels_leave_one_image_of_every_class_to_train_on():
+    assert counts(drawn(labels="all", validation=900, verdict=97).labeled) == [1, 1, 1]
+
+
+GOLDEN = [  # of the version before groups, which sweeps and published numbers come from
+    ("digits", {"labels": 100, "validation": 300, "verdict": 300}, "a349d738dcc236f337196d5ad944946a"),
+    ("digits", {"labels": "all", "validation": 300}, "f27c70723010b127bbb1d340854fc6c7"),
+    (
+        "digits",
+        {"labels": 50, "validation": 200, "verdict": 100, "split_seed": 3, "label_seed": 5, "unlabeled": 400},
+        "fa334fb41363884adf54669b4ee9a2e6",
+    ),
+    (
+        "random",
+        {"labels": 60, "draw": "random", "validation": 200, "verdict": 100, "unlabeled": 40},
+        "434d9283b457ca17bb55a6aed5a88b08",
+    ),
+    (
+        "random",
+        {"labels": 31, "validation": 200, "verdict": 100, "with_validation": True},
+        "a1cd0c50e20d068f3601216b0500cce1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "settings", "fingerprint"), GOLDEN)
+def test_where_every_image_is_on_its_own_the_split_is_the_one_that_it_always_was(name, settings, fingerprint):
+    labels, classes = LABELS, 3
+    if name == "digits":
+        target = sklearn.datasets.load_digits().target.astype(np.int64)
+        labels, classes = target[np.arange(len(target)) % 5 != 4], 10
+    names = [f"class {c}" for c in range(classes)]
+    folder = ImageFolder(name="image_folder", root="/images", **settings)
+    alone = np.random.default_rng(1).permutation(len(labels) + 20)  # groups of one image each, and those of a test set
+    for groups in (None, alone):
+        assert split(labels, names, folder, groups).fingerprint.startswith(fingerprint)
+
+
+IMBALANCED = np.repeat(np.arange(10), [40, 20, 12, 8, 6, 5, 4, 3, 1, 1])
+ANIMALS = ["ant", "bee", "cow", "dog", "eel", "fox", "gnu", "hen", "ibis", "jay"]
+
+
+def imbalanced(**settings) -> Split:
+    return split(IMBALANCED, ANIMALS, ImageFolder(name="image_folder", root="/images", **settings))
+
+
+def test_too_few_images_for_balanced_labels_are_named_with_advice_that_keeps_the_labels():
+    with pytest.raises(DataError) as refused:
+        imbalanced(labels=60, validation=10)
+    assert str(refused.value) == (
+        "dataset.labels: 60 class-balanced labels need 6 images of class fox, which has 5, and 4 other classes have "
+        "too few; set dataset.draw: random, which keeps the 60 labels and draws classes as frequent as they are, or "
+        "dataset.labels: all"
+    )
+
+
+@pytest.mark.parametrize("settings", [{"labels": 60, "draw": "random"}, {"labels": "all"}])
+def test_the_advice_for_rare_classes_works_and_validation_and_verdict_have_every_class_with_one_to_spare(settings):
+    for seed in range(10):
+        purposes = imbalanced(**settings, validation=14, verdict=12, split_seed=seed)
+        numbers = {name: np.bincount(IMBALANCED[getattr(purposes, name)], minlength=10) for name in PURPOSES}
+        assert (numbers["labeled"] > 0).all()
+        left = np.bincount(IMBALANCED) - (1 if settings["labels"] == "all" else numbers["labeled"])
+        assert ((numbers["validation"] > 0) == (left > 0)).all()
+        assert (numbers["verdict"][left > 1] > 0).all()
+        assert (len(purposes.validation), len(purposes.verdict)) == (14, 12)
+
+
+def test_a_validation_set_smaller_than_the_classes_follows_their_frequencies():
+    assert 0 in IMBALANCED[imbalanced(labels="all", validation=3).validation]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_group_crosses_purposes_and_no_image_has_two(seed):
+    rng = np.random.default_rng(seed)
+    classes, images, tests = int(rng.integers(2, 6)), int(rng.integers(150, 400)), int(rng.integers(0, 20))
+    labels = rng.integers(-1, classes, images)
+    groups = rng.integers(0, int(rng.integers(100, 2 * images)), images + tests)
+    groups[rng.choice(images, 5)] = -1
+    usable = (groups[:images] >= 0) & ~np.isin(groups[:images], groups[images:])
+    count, validation, verdict = int(rng.integers(classes, 4 * classes)), int(rng.integers(5, 20)), 12
+    settings = {"labels": "all" if seed % 3 == 0 else count, "draw": ["balanced", "random"][seed % 2]}
+    settings |= {"label_seed": seed} if settings["labels"] != "all" and seed % 5 else {}
+    folder = ImageFolder(name="image_folder", root="/x", validation=validation, verdict=verdict, **settings)
+    purposes = split(labels, [f"class {c}" for c in range(classes)], folder, groups)
+    everything = np.concatenate([getattr(purposes, name) for name in PURPOSES])
+    assert len(np.unique(everything)) == len(everything)
+    assert usable[everything].all()
+    assert (labels[np.concatenate([purposes.labeled, purposes.validation, purposes.verdict])] >= 0).all()
+    trained = np.concatenate([purposes.labeled, purposes.unlabeled])
+    parts = [set(groups[part]) for part in (trained, purposes.validation, purposes.verdict)] + [set(groups[images:])]
+    assert sum(map(len, parts)) == len(set.union(*parts))
+    assert validation / 2 <= len(purposes.validation) <= validation
+    assert verdict / 2 <= len(purposes.verdict) <= verdict
+    if settings["labels"] != "all":
+        assert len(purposes.labeled) == count
+    left_out = np.flatnonzero(usable & ~np.isin(np.arange(images), everything))
+    assert (labels[left_out] == -1).all(), "an image with a class is left out for its test group alone"
+    assert set(groups[left_out]) <= parts[1] | parts[2]
+
+
+def grouped(groups: np.ndarray, **settings) -> Split:
+    sizes = {"labels": 30, "validation": 200, "verdict": 100} | settings
+    return split(LABELS, ["ape", "bat", "cat"], ImageFolder(name="image_folder", root="/images", **sizes), groups)
+
+
+def test_large_groups_move_whole_and_labels_are_drawn_from_all_groups_that_are_left():
+    groups = np.arange(len(LABELS)) // 21  # 50 groups of 21 images, about 20 of them with a class
+    purposes = grouped(groups)
+    assert 180 < len(purposes.validation) <= 200
+    assert 80 < len(purposes.verdict) <= 100
+    assert counts(purposes.labeled) == [10, 10, 10]
+    assert len(np.unique(groups[purposes.labeled])) > 15
+    assert not set(groups[purposes.validation]) & set(groups[purposes.unlabeled])
+
+
+def test_a_group_with_test_images_is_not_trained_on():
+    groups = np.arange(len(LABELS) + 2)
+    groups[-2:] = [5, 6]
+    every = np.concatenate([getattr(grouped(groups, labels="all"), name) for name in PURPOSES])
+    assert sorted(set(range(len(LABELS))) - set(every.tolist())) == [5, 6]
+
+
+def test_groups_that_are_larger_than_a_purpose_are_refused_with_the_numbers():
+    groups = np.arange(len(LABELS)) // 350
+    message = (
+        r"dataset\.validation: 200 images are asked for, and whole groups that fit have 0: the 3 groups .* to 3\d\d"
+    )
+    with pytest.raises(DataError, match=message):
+        grouped(groups)
+
+
+def test_too_few_images_are_explained_by_what_is_left_out():
+    groups = np.concatenate([np.where(LABELS == 1, -1, np.arange(len(LABELS)))])
+    with pytest.raises(DataError, match=r"class bat has no image to train on.* 300 of 1,000 images with a class serve"):
+        grouped(groups)
 
 
 @pytest.mark.parametrize(
