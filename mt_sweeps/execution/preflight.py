@@ -16,12 +16,12 @@ from mt_sweeps.storage import file_store
 from mt_sweeps.storage.environment import weights_key
 from mt_sweeps.storage.home import Home
 from mt_sweeps.versions import versions
-from trainers.config import TrainerConfig
+from trainers.config import DatasetConfig, TrainerConfig
 from trainers.config.plugins import MODELS, registered_plugins
 from trainers.data.cache import Facts, prepare, read_facts
 from trainers.data.sources import check_source
 from trainers.data.splits import split_for
-from trainers.errors import DataError, WrongNetwork
+from trainers.errors import DataError, WrongNetwork, escaped
 from trainers.files import cache_folder
 
 NODE_SECONDS = 3600  # seconds that a node may take to decode its images, the first time
@@ -68,7 +68,7 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
     configs = [spec.config(values, arm) for values, arm in spec.corners()]
     dataset = configs[0].dataset
     try:
-        check_source(dataset)
+        left_out = check_source(dataset, _listing_progress(dataset))
         facts = read_facts(prepare(dataset, _decoding_progress()))
         for config in configs:
             split = split_for(config, facts.train_labels, facts.classes, facts.shape[0])
@@ -85,7 +85,13 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
         ) from None
     if facts.skipped:
         names = ", ".join(facts.skipped[:3]) + (", ..." if len(facts.skipped) > 3 else "")
-        print(f"left out, since they cannot be read: {counted(len(facts.skipped), 'image')}: {names}", flush=True)
+        print(
+            f"left out, since they cannot be read: {counted(len(facts.skipped), 'image')}: {escaped(names)}", flush=True
+        )
+    for one in left_out:
+        print(one.text(), flush=True)
+    for caution in facts.cautions:
+        print(f"caution: {caution}", flush=True)
     counts = {purpose: len(getattr(split, purpose)) for purpose in ("labeled", "unlabeled", "validation", "verdict")}
     if published:
         configs = [*configs, spec.config(published, "published")]
@@ -122,9 +128,14 @@ def _check_networks(file: Path, configs: list[TrainerConfig], facts: Facts) -> d
     return digests
 
 
+def _listing_progress(dataset: DatasetConfig) -> Callable[[int], None]:
+    """Return a function that prints how many files are listed."""
+    return lambda count: print(f"listing files below {getattr(dataset, 'root', '')}: {count:,}", flush=True)
+
+
 def _decoding_progress() -> Callable[[int, int], None]:
     """Return a function that prints how far the decoding is, every other second."""
-    printed = 0.0
+    printed = float("-inf")
 
     def progress(done: int, total: int) -> None:
         nonlocal printed

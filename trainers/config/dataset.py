@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from trainers.config.base import Settings
 from trainers.config.known_datasets import KNOWN_DATASETS
@@ -91,6 +91,11 @@ class Svhn(_Downloaded):
     extra: bool = Field(False, description="531,131 more images, which are unlabeled")
 
 
+def _as_tuple(value: object) -> object:
+    """Return a list as a tuple: YAML and JSON have lists alone."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 class _OnDisk(DatasetSettings):
     root: str = Field(min_length=1, description="folder that holds the images")
     image_size: int | None = Field(
@@ -98,11 +103,27 @@ class _OnDisk(DatasetSettings):
     )
     label_file: str | None = Field(
         None,
-        description="file of lines `path class`, with paths in train/; other images are unlabeled; none: class folders",
+        description="table of paths and classes (CSV, TSV, JSON lines, or lines `path class`); images that are not in "
+        "it are unlabeled; none: class folders",
+    )
+    test_label_file: str | None = Field(
+        None, description="such a table for the test images, in test/ or train/; none: test/<class>/"
+    )
+    pixel_range: Annotated[tuple[float, float], BeforeValidator(_as_tuple)] | None = Field(
+        None,
+        description="greys of more than 8 bits: the values that become black and white in every image; none: 0 and "
+        "65535 of integers, 0 and 1 of floats",
     )
     unreadable: Literal["refuse", "skip"] = Field(
         "refuse", description="images that cannot be read; skip: leave them out"
     )
+
+    @field_validator("pixel_range")
+    @classmethod
+    def _black_is_below_white(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not value[0] < value[1]:
+            raise ValueError(f"[{value[0]:g}, {value[1]:g}]: the first must be less than the second, as [0, 4095]")
+        return value
 
 
 class ImageFolder(_OnDisk):

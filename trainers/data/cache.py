@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,11 @@ from safetensors.numpy import save
 
 from trainers.config import DatasetConfig
 from trainers.data.decoding import Progress
+from trainers.data.listing import LeftOutCount
 from trainers.data.sources import decode, source_key
 from trainers.files import atomic_file, cache_folder, write_atomically
 
-VERSION = 3  # of the file format; part of the file name, so that no version reads the files of another
+VERSION = 4  # of the file format; part of the file name, so that no version reads the files of another
 
 
 def prepare(config: DatasetConfig, progress: Progress | None = None) -> Path:
@@ -63,6 +64,8 @@ class Facts:
         classes: names, in the order of their indices.
         fingerprint: SHA-256 over pixels, labels and class names.
         skipped: files that could not be read and were left out.
+        left_out: other files of a folder that were not used when it was decoded, by reason.
+        cautions: what pixels look as if they were wrong, in words.
     """
 
     train_labels: np.ndarray
@@ -71,6 +74,8 @@ class Facts:
     classes: list[str]
     fingerprint: str
     skipped: list[str]
+    left_out: list[LeftOutCount]
+    cautions: list[str]
 
 
 def read_facts(file: Path) -> Facts:
@@ -79,8 +84,9 @@ def read_facts(file: Path) -> Facts:
         metadata = stored.metadata()
         train, test = stored.get_tensor("train_labels"), stored.get_tensor("test_labels")
     height, width, channels = json.loads(metadata["shape"])
-    classes, skipped = json.loads(metadata["classes"]), json.loads(metadata["skipped"])
-    return Facts(train, test, (height, width, channels), classes, metadata["fingerprint"], skipped)
+    classes, skipped, cautions = (json.loads(metadata[name]) for name in ("classes", "skipped", "cautions"))
+    left_out = [LeftOutCount(**one) for one in json.loads(metadata["left_out"])]
+    return Facts(train, test, (height, width, channels), classes, metadata["fingerprint"], skipped, left_out, cautions)
 
 
 def _write(config: DatasetConfig, file: Path, progress: Progress | None) -> None:
@@ -106,5 +112,7 @@ def _write(config: DatasetConfig, file: Path, progress: Progress | None) -> None
         "classes": json.dumps(contents.classes),
         "fingerprint": digest.hexdigest(),
         "skipped": json.dumps(contents.skipped),
+        "left_out": json.dumps([asdict(one) for one in contents.left_out]),
+        "cautions": json.dumps(contents.cautions),
     }
     write_atomically(file, save(labels, facts))  # last, since the pixels must be there first

@@ -16,8 +16,10 @@ from trainers.config.dataset import check_split_sizes
 from trainers.config.known_datasets import KNOWN_DATASETS
 from trainers.config.plugins import DATASETS
 from trainers.data.arrays import plugin_images, plugin_key, write_images
+from trainers.data.contrast import contrast_cautions
 from trainers.data.decoding import Progress, Write, decode_files
 from trainers.data.folders import Folder
+from trainers.data.listing import LeftOutCount, Listed
 from trainers.errors import DataError
 
 
@@ -30,12 +32,16 @@ class Contents:
         test_labels: int64 [m], class indices; m is 0 if there is no test set.
         classes: names, in the order of their indices.
         skipped: files that could not be read and were left out.
+        left_out: other files of a folder that are not used, by reason.
+        cautions: what pixels look as if they were wrong, in words.
     """
 
     train_labels: np.ndarray
     test_labels: np.ndarray
     classes: list[str]
     skipped: tuple[str, ...] = ()
+    left_out: tuple[LeftOutCount, ...] = ()
+    cautions: tuple[str, ...] = ()
 
 
 def source_key(config: DatasetConfig) -> str:
@@ -47,26 +53,35 @@ def source_key(config: DatasetConfig) -> str:
     if (plugin := DATASETS.get(config.name)) is not None:
         return plugin_key(plugin, config)
     if isinstance(config, ImageFolder | Imagenet):
-        settings = f"size={config.image_size} unreadable={config.unreadable}\n{Folder(config).digest()}"
+        settings = f"size={config.image_size} unreadable={config.unreadable} range={config.pixel_range}\n"
+        settings += Folder(config).digest()
         return f"{config.name}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
     return f"{config.name}-extra" if getattr(config, "extra", False) else config.name
 
 
-def check_source(config: DatasetConfig) -> None:
+def check_source(config: DatasetConfig, listed: Listed | None = None) -> list[LeftOutCount]:
     """Refuse, before anything is decoded, a folder that is missing, has another layout or is too small for the split.
+
+    Args:
+        config: of the data set.
+        listed: called about once per second while the files of a folder are listed.
+
+    Returns:
+        What lies in the folder and is not used, by reason; nothing for other sources.
 
     Raises:
         DataError: names the folder, what is expected there, and what to do.
     """
     if not isinstance(config, ImageFolder | Imagenet):
-        return
-    folder = Folder(config)
+        return []
+    folder = Folder(config, listed)
     try:
         images = len(folder.train)
         labels = config.label_count(images)
         check_split_sizes(labels, config.validation, config.verdict, images, len(folder.classes), config.root)
     except ValueError as error:
         raise DataError(f"dataset.{error}") from None
+    return [one.brief() for one in folder.left_out]
 
 
 def decode(config: DatasetConfig, cache: Path, write: Write, progress: Progress | None = None) -> Contents:
@@ -147,11 +162,14 @@ def _folder(config: ImageFolder | Imagenet, cache: Path, write: Write, progress:
             "to another folder, or lower dataset.image_size"
         )
     labels = [label for _, label in folder.train] + [-1] * len(folder.unlabeled) + [label for _, label in folder.test]
-    kept = decode_files(files, config, write, progress)
+    decoded = decode_files(files, config, write, progress)
+    kept = decoded.kept
     if not kept:
         raise DataError(f"dataset.root: none of the {len(files)} images below {folder.root} can be read")
     n = sum(i < len(files) - len(folder.test) for i in kept)
     kept_labels = np.array([labels[i] for i in kept], np.int64)
     skipped = sorted(set(range(len(files))) - set(kept))
     names = tuple(str(Path(files[i]).relative_to(folder.root)) for i in skipped)
-    return Contents(kept_labels[:n], kept_labels[n:], folder.classes, names)
+    left_out = tuple(one.brief() for one in folder.left_out)
+    cautions = contrast_cautions(decoded.lowest, decoded.highest, decoded.flat, kept_labels, folder.classes)
+    return Contents(kept_labels[:n], kept_labels[n:], folder.classes, names, left_out, tuple(cautions))

@@ -12,10 +12,12 @@ from tests.helpers.sweeps import DIGITS
 
 
 def cells(path, rows: int, columns: int) -> np.ndarray:
-    """[rows, columns, 64, 64], grey, of digits that are shown with 64 pixels a side and a frame of two."""
+    """[rows, columns, 128, 128], grey, of digits that are shown with 128 pixels a side and a frame of two."""
     picture = np.asarray(Image.open(path).convert("L"))
-    assert picture.shape == (rows * 68, columns * 66 + 2)
-    grid = [[picture[68 * r + 2 : 68 * r + 66, 66 * c + 2 : 66 * c + 66] for c in range(columns)] for r in range(rows)]
+    assert picture.shape == (rows * 132, columns * 130 + 2)
+    grid = [
+        [picture[132 * r + 2 : 132 * r + 130, 130 * c + 2 : 130 * c + 130] for c in range(columns)] for r in range(rows)
+    ]
     return np.array(grid)
 
 
@@ -24,7 +26,7 @@ def test_a_picture_has_the_images_and_below_them_two_different_looks(tmp_path):
     plain, student, teacher = cells(tmp_path / "grid.png", 3, 6)
     for column in range(6):
         assert len({row[column].tobytes() for row in (plain, student, teacher)}) == 3
-        assert (plain[column].reshape(8, 8, 8, 8).std((1, 3)) == 0).all(), "a pixel is a square"
+        assert (plain[column].reshape(8, 16, 8, 16).std((1, 3)) == 0).all(), "a pixel is a square"
     assert "rows: the image, what the student sees, what it is compared with" in said
     assert "noise 0.1 and 0.1" in said
 
@@ -69,4 +71,4 @@ def test_the_command_writes_the_picture_and_says_what_it_shows(tmp_path):
     result = CliRunner().invoke(cli, ["preview", str(DIGITS), "-o", str(output), "--images", "2"])
     assert result.exit_code == 0
     assert result.output.startswith(f"{output}: rows: the image")
-    assert Image.open(output).size == (134, 204)
+    assert Image.open(output).size == (262, 396)

@@ -150,6 +150,6 @@ def test_the_file_tells_its_format_and_classes(folder):
 
     with safe_open(cache.prepare(folder), framework="numpy") as stored:
         facts = stored.metadata()
-    assert facts["format"] == "mt-sweeps-images/3"
+    assert facts["format"] == "mt-sweeps-images/4"
     assert json.loads(facts["classes"]) == ["a", "b"]
     assert json.loads(facts["skipped"]) == []
