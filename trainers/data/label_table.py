@@ -123,7 +123,7 @@ def read_label_table(key: str, file: Path, index: ImageIndex, where: str) -> Lab
         at = f"{place}, line {row.line}"
         if len(row.cells) <= max(reading.path, reading.label):
             raise DataError(f"{at}: {_shown(row)!r} is no `path class`: it has no {reading.kind}; add the class")
-        image = _image(row.cells[reading.path], index, at, where, reading.rows[number:], reading)
+        image = _image(row.cells[reading.path], index, at, where, reading, number)
         if image in lines:
             raise DataError(
                 f"{at}: {escaped(row.cells[reading.path])} is named a second time, first in line {lines[image]}; "
@@ -144,8 +144,8 @@ def read_label_table(key: str, file: Path, index: ImageIndex, where: str) -> Lab
     return LabelTable(labels, unlabeled, lines)
 
 
-def _image(name: str, index: ImageIndex, at: str, where: str, rest: list[_Row], reading: _Reading) -> str:
-    """Return the one image that a name means."""
+def _image(name: str, index: ImageIndex, at: str, where: str, reading: _Reading, number: int) -> str:
+    """Return the one image that a name in a row means; the rows after it are looked at for a count of mistakes."""
     found = index.find(name)
     if len(found) == 1:
         return found[0]
@@ -154,7 +154,8 @@ def _image(name: str, index: ImageIndex, at: str, where: str, rest: list[_Row], 
             f"{at}: {escaped(name)} can be {' or '.join(escaped(one) for one in sorted(found)[:3])}; write the whole "
             "path with its suffix"
         )
-    missing = sum(len(row.cells) > reading.path and not index.find(row.cells[reading.path]) for row in rest[:10_000])
+    rest = reading.rows[number : number + 10_000]
+    missing = sum(len(row.cells) > reading.path and not index.find(row.cells[reading.path]) for row in rest)
     more = f" ({missing - 1:,} further lines name none either)" if missing > 1 else ""
     paths = [os.path.join(folder, name.strip().replace("\\", "/")) for folder in index.folders] if name.strip() else []
     there = next((os.path.normpath(path) for path in paths if "\0" not in path and os.path.exists(path)), None)
@@ -348,7 +349,7 @@ def _joined(folder: str, text: str) -> str:
 
 
 def _normal(path: str) -> str:
-    return unicodedata.normalize("NFC", path)
+    return path if path.isascii() else unicodedata.normalize("NFC", path)
 
 
 def _shown(row: _Row) -> str:

@@ -1,4 +1,4 @@
-"""Greys of more than 8 bits: 16-bit and 32-bit integers, and floats, become 8 bits by one rule that depends on no image.
+"""Greys of more than 8 bits (integers and floats) become 8 bits by one rule that depends on no image.
 
 The rule is `dataset.pixel_range`: two values, of which the first becomes black and the second white. Where it is not
 set, it is the range of the type: 0 to 65535 for integers, 0 to 1 for floats. So two images of a set stay as bright as
@@ -66,8 +66,8 @@ def to_eight_bits(image: Image.Image, pixel_range: PixelRange) -> tuple[Image.Im
     slack = (high - low) * _HALF_LEVEL if image.mode == "F" else 0.0
     if pixel_range is None and (lowest < low - slack or highest > high + slack):
         raise OutOfRange(
-            f"its greys (mode {image.mode}) go from {lowest:g} to {highest:g}; allowed: from {low:g} to {high:g}, or set "
-            "dataset.pixel_range: [black, white] to the values that are to become black and white in every image"
+            f"its greys (mode {image.mode}) go from {lowest:g} to {highest:g}; allowed: from {low:g} to {high:g}, or "
+            "set dataset.pixel_range: [black, white] to the values that are to become black and white in every image"
         )
     scaled = np.clip((values - low) * (255 / (high - low)), 0, 255)
     return Image.fromarray(scaled.round().astype(np.uint8)), GreyValues(image.mode, highest)
@@ -88,8 +88,8 @@ def why_too_dark(greys: list[GreyValues]) -> str | None:
             continue
         likely = 2 ** max(1, int(highest).bit_length()) - 1 if integers else highest or 1
         return (
-            f"the brightest grey of all images of more than 8 bits is {highest:g}, and white is {white:g}: they would be "
-            f"nearly black; set dataset.pixel_range: [black, white] to the values that are to become black and white, "
-            f"as [0, {likely:g}], or [0, {white:g}] if they are meant to be dark"
+            f"the brightest grey of all images of more than 8 bits is {highest:g}, and white is {white:g}: they would "
+            f"be nearly black; set dataset.pixel_range: [black, white] to the values that are to become black and "
+            f"white, as [0, {likely:g}], or [0, {white:g}] if they are meant to be dark"
         )
     return None

@@ -9,6 +9,7 @@ from mt_sweeps.cli import cli
 from mt_sweeps.commands.preview import preview
 from mt_sweeps.errors import InputError
 from tests.helpers.sweeps import DIGITS
+from tests.helpers.training import write_image
 
 
 def cells(path, rows: int, columns: int) -> np.ndarray:
@@ -72,3 +73,27 @@ def test_the_command_writes_the_picture_and_says_what_it_shows(tmp_path):
     assert result.exit_code == 0
     assert result.output.startswith(f"{output}: rows: the image")
     assert Image.open(output).size == (262, 396)
+
+
+def test_the_classes_of_the_images_the_rows_and_what_was_left_out_are_in_the_text(tmp_path):
+    for i in range(16):
+        write_image(tmp_path / f"images/train/{('cat', 'dog')[i % 2]}/{i}.png", np.full((8, 8, 3), 15 * i, np.uint8))
+    for i in range(4):
+        write_image(tmp_path / f"images/unlabeled/{i}.png", np.full((8, 8, 3), 60 * i, np.uint8))
+    (tmp_path / "images/train/cat/a.xyz").write_text("no image")
+    dataset = f"{{name: image_folder, root: {tmp_path}/images, labels: 4, validation: 2, unlabeled: 14}}"
+    lines = preview(DIGITS, (f"trainer.dataset={dataset}", "trainer.batch_size=8"), tmp_path / "grid.png", 8).split(
+        "\n"
+    )
+    columns = lines[1].removeprefix("columns: 8 training images: ").split(", ")
+    labeled = sum(not column.startswith("unlabeled") for column in columns)
+    assert labeled > 0
+    assert set(columns[:labeled]) <= {"cat", "dog"}
+    assert set(columns[labeled:]) <= {"unlabeled", "unlabeled (cat)", "unlabeled (dog)"}
+    assert lines[2:5] == [
+        "row 1: the image as it was decoded",
+        "row 2: what the student is trained on: it differs in every step",
+        "row 3: what the teacher sees of it; the student is to answer as the teacher does",
+    ]
+    assert lines[5] == "left out: 1 file: unknown suffix .xyz, and the content is no image: train/cat/a.xyz"
+    assert len(lines) == 6

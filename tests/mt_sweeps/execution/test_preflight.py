@@ -2,15 +2,18 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.execution import ray_cluster
 from mt_sweeps.execution.preflight import DatasetCheck, NodeReport, check_data, check_nodes, inspect_node, spec_versions
 from mt_sweeps.execution.resources import Share
+from mt_sweeps.spec.load import load_spec
 from mt_sweeps.versions import versions
 from tests.helpers.plugins import Tiny, plugins, tiny, write_plugin  # noqa: F401 (a fixture)
-from tests.helpers.sweeps import digits
+from tests.helpers.sweeps import DIGITS, digits
+from tests.helpers.training import write_image
 from trainers import register_model
 
 FILE = Path("space.yaml")
@@ -110,3 +113,18 @@ def test_a_network_that_does_not_take_the_images_is_refused_before_the_first_tri
     register_model(Tiny)(lambda settings, channels: (tiny(settings, channels)[0], 5))
     with pytest.raises(InputError, match=r"space.yaml: trainer: model tiny: .*shape \[2, 4\]; expected: \[b, 5\]"):
         check_data(FILE, digits("trainer.model={name: tiny}"))
+
+
+def test_what_is_left_out_and_what_looks_wrong_is_printed_a_line_each(tmp_path, capsys):
+    for i in range(12):
+        write_image(tmp_path / f"train/{('cat', 'dog')[i % 2]}/{i}.png", np.full((8, 8, 3), i % 2 * i * 20, np.uint8))
+    (tmp_path / "val").mkdir()
+    (tmp_path / "val/1.png").touch()
+    dataset = f"{{name: image_folder, root: {tmp_path}, labels: 4, validation: 2}}"
+    spec = load_spec(DIGITS, (f"trainer.dataset={dataset}", "trainer.batch_size=4", "finalists.baselines=[]"))
+    for _ in range(2):  # also when the images were decoded before
+        check_data(DIGITS, spec)
+        printed = capsys.readouterr().out
+        assert "left out: 1 file: in val/: validation images are drawn from train/" in printed
+        assert "caution: each of the 12 images is of one colour; look at them" in printed
+    assert "decoding" not in printed
