@@ -132,9 +132,9 @@ class Folder:
         for name in level.folders:
             if name not in parts and not whole:
                 self._leave_out_folder(name, name in level.links, parts)
-        if not whole:
-            return [name for name in level.folders if name in parts]
-        return level.folders
+        circles = [name for name in level.links - {"train"} if self._lister.is_circle(self._path(name))]
+        self._lister.leave_out(CIRCLE, [self._path(name) for name in circles if whole or name in parts])
+        return [name for name in level.folders if (whole or name in parts) and name not in circles]
 
     def _leave_out_folder(self, name: str, is_link: bool, parts: set[str]) -> None:
         meant = _meant(name, parts)

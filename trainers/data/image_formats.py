@@ -28,12 +28,16 @@ _OTHER_SUFFIXES = dict.fromkeys(
      ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
     _RAW,
 ) | dict.fromkeys(
-    (".aae", ".avi", ".cfg", ".csv", ".doc", ".docx", ".gz", ".h5", ".hdf5", ".htm", ".html", ".ini", ".ipynb",
-     ".json", ".jsonl", ".lock", ".log", ".mat", ".md", ".mov", ".mp3", ".mp4", ".ndjson", ".npy", ".npz", ".parquet",
-     ".pdf", ".pkl", ".py", ".rar", ".rst", ".sh", ".sqlite", ".tar", ".toml", ".tsv", ".txt", ".wav", ".xls",
+    (".aae", ".avi", ".cfg", ".doc", ".docx", ".gz", ".h5", ".hdf5", ".htm", ".html", ".ini", ".ipynb",
+     ".json", ".lock", ".log", ".mat", ".md", ".mov", ".mp3", ".mp4", ".npy", ".npz", ".parquet",
+     ".pdf", ".pkl", ".py", ".rar", ".rst", ".sh", ".sqlite", ".tar", ".toml", ".txt", ".wav", ".xls",
      ".xlsx", ".xml", ".xmp", ".yaml", ".yml", ".zip"),
     "no image",
 )  # fmt: skip
+
+_OTHER_SUFFIXES |= dict.fromkeys(
+    (".csv", ".jsonl", ".ndjson", ".tsv"), "no image; a table of labels is read if dataset.label_file names it"
+)
 
 _FIRST_BYTES = 64
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}

@@ -113,6 +113,8 @@ def read_label_table(key: str, file: Path, index: ImageIndex, where: str) -> Lab
     path = Path(os.path.abspath(file))
     place = f"{key}: {escaped(path)}"
     text = _text(path, place)
+    if text.lstrip().startswith("["):
+        raise DataError(f"{place}, line 1: is a JSON list; write one JSON object per line, or CSV")
     reading = _as_json(text, index, place) if text.lstrip().startswith("{") else _as_columns(text, index, place)
     if not reading.rows:
         raise DataError(f"{place} holds no labels; expected: lines of a path and a class")
@@ -156,7 +158,7 @@ def _image(name: str, index: ImageIndex, at: str, where: str, reading: _Reading,
         )
     rest = reading.rows[number : number + 10_000]
     missing = sum(len(row.cells) > reading.path and not index.find(row.cells[reading.path]) for row in rest)
-    more = f" ({missing - 1:,} further lines name none either)" if missing > 1 else ""
+    more = f" (further lines like it: {missing - 1:,})" if missing > 1 else ""
     paths = [os.path.join(folder, name.strip().replace("\\", "/")) for folder in index.folders] if name.strip() else []
     there = next((os.path.normpath(path) for path in paths if "\0" not in path and os.path.exists(path)), None)
     first = paths[0] if paths else "image with an empty path"
@@ -169,6 +171,8 @@ def _image(name: str, index: ImageIndex, at: str, where: str, reading: _Reading,
 
 
 def _text(file: Path, place: str) -> str:
+    if file.exists() and not file.is_file():
+        raise DataError(f"{place} cannot be read: it is no file; name a table")
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -308,7 +312,8 @@ def _is_header(rows: list[_Row], first: list[str], path: int, index: ImageIndex)
         return False
     if any(name in _PATH_NAMES or name in _LABEL_NAMES for name in first):
         return True
-    if len(rows) < 2 or os.path.splitext(cells[path] if len(cells) > path else "")[1]:
+    name = cells[path] if len(cells) > path else ""
+    if len(rows) < 2 or any(c.isdigit() or c in "./\\" for c in name):  # a file that is not there
         return False
     later = [{row.cells[column].strip() for row in rows[1:] if len(row.cells) > column} for column in range(len(cells))]
     return all(cell.strip() not in values for cell, values in zip(cells, later, strict=True))

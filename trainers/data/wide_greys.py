@@ -84,9 +84,9 @@ def why_too_dark(greys: list[GreyValues]) -> str | None:
     for integers in (True, False):
         highest = max((one.highest for one in greys if (one.mode != "F") == integers), default=None)
         white = (INTEGERS if integers else FLOATS)[1]
-        if highest is None or highest > white / 16:
+        if highest is None or highest <= 0 or highest > white / 16:  # all black is black in any range
             continue
-        likely = 2 ** max(1, int(highest).bit_length()) - 1 if integers else highest or 1
+        likely = 2 ** max(1, int(highest).bit_length()) - 1 if integers else highest
         return (
             f"the brightest grey of all images of more than 8 bits is {highest:g}, and white is {white:g}: they would "
             f"be nearly black; set dataset.pixel_range: [black, white] to the values that are to become black and "

@@ -1,6 +1,7 @@
 """Labels from the tables of other tools."""
 
 import csv
+import os
 import random
 from pathlib import Path
 
@@ -133,7 +134,7 @@ def test_decomposed_names_are_found(root):
     [
         (
             "a.png,cat\nno.png,dog\nnot.png,dog\nb.png,dog",
-            r"line 2: there is no .*/train/no\.png; .*\(1 further lines n",
+            r"line 2: there is no .*/train/no\.png; .*\(further lines like it: 1\)",
         ),
         (
             "path,label\na.png,cat\nb.png,dog\na.png,dog",
@@ -148,6 +149,8 @@ def test_decomposed_names_are_found(root):
         ("one,two\nthree,four\nfive,six", r"line \d: there is no .*train/"),
         ("", r"holds no labels"),
         ('{"path": "a.png"\n', r"line 1: is no JSON object"),
+        ('[{"path": "a.png"}]', r"line 1: is a JSON list; write one JSON object per line"),
+        ("z9,x\na,cat\nb,dog\n", r"line 1: there is no .*/train/z9; "),
         (b"a.png,caf\xe9\n", r"line 1 is not UTF-8; save the table as UTF-8"),
         (b"a.png,cat\0\n", r"it is no text"),
         (
@@ -214,6 +217,12 @@ def test_a_class_of_another_name_is_another_data_set(root):
         folder(root, f"a.png,cat\nb.png,{name}\n")
         keys.add(source_key(config(root, label_file=str(root / "labels.csv"))))
     assert len(keys) == 2
+
+
+def test_a_table_that_is_no_file_is_never_opened(root):
+    os.mkfifo(root / "labels")
+    with pytest.raises(DataError, match=r"labels cannot be read: it is no file; name a table"):
+        Folder(config(root, label_file=str(root / "labels")))
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -75,7 +75,7 @@ def test_what_is_no_image_is_reported_once_with_its_reason(root):
     assert left_out(root) == {
         "unknown suffix .xyz, and the content is no image": ["train/cat/a.xyz", "train/dog/b.xyz"],
         "no suffix, and the content is no image": ["test/dog/README"],
-        "suffix .csv (no image)": ["train/classes.csv"],
+        "suffix .csv (no image; a table of labels is read if dataset.label_file names it)": ["train/classes.csv"],
         "suffix .nef (camera raw; export it as PNG or JPEG)": ["unlabeled/photo.nef"],
         "unknown suffix .jxl (JPEG XL; save it as JPEG or PNG)": ["unlabeled/photo.jxl"],
     }
@@ -174,13 +174,22 @@ def test_links_are_followed_and_circles_are_not(root):
     (root / "train/dog/self.png").symlink_to("self.png")
     (root / "train/dog/gone.png").symlink_to("nowhere.png")
     (root / "train/dog/file.png").symlink_to(root / "train/cat/0.png")
+    shutil.rmtree(root / "unlabeled")
+    (root / "unlabeled").symlink_to(".")
     (root / "train/bird").symlink_to(root.parent / "elsewhere/deep")
     folder = Folder(config(root))
     assert folder.classes == ["bird", "cat", "dog"]
-    assert used(root) == sorted([*WHOLE, "train/bird/x.png", "train/cat/linked/deep/x.png", "train/dog/file.png"])
+    assert used(root) == sorted([*WHOLE[:-1], "train/bird/x.png", "train/cat/linked/deep/x.png", "train/dog/file.png"])
     assert left_out(root) == {
         listing.CIRCLE: [
-            *("train/bird/again", "train/cat/linked/deep/again", "train/cat/top", "train/cat/up", "train/loop"),
+            *(
+                "train/bird/again",
+                "train/cat/linked/deep/again",
+                "train/cat/top",
+                "train/cat/up",
+                "train/loop",
+                "unlabeled",
+            ),
         ],
         listing.DEAD_LINK: ["train/dog/gone.png", "train/dog/self.png"],
     }
