@@ -68,8 +68,9 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
     configs = [spec.config(values, arm) for values, arm in spec.corners()]
     dataset = configs[0].dataset
     try:
-        left_out = check_source(dataset, _listing_progress(dataset))
-        facts = read_facts(prepare(dataset, _decoding_progress()))
+        listed = _listing_progress(dataset)
+        left_out = check_source(dataset, listed)
+        facts = read_facts(prepare(dataset, _decoding_progress(), listed))
         for config in configs:
             split = split_for(config, facts.train_labels, facts.classes, facts.shape[0])
         published: Values = {}

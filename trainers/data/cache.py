@@ -12,14 +12,14 @@ from safetensors.numpy import save
 
 from trainers.config import DatasetConfig
 from trainers.data.decoding import Progress
-from trainers.data.listing import LeftOutCount
+from trainers.data.listing import LeftOutCount, Listed
 from trainers.data.sources import decode, source_key
 from trainers.files import atomic_file, cache_folder, write_atomically
 
 VERSION = 4  # of the file format; part of the file name, so that no version reads the files of another
 
 
-def prepare(config: DatasetConfig, progress: Progress | None = None) -> Path:
+def prepare(config: DatasetConfig, progress: Progress | None = None, listed: Listed | None = None) -> Path:
     """Make sure that the decoded data set is on this machine's disk.
 
     The first process decodes it (and downloads it, if the source is a download); other processes wait.
@@ -27,6 +27,7 @@ def prepare(config: DatasetConfig, progress: Progress | None = None) -> Path:
     Args:
         config: of the data set.
         progress: called while the images of a folder are decoded.
+        listed: called about once per second while the files of a folder are listed.
 
     Returns:
         The file of its facts, in the safetensors format: labels, classes and fingerprint. The pixels are in a second
@@ -37,7 +38,7 @@ def prepare(config: DatasetConfig, progress: Progress | None = None) -> Path:
     """
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{source_key(config)}-{VERSION}.safetensors"
+    file = folder / f"{source_key(config, listed)}-{VERSION}.safetensors"
     if not file.exists():
         with FileLock(file.with_suffix(".lock")):
             if not file.exists():

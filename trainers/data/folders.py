@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 import unicodedata
 from difflib import get_close_matches
 from pathlib import Path
@@ -75,10 +76,13 @@ class Folder:
         """Return all files: those with a class, the unlabeled ones, those of the test set."""
         return [file for file, _ in self.train] + self.unlabeled + [file for file, _ in self.test]
 
-    def digest(self) -> str:
+    def digest(self, listed: Listed | None = None) -> str:
         """Return a hash that changes if a file is added, removed, modified or given another class.
 
         No image is opened.
+
+        Args:
+            listed: called about once per second.
 
         Raises:
             DataError: a file cannot be accessed.
@@ -86,14 +90,22 @@ class Folder:
         listing = hashlib.sha256(repr(self.classes).encode(errors="surrogateescape"))
         for part in (self.train, self.test):
             listing.update("".join(f"{label}\n" for _, label in part).encode())
-        for file in self.files():
+        last = time.monotonic()
+        for count, file in enumerate(self.files()):
+            if listed is not None and count % 1000 == 0 and time.monotonic() - last > 1:
+                last = time.monotonic()
+                listed(count)
+            name = os.path.relpath(file, self.root)
             try:
                 facts = os.stat(file)
             except OSError as error:
+                if self._config.unreadable == "skip":
+                    listing.update(f"{name}\tcannot be read\n".encode(errors="surrogateescape"))
+                    continue
                 raise DataError(
-                    f"{escaped(file)} cannot be read: {error.strerror or error}; repair or remove it"
+                    f"{escaped(file)} cannot be read: {error.strerror or error}; repair or remove it, or set "
+                    "dataset.unreadable: skip"
                 ) from None
-            name = os.path.relpath(file, self.root)
             listing.update(f"{name}\t{facts.st_size}\t{facts.st_mtime_ns}\n".encode(errors="surrogateescape"))
         return listing.hexdigest()
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainers.data.image_formats import is_hidden, why_no_image
+from trainers.data.image_formats import IMAGE_SUFFIXES, is_hidden, why_no_image
 from trainers.errors import escaped
 
 HIDDEN = "hidden, or files of the system"
@@ -109,12 +109,15 @@ class Lister:
                         level.links.add(entry.name)
                 elif entry.is_file():
                     self._add_file(entry, level)
+                elif entry.is_symlink() and not os.path.exists(entry.path):
+                    self._add_dead_link(entry, level)
                 else:
-                    gone = entry.is_symlink() and not os.path.exists(entry.path)
-                    self.leave_out(DEAD_LINK if gone else SPECIAL, [entry.path])
+                    self.leave_out(SPECIAL, [entry.path])
             except OSError as error:
-                circle = entry.is_symlink() and not os.path.exists(entry.path)
-                self.leave_out(DEAD_LINK if circle else f"cannot be opened ({_text(error)})", [entry.path])
+                if entry.is_symlink() and not os.path.exists(entry.path):  # a link to itself
+                    self._add_dead_link(entry, level)
+                else:
+                    self.leave_out(f"cannot be opened ({_text(error)})", [entry.path])
         level.folders.sort()
         return level
 
@@ -207,6 +210,13 @@ class Lister:
             level.images.append(entry.path)
         else:
             self.leave_out(reason, [entry.path])
+
+    def _add_dead_link(self, entry: "os.DirEntry[str]", level: Level) -> None:
+        """Add a link to an image that is gone as an image, which then cannot be read: an image is missing."""
+        if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
+            level.images.append(entry.path)
+        else:
+            self.leave_out(DEAD_LINK, [entry.path])
 
     def _leave_out_entry(self, entry: "os.DirEntry[str]", reason: str) -> None:
         if entry.is_dir(follow_symlinks=False):

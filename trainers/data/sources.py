@@ -44,8 +44,12 @@ class Contents:
     cautions: tuple[str, ...] = ()
 
 
-def source_key(config: DatasetConfig) -> str:
+def source_key(config: DatasetConfig, listed: Listed | None = None) -> str:
     """Return a short name that changes if the source changes. It is cheap: no image is opened.
+
+    Args:
+        config: of the data set.
+        listed: called about once per second while the files of a folder are listed.
 
     Raises:
         DataError: the folder does not exist or has another layout; or a plugin gives no key.
@@ -54,7 +58,7 @@ def source_key(config: DatasetConfig) -> str:
         return plugin_key(plugin, config)
     if isinstance(config, ImageFolder | Imagenet):
         settings = f"size={config.image_size} unreadable={config.unreadable} range={config.pixel_range}\n"
-        settings += Folder(config).digest()
+        settings += Folder(config, listed).digest(listed)
         return f"{config.name}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
     return f"{config.name}-extra" if getattr(config, "extra", False) else config.name
 

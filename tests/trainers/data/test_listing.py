@@ -17,7 +17,7 @@ from trainers.data.cache import prepare, read_facts
 from trainers.data.folders import Folder
 from trainers.data.image_formats import format_of
 from trainers.data.listing import LeftOut, list_images
-from trainers.data.sources import check_source
+from trainers.data.sources import check_source, source_key
 from trainers.errors import DataError
 
 
@@ -171,8 +171,8 @@ def test_links_are_followed_and_circles_are_not(root):
     (root / "train/cat/top").symlink_to("/")
     (root / "train/cat/linked/deep/again").symlink_to(root.parent / "elsewhere")
     (root / "train/loop").symlink_to(root)
-    (root / "train/dog/self.png").symlink_to("self.png")
-    (root / "train/dog/gone.png").symlink_to("nowhere.png")
+    (root / "train/dog/self").symlink_to("self")
+    (root / "train/dog/gone").symlink_to("nowhere.png")
     (root / "train/dog/file.png").symlink_to(root / "train/cat/0.png")
     shutil.rmtree(root / "unlabeled")
     (root / "unlabeled").symlink_to(".")
@@ -191,8 +191,20 @@ def test_links_are_followed_and_circles_are_not(root):
                 "unlabeled",
             ),
         ],
-        listing.DEAD_LINK: ["train/dog/gone.png", "train/dog/self.png"],
+        listing.DEAD_LINK: ["train/dog/gone", "train/dog/self"],
     }
+
+
+@pytest.mark.parametrize("target", ["nowhere.png", "gone.png"])
+def test_a_link_to_an_image_that_is_gone_is_an_image_that_cannot_be_read(root, target):
+    (root / "train/dog/gone.png").symlink_to(target)
+    with pytest.raises(
+        DataError, match=r"train/dog/gone\.png cannot be read: .*; repair or remove it, or set dataset\.unr"
+    ):
+        source_key(config(root))
+    source_key(config(root, unreadable="skip"))
+    images = decode_whole(config(root, unreadable="skip"), root)
+    assert (len(images.train), images.skipped) == (4, ("train/dog/gone.png",))
 
 
 def test_many_links_to_each_other_are_listed_at_once(root):
