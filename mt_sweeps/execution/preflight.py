@@ -131,7 +131,7 @@ def _check_networks(file: Path, configs: list[TrainerConfig], facts: Facts) -> d
 
 def _listing_progress(dataset: DatasetConfig) -> Callable[[int], None]:
     """Return a function that prints how many files are listed."""
-    return lambda count: print(f"listing files below {getattr(dataset, 'root', '')}: {count:,}", flush=True)
+    return lambda count: print(f"listing files below {escaped(getattr(dataset, 'root', ''))}: {count:,}", flush=True)
 
 
 def _decoding_progress() -> Callable[[int, int], None]:

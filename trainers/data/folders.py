@@ -9,7 +9,8 @@ from pathlib import Path
 
 from trainers.config.dataset import ImageFolder, Imagenet
 from trainers.config.known_datasets import KNOWN_DATASETS
-from trainers.data.label_table import ImageIndex, LabelTable, read_label_table, unknown_classes
+from trainers.data.image_index import ImageIndex
+from trainers.data.label_table import LabelTable, read_label_table, unknown_classes
 from trainers.data.listing import CIRCLE, LeftOut, Listed, Lister, left_out_text
 from trainers.errors import DataError, escaped
 
@@ -151,15 +152,14 @@ class Folder:
     def _leave_out_folder(self, name: str, is_link: bool, parts: set[str]) -> None:
         meant = _meant(name, parts)
         if name.lower() in _VALIDATION and name not in parts:
-            todo = (
-                "validation images are drawn from train/, as many as dataset.validation says; move them to "
-                f"train/<class>/ or {self._test}/<class>/"
+            reason = (
+                f"in {name}/: validation images are drawn from train/, as many as dataset.validation says; move them "
+                f"to train/<class>/ or {self._test}/<class>/"
             )
         elif meant is not None:
-            todo = f"it is not read; if you mean {meant}/, rename it"
+            reason = f"in {name}/: it is not read; if you mean {meant}/, rename it"
         else:
-            todo = f"only train/, unlabeled/ and {self._test}/ are read"
-        reason = f"in {name}/: {todo}"
+            reason = f"in a folder that is not read: only train/, unlabeled/ and {self._test}/ are"
         if is_link:
             self._lister.leave_out(reason, [self._path(name)])
         else:

@@ -16,8 +16,8 @@ DEAD_LINK = "link that leads nowhere"
 SPECIAL = "a FIFO, socket or device"
 _UNLISTED = "folder that cannot be listed"
 
-_MOST_REASONS = 12  # further ones are counted together, so that a folder of anything does not fill the screen
-_OTHER_REASONS = "other reasons, mostly unknown suffixes"
+_MOST_SUFFIXES = 12  # further ones are counted together, so that a folder of anything does not fill the screen
+_OTHER_SUFFIXES = "other suffixes, of no image"
 _EXAMPLES = 3
 
 Listed = Callable[[int], None]
@@ -168,10 +168,13 @@ class Lister:
     @property
     def left_out(self) -> list[LeftOut]:
         """What is left out, the most frequent reason first."""
-        order = sorted(self._left_out, key=lambda reason: (-len(self._left_out[reason]), reason))
-        groups = {reason: list(self._left_out[reason]) for reason in order[:_MOST_REASONS]}
-        for reason in order[_MOST_REASONS:]:
-            groups.setdefault(_OTHER_REASONS, []).extend(self._left_out[reason])
+        groups: dict[str, list[str]] = {}
+        suffixes = 0
+        for reason, paths in sorted(self._left_out.items(), key=lambda item: (-len(item[1]), item[0])):
+            is_suffix = reason.startswith(("unknown suffix ", "suffix "))
+            suffixes += is_suffix
+            key = _OTHER_SUFFIXES if is_suffix and suffixes > _MOST_SUFFIXES else reason
+            groups.setdefault(key, []).extend(paths)
         return [
             LeftOut(reason, sorted(os.path.relpath(path, self._root) for path in paths))
             for reason, paths in groups.items()

@@ -138,7 +138,7 @@ def test_what_is_hidden_or_of_the_system_is_neither_an_image_nor_a_class(root, p
             "in val/: validation images are drawn from train/, as many as dataset.validation says; move them to "
             "train/<class>/ or test/<class>/",
         ),
-        ("extra/a.png", "in extra/: only train/, unlabeled/ and test/ are read"),
+        ("extra/a.png", "in a folder that is not read: only train/, unlabeled/ and test/ are"),
         ("a.png", "lies directly in the root; move it to train/<class>/ or unlabeled/"),
         ("train/a.png", "lies directly in train/, in no class folder; move it to train/<class>/ or to unlabeled/"),
         (
@@ -160,7 +160,9 @@ def test_imagenets_validation_folder_is_its_test_set_and_its_test_folder_is_left
     monkeypatch.setattr("trainers.data.folders.KNOWN_DATASETS", {})
     folder = Folder(Imagenet(name="imagenet", root=str(tmp_path), labels=0.5, validation=1))
     assert [label for _, label in folder.test] == [0]
-    assert folder.left_out == [LeftOut("in test/: only train/, unlabeled/ and val/ are read", ["test/0.png"])]
+    assert folder.left_out == [
+        LeftOut("in a folder that is not read: only train/, unlabeled/ and val/ are", ["test/0.png"])
+    ]
 
 
 def test_links_are_followed_and_circles_are_not(root):
@@ -321,12 +323,14 @@ def test_counts_and_examples_reach_the_prepared_file(root, tmp_path, monkeypatch
     ]
 
 
-def test_reasons_of_many_kinds_are_counted_together(root):
+def test_suffixes_of_many_kinds_are_counted_together(root):
     for i in range(40):
         (root / f"train/cat/a.s{i}").write_text("no image")
+    (root / "train/dog/gone").symlink_to("nowhere")
     folder = Folder(config(root))
-    assert len(folder.left_out) == 13
-    assert sum(len(one.files) for one in folder.left_out) == 40
+    assert len(folder.left_out) == 14
+    assert [one.reason for one in folder.left_out if "suffix" not in one.reason] == [listing.DEAD_LINK]
+    assert sum(len(one.files) for one in folder.left_out) == 41
 
 
 def test_listing_says_how_far_it_is_after_a_second(root, monkeypatch):
