@@ -243,3 +243,15 @@ def test_whatever_a_writer_of_csv_does_the_labels_are_read(tmp_path, seed):
         for name, label in expected.items():
             writer.writerow({"path": name, "label": label, "score": draw.random()})
     assert labels(Folder(config(tmp_path, label_file=str(tmp_path / "labels.csv")))) == expected
+
+
+def test_a_flat_test_folder_and_a_table_go_with_class_folders(tmp_path):
+    for name in ("train/cat/0", "train/dog/0", "test/img_1", "test/img_2"):
+        write_image(tmp_path / f"{name}.png", np.zeros((4, 4, 3), np.uint8))
+    (tmp_path / "test/answers.csv").write_text("image_id,target\nimg_2,cat\nimg_1,dog\n")
+    one = Folder(config(tmp_path, test_label_file=str(tmp_path / "test/answers.csv")))
+    assert [(Path(file).name, one.classes[label]) for file, label in one.test] == [
+        ("img_2.png", "cat"),
+        ("img_1.png", "dog"),
+    ]
+    assert one.left_out == []
