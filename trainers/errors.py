@@ -63,3 +63,8 @@ class NoLabels(TrainingError):
     """No image is labeled, or an image without a label is treated as a labeled one."""
 
     reason = "no_labels"
+
+
+def escaped(text: object) -> str:
+    """Return a text that is safe on a terminal: control characters, as a file's name may hold, become `\\x1b`."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))

@@ -165,6 +165,17 @@ class Trainer:
         """
         return self._data.preview(images)
 
+    def preview_classes(self, images: int) -> list[tuple[str | None, bool]]:
+        """Return the class of each image that `preview_views` would return now. It draws nothing.
+
+        Args:
+            images: as for `preview_views`.
+
+        Returns:
+            The name of the class, or None for an image that has none; and whether its label is trained on.
+        """
+        return self._data.preview_classes(images)
+
     def save_model(self, path: Path) -> None:
         """Write the present weights of the teacher (of the student, if there is no teacher) as a model file."""
         network = self._student if self._method.teacher is None else self._method.teacher

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+from unicodedata import normalize
 
 from rich.console import Console
 from rich.progress import Progress
@@ -20,9 +21,10 @@ from mt_sweeps.results.class_errors import balance_text, table_lines
 from mt_sweeps.results.training_result import MODEL, TestError
 from mt_sweeps.storage.home import Home
 from trainers.confusion import Confusion
-from trainers.data.decoding import Unreadable, read_image
-from trainers.data.folders import IMAGE_SUFFIXES, images_below
-from trainers.errors import CheckpointError, MissingPlugin
+from trainers.data.decoding import Unreadable, UnsupportedGreys, read_image
+from trainers.data.image_formats import IMAGE_SUFFIXES
+from trainers.data.listing import left_out_text, list_images
+from trainers.errors import CheckpointError, MissingPlugin, escaped
 from trainers.files import BEST_MODEL, CHECKPOINT, atomic_file
 
 if TYPE_CHECKING:
@@ -82,9 +84,17 @@ def predict(file: Path, folder: Path, output: Path | None, as_json: bool = False
 
     if not folder.is_dir():
         raise InputError(f"{folder}: is no folder; name one that holds images")
-    files = images_below(folder)
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed: {error.strerror or error}; make it readable") from None
+    files, others = list_images(folder)
     if not files:
-        raise InputError(f"{folder}: holds no images; known by their names: {', '.join(IMAGE_SUFFIXES)}")
+        names = f"known by their names: {', '.join(IMAGE_SUFFIXES)}"
+        other_text = f"; left out: {escaped(left_out_text(others))}" if others else ""
+        raise InputError(f"{escaped(folder)}: holds no images; {names}, and others by their content{other_text}")
+    for one in others:
+        print(one.brief().text(), file=sys.stderr)
     try:
         model = load_model(file, "cuda" if torch.cuda.is_available() else "cpu")
     except MissingPlugin as error:
@@ -125,9 +135,10 @@ def predict(file: Path, folder: Path, output: Path | None, as_json: bool = False
 
 def _labels(folder: Path, files: list[str], classes: list[str]) -> dict[str, int]:
     """Return the class of each image that is in a folder named as a class, by path."""
-    numbers = {name: number for number, name in enumerate(classes)}
+    numbers = {normalize("NFC", name): number for number, name in enumerate(classes)}
     tops = {path: Path(path).relative_to(folder).parts for path in files}
-    return {path: numbers[parts[0]] for path, parts in tops.items() if len(parts) > 1 and parts[0] in numbers}
+    of_folder = {path: normalize("NFC", parts[0]) for path, parts in tops.items() if len(parts) > 1}
+    return {path: numbers[name] for path, name in of_folder.items() if name in numbers}
 
 
 def _print_errors(confusion: Confusion, classes: list[str], as_json: bool) -> None:
@@ -153,11 +164,16 @@ def _classify(model: "Model", files: list[str], write: _Write, progress: Progres
 
     from trainers.evaluation import PIXELS_AT_ONCE
 
-    def decoded(path: str) -> np.ndarray | None:
+    pixel_range = getattr(model.config.dataset, "pixel_range", None)
+
+    def decoded(path: str) -> np.ndarray | str:
+        """Return the pixels of an image, or why it is left out."""
         try:
-            return read_image(path, model.image_size, model.channels)
+            return read_image(path, model.image_size, model.channels, pixel_range)
+        except UnsupportedGreys as error:
+            return f"left out: {error}"
         except Unreadable:
-            return None
+            return f"left out, since it cannot be read as an image: {escaped(path)}"
 
     device = next(model.network.parameters()).device
     batch = max(1, PIXELS_AT_ONCE // model.image_size**2)
@@ -167,10 +183,10 @@ def _classify(model: "Model", files: list[str], write: _Write, progress: Progres
         for first in range(0, len(files), batch):
             part = files[first : first + batch]
             images = list(threads.map(decoded, part))
-            for path, image in zip(part, images, strict=True):
-                if image is None:
-                    _print(progress, f"left out, since it cannot be read as an image: {path}")
-            known = [(path, image) for path, image in zip(part, images, strict=True) if image is not None]
+            for image in images:
+                if isinstance(image, str):
+                    _print(progress, image)
+            known = [(path, image) for path, image in zip(part, images, strict=True) if not isinstance(image, str)]
             if known:
                 pixels = torch.from_numpy(np.stack([image for _, image in known])).to(device)
                 shares, classes = model.logits(pixels).softmax(1).max(1)

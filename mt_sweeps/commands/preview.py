@@ -4,10 +4,12 @@ from pathlib import Path
 
 from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.spec.load import load_spec
+from trainers.config import TrainerConfig
 from trainers.config.compatibility import idle_settings, is_idle
-from trainers.errors import DataError, TrainingError
+from trainers.data.sources import check_source
+from trainers.errors import DataError, TrainingError, escaped
 
-SMALLEST = 64  # pixels a side that an image is shown with
+SMALLEST = 128  # pixels a side that an image is shown with
 
 
 def preview(file: Path, overrides: tuple[str, ...], output: Path, images: int) -> str:
@@ -20,7 +22,7 @@ def preview(file: Path, overrides: tuple[str, ...], output: Path, images: int) -
         images: how many.
 
     Returns:
-        What the picture shows, in words.
+        What the picture shows, in words: its rows, the classes of its columns, and what was left out of the folder.
 
     Raises:
         InputError: the file is wrong, its images cannot be read, or the picture cannot be written.
@@ -32,7 +34,10 @@ def preview(file: Path, overrides: tuple[str, ...], output: Path, images: int) -
     from trainers import Trainer
 
     try:
-        rows = Trainer(config).preview_views(images)
+        left_out = check_source(config.dataset)
+        trainer = Trainer(config)
+        classes = trainer.preview_classes(images)
+        rows = trainer.preview_views(images)
     except (DataError, TrainingError) as error:
         raise InputError(f"{file}: {trainer_error_text(error)}") from None
     scale = max(1, -(-SMALLEST // rows[0].shape[-1]))
@@ -53,4 +58,28 @@ def preview(file: Path, overrides: tuple[str, ...], output: Path, images: int) -
         if value and value != "none" and name != "noise" and not is_idle(f"augmentation.{name}", idle)
     ]
     settings.append(f"noise {' and '.join(f'{value:g}' for value in noise[: len(rows) - 1])}")
-    return f"{output}: rows: {', '.join(names)}; {', '.join(settings)}, {config.normalization}"
+    lines = [
+        f"{output}: rows: {', '.join(names)}; {', '.join(settings)}, {config.normalization}",
+        f"columns: {len(classes)} training images: {', '.join(map(_column_text, classes))}",
+        *_row_texts(config, len(rows)),
+        *(one.text() for one in left_out),
+    ]
+    return "\n".join(lines)
+
+
+def _column_text(column: tuple[str | None, bool]) -> str:
+    """Return the class of an image, and whether it is used."""
+    name, is_labeled = column
+    if name is None:
+        return "unlabeled"
+    return escaped(name) if is_labeled else f"unlabeled ({escaped(name)})"
+
+
+def _row_texts(config: TrainerConfig, rows: int) -> list[str]:
+    """Return what the rows mean, a line each."""
+    target = {
+        "mean_teacher": "what the teacher sees of it; the student is to answer as the teacher does",
+        "pi_model": "what the student sees of it a second time; it is to answer as the first time",
+    }.get(config.method, "a second view of it, for the target of the consistency loss")
+    texts = ["the image as it was decoded", "what the student is trained on: it differs in every step", target]
+    return [f"row {number}: {text}" for number, text in enumerate(texts[:rows], 1)]

@@ -37,7 +37,7 @@ def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...
         SweepError: the cluster did not begin within an hour.
     """
     spec = load_spec(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
-    for key in ("root", "label_file"):
+    for key in ("root", "label_file", "test_label_file"):
         path = spec.trainer.get("dataset", {}).get(key)
         if path is not None and not Path(path).is_absolute():
             raise InputError(

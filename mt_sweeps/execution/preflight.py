@@ -16,13 +16,14 @@ from mt_sweeps.storage import file_store
 from mt_sweeps.storage.environment import weights_key
 from mt_sweeps.storage.home import Home
 from mt_sweeps.versions import versions
-from trainers.config import TrainerConfig
+from trainers.config import DatasetConfig, TrainerConfig
 from trainers.config.plugins import MODELS, registered_plugins
 from trainers.data.cache import Facts, prepare, read_facts
+from trainers.data.listing import LeftOutCount
 from trainers.data.overlaps import groups_per_purpose, overlap_sentences
 from trainers.data.sources import check_source
 from trainers.data.splits import Split, split_for
-from trainers.errors import DataError, WrongNetwork
+from trainers.errors import DataError, WrongNetwork, escaped
 from trainers.files import cache_folder
 
 NODE_SECONDS = 3600  # seconds that a node may take to decode its images, the first time
@@ -71,8 +72,9 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
     configs = [spec.config(values, arm) for values, arm in spec.corners()]
     dataset = configs[0].dataset
     try:
-        check_source(dataset)
-        prepared = prepare(dataset, _decoding_progress())
+        listed = _listing_progress(dataset)
+        left_out = check_source(dataset, listed)
+        prepared = prepare(dataset, _decoding_progress(), listed)
         facts = read_facts(prepared)
         for config in configs:
             split = _checked_split(config, facts)
@@ -87,11 +89,8 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
             f"{error.filename or dataset.name}: {error.strerror}; decoded images go to {cache_folder()}, which "
             "MT_SWEEP_CACHE can change"
         ) from None
-    if facts.skipped:
-        names = ", ".join(facts.skipped[:3]) + (", ..." if len(facts.skipped) > 3 else "")
-        print(f"left out, since they cannot be read: {counted(len(facts.skipped), 'image')}: {names}", flush=True)
-    for sentence in overlap_sentences(prepared, facts, split, dataset):
-        print(sentence, flush=True)
+    for line in [*_left_out_lines(facts, left_out), *overlap_sentences(prepared, facts, split, dataset)]:
+        print(line, flush=True)
     counts = {purpose: len(getattr(split, purpose)) for purpose in ("labeled", "unlabeled", "validation", "verdict")}
     if dataset.folds is not None:
         counts["validation"] = counts["labeled"]  # each is held out once
@@ -100,6 +99,15 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
     weights = _check_networks(file, configs, facts)
     groups = groups_per_purpose(facts, split)
     return DatasetCheck(facts.fingerprint, split.fingerprint, facts.classes, counts, published, weights, groups)
+
+
+def _left_out_lines(facts: Facts, left_out: list[LeftOutCount]) -> list[str]:
+    """Return a line for each reason why files are not used, and each caution about the pixels of those that are."""
+    lines = []
+    if facts.skipped:
+        names = escaped(", ".join(facts.skipped[:3]) + (", ..." if len(facts.skipped) > 3 else ""))
+        lines.append(f"left out, since they cannot be read: {counted(len(facts.skipped), 'image')}: {names}")
+    return [*lines, *(one.text() for one in left_out), *(f"caution: {caution}" for caution in facts.cautions)]
 
 
 def _checked_split(config: TrainerConfig, facts: Facts) -> Split:
@@ -138,9 +146,14 @@ def _check_networks(file: Path, configs: list[TrainerConfig], facts: Facts) -> d
     return digests
 
 
+def _listing_progress(dataset: DatasetConfig) -> Callable[[int], None]:
+    """Return a function that prints how many files are listed."""
+    return lambda count: print(f"listing files below {escaped(getattr(dataset, 'root', ''))}: {count:,}", flush=True)
+
+
 def _decoding_progress() -> Callable[[int, int], None]:
     """Return a function that prints how far the decoding is, every other second."""
-    printed = 0.0
+    printed = float("-inf")
 
     def progress(done: int, total: int) -> None:
         nonlocal printed

@@ -80,6 +80,7 @@ CHANGES: dict[str, tuple[Values, Any]] = {  # key: (what the setting needs to ha
     "dataset.label_file": (PHOTOGRAPHS, "labels.txt"),
     "dataset.label_seed": ({}, 0),
     "dataset.labels": ({}, 30),
+    "dataset.pixel_range": (PHOTOGRAPHS | {"dataset.root": "wide images"}, [0, 30000]),
     "dataset.root": (PHOTOGRAPHS, "other images"),
     "dataset.split_seed": ({}, 1),
     "dataset.unlabeled": ({}, 30),
@@ -137,6 +138,7 @@ SHOWN_ELSEWHERE = {
     "channels_last": "the layout in memory; test_precision_and_compile.py",
     "compile": "the speed; test_precision_and_compile.py",
     "dataset.conflicts": "images under two classes; data/test_overlaps.py",
+    "dataset.test_label_file": "the test images; data/test_label_table.py",
     "dataset.extra": "images that are downloaded; data/test_downloads.py",
     "dataset.fold": "what one training of a cross-validation holds out; data/test_folds.py",
     "dataset.folds": "a training per part of the labels; test_cross_validation.py",
@@ -204,6 +206,8 @@ def photographs(tmp_path_factory):
             write_image(folder / name / "train" / "ab"[i % 2] / f"{i}.png", image)
     torn = folder / "torn images" / "train" / "a" / "0.png"
     torn.write_bytes(torn.read_bytes()[:100])
+    for i, image in enumerate(pixels[0, ..., 0].astype(np.uint16) * 257):
+        write_image(folder / "wide images" / "train" / "ab"[i % 2] / f"{i}.png", image)
     (folder / "labels.txt").write_text("".join(f"{'ab'[i % 2]}/{i}.png {'ba'[i % 2]}\n" for i in range(20)))
     return folder
 

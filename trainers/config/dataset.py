@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from trainers.config.base import Settings
 from trainers.config.known_datasets import KNOWN_DATASETS
@@ -130,6 +130,11 @@ class Svhn(_Downloaded):
     extra: bool = Field(False, description="531,131 more images, which are unlabeled")
 
 
+def _as_tuple(value: object) -> object:
+    """Return a list as a tuple: YAML and JSON have lists alone."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 class _OnDisk(DatasetSettings):
     root: str = Field(min_length=1, description="folder that holds the images")
     image_size: int | None = Field(
@@ -137,7 +142,16 @@ class _OnDisk(DatasetSettings):
     )
     label_file: str | None = Field(
         None,
-        description="file of lines `path class`, with paths in train/; other images are unlabeled; none: class folders",
+        description="table of paths and classes (CSV, TSV, JSON lines, or lines `path class`); images that are not in "
+        "it are unlabeled; none: class folders",
+    )
+    test_label_file: str | None = Field(
+        None, description="such a table for the test images, in test/ or train/; none: test/<class>/"
+    )
+    pixel_range: Annotated[tuple[float, float], BeforeValidator(_as_tuple)] | None = Field(
+        None,
+        description="greys of more than 8 bits: the values that become black and white in every image; none: 0 and "
+        "65535 of integers, 0 and 1 of floats",
     )
     unreadable: Literal["refuse", "skip"] = Field(
         "refuse", description="images that cannot be read; skip: leave them out"
@@ -162,6 +176,13 @@ class _OnDisk(DatasetSettings):
                 f"{value!r} has {count} pairs of parentheses; write one, around what names the group, as in "
                 "'(patient[0-9]+)_'; further ones as (?:...)"
             )
+        return value
+
+    @field_validator("pixel_range")
+    @classmethod
+    def _black_is_below_white(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not value[0] < value[1]:
+            raise ValueError(f"[{value[0]:g}, {value[1]:g}]: the first must be less than the second, as [0, 4095]")
         return value
 
 

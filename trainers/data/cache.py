@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
 
@@ -16,16 +16,17 @@ from trainers.config import DatasetConfig
 from trainers.data.copies import PixelDigests, under_two_classes
 from trainers.data.decoding import Progress
 from trainers.data.groups import LEFT_OUT, united
+from trainers.data.listing import LeftOutCount, Listed
 from trainers.data.sources import Contents, decode, source_key
-from trainers.errors import DataError
-from trainers.files import atomic_file, cache_folder, printable, write_atomically
+from trainers.errors import DataError, escaped
+from trainers.files import atomic_file, cache_folder, write_atomically
 
 VERSION = 4  # of the file format; part of the file name, so that no version reads the files of another
 
 _SAMPLES, _SAMPLE = 256, 4096  # parts of the pixels, and bytes of each, that tell one file of pixels from another
 
 
-def prepare(config: DatasetConfig, progress: Progress | None = None) -> Path:
+def prepare(config: DatasetConfig, progress: Progress | None = None, listed: Listed | None = None) -> Path:
     """Make sure that the decoded data set is on this machine's disk.
 
     The first process decodes it (and downloads it, if the source is a download); other processes wait. It is decoded
@@ -34,6 +35,7 @@ def prepare(config: DatasetConfig, progress: Progress | None = None) -> Path:
     Args:
         config: of the data set.
         progress: called while the images of a folder are decoded.
+        listed: called about once per second while the files of a folder are listed.
 
     Returns:
         The file of its facts, in the safetensors format: see `Facts`. The pixels are in a second file: see `pixels_of`.
@@ -44,7 +46,7 @@ def prepare(config: DatasetConfig, progress: Progress | None = None) -> Path:
     """
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    key = source_key(config)
+    key = source_key(config, listed)
     file = folder / f"{key}-{VERSION}.safetensors"
     if not _is_whole(file, key):
         with FileLock(file.with_suffix(".lock")):
@@ -80,6 +82,8 @@ class Facts:
         conflicts: int64, the numbers of the images with the same pixels and different classes.
         near: int64 [pairs, 2], the numbers of images that look almost the same and are no copies.
         groups_of_paths: how many groups `dataset.groups` makes; 0 if it is not set.
+        left_out: other files of a folder that were not used when it was decoded, by reason.
+        cautions: what pixels look as if they were wrong, in words.
     """
 
     train_labels: np.ndarray
@@ -93,6 +97,8 @@ class Facts:
     conflicts: np.ndarray
     near: np.ndarray
     groups_of_paths: int
+    left_out: list[LeftOutCount]
+    cautions: list[str]
 
 
 def read_facts(file: Path) -> Facts:
@@ -108,6 +114,8 @@ def read_facts(file: Path) -> Facts:
         fingerprint=metadata["fingerprint"],
         skipped=json.loads(metadata["skipped"]),
         groups_of_paths=int(metadata["groups_of_paths"]),
+        left_out=[LeftOutCount(**one) for one in json.loads(metadata["left_out"])],
+        cautions=json.loads(metadata["cautions"]),
     )
 
 
@@ -122,7 +130,7 @@ def image_names(file: Path, images: Sequence[int]) -> list[str]:
         names = bytes(stored.get_tensor("names")).decode(errors="surrogateescape").split("\0")
         n = len(stored.get_tensor("train_labels"))
     if len(names) > 1:
-        return [printable(names[i]) for i in images]
+        return [escaped(names[i]) for i in images]
     return [f"training image {i}" if i < n else f"test image {i - n}" for i in images]
 
 
@@ -157,6 +165,8 @@ def _write(config: DatasetConfig, file: Path, key: str, progress: Progress | Non
         "fingerprint": digest.hexdigest(),
         "skipped": json.dumps(contents.skipped),
         "groups_of_paths": str(0 if contents.groups is None else len(np.unique(contents.groups))),
+        "left_out": json.dumps([asdict(one) for one in contents.left_out]),
+        "cautions": json.dumps(contents.cautions),
         "pixels": _sample(pixels_of(file)),
     }
     write_atomically(file, save(arrays, facts))  # last, since the pixels must be there first

@@ -2,21 +2,30 @@
 
 import hashlib
 import os
+import time
+import unicodedata
+from difflib import get_close_matches
 from pathlib import Path
-
-import numpy as np
 
 from trainers.config.dataset import ImageFolder, Imagenet
 from trainers.config.known_datasets import KNOWN_DATASETS
-from trainers.errors import DataError
+from trainers.data.image_index import ImageIndex
+from trainers.data.label_table import LabelTable, read_label_table, unknown_classes
+from trainers.data.listing import CIRCLE, LeftOut, Listed, Lister, left_out_text
+from trainers.errors import DataError, escaped
 
-IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _LAYOUT = "expected train/<class>/*, and where there are any, unlabeled/* and test/<class>/*"
 _IMAGENET = (
     "expected train/<wnid>/*.JPEG of ILSVRC 2012's 1,000 classes (138 GB) and val/<wnid>/*.JPEG (6 GB); it is "
     "not downloaded automatically: register at image-net.org; torchvision.datasets.ImageNet(root, split) unpacks both "
     "archives to this layout"
 )
+_SPELLINGS = {
+    "train": ("training", "train_images", "trainset"),
+    "unlabeled": ("unlabelled", "unlabel", "unlabeled_images", "not_labeled", "nolabel", "unsup", "unsupervised"),
+    "test": ("testing", "tests", "test_images", "testset"),
+}
+_VALIDATION = ("val", "valid", "validation", "dev", "eval")
 
 
 class Folder:
@@ -24,119 +33,295 @@ class Folder:
 
     Args:
         config: of the data set.
+        listed: called about once per second while the files are listed.
 
     Attributes:
-        root: of the folder.
-        classes: names.
+        root: of the folder, absolute.
+        classes: names, composed (Unicode NFC), so that a name is the same on every system.
         train: (file, class index) of the training images that have a class.
         unlabeled: files of the training images that have none.
         test: (file, class index) of the test images.
+        left_out: all other files below the root, by reason.
 
     Raises:
-        DataError: the folder does not exist or has another layout.
+        DataError: the folder does not exist or has another layout; or a table of labels is wrong.
     """
 
-    def __init__(self, config: ImageFolder | Imagenet) -> None:
-        self.root = Path(config.root).expanduser()
-        train = self.root / "train"
-        layout, test = (_IMAGENET, "val") if isinstance(config, Imagenet) else (_LAYOUT, "test")
-        if not train.is_dir():
-            raise DataError(f"dataset.root: there is no folder {train if self.root.is_dir() else self.root}; {layout}")
+    def __init__(self, config: ImageFolder | Imagenet, listed: Listed | None = None) -> None:
+        self._config = config
+        self.root = Path(os.path.abspath(Path(config.root).expanduser()))
+        self._layout, self._test = (_IMAGENET, "val") if isinstance(config, Imagenet) else (_LAYOUT, "test")
+        tables = [file for file in (config.label_file, config.test_label_file) if file is not None]
+        self._lister = Lister(str(self.root), (str(Path(file).expanduser()) for file in tables), listed)
+        self._folders = self._top()
+        self._unlabeled_folder = self._images_in("unlabeled")
+        self.classes: list[str] = []
         if config.label_file is None:
-            self.classes = _folders_in(train)
-            if len(self.classes) < 2:
-                raise DataError(f"dataset.root: {train} has {len(self.classes)} class folders; {layout}")
-            self.train = self._labeled("train")
+            self.train = self._train_from_folders()
+            self.unlabeled = self._unlabeled_folder
         else:
-            self.classes, self.train = _from_label_file(Path(config.label_file).expanduser(), train)
+            self.train, self.unlabeled = self._train_from_table(config.label_file)
         known = KNOWN_DATASETS.get(config.name)
         if known is not None and len(self.classes) != known.classes:
-            raise DataError(f"dataset.root: {train} has {len(self.classes)} classes; {layout}; or use image_folder")
-        counts = np.bincount([label for _, label in self.train], minlength=len(self.classes))
-        empty = [name for name, count in zip(self.classes, counts, strict=True) if count == 0]
-        if empty:
-            raise DataError(f"dataset.root: no images in {train / empty[0]}; add some or remove it")
-        self.unlabeled = images_below(self.root / "unlabeled")
-        if config.label_file is not None:
-            labeled = {file for file, _ in self.train}
-            self.unlabeled += [file for file in images_below(train) if file not in labeled]
-        if (self.root / test).is_dir():
-            unknown = sorted(set(_folders_in(self.root / test)) - set(self.classes))
-            if unknown:
-                raise DataError(f"dataset.root: {self.root / test / unknown[0]} is a class that train/ has not")
-        self.test = self._labeled(test)
-
-    def _labeled(self, part: str) -> list[tuple[str, int]]:
-        return [
-            (file, label) for label, name in enumerate(self.classes) for file in images_below(self.root / part / name)
-        ]
+            train = self._path("train")
+            raise DataError(
+                f"dataset.root: {train} has {len(self.classes)} classes; {self._layout}; or use image_folder"
+            )
+        if config.test_label_file is None:
+            self.test = self._test_from_folders()
+        else:
+            self.test = self._test_from_table(config.test_label_file)
+        self.left_out: list[LeftOut] = self._lister.left_out
 
     def files(self) -> list[str]:
         """Return all files: those with a class, the unlabeled ones, those of the test set."""
         return [file for file, _ in self.train] + self.unlabeled + [file for file, _ in self.test]
 
-    def digest(self) -> str:
+    def digest(self, listed: Listed | None = None) -> str:
         """Return a hash that changes if a file is added, removed, modified, replaced or given another class.
 
         No image is opened. The time of the last change (ctime) is part of it, since nobody can set it: a file that
         replaces another may have the same name, size and time of modification.
 
+        Args:
+            listed: called about once per second.
+
         Raises:
             DataError: a file cannot be accessed.
         """
-        listing = hashlib.sha256("".join(f"{label}\n" for _, label in self.train).encode())
-        for file in self.files():
-            try:
-                facts = os.stat(file)  # noqa: PTH116 (path objects are slow for a million files)
-            except OSError as error:
-                raise DataError(f"{file} cannot be read: {error.strerror}; repair or remove it") from None
+        listing = hashlib.sha256(repr(self.classes).encode(errors="surrogateescape"))
+        for part in (self.train, self.test):
+            listing.update("".join(f"{label}\n" for _, label in part).encode())
+        last = time.monotonic()
+        for count, file in enumerate(self.files()):
+            if listed is not None and count % 1000 == 0 and time.monotonic() - last > 1:
+                last = time.monotonic()
+                listed(count)
             name = os.path.relpath(file, self.root)
-            listing.update(
-                f"{name}\t{facts.st_size}\t{facts.st_mtime_ns}\t{facts.st_ctime_ns}\n".encode(errors="surrogateescape")
-            )
+            try:
+                facts = os.stat(file)
+            except OSError as error:
+                if self._config.unreadable == "skip":
+                    listing.update(f"{name}\tcannot be read\n".encode(errors="surrogateescape"))
+                    continue
+                raise DataError(
+                    f"{escaped(file)} cannot be read: {error.strerror or error}; repair or remove it, or set "
+                    "dataset.unreadable: skip"
+                ) from None
+            times = f"{facts.st_mtime_ns}\t{facts.st_ctime_ns}"
+            listing.update(f"{name}\t{facts.st_size}\t{times}\n".encode(errors="surrogateescape"))
         return listing.hexdigest()
 
+    def _path(self, *names: str) -> str:
+        return os.path.join(self.root, *names)
 
-def _from_label_file(file: Path, train: Path) -> tuple[list[str], list[tuple[str, int]]]:
-    """Return the classes, and (file, class index) of each image, of a file whose lines are `path class`.
+    def _top(self) -> list[str]:
+        """Return the folders of the root that are read; what else lies in the root is left out."""
+        root = str(self.root)
+        try:
+            os.stat(root)
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):
+                raise DataError(
+                    f"dataset.root: {escaped(root)} cannot be opened: {error.strerror or error}; make it readable"
+                ) from None
+        if not os.path.isdir(root):
+            raise DataError(f"dataset.root: there is no folder {escaped(root)}{self._relative_to()}; {self._layout}")
+        level = self._lister.level(root)
+        self._refuse_unlisted("the folder", root)
+        parts = {"train", "unlabeled", self._test}
+        whole = self._config.label_file is not None and "train" not in level.folders  # one folder and a table
+        if not whole and "train" not in level.folders:
+            found = ", ".join(f"{name}/" for name in level.folders[:5]) + (", ..." if len(level.folders) > 5 else "")
+            near = next((name for name in level.folders if _meant(name, parts) == "train"), None)
+            advice = "" if near is None else f" Rename {near}/ to train/."
+            raise DataError(
+                f"dataset.root: there is no folder {escaped(self._path('train'))}{self._relative_to()}; {self._layout}."
+                f" It holds {escaped(found) or 'no folders'}{f' and {len(level.images)} images' * bool(level.images)}."
+                + escaped(advice)
+            )
+        self._loose = level.images
+        if not whole:
+            self._lister.leave_out("lies directly in the root; move it to train/<class>/ or unlabeled/", level.images)
+            self._loose = []
+        for name in level.folders:
+            if name not in parts and not whole:
+                self._leave_out_folder(name, name in level.links, parts)
+        circles = [name for name in level.links - {"train"} if self._lister.is_circle(self._path(name))]
+        self._lister.leave_out(CIRCLE, [self._path(name) for name in circles if whole or name in parts])
+        return [name for name in level.folders if (whole or name in parts) and name not in circles]
 
-    The paths are relative to `train`.
-    """
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"dataset.label_file: {file} cannot be read: {error}") from None
-    named: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        where = f"dataset.label_file: {file}, line {number}"
-        if not line.strip():
-            continue
-        path_text, _, name = line.strip().rpartition(" ")
-        path = train / path_text.strip()
-        if not path_text:
-            raise DataError(f"{where}: {line.strip()!r} is no `path class`")
-        if not path.is_file() or ".." in path.relative_to(train).parts:
-            raise DataError(f"{where}: there is no {path}; paths are relative to {train}")
-        if str(path) in named:
-            raise DataError(f"{where}: {path_text} is named a second time; remove one of the lines")
-        named[str(path)] = name
-    classes = sorted(set(named.values()))
-    if len(classes) < 2:
-        raise DataError(f"dataset.label_file: {file} names {len(classes)} classes; at least two are needed")
-    number_of = {name: number for number, name in enumerate(classes)}
-    return classes, [(path, number_of[name]) for path, name in sorted(named.items())]
+    def _leave_out_folder(self, name: str, is_link: bool, parts: set[str]) -> None:
+        meant = _meant(name, parts)
+        if name.lower() in _VALIDATION and name not in parts:
+            reason = (
+                f"in {name}/: validation images are drawn from train/, as many as dataset.validation says; move them "
+                f"to train/<class>/ or {self._test}/<class>/"
+            )
+        elif meant is not None:
+            reason = f"in {name}/: it is not read; if you mean {meant}/, rename it"
+        else:
+            reason = f"in a folder that is not read: only train/, unlabeled/ and {self._test}/ are"
+        if is_link:
+            self._lister.leave_out(reason, [self._path(name)])
+        else:
+            self._lister.leave_out_all(self._path(name), reason)
+
+    def _images_in(self, part: str) -> list[str]:
+        return self._lister.images_below(self._path(part)) if part in self._folders else []
+
+    def _class_folders(self, part: str, advice: str) -> dict[str, list[str]]:
+        """Return the folders of each class, by its name; images that lie beside them are left out."""
+        level = self._lister.level(self._path(part))
+        self._lister.leave_out(f"lies directly in {part}/, in no class folder; {advice}", level.images)
+        folders: dict[str, list[str]] = {}
+        for name in level.folders:
+            path = self._path(part, name)
+            if name in level.links and self._lister.is_circle(path):
+                self._lister.leave_out(CIRCLE, [path])
+            else:
+                folders.setdefault(unicodedata.normalize("NFC", name), []).append(path)
+        return folders
+
+    def _images_of(self, folders: dict[str, list[str]]) -> list[tuple[str, int]]:
+        below = self._lister.images_below
+        return [
+            (file, label)
+            for label, name in enumerate(self.classes)
+            for file in sorted(file for path in folders.get(name, ()) for file in below(path))
+        ]
+
+    def _train_from_folders(self) -> list[tuple[str, int]]:
+        folders = self._class_folders("train", "move it to train/<class>/ or to unlabeled/")
+        train = self._path("train")
+        self._refuse_unlisted("the folder", train)
+        self.classes = sorted(folders)
+        if len(self.classes) < 2:
+            raise DataError(
+                f"dataset.root: {escaped(train)} has {len(self.classes)} class folders"
+                f"{': ' + escaped(self.classes[0]) if self.classes else ''}; {self._layout}{self._left_out_in(train)}"
+            )
+        images = self._images_of(folders)
+        filled = {label for _, label in images}
+        for label, name in enumerate(self.classes):
+            for path in folders[name]:
+                if label not in filled:
+                    self._refuse_unlisted(f"class {name}: the folder", path)
+            if label not in filled:
+                raise DataError(
+                    f"dataset.root: class {escaped(name)}: no images in {escaped(folders[name][0])}; add some or "
+                    f"remove it{self._left_out_in(*folders[name])}"
+                )
+        for name, paths in folders.items():
+            for path in paths:
+                if path in self._lister.unlisted:
+                    self._refuse_unlisted(f"class {name}: the folder", path)
+        return images
+
+    def _train_from_table(self, file: str) -> tuple[list[tuple[str, int]], list[str]]:
+        if "train" in self._folders:
+            images = self._images_in("train")
+        else:
+            apart = {"unlabeled", self._test}
+            inside = [name for name in self._folders if name not in apart]
+            images = sorted(
+                self._loose + [image for name in inside for image in self._lister.images_below(self._path(name))]
+            )
+        table = self._read_table("label_file", file, images + self._unlabeled_folder, "train/ or unlabeled/")
+        self.classes = sorted(set(table.labels.values()))
+        if len(self.classes) < 2:
+            raise DataError(
+                f"dataset.label_file: {escaped(file)} names {len(self.classes)} classes; at least two are needed"
+            )
+        number_of = {name: number for number, name in enumerate(self.classes)}
+        unlabeled = [image for image in self._unlabeled_folder + images if image not in table.labels]
+        return [(image, number_of[name]) for image, name in sorted(table.labels.items())], unlabeled
+
+    def _test_from_folders(self) -> list[tuple[str, int]]:
+        if self._test not in self._folders:
+            return []
+        advice = f"move it to {self._test}/<class>/, or give its class in dataset.test_label_file"
+        folders = self._class_folders(self._test, advice)
+        unknown = sorted(set(folders) - set(self.classes))
+        if unknown:
+            close = get_close_matches(unknown[0], self.classes, n=1)
+            raise DataError(
+                f"dataset.root: {escaped(folders[unknown[0]][0])} is a class that train/ has not; "
+                + (f"did you mean {escaped(close[0])!r}? " if close else "")
+                + "give it the name of a class of train/, or remove it; or give the classes of the test images in "
+                "dataset.test_label_file"
+            )
+        return self._images_of(folders)
+
+    def _test_from_table(self, file: str) -> list[tuple[str, int]]:
+        own = self._images_in(self._test)
+        labeled = {image for image, _ in self.train}
+        others = [image for image, _ in self.train] + self.unlabeled
+        table = self._read_table("test_label_file", file, own + others, f"{self._test}/ or train/")
+        place = f"dataset.test_label_file: {escaped(os.path.abspath(Path(file).expanduser()))}"
+        for line, name, advice in unknown_classes(table, self.classes):
+            raise DataError(
+                f"{place}, line {line}: class {escaped(name)!r} is none of the training images; {escaped(advice)}"
+                f"known: {escaped(', '.join(self.classes[:20]))}"
+            )
+        for image in table.unlabeled:
+            raise DataError(
+                f"{place}, line {table.lines[image]}: {escaped(image)} has no class; add it or remove the line"
+            )
+        for image, line in table.lines.items():
+            if image in labeled:
+                raise DataError(
+                    f"{place}, line {line}: {escaped(image)} is a training image with a class, too; remove "
+                    "it from one of the two: an image is trained on or tested, never both"
+                )
+        self.unlabeled = [image for image in self.unlabeled if image not in table.labels]
+        self._lister.leave_out(
+            f"in {self._test}/, but not in dataset.test_label_file",
+            [image for image in own if image not in table.labels],
+        )
+        number_of = {name: number for number, name in enumerate(self.classes)}
+        order = sorted(table.labels.items(), key=lambda item: (number_of[item[1]], item[0]))
+        return [(image, number_of[name]) for image, name in order]
+
+    def _read_table(self, key: str, file: str, images: list[str], where: str) -> LabelTable:
+        path = Path(file).expanduser()
+        part = "train" if key == "label_file" else self._test
+        bases = dict.fromkeys(self._path(name) for name in (part, "train", "unlabeled", self._test))
+        folders = [Path(base) for base in bases if os.path.isdir(base) and base != self._path(self._test)]
+        if key == "test_label_file" and os.path.isdir(self._path(self._test)):
+            folders.insert(0, Path(self._path(self._test)))
+        folders += [self.root, Path(os.path.abspath(path)).parent, Path.cwd()]
+        return read_label_table(f"dataset.{key}", path, ImageIndex(images, list(dict.fromkeys(folders))), where)
+
+    def _refuse_unlisted(self, what: str, path: str) -> None:
+        """Refuse a folder that cannot be listed, or that holds one: nobody knows what is in it."""
+        unlisted = self._lister.why_unlisted(path)
+        if unlisted is not None:
+            raise DataError(
+                f"dataset.root: {escaped(what)} {escaped(unlisted[0])} cannot be listed: {unlisted[1]}; make "
+                "it readable"
+            )
+
+    def _left_out_in(self, *folders: str) -> str:
+        """Return what was left out below folders, to end a message with."""
+        inside = []
+        for one in self._lister.left_out:
+            paths = [os.path.join(self.root, file) for file in one.files]
+            files = [path for path in paths if any(path.startswith(folder + os.sep) for folder in folders)]
+            if files:
+                inside.append(LeftOut(one.reason, files))
+        return f"; left out there: {escaped(left_out_text(inside))}" if inside else ""
+
+    def _relative_to(self) -> str:
+        root = Path(self._config.root).expanduser()
+        return "" if root.is_absolute() else f" ({escaped(root)} is relative to {escaped(Path.cwd())})"
 
 
-def _folders_in(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-
-
-def images_below(folder: Path) -> list[str]:
-    """Return all files in and below a folder whose names end like those of images, sorted by name."""
-    files = [
-        os.path.join(directory, name)  # noqa: PTH118 (path objects are slow for a million files)
-        for directory, _, names in os.walk(folder)
-        for name in names
-        if name.lower().endswith(IMAGE_SUFFIXES)
-    ]
-    return sorted(files)
+def _meant(name: str, parts: set[str]) -> str | None:
+    """Return the folder that is read and that a name nearly is, or None."""
+    plain = name.lower().replace("-", "_").replace(" ", "_").strip("_")
+    for part in sorted(parts):
+        if plain == part or plain in _SPELLINGS.get(part, ()):
+            return part
+    close = get_close_matches(plain, sorted(parts), n=1, cutoff=0.75)
+    return close[0] if close else None

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainers.errors import DataError
-from trainers.files import printable
+from trainers.errors import DataError, escaped
 
 LEFT_OUT = -1  # the group of an image that serves no purpose
 
@@ -27,7 +26,7 @@ def groups_of_paths(expression: str, paths: Sequence[str]) -> np.ndarray:
         match = pattern.search(path)
         if match is None or not match[1]:
             raise DataError(
-                f"dataset.groups: {expression!r} finds no group in {printable(path)}; it must find one in the path of "
+                f"dataset.groups: {expression!r} finds no group in {escaped(path)}; it must find one in the path of "
                 "every image, relative to dataset.root: correct it, or move the image out of the folder"
             )
         groups[i] = numbers.setdefault(match[1], len(numbers))

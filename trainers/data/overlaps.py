@@ -13,7 +13,8 @@ from trainers.data.splits import Split
 def groups_per_purpose(facts: Facts, split: Split) -> dict[str, int]:
     """Return how many groups of images are trained on, and how many validation and verdict have.
 
-    Copies are one group. In a cross-validation, the labeled images are those of validation. Where every image is on its own, these are numbers of images.
+    Copies are one group. In a cross-validation, the labeled images are those of validation. Where every image is on its
+    own, these are numbers of images.
     """
     purposes = {
         "training": np.concatenate([split.labeled, split.unlabeled]),

@@ -18,9 +18,11 @@ from trainers.config.dataset import check_split_sizes
 from trainers.config.known_datasets import KNOWN_DATASETS
 from trainers.config.plugins import DATASETS
 from trainers.data.arrays import plugin_images, plugin_key, write_images
+from trainers.data.contrast import contrast_cautions
 from trainers.data.decoding import Progress, Write, decode_files
 from trainers.data.folders import Folder
 from trainers.data.groups import groups_of_paths
+from trainers.data.listing import LeftOutCount, Listed
 from trainers.errors import DataError
 
 
@@ -35,6 +37,8 @@ class Contents:
         skipped: files that could not be read and were left out.
         names: paths of all images, relative to the root of the folder; empty if the images are in no folder.
         groups: int64 [n + m], the number of the group of each image by `dataset.groups`; None if that is not set.
+        left_out: other files of a folder that are not used, by reason.
+        cautions: what pixels look as if they were wrong, in words.
     """
 
     train_labels: np.ndarray
@@ -43,10 +47,16 @@ class Contents:
     skipped: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     groups: np.ndarray | None = None
+    left_out: tuple[LeftOutCount, ...] = ()
+    cautions: tuple[str, ...] = ()
 
 
-def source_key(config: DatasetConfig) -> str:
+def source_key(config: DatasetConfig, listed: Listed | None = None) -> str:
     """Return a short name that changes if the source changes. It is cheap: no image is opened.
+
+    Args:
+        config: of the data set.
+        listed: called about once per second while the files of a folder are listed.
 
     Raises:
         DataError: the folder does not exist or has another layout; or a plugin gives no key.
@@ -54,21 +64,28 @@ def source_key(config: DatasetConfig) -> str:
     if (plugin := DATASETS.get(config.name)) is not None:
         return plugin_key(plugin, config)
     if isinstance(config, ImageFolder | Imagenet):
-        how = f"size={config.image_size} unreadable={config.unreadable} groups={config.groups} pillow={PIL.__version__}"
-        settings = f"{how}\n{Folder(config).digest()}"
+        settings = f"size={config.image_size} unreadable={config.unreadable} range={config.pixel_range} "
+        settings += f"groups={config.groups} pillow={PIL.__version__}\n{Folder(config, listed).digest(listed)}"
         return f"{config.name}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
     return f"{config.name}-extra" if getattr(config, "extra", False) else config.name
 
 
-def check_source(config: DatasetConfig) -> None:
+def check_source(config: DatasetConfig, listed: Listed | None = None) -> list[LeftOutCount]:
     """Refuse, before anything is decoded, a folder that is missing, has another layout or is too small for the split.
+
+    Args:
+        config: of the data set.
+        listed: called about once per second while the files of a folder are listed.
+
+    Returns:
+        What lies in the folder and is not used, by reason; nothing for other sources.
 
     Raises:
         DataError: names the folder, what is expected there, and what to do.
     """
     if not isinstance(config, ImageFolder | Imagenet):
-        return
-    folder = Folder(config)
+        return []
+    folder = Folder(config, listed)
     try:
         images = len(folder.train)
         labels = config.label_count(images)
@@ -77,6 +94,7 @@ def check_source(config: DatasetConfig) -> None:
         raise DataError(f"dataset.{error}") from None
     if config.groups is not None:
         groups_of_paths(config.groups, _names(folder, folder.files()))
+    return [one.brief() for one in folder.left_out]
 
 
 def decode(config: DatasetConfig, cache: Path, write: Write, progress: Progress | None = None) -> Contents:
@@ -159,7 +177,8 @@ def _folder(config: ImageFolder | Imagenet, cache: Path, write: Write, progress:
     names = _names(folder, files)
     groups = None if config.groups is None else groups_of_paths(config.groups, names)
     labels = [label for _, label in folder.train] + [-1] * len(folder.unlabeled) + [label for _, label in folder.test]
-    kept = decode_files(files, config, write, progress)
+    decoded = decode_files(files, config, write, progress)
+    kept = decoded.kept
     if not kept:
         raise DataError(f"dataset.root: none of the {len(files)} images below {folder.root} can be read")
     n = sum(i < len(files) - len(folder.test) for i in kept)
@@ -172,6 +191,8 @@ def _folder(config: ImageFolder | Imagenet, cache: Path, write: Write, progress:
         skipped=tuple(names[i] for i in skipped),
         names=tuple(names[i] for i in kept),
         groups=None if groups is None else groups[kept],
+        left_out=tuple(one.brief() for one in folder.left_out),
+        cautions=tuple(contrast_cautions(decoded.lowest, decoded.highest, decoded.flat, kept_labels, folder.classes)),
     )
 
 

@@ -204,12 +204,27 @@ class TrainingData:
         Returns:
             The images, then each of their views: float [images, channels, height, width] in [0, 1].
         """
-        indices = self._batches.next()
-        indices = indices[torch.linspace(0, len(indices) - 1, min(count, len(indices))).long()]
+        indices = _spread(self._batches.next(), count)
         pixels = self._images.train[indices]
         plain = center_crop(pixels.permute(0, 3, 1, 2) / 255, self._config.augmentation.crop)
         batch = Batch(indices, pixels.to(self._device), torch.arange(len(indices), device=self._device))
         return [plain, *(self.normalization.shown(view).cpu() for view in self.views(batch))]
+
+    def preview_classes(self, count: int) -> list[tuple[str | None, bool]]:
+        """Return the class of each image that `preview` would return now, without drawing it.
+
+        Args:
+            count: as for `preview`.
+
+        Returns:
+            The name of the class, or None for an image that has none; and whether its label is trained on.
+        """
+        indices = _spread(self._batches.copy().next(), count).tolist()
+        labels, labeled = self._images.train_labels[indices].tolist(), set(self.split.labeled.tolist())
+        return [
+            (None if label < 0 else self.classes[label], index in labeled)
+            for index, label in zip(indices, labels, strict=True)
+        ]
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps: where the batches and the random numbers of the views are."""
@@ -227,3 +242,8 @@ class TrainingData:
     def _training_images(self, indices: np.ndarray) -> EvaluationImages:
         chosen = torch.from_numpy(indices)
         return EvaluationImages(self._loader.take, chosen, self._images.train_labels[chosen])
+
+
+def _spread(indices: Tensor, count: int) -> Tensor:
+    """Return some of the indices of a batch, evenly spread over it."""
+    return indices[torch.linspace(0, len(indices) - 1, min(count, len(indices))).long()]

@@ -195,3 +195,32 @@ def test_a_folder_without_images_and_an_output_that_cannot_be_are_told(trained, 
     write_image(tmp_path / "a.png", np.zeros((8, 8), np.uint8))
     with pytest.raises(InputError, match=r"no/such: cannot be written"):
         predict.predict(trained[1], tmp_path, tmp_path / "no/such")
+
+
+def test_what_is_left_out_is_told_with_its_reason_and_pixels_are_read_as_in_training(trained, tmp_path, capfd):
+    write_image(tmp_path / "good.png", np.zeros((8, 8), np.uint8))
+    for hidden in ("._good.png", "@eaDir/good.png", ".ipynb_checkpoints/good-checkpoint.png"):
+        write_image(tmp_path / hidden, np.zeros((8, 8), np.uint8))
+    (tmp_path / "bad\x1b[31m.xyz").write_text("no image")
+    Image.fromarray(np.full((8, 8), 7, np.float32)).save(tmp_path / "float.tif")
+    predict.predict(trained[1], tmp_path, None)
+    out, err = capfd.readouterr()
+    assert [row["path"] for row in rows(out)] == [f"{tmp_path}/good.png"]
+    assert "left out: 3 files: hidden, or files of the system: ._good.png, .ipynb_checkpoints/good-checkpoint" in err
+    assert "left out: 1 file: unknown suffix .xyz, and the content is no image: bad\\x1b[31m.xyz" in err
+    assert f"left out: {tmp_path}/float.tif: its greys (mode F) go from 7 to 7; allowed: from 0 to 1" in err
+
+
+def test_the_greys_of_a_range_are_predicted_as_they_were_trained(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        write_image(tmp_path / f"train/{'ab'[i % 2]}/{i}.tif", rng.integers(0, 4096, (12, 12)).astype(np.uint16))
+    images = {"name": "image_folder", "root": str(tmp_path), "labels": 6, "validation": 6, "pixel_range": [0, 4095]}
+    settings = config(dataset=images, batch_size=4, augmentation={"translate": 1})
+    finished(settings).save_model(tmp_path / "model.safetensors")
+    predict.predict(tmp_path / "model.safetensors", tmp_path / "train", tmp_path / "out.csv")
+    model, data = load_model(tmp_path / "model.safetensors"), dataset.load(settings.dataset)
+    assert data.train.max() == 255
+    expected = model.logits(data.train).softmax(1).max(1).values
+    found = rows((tmp_path / "out.csv").read_text())
+    torch.testing.assert_close(torch.tensor([float(row["probability"]) for row in found]), expected)

@@ -9,13 +9,16 @@ from mt_sweeps.cli import cli
 from mt_sweeps.commands.preview import preview
 from mt_sweeps.errors import InputError
 from tests.helpers.sweeps import DIGITS
+from tests.helpers.training import write_image
 
 
 def cells(path, rows: int, columns: int) -> np.ndarray:
-    """[rows, columns, 64, 64], grey, of digits that are shown with 64 pixels a side and a frame of two."""
+    """[rows, columns, 128, 128], grey, of digits that are shown with 128 pixels a side and a frame of two."""
     picture = np.asarray(Image.open(path).convert("L"))
-    assert picture.shape == (rows * 68, columns * 66 + 2)
-    grid = [[picture[68 * r + 2 : 68 * r + 66, 66 * c + 2 : 66 * c + 66] for c in range(columns)] for r in range(rows)]
+    assert picture.shape == (rows * 132, columns * 130 + 2)
+    grid = [
+        [picture[132 * r + 2 : 132 * r + 130, 130 * c + 2 : 130 * c + 130] for c in range(columns)] for r in range(rows)
+    ]
     return np.array(grid)
 
 
@@ -24,7 +27,7 @@ def test_a_picture_has_the_images_and_below_them_two_different_looks(tmp_path):
     plain, student, teacher = cells(tmp_path / "grid.png", 3, 6)
     for column in range(6):
         assert len({row[column].tobytes() for row in (plain, student, teacher)}) == 3
-        assert (plain[column].reshape(8, 8, 8, 8).std((1, 3)) == 0).all(), "a pixel is a square"
+        assert (plain[column].reshape(8, 16, 8, 16).std((1, 3)) == 0).all(), "a pixel is a square"
     assert "rows: the image, what the student sees, what it is compared with" in said
     assert "noise 0.1 and 0.1" in said
 
@@ -69,4 +72,28 @@ def test_the_command_writes_the_picture_and_says_what_it_shows(tmp_path):
     result = CliRunner().invoke(cli, ["preview", str(DIGITS), "-o", str(output), "--images", "2"])
     assert result.exit_code == 0
     assert result.output.startswith(f"{output}: rows: the image")
-    assert Image.open(output).size == (134, 204)
+    assert Image.open(output).size == (262, 396)
+
+
+def test_the_classes_of_the_images_the_rows_and_what_was_left_out_are_in_the_text(tmp_path):
+    for i in range(16):
+        write_image(tmp_path / f"images/train/{('cat', 'dog')[i % 2]}/{i}.png", np.full((8, 8, 3), 15 * i, np.uint8))
+    for i in range(4):
+        write_image(tmp_path / f"images/unlabeled/{i}.png", np.full((8, 8, 3), 60 * i, np.uint8))
+    (tmp_path / "images/train/cat/a.xyz").write_text("no image")
+    dataset = f"{{name: image_folder, root: {tmp_path}/images, labels: 4, validation: 2, unlabeled: 14}}"
+    lines = preview(DIGITS, (f"trainer.dataset={dataset}", "trainer.batch_size=8"), tmp_path / "grid.png", 8).split(
+        "\n"
+    )
+    columns = lines[1].removeprefix("columns: 8 training images: ").split(", ")
+    labeled = sum(not column.startswith("unlabeled") for column in columns)
+    assert labeled > 0
+    assert set(columns[:labeled]) <= {"cat", "dog"}
+    assert set(columns[labeled:]) <= {"unlabeled", "unlabeled (cat)", "unlabeled (dog)"}
+    assert lines[2:5] == [
+        "row 1: the image as it was decoded",
+        "row 2: what the student is trained on: it differs in every step",
+        "row 3: what the teacher sees of it; the student is to answer as the teacher does",
+    ]
+    assert lines[5] == "left out: 1 file: unknown suffix .xyz, and the content is no image: train/cat/a.xyz"
+    assert len(lines) == 6

@@ -13,7 +13,7 @@ from mt_sweeps.execution.resources import Share
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.versions import versions
 from tests.helpers.plugins import Tiny, plugins, tiny, write_plugin  # noqa: F401 (a fixture)
-from tests.helpers.sweeps import REPOSITORY, digits
+from tests.helpers.sweeps import DIGITS, REPOSITORY, digits
 from tests.helpers.training import write_image
 from trainers import register_model
 
@@ -134,3 +134,18 @@ def test_copies_groups_and_conflicts_are_told_at_the_start(tmp_path, monkeypatch
     assert "43 groups by dataset.groups\n" in out
     assert checked.purposes == {"labeled": 10, "unlabeled": 39, "validation": 20, "verdict": 10}
     assert checked.groups == {"training": 25, "validation": 10, "verdict": 5}
+
+
+def test_what_is_left_out_and_what_looks_wrong_is_printed_a_line_each(tmp_path, capsys):
+    for i in range(12):
+        write_image(tmp_path / f"train/{('cat', 'dog')[i % 2]}/{i}.png", np.full((8, 8, 3), i % 2 * i * 20, np.uint8))
+    (tmp_path / "val").mkdir()
+    (tmp_path / "val/1.png").touch()
+    dataset = f"{{name: image_folder, root: {tmp_path}, labels: 4, validation: 2}}"
+    spec = load_spec(DIGITS, (f"trainer.dataset={dataset}", "trainer.batch_size=4", "finalists.baselines=[]"))
+    for _ in range(2):  # also when the images were decoded before
+        check_data(DIGITS, spec)
+        printed = capsys.readouterr().out
+        assert "left out: 1 file: in val/: validation images are drawn from train/" in printed
+        assert "caution: each of the 12 images is of one colour; look at them" in printed
+    assert "decoding" not in printed

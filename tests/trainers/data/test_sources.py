@@ -289,7 +289,7 @@ def test_decoding_tells_how_far_it_is(tmp_path):
         os.link(tmp_path / "train/a/0.png", tmp_path / f"train/a/{i + 1}.png")
     told = []
     decode(folder(tmp_path), tmp_path, lambda _: None, lambda done, all_: told.append((done, all_)))
-    assert told == [(256, 302), (302, 302)]
+    assert [one for one in told if one[0] in (0, 256, 302)] == [(0, 302), (256, 302), (302, 302)]
 
 
 def test_digits_keep_every_fifth_image_for_the_test(tmp_path):

@@ -1,0 +1,329 @@
+"""Reads which image has which class from a table: CSV, TSV, JSON lines, or lines `path class`."""
+
+import csv
+import io
+import json
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from trainers.data.image_index import ImageIndex
+from trainers.errors import DataError, escaped
+
+_PATH_NAMES = (
+    "path", "file", "filename", "filepath", "image", "imagepath", "imagename", "imagefile", "imagefilename",
+    "imageid", "img", "imgpath", "imgname", "photo", "photoid", "picture", "id", "name", "uuid", "key", "index",
+)  # fmt: skip
+_LABEL_NAMES = (
+    "label", "labels", "class", "classname", "labelname", "category", "categoryname", "target", "classes",
+    "classlabel", "labeltext", "species", "breed", "diagnosis", "groundtruth", "gt", "y", "tag", "annotation",
+    "classid", "categoryid", "labelid",
+)  # fmt: skip
+_DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon"}
+_SAMPLE = 200  # rows from which the columns are guessed
+_HOW_TO_NAME = "name the two columns `path` and `label` in a first line"
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """What a table says.
+
+    Attributes:
+        labels: class name of each image, by its path.
+        unlabeled: images whose class the table leaves empty.
+        lines: where in the table each image is, by its path.
+    """
+
+    labels: dict[str, str]
+    unlabeled: list[str]
+    lines: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Row:
+    line: int
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One way to read a table: its rows without the header, and which columns count."""
+
+    rows: list[_Row]
+    path: int
+    label: int
+    hits: float
+    kind: str
+
+
+def read_label_table(key: str, file: Path, index: ImageIndex, where: str) -> LabelTable:
+    """Read a table of labels.
+
+    Columns are recognised by their names (path, file, image_id, ...; label, class, category, ...) if there is a first
+    line of names, and else by their content: the column whose values are images, and the other one. An image whose
+    label is empty has no class. Blank lines and further columns are ignored.
+
+    Args:
+        key: of the setting, to name in an error: `dataset.label_file`.
+        file: the table; UTF-8, or UTF-16 with a byte order mark.
+        index: of the images that it may name.
+        where: which images these are, to name in an error: `train/ or unlabeled/`.
+
+    Raises:
+        DataError: names the file and the line, what is wrong, what is allowed, and what to do.
+    """
+    path = Path(os.path.abspath(file))
+    place = f"{key}: {escaped(path)}"
+    text = _text(path, place)
+    if text.lstrip().startswith("["):
+        raise DataError(f"{place}, line 1: is a JSON list; write one JSON object per line, or CSV")
+    reading = _as_json(text, index, place) if text.lstrip().startswith("{") else _as_columns(text, index, place)
+    if not reading.rows:
+        raise DataError(f"{place} holds no labels; expected: lines of a path and a class")
+    labels: dict[str, str] = {}
+    unlabeled: list[str] = []
+    lines: dict[str, int] = {}
+    for number, row in enumerate(reading.rows):
+        at = f"{place}, line {row.line}"
+        if len(row.cells) <= max(reading.path, reading.label):
+            raise DataError(f"{at}: {_shown(row)!r} is no `path class`: it has no {reading.kind}; add the class")
+        image = _image(row.cells[reading.path], index, at, where, reading, number)
+        if image in lines:
+            raise DataError(
+                f"{at}: {escaped(row.cells[reading.path])} is named a second time, first in line {lines[image]}; "
+                "remove one of the lines: an image has one class"
+            )
+        lines[image] = row.line
+        name = unicodedata.normalize("NFC", row.cells[reading.label].strip())
+        if name:
+            labels[image] = name
+        else:
+            unlabeled.append(image)
+    if len(labels) > 2 and len(set(labels.values())) == len(labels):
+        first = reading.rows[0]
+        raise DataError(
+            f"{place}, line {first.line}: column {reading.label + 1} ({_shown_cell(first, reading.label)!r}) gives "
+            f"each of the {len(labels):,} images a class of its own, so it is no class; {_HOW_TO_NAME}"
+        )
+    return LabelTable(labels, unlabeled, lines)
+
+
+def _image(name: str, index: ImageIndex, at: str, where: str, reading: _Reading, number: int) -> str:
+    """Return the one image that a name in a row means; the rows after it are looked at for a count of mistakes."""
+    found = index.find(name)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise DataError(
+            f"{at}: {escaped(name)} can be {' or '.join(escaped(one) for one in sorted(found)[:3])}; write the whole "
+            "path with its suffix"
+        )
+    rest = reading.rows[number : number + 10_000]
+    missing = sum(len(row.cells) > reading.path and not index.find(row.cells[reading.path]) for row in rest)
+    more = f" (further lines like it: {missing - 1:,})" if missing > 1 else ""
+    paths = [os.path.join(folder, name.strip().replace("\\", "/")) for folder in index.folders] if name.strip() else []
+    there = next((os.path.normpath(path) for path in paths if "\0" not in path and os.path.exists(path)), None)
+    first = paths[0] if paths else "image with an empty path"
+    reason = "" if there is None else f": {escaped(there)} is there, but is none of the images in {where}"
+    folders = ", ".join(escaped(folder) for folder in index.folders)
+    raise DataError(
+        f"{at}: there is no {escaped(first)}{reason}; paths are relative to one of {folders}, and name images in "
+        f"{where}; correct the line or remove it{more}"
+    )
+
+
+def _text(file: Path, place: str) -> str:
+    if file.exists() and not file.is_file():
+        raise DataError(f"{place} cannot be read: it is no file; name a table")
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{place} cannot be read: {error.strerror or error}") from None
+    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        name = encoding.removesuffix("-sig").upper()
+        raise DataError(f"{place} cannot be read: line {line} is not {name}; save the table as UTF-8") from None
+    if "\0" in text:
+        raise DataError(f"{place} cannot be read: it is no text; save the table as CSV in UTF-8")
+    return text
+
+
+def _as_json(text: str, index: ImageIndex, place: str) -> _Reading:
+    """Read a table in which each line is a JSON object."""
+    records: list[tuple[int, dict[str, str]]] = []
+    for line, content in enumerate(text.split("\n"), 1):
+        if not content.strip():
+            continue
+        try:
+            record = json.loads(content)
+        except ValueError as error:
+            raise DataError(f"{place}, line {line}: is no JSON object ({error}); write one object per line") from None
+        if not isinstance(record, dict):
+            raise DataError(f"{place}, line {line}: is no JSON object; write one object per line")
+        records.append((line, {str(key): _json_cell(value) for key, value in record.items()}))
+    names = list(dict.fromkeys(key for _, record in records for key in record))
+    rows = [_Row(line, tuple(record.get(name, "") for name in names)) for line, record in records]
+    return _columns(rows, index, place, names)
+
+
+def _json_cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _as_columns(text: str, index: ImageIndex, place: str) -> _Reading:
+    """Read a table with delimiters, or of lines `path class`, whichever names most images."""
+    readings, problems = [], []
+    for delimiter in _DELIMITERS:
+        rows = _split(text, delimiter)
+        if not rows or sum(len(row.cells) > 1 for row in rows) * 2 <= len(rows):
+            continue
+        try:
+            readings.append(_columns(rows, index, place, None))
+        except DataError as error:
+            problems.append(error)
+    lines = enumerate(text.split("\n"), 1)
+    blank = [_Row(number, _path_and_class(line, index)) for number, line in lines if line.strip()]
+    if not blank:
+        raise DataError(f"{place} holds no labels; expected: lines of a path and a class")
+    if len(blank) > 1 and _is_header(blank, [_plain(cell) for cell in blank[0].cells], 0, index):
+        del blank[0]
+    readings.append(_Reading(blank, 0, 1, _hits(blank, 0, index), "class after a blank"))
+    best = max(readings, key=lambda reading: reading.hits)
+    if best.hits == 0 and problems:
+        raise problems[0]
+    if problems and best is readings[-1] and best.hits < 0.5:
+        raise problems[0]
+    return best if best.hits > 0 else readings[0]
+
+
+def _path_and_class(line: str, index: ImageIndex) -> tuple[str, ...]:
+    """Split a line at the last blank before which there is an image, or at the last one of all."""
+    words = line.strip()
+    at = len(words)
+    while (at := words.rfind(" ", 0, at)) > 0:
+        if index.find(words[:at]):
+            return words[:at].strip(), words[at + 1 :]
+    path, _, name = words.rpartition(" ")
+    return (path.strip(), name) if path else (name,)
+
+
+def _split(text: str, delimiter: str) -> list[_Row]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=delimiter != "\t")
+    rows, line = [], 1
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                rows.append(_Row(line, tuple(cells)))
+            line = reader.line_num + 1
+    except csv.Error:  # a quote that is not closed
+        return []
+    return rows
+
+
+def _columns(rows: list[_Row], index: ImageIndex, place: str, names: list[str] | None) -> _Reading:
+    """Find the two columns of a table.
+
+    Args:
+        rows: of the table, with its line of names, if it has one and `names` is None.
+        index: of the images.
+        place: to begin an error with.
+        names: of the columns, if the rows have none.
+    """
+    count = max(len(row.cells) for row in rows)
+    first = [_plain(cell) for cell in (rows[0].cells if names is None else names)]
+    hits = [_hits(rows, column, index) for column in range(count)]
+    path = max(range(count), key=lambda column: (hits[column], -_rank(first, column, _PATH_NAMES)))
+    if "path" in first and "label" in first:  # these two names are never guessed otherwise
+        path = first.index("path")
+    is_header = names is not None or _is_header(rows, first, path, index)
+    body = rows[1:] if is_header and names is None else rows
+    named = first if is_header else []
+    if is_header and hits[path] == 0:
+        ranks = [_rank(named, column, _PATH_NAMES) for column in range(count)]
+        path = ranks.index(min(ranks))
+    others = [column for column in range(count) if column != path]
+    by_name = [column for column in others if _rank(named, column, _LABEL_NAMES) < len(_LABEL_NAMES)]
+    if by_name:
+        label = min(by_name, key=lambda column: _rank(named, column, _LABEL_NAMES))
+    elif len(others) == 1:
+        label = others[0]
+    else:
+        likely = [column for column in others if _is_like_classes(body, column)]
+        if len(likely) != 1:
+            line = rows[0].line
+            shown = ", ".join(f"{column + 1} ({_shown_cell(rows[0], column)!r})" for column in others[:6])
+            raise DataError(
+                f"{place}, line {line}: which column is the class? It can be {shown or 'none: there is one column'}; "
+                f"known names: {', '.join(_LABEL_NAMES[:8])}; {_HOW_TO_NAME}"
+            )
+        label = likely[0]
+    return _Reading(body, path, label, _hits(body, path, index), f"column {label + 1}")
+
+
+def _is_header(rows: list[_Row], first: list[str], path: int, index: ImageIndex) -> bool:
+    """Return True if the first row is of names: known ones, or such as no later row has as its class."""
+    cells = rows[0].cells
+    if len(cells) > path and index.find(cells[path]):
+        return False
+    if any(name in _PATH_NAMES or name in _LABEL_NAMES for name in first):
+        return True
+    name = cells[path] if len(cells) > path else ""
+    if len(rows) < 2 or any(c.isdigit() or c in "./\\" for c in name):  # a file that is not there
+        return False
+    later = [{row.cells[column].strip() for row in rows[1:] if len(row.cells) > column} for column in range(len(cells))]
+    return all(cell.strip() not in values for cell, values in zip(cells, later, strict=True))
+
+
+def _is_like_classes(rows: list[_Row], column: int) -> bool:
+    """Return True if a column has few different values, which are words or whole numbers."""
+    values = [row.cells[column].strip() for row in rows if len(row.cells) > column]
+    different = set(values) - {""}
+    return 2 <= len(different) <= len(values) / 2 and not any(_is_fraction(value) for value in different)
+
+
+def _is_fraction(value: str) -> bool:
+    try:
+        return not float(value).is_integer()
+    except (ValueError, OverflowError):
+        return False
+
+
+def _hits(rows: list[_Row], column: int, index: ImageIndex) -> float:
+    """Return the share of rows whose cell in a column is an image."""
+    sample = rows[:: max(1, len(rows) // _SAMPLE)]
+    return sum(len(row.cells) > column and len(index.find(row.cells[column])) > 0 for row in sample) / len(sample)
+
+
+def _rank(names: list[str], column: int, known: tuple[str, ...]) -> int:
+    name = names[column] if column < len(names) else ""
+    return known.index(name) if name in known else len(known)
+
+
+def _plain(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum())
+
+
+def _shown(row: _Row) -> str:
+    return escaped(" ".join(row.cells))[:80]
+
+
+def _shown_cell(row: _Row, column: int) -> str:
+    return escaped(row.cells[column])[:40] if column < len(row.cells) else ""
+
+
+def unknown_classes(table: LabelTable, classes: Sequence[str]) -> Iterator[tuple[int, str, str]]:
+    """Yield the line, the name and advice for each class of a table that is not known."""
+    for image, name in table.labels.items():
+        if name not in classes:
+            close = get_close_matches(name, classes, n=1)
+            yield table.lines[image], name, f"did you mean {close[0]!r}? " if close else ""
