@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.execution import ray_cluster
 from mt_sweeps.execution.resources import Share
@@ -16,9 +18,11 @@ from mt_sweeps.storage import file_store
 from mt_sweeps.storage.environment import weights_key
 from mt_sweeps.storage.home import Home
 from mt_sweeps.versions import versions
-from trainers.config import TrainerConfig
+from trainers.config import ImageFolder, Imagenet, TrainerConfig
+from trainers.config.known_datasets import KNOWN_DATASETS
 from trainers.config.plugins import MODELS, registered_plugins
 from trainers.data.cache import Facts, prepare, read_facts
+from trainers.data.folders import Folder
 from trainers.data.sources import check_source
 from trainers.data.splits import split_for
 from trainers.errors import DataError, WrongNetwork
@@ -55,6 +59,36 @@ def spec_versions(spec: SweepSpec) -> dict[str, str]:
     return run_versions(spec.config(values, arm) for values, arm in corners)
 
 
+def check_folder(file: Path, spec: SweepSpec) -> str | None:
+    """Make sure that a folder of images is there and has the images that every trial needs. None is decoded.
+
+    Args:
+        file: to name in an error.
+        spec: of the sweep.
+
+    Returns:
+        What could not be checked, or None: data sets that are downloaded or come from a plugin have no folder yet.
+
+    Raises:
+        InputError: the folder is missing, has another layout or too few images.
+    """
+    configs = [spec.config(values, arm) for values, arm in spec.corners()]
+    dataset = configs[0].dataset
+    if not isinstance(dataset, ImageFolder | Imagenet):
+        return None if dataset.name in KNOWN_DATASETS else f"the images of {dataset.name} were not looked at"
+    try:
+        folder = Folder(dataset)
+        labels = np.array([label for _, label in folder.train] + [-1] * len(folder.unlabeled), np.int64)
+        for config in configs:
+            split = split_for(config, labels, folder.classes, dataset.image_size)
+        if "published" in spec.arms():
+            published = spec.config(spec.published_values(len(folder.classes), len(split.unlabeled)), "published")
+            split_for(published, labels, folder.classes, dataset.image_size)
+    except DataError as error:
+        raise InputError(f"{file}: {trainer_error_text(error)}") from None
+    return None
+
+
 def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
     """Make the data set ready on this machine, and make sure that it has the images that every trial needs.
 
@@ -69,7 +103,7 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
     dataset = configs[0].dataset
     try:
         check_source(dataset)
-        facts = read_facts(prepare(dataset, _decoding_progress()))
+        facts = read_facts(prepare(dataset, decoding_progress()))
         for config in configs:
             split = split_for(config, facts.train_labels, facts.classes, facts.shape[0])
         published: Values = {}
@@ -122,7 +156,7 @@ def _check_networks(file: Path, configs: list[TrainerConfig], facts: Facts) -> d
     return digests
 
 
-def _decoding_progress() -> Callable[[int, int], None]:
+def decoding_progress() -> Callable[[int, int], None]:
     """Return a function that prints how far the decoding is, every other second."""
     printed = 0.0
 

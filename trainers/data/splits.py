@@ -107,21 +107,22 @@ def split(labels: np.ndarray, classes: int, config: DatasetConfig) -> Split:
     )
 
 
-def split_for(config: TrainerConfig, labels: np.ndarray, classes: Sequence[str], image_size: int) -> Split:
+def split_for(config: TrainerConfig, labels: np.ndarray, classes: Sequence[str], image_size: int | None) -> Split:
     """Return the split of a run, after checking that it suffices for the run.
 
     Args:
         config: of the run.
         labels: int64 [n]; -1 if an image has no class.
         classes: names, in the order of their indices.
-        image_size: pixels per side.
+        image_size: pixels per side; None: not known, and not checked.
 
     Raises:
         DataError: too few images for the split or for a batch, or images too small for the network; or the classes do
             not fit `sampling` or `class_weights`.
     """
     try:
-        check_image_size(config, image_size)
+        if image_size is not None:
+            check_image_size(config, image_size)
         purposes = split(labels, len(classes), config.dataset)
         check_unlabeled(config, len(purposes.unlabeled))
     except ValueError as error:
