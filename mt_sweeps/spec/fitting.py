@@ -10,6 +10,7 @@ from trainers.data.inspection import FolderFacts
 
 _SPARES_VERDICT = 1000  # labeled images from which on some are kept back for the verdict
 _MOST_KEPT = 1000  # validation images, and verdict images: more cost labels and say little more
+_MOST_FOR_RAREST = 4000  # validation images, where so many are needed for two of the rarest class
 _PLANNED = 0.9  # share of the time that is planned: the rest is for starting, decoding and the report
 _LADDER = (
     (64, 3, 8, 4.0),
@@ -185,7 +186,7 @@ def _split(found: FolderFacts) -> Split:
     n = found.labeled
     two_of_rarest = 1.6 / min(found.classes.values())  # the share that gives two: all classes have the same share
     if n >= _SPARES_VERDICT:
-        share = max(min(0.2, _MOST_KEPT / n), min(two_of_rarest, 0.25))
+        share = max(min(0.2, _MOST_KEPT / n), min(two_of_rarest, 0.25, _MOST_FOR_RAREST / n))
         validation = _rounded(share * n)
         verdict = min(validation, _MOST_KEPT)
         return Split(validation, verdict, n - validation - verdict)

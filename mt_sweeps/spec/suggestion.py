@@ -149,7 +149,7 @@ def _of_model(found: FolderFacts, network: Network) -> Entries:
 
 def _of_training(fits: Fit, hours: float, pace: Pace | None) -> Entries:
     length, network = fits.length, fits.network
-    timing = f"{1000 * pace.step:.3g} ms each on this machine: " if pace is not None else ""
+    timing = f"{_three_digits(1000 * pace.step)} ms each on this machine: " if pace is not None else ""
     if fits.fractions == [1.0]:
         share = "all: there are no unlabeled images, so student and teacher are compared on the labeled ones"
     else:
@@ -308,6 +308,10 @@ def _sizes_text(found: FolderFacts) -> str:
     widths, heights = {width for width, _ in found.sizes}, {height for _, height in found.sizes}
     smallest = f"{min(widths)}x{min(heights)}"
     return smallest if len(found.sizes) == 1 else f"{smallest} to {max(widths)}x{max(heights)}"
+
+
+def _three_digits(value: float) -> str:
+    return f"{float(f'{value:.3g}'):g}"
 
 
 def _log(low: float, high: float) -> dict[str, Any]:

@@ -125,6 +125,7 @@ def test_all_labels_are_used_and_a_quarter_selects():
 
 def test_a_rare_class_has_two_validation_images_if_that_is_possible():
     assert fit(facts((60, 6)), LAPTOP, None, 1.0).split.validation / 66 * 6 > 1.5
+    assert fit(facts((100_000, 4)), LAPTOP, None, 1.0).split.validation == 4000, "at any price it is not"
     few = suggest(facts((60, 3)), LAPTOP, None, 1.0, "mine", PACE)
     assert "1 of 2 classes have fewer than 2 validation images: kind-b0 (3)" in few.notes[0]
     with pytest.raises(ValueError, match="class 'kind-b0' has 1 labeled image, and at least 2 are needed"):
