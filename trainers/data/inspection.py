@@ -148,15 +148,23 @@ def why_not_laid_out(root: Path, has_label_file: bool) -> str | None:
     """Return why a folder has not the layout that is needed, with the commands that give it that, or None."""
     if not root.is_dir():
         return f"there is no folder {root}; name the one that holds train/<class>/*"
+    listing = "or list the classes in a file of lines `path class`, and name it with --labels"
     if (root / "train").is_dir():
-        return None
+        count = sum(entry.is_dir() for entry in os.scandir(root / "train"))
+        if has_label_file or count > 1:
+            return None
+        return (
+            f"{root / 'train'} has {count} class folder{'s' * (count != 1)}, and at least two classes are needed; "
+            f"expected train/<class>/*, one folder for each class; {listing}"
+        )
+    if root.absolute().name == "train":
+        return f"{root} is the folder train/ itself; name the one that holds it: {root.absolute().parent}"
     folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and entry.name not in _NO_CLASSES)
     classes = [name for name in folders if any(map(_is_image, _names_in(root / name)))]
     if len(classes) < 2 and not has_label_file:
         return (
             f"{root} has no folder train/; expected train/<class>/*, one folder for each class, and where there are "
-            "any, unlabeled/* and test/<class>/*; or list the classes in a file of lines `path class`, and name it "
-            "with --labels"
+            f"any, unlabeled/* and test/<class>/*; {listing}"
         )
     fitting, images = root.absolute().with_name(f"{root.absolute().name}-sweep"), root.absolute()
     holds = "the images themselves" if has_label_file else f"{len(classes)} folders of images ({_listed(classes)})"

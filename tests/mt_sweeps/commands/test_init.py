@@ -108,8 +108,10 @@ def test_a_file_that_is_no_image_is_left_out_and_told(images, tmp_path):
 
 def test_folders_that_no_sweep_fits_are_refused_with_what_to_do(images):
     run("nowhere", error="there is no folder nowhere; name the one that holds train/<class>/*")
-    text = run(images / "train", error="holds 3 folders of images (cat, dog, rat). These two commands")
+    classes = (images / "train").rename(images / "mine")
+    text = run(classes, error="holds 3 folders of images (cat, dog, rat). These two commands")
     assert "\n  ln -s " in text
+    classes.rename(images / "train")
     for number in range(1, 8):
         (images / "train" / "rat" / f"{number}.png").unlink()
     run(images, error="class 'rat' has 1 labeled image, and at least 2 are needed")

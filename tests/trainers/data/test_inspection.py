@@ -84,22 +84,28 @@ def test_progress_ends_with_all_files(root):
 
 
 def test_class_folders_without_train_are_told_with_two_commands_that_help(root):
-    classes = root / "train"
+    classes = (root / "train").rename(root / "my images")
     problem = why_not_laid_out(classes, has_label_file=False)
     assert "holds 2 folders of images (a, b)" in problem
     commands = [line.strip() for line in problem.splitlines() if line.startswith("  ")]
-    fitting = root / "train-sweep"
-    assert commands == [f"mkdir {fitting}", f"ln -s {classes} {fitting}/train"]
+    fitting = root / "my images-sweep"
+    assert commands == [f"mkdir '{fitting}'", f"ln -s '{classes}' '{fitting}/train'"]
     fitting.mkdir()
     (fitting / "train").symlink_to(classes)
     assert inspect_folder(str(fitting)).classes == {"a": 3, "b": 2}
+
+
+def test_the_folder_train_itself_is_told_with_the_one_that_holds_it(root):
+    assert why_not_laid_out(root / "train", False) == (
+        f"{root / 'train'} is the folder train/ itself; name the one that holds it: {root}"
+    )
 
 
 @pytest.mark.parametrize(
     ("removed", "message"),
     [
         ("", "there is no folder .*; name the one that holds train"),
-        ("train/b", "has 1 class folders; expected train"),
+        ("train/b", "has 1 class folder, and at least two classes are needed; expected train.* --labels"),
         ("train", "has no folder train/; expected train/<class>"),
         ("train/b/*", "no images in .*train/b; add some or remove it"),
     ],
