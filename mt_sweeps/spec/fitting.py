@@ -12,6 +12,7 @@ _SPARES_VERDICT = 1000  # labeled images from which on some are kept back for th
 _MOST_KEPT = 1000  # validation images, and verdict images: more cost labels and say little more
 _MOST_FOR_RAREST = 4000  # validation images, where so many are needed for two of the rarest class
 _PLANNED = 0.9  # share of the time that is planned: the rest is for starting, decoding and the report
+_PLANNED_WITH_PROBES = 0.8  # likewise where linear probes are fitted, which are not counted as trainings
 _LADDER = (
     (64, 3, 8, 4.0),
     (32, 3, 8, 2.0),
@@ -172,7 +173,8 @@ def fit(
     network = replace(network, batch_size=max(2, min(network.batch_size, most)))
     fractions = _fractions(found.unlabeled, network.batch_size)
     epoch = split.trained / (fractions[-1] * network.batch_size)
-    length = _length(network, epoch, 3600 * hours * machine.concurrent * _PLANNED, pace)
+    planned = _PLANNED if network.first is None else _PLANNED_WITH_PROBES
+    length = _length(network, epoch, 3600 * hours * machine.concurrent * planned, pace)
     return Fit(split, network, fractions, length, _flip(found))
 
 

