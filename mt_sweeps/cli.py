@@ -70,6 +70,37 @@ def cli() -> None:
 
 
 @cli.command()
+@click.argument("folder")
+@click.option("--labels", metavar="TABLE", help="Table of paths and classes.")
+@click.option("-o", "--output", type=File, metavar="FILE", help="Default: named as the folder, with .yaml.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option(
+    "--hours", type=click.FloatRange(0, min_open=True), default=1.0, help="That the sweep may take. Default: 1."
+)
+@click.option("--weights", metavar="FILE", help="Pre-trained ones, or `pretrained`. Default: those at hand.")
+@click.option("--architecture", metavar="NAME", default="tf_efficientnet_lite0", help="Of these weights, in timm.")
+@_json_option
+def init(
+    folder: str,
+    labels: str | None,
+    output: Path | None,
+    force: bool,
+    hours: float,
+    weights: str | None,
+    architecture: str,
+    as_json: bool,
+) -> None:
+    """Look at the images in FOLDER, and write a search-space file that fits them.
+
+    FOLDER holds train/CLASS/*, and where there are any, unlabeled/* and test/CLASS/*. A few training steps are timed,
+    so that the sweep fits the hours that it may take.
+    """
+    from mt_sweeps.commands.init import Request, init
+
+    click.echo(init(Request(folder, labels, output, force, hours, weights, architecture), as_json))
+
+
+@cli.command()
 @click.argument("file", type=File)
 @_name_option
 @_set_option
@@ -192,21 +223,25 @@ def preview(file: Path, output: Path, overrides: tuple[str, ...], images: int) -
 
 @cli.command()
 @click.argument("files", type=File, nargs=-1, required=True)
+@click.option("--without-images", is_flag=True, help="Check the file alone, on a machine without the images.")
 @_plugin_option()
-def validate(files: tuple[Path, ...]) -> None:
-    """Validate FILES on any machine: it needs no images, GPU or ledger."""
-
+def validate(files: tuple[Path, ...], without_images: bool) -> None:
+    """Validate FILES, and that the folders of images that they name have what they need. No image is read."""
+    from mt_sweeps.execution.preflight import check_folder
     from mt_sweeps.spec.load import load_spec
 
     problems: list[str] = []
     for file in files:
         try:
             loaded = load_spec(file)
+            note = "the images were not looked at" if without_images else check_folder(file, loaded)
         except InputError as error:
             problems += error.problems
         else:
             arms = ", ".join(f"{loaded.trials_of(arm)} {arm}" for arm in loaded.arms())
             click.echo(f"{file}: valid: {len(loaded.search_space)} searched keys, trials: {arms}")
+            if note is not None:
+                click.echo(f"{file}: note: {note}; `mt-sweep run` checks them")
     if problems:
         raise InputError(*problems)
 

@@ -5,6 +5,10 @@ class DataError(Exception):
     """The images, or the first weights, are missing, unreadable, or do not fit the configuration."""
 
 
+class ConflictingClasses(DataError):
+    """Images with the same pixels have different classes."""
+
+
 class CheckpointError(Exception):
     """A checkpoint cannot be used: it is damaged, or belongs to another format, configuration, data set or device."""
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.execution import forecast as forecasts
-from mt_sweeps.execution.preflight import check_data
+from mt_sweeps.execution.preflight import check_data, check_folder
 from mt_sweeps.execution.resources import local_resources, share_of
 from mt_sweeps.spec.load import load_spec
 from trainers.errors import DataError, TrainingError
@@ -22,9 +22,11 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> str:
         The forecast, in words. Where the machine cannot train, the part that does not depend on it.
 
     Raises:
-        InputError: the file is wrong, or asks for what this machine does not have.
+        InputError: the file is wrong, asks for what this machine does not have, or its folder of images is missing or
+            holds too few.
     """
     spec = load_spec(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
+    check_folder(file, spec)
     share = share_of(file, spec, local_resources())
     try:
         planned = forecasts.forecast(spec, share.concurrent)

@@ -105,6 +105,10 @@ def measure_speed(config: TrainerConfig, threads: int) -> Speed:
     return Speed(between("time.step_seconds") / steps, between("time.evaluation_seconds"))
 
 
+def _milliseconds(seconds: float) -> str:
+    return f"{float(f'{1000 * seconds:.3g}'):g} ms"
+
+
 def text(spec: SweepSpec, planned: Forecast, share: Share, data: DatasetCheck | None, speed: Speed | None) -> str:
     """Return the forecast for people, one line per quantity.
 
@@ -136,7 +140,7 @@ def text(spec: SweepSpec, planned: Forecast, share: Share, data: DatasetCheck | 
     else:
         seconds = speed.seconds(planned)
         lines.append(
-            f"  time      {duration(seconds / share.concurrent)} at the most: {1000 * speed.step:.3g} ms per step and "
+            f"  time      {duration(seconds / share.concurrent)} at the most: {_milliseconds(speed.step)} per step and "
             f"{speed.evaluation:.2g} s per evaluation, measured"
         )
         if share.gpus:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.execution import ray_cluster
 from mt_sweeps.execution.resources import Share
@@ -16,9 +18,11 @@ from mt_sweeps.storage import file_store
 from mt_sweeps.storage.environment import weights_key
 from mt_sweeps.storage.home import Home
 from mt_sweeps.versions import versions
-from trainers.config import DatasetConfig, TrainerConfig
+from trainers.config import DatasetConfig, ImageFolder, Imagenet, TrainerConfig
+from trainers.config.known_datasets import KNOWN_DATASETS
 from trainers.config.plugins import MODELS, registered_plugins
 from trainers.data.cache import Facts, prepare, read_facts
+from trainers.data.folders import Folder
 from trainers.data.listing import LeftOutCount
 from trainers.data.overlaps import groups_per_purpose, overlap_sentences
 from trainers.data.sources import check_source
@@ -59,6 +63,36 @@ def spec_versions(spec: SweepSpec) -> dict[str, str]:
     return run_versions(spec.config(values, arm) for values, arm in corners)
 
 
+def check_folder(file: Path, spec: SweepSpec) -> str | None:
+    """Make sure that a folder of images is there and has the images that every trial needs. None is decoded.
+
+    Args:
+        file: to name in an error.
+        spec: of the sweep.
+
+    Returns:
+        What could not be checked, or None: data sets that are downloaded or come from a plugin have no folder yet.
+
+    Raises:
+        InputError: the folder is missing, has another layout or too few images.
+    """
+    configs = [spec.config(values, arm) for values, arm in spec.corners()]
+    dataset = configs[0].dataset
+    if not isinstance(dataset, ImageFolder | Imagenet):
+        return None if dataset.name in KNOWN_DATASETS else f"the images of {dataset.name} were not looked at"
+    try:
+        folder = Folder(dataset)
+        labels = np.array([label for _, label in folder.train] + [-1] * len(folder.unlabeled), np.int64)
+        for config in configs:
+            split = _checked_split(config, labels, folder.classes, dataset.image_size)
+        if "published" in spec.arms():
+            published = spec.config(spec.published_values(len(folder.classes), len(split.unlabeled)), "published")
+            _checked_split(published, labels, folder.classes, dataset.image_size)
+    except DataError as error:
+        raise InputError(f"{file}: {trainer_error_text(error)}") from None
+    return None
+
+
 def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
     """Make the data set ready on this machine, and make sure that it has the images that every trial needs.
 
@@ -74,14 +108,15 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
     try:
         listed = _listing_progress(dataset)
         left_out = check_source(dataset, listed)
-        prepared = prepare(dataset, _decoding_progress(), listed)
+        prepared = prepare(dataset, decoding_progress(), listed)
         facts = read_facts(prepared)
+        about = (facts.train_labels, facts.classes, facts.shape[0], facts.groups)
         for config in configs:
-            split = _checked_split(config, facts)
+            split = _checked_split(config, *about)
         published: Values = {}
         if "published" in spec.arms():
             published = spec.published_values(len(facts.classes), len(split.unlabeled))
-            _checked_split(spec.config(published, "published"), facts)
+            _checked_split(spec.config(published, "published"), *about)
     except DataError as error:
         raise InputError(f"{file}: {trainer_error_text(error)}") from None
     except OSError as error:
@@ -110,10 +145,16 @@ def _left_out_lines(facts: Facts, left_out: list[LeftOutCount]) -> list[str]:
     return [*lines, *(one.text() for one in left_out), *(f"caution: {caution}" for caution in facts.cautions)]
 
 
-def _checked_split(config: TrainerConfig, facts: Facts) -> Split:
-    """Return the split of a trial, after checking that it suffices, for each of its trainings if there are several."""
+def _checked_split(
+    config: TrainerConfig,
+    labels: np.ndarray,
+    classes: list[str],
+    image_size: int | None,
+    groups: np.ndarray | None = None,
+) -> Split:
+    """Return the split of a trial, after checking that it suffices, for a fold too if there are folds; see `split_for`."""
     trained = [config, config.of_fold(0)] if config.is_cross_validated else [config]
-    splits = [split_for(one, facts.train_labels, facts.classes, facts.shape[0], facts.groups) for one in trained]
+    splits = [split_for(one, labels, classes, image_size, groups) for one in trained]
     return splits[0]
 
 
@@ -151,7 +192,7 @@ def _listing_progress(dataset: DatasetConfig) -> Callable[[int], None]:
     return lambda count: print(f"listing files below {escaped(getattr(dataset, 'root', ''))}: {count:,}", flush=True)
 
 
-def _decoding_progress() -> Callable[[int, int], None]:
+def decoding_progress() -> Callable[[int, int], None]:
     """Return a function that prints how far the decoding is, every other second."""
     printed = float("-inf")
 

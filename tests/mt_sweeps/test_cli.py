@@ -16,6 +16,7 @@ def test_help_names_every_command_and_imports_nothing_heavy():
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"
     for command in (
+        "init",
         "run",
         "validate",
         "best",

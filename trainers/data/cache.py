@@ -18,7 +18,7 @@ from trainers.data.decoding import Progress
 from trainers.data.groups import LEFT_OUT, united
 from trainers.data.listing import LeftOutCount, Listed
 from trainers.data.sources import Contents, decode, source_key
-from trainers.errors import DataError, escaped
+from trainers.errors import ConflictingClasses, DataError, escaped
 from trainers.files import atomic_file, cache_folder, write_atomically
 
 VERSION = 4  # of the file format; part of the file name, so that no version reads the files of another
@@ -221,7 +221,7 @@ def _refuse_conflicts(file: Path) -> None:
     """Refuse images with the same pixels and different classes.
 
     Raises:
-        DataError: there are some; names a few of them.
+        ConflictingClasses: there are some; names a few of them.
     """
     facts = read_facts(file)
     if not len(facts.conflicts):
@@ -235,7 +235,7 @@ def _refuse_conflicts(file: Path) -> None:
         )
         for images in shown
     ]
-    raise DataError(
+    raise ConflictingClasses(
         f"dataset.conflicts: {len(facts.conflicts):,} images have the same pixels as an image of another class: "
         f"{'; '.join(pictures)}; remove those with the wrong class, or set dataset.conflicts: leave_out, and none of "
         "the training images among them serves a purpose"

@@ -105,7 +105,7 @@ def split_for(
     config: TrainerConfig,
     labels: np.ndarray,
     classes: Sequence[str],
-    image_size: int,
+    image_size: int | None,
     groups: np.ndarray | None = None,
 ) -> Split:
     """Return the split of a run, after checking that it suffices for the run.
@@ -114,7 +114,7 @@ def split_for(
         config: of the run.
         labels: int64 [n]; -1 if an image has no class.
         classes: names, in the order of their indices.
-        image_size: pixels per side.
+        image_size: pixels per side; None: not known, and not checked.
         groups: as in `split`.
 
     Raises:
@@ -122,7 +122,8 @@ def split_for(
             not fit `sampling` or `class_weights`.
     """
     try:
-        check_image_size(config, image_size)
+        if image_size is not None:
+            check_image_size(config, image_size)
         purposes = split(labels, classes, config.dataset, groups)
         check_unlabeled(config, len(purposes.unlabeled))
     except ValueError as error:

