@@ -152,7 +152,7 @@ def _checked_split(
     image_size: int | None,
     groups: np.ndarray | None = None,
 ) -> Split:
-    """Return the split of a trial, after checking that it suffices, for a fold too if there are folds; see `split_for`."""
+    """Return the split of a trial, after checking that it suffices, and for a fold if there are folds."""
     trained = [config, config.of_fold(0)] if config.is_cross_validated else [config]
     splits = [split_for(one, labels, classes, image_size, groups) for one in trained]
     return splits[0]

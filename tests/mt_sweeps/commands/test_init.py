@@ -61,7 +61,7 @@ def test_a_file_is_written_that_is_valid_and_says_what_it_was_made_for(images, t
     assert validated.exit_code == 0
     images.rename(tmp_path / "elsewhere")
     refused = CliRunner().invoke(cli, ["validate", str(file)])
-    assert f"{file}: trainer.dataset.root: there is no folder my images" in str(refused.exception)
+    assert f"{file}: trainer.dataset.root: there is no folder {tmp_path / 'my images'}" in str(refused.exception)
     alone = CliRunner().invoke(cli, ["validate", "--without-images", str(file)])
     assert (alone.exit_code, "note: the images were not looked at" in alone.output) == (0, True)
 
@@ -94,8 +94,8 @@ def test_a_label_file_is_written_into_the_file_and_its_mistakes_are_told(images,
     dataset = load_spec(tmp_path / "my-images.yaml").trainer["dataset"]
     assert dataset["label_file"] == "labels.txt"
     (tmp_path / "labels.txt").write_text("cat/99.png cat\ncat/0.png dog\n")
-    run(images, "--labels", "labels.txt", "--force", error="--labels: labels.txt, line 1: there is no ")
-    run(images, "--labels", "none.txt", "--force", error="--labels: none.txt cannot be read")
+    run(images, "--labels", "labels.txt", "--force", error=f"--labels: {tmp_path / 'labels.txt'}, line 1: there is no ")
+    run(images, "--labels", "none.txt", "--force", error=f"--labels: {tmp_path / 'none.txt'} cannot be read")
 
 
 def test_a_file_that_is_no_image_is_left_out_and_told(images, tmp_path):

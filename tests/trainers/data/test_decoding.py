@@ -143,7 +143,8 @@ def test_a_very_large_image_that_cannot_be_reduced_is_refused_with_what_to_do(tm
 
 def cautions(root, monkeypatch) -> list[str]:
     monkeypatch.setenv("MT_SWEEP_CACHE", str(root / "cache"))
-    return [caution.partition(";")[0] for caution in read_facts(prepare(config(root))).cautions]
+    dataset = config(root).model_copy(update={"conflicts": "leave_out"})
+    return [caution.partition(";")[0] for caution in read_facts(prepare(dataset)).cautions]
 
 
 def test_images_that_show_nothing_are_a_caution(tmp_path, write, monkeypatch):

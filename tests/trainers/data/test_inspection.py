@@ -71,10 +71,7 @@ def test_files_that_nothing_uses_and_files_that_cannot_be_read_are_told(root):
     (root / "train" / "b" / "1.png").write_text("no image")
     found = inspect_folder(str(root))
     assert found.unreadable == [str(root / "train/b/1.png")]
-    assert {one.reason: len(one.files) for one in found.left_out} == {
-        "the name does not end like that of an image": 1,
-        "not in train/<class>/, unlabeled/ or test/<class>/": 1,
-    }
+    assert {tuple(one.examples): one.count for one in found.left_out} == {("notes.txt",): 1, ("train/loose.png",): 1}
 
 
 def test_progress_ends_with_all_files(root):
