@@ -159,7 +159,8 @@ class _OnDisk(DatasetSettings):
     groups: str | None = Field(
         None,
         description="regular expression with one pair of parentheses, for the path of an image in root: images in "
-        "whose paths it encloses the same text serve one purpose; none: each image is on its own",
+        "whose paths it encloses the same text serve one purpose; without parentheses, the column of label_file that "
+        "says which images do; none: each image is on its own",
     )
 
     @field_validator("groups")
@@ -171,12 +172,27 @@ class _OnDisk(DatasetSettings):
             count = re.compile(value).groups
         except re.error as error:
             raise ValueError(f"{value!r} is no regular expression: {error}") from None
-        if count != 1:
+        if count > 1:
             raise ValueError(
                 f"{value!r} has {count} pairs of parentheses; write one, around what names the group, as in "
                 "'(patient[0-9]+)_'; further ones as (?:...)"
             )
         return value
+
+    @property
+    def group_column(self) -> str | None:
+        """The column of the tables that says which images belong together; None if `groups` names none."""
+        return self.groups if self.groups is not None and not re.compile(self.groups).groups else None
+
+    @model_validator(mode="after")
+    def _has_a_table_for_the_column(self) -> "_OnDisk":
+        if self.group_column is not None and self.label_file is None:
+            raise ValueError(
+                f"groups ({self.groups!r}) has no parentheses, so it is a column of label_file, and that is not set; "
+                "set it, or write one pair of parentheses around what names the group in a path, as in "
+                "'(patient[0-9]+)_'"
+            )
+        return self
 
     @field_validator("pixel_range")
     @classmethod

@@ -41,6 +41,7 @@ class Folder:
         train: (file, class index) of the training images that have a class.
         unlabeled: files of the training images that have none.
         test: (file, class index) of the test images.
+        groups: what a table says of which images belong together, by file; None if `dataset.groups` names no column.
         left_out: all other files below the root, by reason.
 
     Raises:
@@ -53,6 +54,7 @@ class Folder:
         self._layout, self._test = (_IMAGENET, "val") if isinstance(config, Imagenet) else (_LAYOUT, "test")
         tables = [file for file in (config.label_file, config.test_label_file) if file is not None]
         self._lister = Lister(str(self.root), (str(Path(file).expanduser()) for file in tables), listed)
+        self.groups: dict[str, str] | None = None if config.group_column is None else {}
         self._folders = self._top()
         self._unlabeled_folder = self._images_in("unlabeled")
         self.classes: list[str] = []
@@ -92,6 +94,7 @@ class Folder:
         listing = hashlib.sha256(repr(self.classes).encode(errors="surrogateescape"))
         for part in (self.train, self.test):
             listing.update("".join(f"{label}\n" for _, label in part).encode())
+        listing.update(repr(sorted((self.groups or {}).items())).encode(errors="surrogateescape"))
         last = time.monotonic()
         for count, file in enumerate(self.files()):
             if listed is not None and count % 1000 == 0 and time.monotonic() - last > 1:
@@ -291,7 +294,11 @@ class Folder:
         if key == "test_label_file" and os.path.isdir(self._path(self._test)):
             folders.insert(0, Path(self._path(self._test)))
         folders += [self.root, Path(os.path.abspath(path)).parent, Path.cwd()]
-        return read_label_table(f"dataset.{key}", path, ImageIndex(images, list(dict.fromkeys(folders))), where)
+        index = ImageIndex(images, list(dict.fromkeys(folders)))
+        table = read_label_table(f"dataset.{key}", path, index, where, self._config.group_column)
+        if self.groups is not None:
+            self.groups |= table.groups
+        return table
 
     def _refuse_unlisted(self, what: str, path: str) -> None:
         """Refuse a folder that cannot be listed, or that holds one: nobody knows what is in it."""

@@ -33,6 +33,18 @@ def groups_of_paths(expression: str, paths: Sequence[str]) -> np.ndarray:
     return groups
 
 
+def groups_of_table(named: dict[str, str], files: Sequence[str]) -> np.ndarray:
+    """Return the number of the group of each image: int64 [n]. An image that is not named is on its own.
+
+    Args:
+        named: what a table says of which images belong together, by file.
+        files: of the images.
+    """
+    numbers: dict[tuple[bool, str], int] = {}
+    keys = [(True, named[file]) if file in named else (False, file) for file in files]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+
+
 def united(copies: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     """Return groups such that images of one group, and copies, are in one group: int64 [n].
 

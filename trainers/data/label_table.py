@@ -35,11 +35,13 @@ class LabelTable:
         labels: class name of each image, by its path.
         unlabeled: images whose class the table leaves empty.
         lines: where in the table each image is, by its path.
+        groups: what the column of groups says of each image, by its path; without those of which it says nothing.
     """
 
     labels: dict[str, str]
     unlabeled: list[str]
     lines: dict[str, int]
+    groups: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,17 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Reading:
-    """One way to read a table: its rows without the header, and which columns count."""
+    """One way to read a table: its rows without the header, the names in that, and which columns count."""
 
     rows: list[_Row]
     path: int
     label: int
     hits: float
     kind: str
+    names: tuple[str, ...] = ()
 
 
-def read_label_table(key: str, file: Path, index: ImageIndex, where: str) -> LabelTable:
+def read_label_table(key: str, file: Path, index: ImageIndex, where: str, groups: str | None = None) -> LabelTable:
     """Read a table of labels.
 
     Columns are recognised by their names (path, file, image_id, ...; label, class, category, ...) if there is a first
@@ -71,6 +74,7 @@ def read_label_table(key: str, file: Path, index: ImageIndex, where: str) -> Lab
         file: the table; UTF-8, or UTF-16 with a byte order mark.
         index: of the images that it may name.
         where: which images these are, to name in an error: `train/ or unlabeled/`.
+        groups: the name of a column that says which images belong together; None: there is none.
 
     Raises:
         DataError: names the file and the line, what is wrong, what is allowed, and what to do.
@@ -86,6 +90,8 @@ def read_label_table(key: str, file: Path, index: ImageIndex, where: str) -> Lab
     labels: dict[str, str] = {}
     unlabeled: list[str] = []
     lines: dict[str, int] = {}
+    together: dict[str, str] = {}
+    group = None if groups is None else _column_of_groups(groups, reading, place)
     for number, row in enumerate(reading.rows):
         at = f"{place}, line {row.line}"
         if len(row.cells) <= max(reading.path, reading.label):
@@ -102,13 +108,26 @@ def read_label_table(key: str, file: Path, index: ImageIndex, where: str) -> Lab
             labels[image] = name
         else:
             unlabeled.append(image)
+        if group is not None and len(row.cells) > group and row.cells[group].strip():
+            together[image] = row.cells[group].strip()
     if len(labels) > 2 and len(set(labels.values())) == len(labels):
         first = reading.rows[0]
         raise DataError(
             f"{place}, line {first.line}: column {reading.label + 1} ({_shown_cell(first, reading.label)!r}) gives "
             f"each of the {len(labels):,} images a class of its own, so it is no class; {_HOW_TO_NAME}"
         )
-    return LabelTable(labels, unlabeled, lines)
+    return LabelTable(labels, unlabeled, lines, together)
+
+
+def _column_of_groups(name: str, reading: _Reading, place: str) -> int:
+    found = [column for column, one in enumerate(reading.names) if one.strip() == name]
+    if not found:
+        known = ", ".join(escaped(one) for one in reading.names[:20]) or "none: it has no first line of names"
+        raise DataError(
+            f"{place}: there is no column {escaped(name)!r}, which dataset.groups names; its columns: {known}. An "
+            "expression for paths has parentheses"
+        )
+    return found[0]
 
 
 def _image(name: str, index: ImageIndex, at: str, where: str, reading: _Reading, number: int) -> str:
@@ -267,7 +286,8 @@ def _columns(rows: list[_Row], index: ImageIndex, place: str, names: list[str] |
                 f"known names: {', '.join(_LABEL_NAMES[:8])}; {_HOW_TO_NAME}"
             )
         label = likely[0]
-    return _Reading(body, path, label, _hits(body, path, index), f"column {label + 1}")
+    header = tuple(names) if names is not None else rows[0].cells if is_header else ()
+    return _Reading(body, path, label, _hits(body, path, index), f"column {label + 1}", header)
 
 
 def _is_header(rows: list[_Row], first: list[str], path: int, index: ImageIndex) -> bool:

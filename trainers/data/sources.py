@@ -21,7 +21,7 @@ from trainers.data.arrays import plugin_images, plugin_key, write_images
 from trainers.data.contrast import contrast_cautions
 from trainers.data.decoding import Progress, Write, decode_files
 from trainers.data.folders import Folder
-from trainers.data.groups import groups_of_paths
+from trainers.data.groups import groups_of_paths, groups_of_table
 from trainers.data.listing import LeftOutCount, Listed
 from trainers.errors import DataError
 
@@ -92,8 +92,7 @@ def check_source(config: DatasetConfig, listed: Listed | None = None) -> list[Le
         check_split_sizes(labels, config.validation, config.verdict, images, len(folder.classes), config.root)
     except ValueError as error:
         raise DataError(f"dataset.{error}") from None
-    if config.groups is not None:
-        groups_of_paths(config.groups, _names(folder, folder.files()))
+    _groups(config, folder, folder.files())
     return [one.brief() for one in folder.left_out]
 
 
@@ -175,7 +174,7 @@ def _folder(config: ImageFolder | Imagenet, cache: Path, write: Write, progress:
             "to another folder, or lower dataset.image_size"
         )
     names = _names(folder, files)
-    groups = None if config.groups is None else groups_of_paths(config.groups, names)
+    groups = _groups(config, folder, files)
     labels = [label for _, label in folder.train] + [-1] * len(folder.unlabeled) + [label for _, label in folder.test]
     decoded = decode_files(files, config, write, progress)
     kept = decoded.kept
@@ -194,6 +193,15 @@ def _folder(config: ImageFolder | Imagenet, cache: Path, write: Write, progress:
         left_out=tuple(one.brief() for one in folder.left_out),
         cautions=tuple(contrast_cautions(decoded.lowest, decoded.highest, decoded.flat, kept_labels, folder.classes)),
     )
+
+
+def _groups(config: ImageFolder | Imagenet, folder: Folder, files: list[str]) -> np.ndarray | None:
+    """Return the number of the group of each file by `dataset.groups`, a column or an expression; None if not set."""
+    if config.groups is None:
+        return None
+    if folder.groups is not None:
+        return groups_of_table(folder.groups, files)
+    return groups_of_paths(config.groups, _names(folder, files))
 
 
 def _names(folder: Folder, files: list[str]) -> list[str]:

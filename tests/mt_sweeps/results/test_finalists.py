@@ -73,6 +73,7 @@ def test_without_images_kept_back_every_seed_redraws_the_split(tmp_path):
 
 def test_the_trainings_of_a_cross_validation_overlap_as_a_corrected_repeated_test_has_it(tmp_path):
     folds = ("trainer.dataset.validation=0", "trainer.dataset.folds=5", "trainer.dataset.verdict=0")
+    folds += ("trainer.evaluate_every=300",)
     spec = digits("trials=1", "finalists.top=1", "finalists.baselines=[]", "finalists.seeds=3", *folds)
     directory = swept(LocalHome(tmp_path), spec)
     ledger = Ledger(directory.ledger, spec)

@@ -22,7 +22,7 @@ def test_a_path_without_a_group_is_refused(expression):
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        ("track", "has 0 pairs of parentheses; write one"),
+        ("track", r"'track'\) has no parentheses, so it is a column of label_file, and that is not set"),
         ("(a)(b)", "has 2 pairs of parentheses; write one"),
         ("(a", "is no regular expression: missing"),
     ],

@@ -255,3 +255,27 @@ def test_a_flat_test_folder_and_a_table_go_with_class_folders(tmp_path):
         ("img_1.png", "dog"),
     ]
     assert one.left_out == []
+
+
+def test_a_column_says_which_images_belong_together(root):
+    content = "path,label,patient\na.png,cat,p1\nb.png,dog,p2\ndeep/c.png,cat,p1\nd.png,,\n"
+    one = folder(root, content, groups="patient")
+    assert {Path(file).name: name for file, name in one.groups.items()} == {"a.png": "p1", "b.png": "p2", "c.png": "p1"}
+    decoded = decode_whole(one._config, root / "cache")
+    assert [Path(name).name for name in decoded.names] == ["a.png", "b.png", "c.png", "u.png", "d.png"]
+    assert decoded.groups.tolist() == [0, 1, 0, 2, 3], "an image of which it says nothing is on its own"
+    before = source_key(one._config)
+    folder(root, content.replace("p2", "p1"), groups="patient")
+    assert source_key(one._config) != before
+
+
+@pytest.mark.parametrize("content", ["path,label,case\na.png,cat,1\nb.png,dog,2\n", "a.png cat\nb.png dog\n"])
+def test_a_column_of_groups_that_is_not_there_is_told_with_those_that_are(root, content):
+    known = "path, label, case" if "case" in content else "none: it has no first line of names"
+    with pytest.raises(DataError, match=rf"there is no column 'patient', which dataset\.groups names; .*: {known}"):
+        folder(root, content, groups="patient")
+
+
+def test_json_lines_have_columns_of_groups_too(root):
+    lines = ['{"path": "a.png", "label": "cat", "patient": 1}', '{"path": "b.png", "label": "dog", "patient": 2}']
+    assert list(folder(root, "\n".join(lines), groups="patient").groups.values()) == ["1", "2"]
