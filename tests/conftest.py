@@ -14,8 +14,10 @@ LATE_IMPORTS = (
     "plotly.graph_objects",
     "mlflow",
     "ray.tune",
-    "optuna",
+    "optuna.storages._rdb.storage",
+    "scipy.sparse.csgraph",
     "sklearn.datasets",
+    "sklearn.model_selection",
     "timm",
     "torchvision.transforms.v2",
 )
