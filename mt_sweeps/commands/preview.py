@@ -1,15 +1,25 @@
 """`preview`: a picture of what the student and the teacher see."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw, ImageFont
 
 from mt_sweeps.errors import InputError, trainer_error_text
+from mt_sweeps.execution.preflight import left_out_lines
 from mt_sweeps.spec.load import load_spec
 from trainers.config import TrainerConfig
 from trainers.config.compatibility import idle_settings, is_idle
+from trainers.data.cache import prepare, read_facts
 from trainers.data.sources import check_source
 from trainers.errors import DataError, TrainingError, escaped
 
-SMALLEST = 128  # pixels a side that an image is shown with
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SMALLEST = 128  # pixels per side that an image is shown with
+LINE = 21  # pixels of a line of text
+MARGIN = 2  # pixels between images
 
 
 def preview(file: Path, overrides: tuple[str, ...], output: Path, images: int) -> str:
@@ -28,43 +38,73 @@ def preview(file: Path, overrides: tuple[str, ...], output: Path, images: int) -
         InputError: the file is wrong, its images cannot be read, or the picture cannot be written.
     """
     config = load_spec(file, overrides).sample_config()
-    from torch.nn.functional import interpolate
-    from torchvision.utils import make_grid, save_image
-
     from trainers import Trainer
 
     try:
         left_out = check_source(config.dataset)
         trainer = Trainer(config)
-        classes = trainer.preview_classes(images)
+        columns = [_column_text(one) for one in trainer.preview_classes(images)]
         rows = trainer.preview_views(images)
     except (DataError, TrainingError) as error:
         raise InputError(f"{file}: {trainer_error_text(error)}") from None
-    scale = max(1, -(-SMALLEST // rows[0].shape[-1]))
-    shown = [interpolate(row, scale_factor=scale, mode="nearest") for row in rows]
+    captions = _captions(config)[: len(rows)]
     try:
-        save_image([make_grid(row, nrow=len(row), pad_value=1.0) for row in shown], output, nrow=1, padding=0)
+        _draw(rows, columns, captions).save(output)
     except (OSError, ValueError) as error:
         raise InputError(f"{output}: cannot be written: {error}; use a name that ends in .png or .jpg") from None
-    augmentation = config.augmentation
-    noise = [augmentation.noise, config.second_augmentation.noise]
-    names = ["the image", "what the student sees", "what it is compared with"][: len(rows)]
-    if len(names) > 2 and config.teacher.augmentation == "weak":
-        names[2] += ": crop, translation and flip alone"
+    lines = [
+        f"{output}: {', '.join(_settings(config, len(rows)))}",
+        f"columns: {len(columns)} training images: {', '.join(columns)}",
+        *(f"row {number}: {text}" for number, text in enumerate(captions, 1)),
+        *left_out_lines(read_facts(prepare(config.dataset)), left_out),
+    ]
+    return "\n".join(lines)
+
+
+def _draw(rows: "list[Tensor]", columns: list[str], captions: list[str]) -> Image.Image:
+    """Draw images with a line above each row that says what it is, and the class of each column above all.
+
+    Args:
+        rows: float [n, channels, height, width] each, in [0, 1].
+        columns: n texts.
+        captions: a text for each row.
+    """
+    from torch.nn.functional import interpolate
+    from torchvision.transforms.functional import to_pil_image
+    from torchvision.utils import make_grid
+
+    scale = max(1, -(-SMALLEST // rows[0].shape[-1]))
+    enlarged = [interpolate(row, scale_factor=scale, mode="nearest") for row in rows]
+    drawn = [to_pil_image(make_grid(row, nrow=len(row), pad_value=1.0).clamp(0, 1).cpu()) for row in enlarged]
+    width, height = drawn[0].size
+    canvas = Image.new("RGB", (width, LINE + len(drawn) * (LINE + height)), "white")
+    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=LINE * 2 / 3)
+
+    def write(text: str, x: float, y: int, most: float) -> None:
+        while font.getlength(text) > most:
+            text = text.rstrip("…")[:-1] + "…"
+        pen.text((x, y + LINE / 2), text, "black", font, anchor="lm")
+
+    per_column = (width - MARGIN) / len(columns)
+    for number, text in enumerate(columns):
+        write(text, MARGIN + number * per_column, 0, per_column - 2 * MARGIN)
+    for number, (row, text) in enumerate(zip(drawn, captions, strict=True)):
+        top = LINE + number * (LINE + height)
+        write(text, MARGIN, top, width - 2 * MARGIN)
+        canvas.paste(row, (0, top + LINE))
+    return canvas
+
+
+def _settings(config: TrainerConfig, rows: int) -> list[str]:
+    """Return what changes the views, in words."""
+    noise = [config.augmentation.noise, config.second_augmentation.noise][: rows - 1]
     idle = idle_settings(config)
     settings = [
         f"{name} {str(value).lower()}"
-        for name, value in augmentation
+        for name, value in config.augmentation
         if value and value != "none" and name != "noise" and not is_idle(f"augmentation.{name}", idle)
     ]
-    settings.append(f"noise {' and '.join(f'{value:g}' for value in noise[: len(rows) - 1])}")
-    lines = [
-        f"{output}: rows: {', '.join(names)}; {', '.join(settings)}, {config.normalization}",
-        f"columns: {len(classes)} training images: {', '.join(map(_column_text, classes))}",
-        *_row_texts(config, len(rows)),
-        *(one.text() for one in left_out),
-    ]
-    return "\n".join(lines)
+    return [*settings, f"noise {' and '.join(f'{value:g}' for value in noise)}", config.normalization]
 
 
 def _column_text(column: tuple[str | None, bool]) -> str:
@@ -75,11 +115,11 @@ def _column_text(column: tuple[str | None, bool]) -> str:
     return escaped(name) if is_labeled else f"unlabeled ({escaped(name)})"
 
 
-def _row_texts(config: TrainerConfig, rows: int) -> list[str]:
-    """Return what the rows mean, a line each."""
+def _captions(config: TrainerConfig) -> list[str]:
+    """Return what each row shows."""
+    weak = " (crop, translation and flip alone)" if config.teacher.augmentation == "weak" else ""
     target = {
-        "mean_teacher": "what the teacher sees of it; the student is to answer as the teacher does",
-        "pi_model": "what the student sees of it a second time; it is to answer as the first time",
-    }.get(config.method, "a second view of it, for the target of the consistency loss")
-    texts = ["the image as it was decoded", "what the student is trained on: it differs in every step", target]
-    return [f"row {number}: {text}" for number, text in enumerate(texts[:rows], 1)]
+        "mean_teacher": f"what the teacher sees of it{weak}; the student is to answer as the teacher does",
+        "pi_model": f"what the student sees of it a second time{weak}; it is to answer as the first time",
+    }.get(config.method, f"a second view of it{weak}, for the target of the consistency loss")
+    return ["the image as it was decoded", "what the student is trained on: it differs in every step", target]

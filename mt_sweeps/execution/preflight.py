@@ -124,7 +124,7 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
             f"{error.filename or dataset.name}: {error.strerror}; decoded images go to {cache_folder()}, which "
             "MT_SWEEP_CACHE can change"
         ) from None
-    for line in [*_left_out_lines(facts, left_out), *overlap_sentences(prepared, facts, split, dataset)]:
+    for line in [*left_out_lines(facts, left_out), *overlap_sentences(prepared, facts, split, dataset)]:
         print(line, flush=True)
     counts = {purpose: len(getattr(split, purpose)) for purpose in ("labeled", "unlabeled", "validation", "verdict")}
     if dataset.folds is not None:
@@ -136,7 +136,7 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
     return DatasetCheck(facts.fingerprint, split.fingerprint, facts.classes, counts, published, weights, groups)
 
 
-def _left_out_lines(facts: Facts, left_out: list[LeftOutCount]) -> list[str]:
+def left_out_lines(facts: Facts, left_out: list[LeftOutCount]) -> list[str]:
     """Return a line for each reason why files are not used, and each caution about the pixels of those that are."""
     lines = []
     if facts.skipped:

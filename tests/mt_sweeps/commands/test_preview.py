@@ -6,20 +6,23 @@ from click.testing import CliRunner
 from PIL import Image
 
 from mt_sweeps.cli import cli
-from mt_sweeps.commands.preview import preview
+from mt_sweeps.commands.preview import LINE, preview
 from mt_sweeps.errors import InputError
 from tests.helpers.sweeps import DIGITS
 from tests.helpers.training import write_image
 
 
 def cells(path, rows: int, columns: int) -> np.ndarray:
-    """[rows, columns, 128, 128], grey, of digits that are shown with 128 pixels a side and a frame of two."""
+    """[rows, columns, 128, 128], grey, of digits that are shown with 128 pixels per side and a frame of two.
+
+    There is a line of text above all, and one above each row.
+    """
     picture = np.asarray(Image.open(path).convert("L"))
-    assert picture.shape == (rows * 132, columns * 130 + 2)
-    grid = [
-        [picture[132 * r + 2 : 132 * r + 130, 130 * c + 2 : 130 * c + 130] for c in range(columns)] for r in range(rows)
-    ]
-    return np.array(grid)
+    assert picture.shape == (LINE + rows * (LINE + 132), columns * 130 + 2)
+    texts = [picture[:LINE], *(picture[LINE + (LINE + 132) * r :][:LINE] for r in range(rows))]
+    assert all((text < 128).sum() > 20 for text in texts), "every line has letters"
+    tops = [LINE + (LINE + 132) * r + LINE + 2 for r in range(rows)]
+    return np.array([[picture[y : y + 128, 130 * c + 2 : 130 * c + 130] for c in range(columns)] for y in tops])
 
 
 def test_a_picture_has_the_images_and_below_them_two_different_looks(tmp_path):
@@ -28,7 +31,7 @@ def test_a_picture_has_the_images_and_below_them_two_different_looks(tmp_path):
     for column in range(6):
         assert len({row[column].tobytes() for row in (plain, student, teacher)}) == 3
         assert (plain[column].reshape(8, 16, 8, 16).std((1, 3)) == 0).all(), "a pixel is a square"
-    assert "rows: the image, what the student sees, what it is compared with" in said
+    assert "row 3: what the teacher sees of it; the student" in said
     assert "noise 0.1 and 0.1" in said
 
 
@@ -53,7 +56,7 @@ def test_a_strong_view_is_shown_above_a_weak_one(tmp_path):
     assert np.abs(plain.astype(int) - teacher).max() <= 1
     assert all((plain[column] != student[column]).any() for column in range(6))
     assert "strong rand_augment, rand_operations 2, rand_magnitude 9, erase 1.0" in shown
-    assert "what it is compared with: crop, translation and flip alone" in shown
+    assert "what the teacher sees of it (crop, translation and flip alone); the student" in shown
 
 
 def test_what_is_not_drawn_is_not_listed(tmp_path):
@@ -71,8 +74,8 @@ def test_the_command_writes_the_picture_and_says_what_it_shows(tmp_path):
     output = tmp_path / "grid.jpg"
     result = CliRunner().invoke(cli, ["preview", str(DIGITS), "-o", str(output), "--images", "2"])
     assert result.exit_code == 0
-    assert result.output.startswith(f"{output}: rows: the image")
-    assert Image.open(output).size == (262, 396)
+    assert result.output.startswith(f"{output}: translate 1, noise 0.1 and 0.1, per_channel\n")
+    assert Image.open(output).size == (262, LINE + 3 * (LINE + 132))
 
 
 def test_the_classes_of_the_images_the_rows_and_what_was_left_out_are_in_the_text(tmp_path):
@@ -81,7 +84,10 @@ def test_the_classes_of_the_images_the_rows_and_what_was_left_out_are_in_the_tex
     for i in range(4):
         write_image(tmp_path / f"images/unlabeled/{i}.png", np.full((8, 8, 3), 60 * i, np.uint8))
     (tmp_path / "images/train/cat/a.xyz").write_text("no image")
-    dataset = f"{{name: image_folder, root: {tmp_path}/images, labels: 4, validation: 2, unlabeled: 14}}"
+    (tmp_path / "images/train/cat/torn.png").write_text("no image either")
+    dataset = (
+        f"{{name: image_folder, root: {tmp_path}/images, labels: 4, validation: 2, unlabeled: 14, unreadable: skip}}"
+    )
     lines = preview(DIGITS, (f"trainer.dataset={dataset}", "trainer.batch_size=8"), tmp_path / "grid.png", 8).split(
         "\n"
     )
@@ -95,5 +101,9 @@ def test_the_classes_of_the_images_the_rows_and_what_was_left_out_are_in_the_tex
         "row 2: what the student is trained on: it differs in every step",
         "row 3: what the teacher sees of it; the student is to answer as the teacher does",
     ]
-    assert lines[5] == "left out: 1 file: unknown suffix .xyz, and the content is no image: train/cat/a.xyz"
-    assert len(lines) == 6
+    assert lines[5:7] == [
+        "left out, since they cannot be read: 1 image: train/cat/torn.png",
+        "left out: 1 file: unknown suffix .xyz, and the content is no image: train/cat/a.xyz",
+    ]
+    assert lines[7].startswith("caution: each of the 20 images is of one colour")
+    assert len(lines) == 8
