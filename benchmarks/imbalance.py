@@ -42,6 +42,7 @@ def config(options: argparse.Namespace, images: str, method: str, way: str, seed
                 "draw": "random",
                 "validation": 100,
                 "split_seed": seed,
+                "conflicts": "leave_out",  # some images of rubbish are under two classes
             },
             "model": {"name": "small_cnn", "width": 16},
             "steps": options.steps,
@@ -57,8 +58,8 @@ def config(options: argparse.Namespace, images: str, method: str, way: str, seed
 
 
 def trained(settings: TrainerConfig) -> dict[str, Any]:
-    """Train, and return the errors on the test images and the seconds that it took."""
-    start, trainer = time.monotonic(), Trainer(settings)
+    """Train, and return the errors on the test images and the seconds of one core that it took."""
+    start, trainer = time.process_time(), Trainer(settings)
     for _ in trainer.run():
         pass
     errors = trainer.test()
@@ -69,7 +70,7 @@ def trained(settings: TrainerConfig) -> dict[str, Any]:
         "macro_f1": of_model.confusion.macro_f1,
         "class_errors": dict(zip(trainer.classes, of_model.confusion.class_errors, strict=True)),
         "images": of_model.n,
-        "seconds": round(time.monotonic() - start, 1),
+        "seconds": round(time.process_time() - start, 1),
     }
 
 

@@ -77,8 +77,9 @@ def config(options: argparse.Namespace, task: str, arm: str, values: dict[str, A
             "labels": int(labels) * classes,
             "validation": int(labels) * classes,
             "split_seed": seed,
+            "conflicts": "leave_out",  # some images of rubbish are under two classes
         },
-        "model": timm if pretrained else {"name": "small_cnn", "width": 32},
+        "model": timm if pretrained else {"name": "small_cnn", "width": 16},
         "steps": options.steps if pretrained else options.scratch_steps,
         "batch_size": 32,
         "labeled_batch_fraction": 0.5,
@@ -93,12 +94,12 @@ def config(options: argparse.Namespace, task: str, arm: str, values: dict[str, A
 
 
 def trained(settings: TrainerConfig, test: bool) -> dict[str, Any]:
-    """Train; return the error on the validation or on the test images, and the seconds that it took."""
-    start, trainer = time.monotonic(), Trainer(settings)
+    """Train; return the error on the validation or on the test images, and the seconds of one core that it took."""
+    start, trainer = time.process_time(), Trainer(settings)
     (report,) = trainer.run()
     network = "teacher" if settings.method == "mean_teacher" else "student"
     error = trainer.test()[network].rate if test else report.metrics[f"validation.{network}_error"]
-    return {"error": error, "seconds": round(time.monotonic() - start, 1)}
+    return {"error": error, "seconds": round(time.process_time() - start, 1)}
 
 
 def run(options: argparse.Namespace, task: str) -> None:
@@ -106,12 +107,12 @@ def run(options: argparse.Namespace, task: str) -> None:
     file = results_of(options, task)
     file.parent.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = read(file)
-    todo = [(arm, number) for number in range(options.trials) for arm in ARMS if number == 0 or arm != "probe"]
+    todo = [(arm, number) for number in range(options.trials) for arm in options.arms if number == 0 or arm != "probe"]
     for arm, number in todo:
         values = {} if arm == "probe" else drawn(arm, number)
         _train_once(found, file, f"{arm}, trial {number}", config(options, task, arm, values, 0), values, test=False)
     for seed in range(FIRST_SEED, FIRST_SEED + options.seeds):
-        for arm in ARMS:
+        for arm in options.arms:
             values = best(found, arm, options.trials)
             _train_once(found, file, f"{arm}, seed {seed}", config(options, task, arm, values, seed), values, test=True)
 
@@ -173,13 +174,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150, help="of pre-trained networks")
     parser.add_argument("--scratch-steps", type=int, default=250, help="of networks from scratch")
     parser.add_argument("--image-size", type=int, default=64, help="pixels per side")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=[*ARMS], metavar="ARM", help="train these alone")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="show what has been trained, and train nothing")
     options = parser.parse_args()
     torch.set_num_threads(1)
     for task in options.tasks if not options.table else []:
         run(options, task)
-    head = ["set", "arm", "test error [95 %]", "Mean Teacher, pre-trained, less this [95 %]", "n", "s per training"]
+    less = "Mean Teacher, pre-trained, less this [95 %]"
+    head = ["set", "arm", "test error [95 %]", less, "n", "core seconds per training"]
     rows = [row for task in options.tasks for row in table(options, task)]
     print("\n".join([f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *rows]))
 
