@@ -96,6 +96,8 @@ def measure_speed(config: TrainerConfig, threads: int) -> Speed:
     # As much work without a threshold of confidence, which no target may reach in so few steps.
     consistency = config.consistency.model_copy(update={"confidence": 0.0})
     shortened = {"steps": 2 * steps, "evaluate_every": steps, "consistency": consistency}
+    if config.is_cross_validated:
+        config = config.of_fold(0)  # else there would be nothing to evaluate on
     reports = list(Trainer(config.model_copy(update=shortened)).run())
     first, second = (report.metrics for report in reports)  # the first interval only warms up
 
