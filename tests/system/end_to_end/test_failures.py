@@ -33,7 +33,7 @@ def test_the_first_three_failing_alike_end_the_sweep_with_exit_status_1(tmp_path
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("trainer.dataset.root=nowhere", "trainer.dataset.root: there is no folder nowhere"),
+        ("trainer.dataset.root=nowhere", "/nowhere (nowhere is relative to "),
         ("trainer.dataset.root=few", "is more than the 40 training images of few"),
         ("trainer.steps=0", "trainer.steps"),
     ],
