@@ -20,7 +20,7 @@ from mt_sweeps.tracking.client import Client, embedded_uri
 from tests.helpers.command_line import DIGITS, MT_SWEEP
 from tests.helpers.sweeps import digits, swept
 
-KILLS = int(os.environ.get("MT_SWEEPS_KILLS", "10"))  # of the campaign of random kills
+KILLS = int(os.environ.get("MT_SWEEPS_KILLS", "6"))  # of the campaign of random kills
 NAME = "digits"
 INTERVAL, STEPS = 30, 300  # optimiser steps of an evaluation interval, and of a trial
 SAME = ("sampler.name=random", "finalists.baselines=[]", "finalists.top=0", "trainer.model.width=4")

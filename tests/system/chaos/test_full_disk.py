@@ -26,7 +26,7 @@ def small_disk(tmp_path):
 
 @pytest.mark.system
 def test_a_sweep_whose_disk_fills_up_says_so_and_goes_on_to_the_same_result(small_disk, undisturbed):
-    sweep = Sweep(small_disk, trials=8, seconds=0.4)
+    sweep = Sweep(small_disk, trials=5, seconds=0.4)
     ballast = sweep.home / "ballast"
 
     def ends_in_words(driver):

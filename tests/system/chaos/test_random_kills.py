@@ -1,6 +1,6 @@
 """One sweep, killed again and again at random moments, and what it must still come to.
 
-`MT_SWEEPS_KILLS` says how often (10 if it does not), `MT_SWEEPS_SEED` which moments.
+`MT_SWEEPS_KILLS` says how often (6 if it does not), `MT_SWEEPS_SEED` which moments.
 """
 
 import os

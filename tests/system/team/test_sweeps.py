@@ -18,7 +18,7 @@ from tests.helpers.team import AT_ONCE, done
 
 
 def test_two_sweeps_go_on_without_their_clients_a_node_and_for_a_while_the_servers(team):
-    trials, names = 8 + AT_ONCE, ("left", "right")
+    trials, names = 4 + AT_ONCE, ("left", "right")
     clients = [team.start(team.submission(name, trials), team.cluster.secrets) for name in names]
     assert any(line.startswith("    files") for line in clients[0].stdout), clients[0].stderr.read() + team.logs()
     clients[0].kill()
