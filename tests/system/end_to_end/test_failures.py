@@ -25,7 +25,7 @@ def test_a_trial_that_raises_is_failed_with_its_reason_and_the_sweep_goes_on(tmp
 
 def test_the_first_three_failing_alike_end_the_sweep_with_exit_status_1(tmp_path):
     rate = "trainer.optimizer.learning_rate=1.0e+30"
-    done = mt_sweep("run", DIGITS, *TINY, *sets(rate), folder=tmp_path, status=1)
+    done = mt_sweep("run", DIGITS, IN_PROCESS, *TINY, *sets(rate), folder=tmp_path, status=1)
     assert "the first three trials all failed with diverged" in done.stderr
     assert as_json("status", folder=tmp_path)["arms"]["search"]["failed"] <= 4
 

@@ -22,7 +22,18 @@ def test_a_folder_becomes_a_file_that_runs_as_it_is(unlabeled, tmp_path):
     assert "images.yaml: valid" in mt_sweep("validate", "images.yaml", folder=tmp_path).stdout
     spec = YAML(typ="safe").load(tmp_path / "images.yaml")
     # Fewer trials and seeds of the same file, so that the test is short.
-    small = ("--trials", 2, "--set", "finalists.seeds=2", "--set", "trainer.steps=20", "--set", "budget.hours=1.0")
+    small = (
+        "--trials",
+        1,
+        "--set",
+        "finalists.top=1",
+        "--set",
+        "finalists.seeds=2",
+        "--set",
+        "trainer.steps=20",
+        "--set",
+        "budget.hours=1.0",
+    )
     small += ("--set", "trainer.evaluate_every=10", "--set", "trainer.model.width=4")
     out = mt_sweep("run", "images.yaml", IN_PROCESS, *small, folder=tmp_path).stdout
     assert "verdict" in out

@@ -103,7 +103,7 @@ def test_a_trial_that_hangs_does_not_keep_the_sweep_from_being_stopped(tmp_path,
         mt_sweep("stop", "digits", folder=tmp_path)
         assert driver.wait(timeout=30) == 130
     monkeypatch.setenv(VARIABLE, Script().model_dump_json())
-    mt_sweep("resume", "digits", folder=tmp_path)
+    mt_sweep("resume", "digits", IN_PROCESS, folder=tmp_path)
     assert as_json("status", folder=tmp_path)["arms"]["search"]["complete"] == 2
 
 
