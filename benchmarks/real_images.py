@@ -49,14 +49,14 @@ def drawn(arm: str, number: int) -> dict[str, Any]:
         return float(f"{np.exp(rng.uniform(np.log(low), np.log(high))):.3g}")
 
     values: dict[str, Any] = {"augmentation.strong": str(rng.choice(["none", "trivial_augment"]))}
-    values["optimizer.learning_rate"] = log(0.003, 0.1) if pretrained else log(0.02, 0.4)
+    values["optimizer.learning_rate"] = log(0.003, 0.06) if pretrained else log(0.02, 0.4)
     if pretrained:
-        values["optimizer.body_learning_rate_factor"] = float(rng.choice([0.1, 0.3, 1.0]))
+        values["optimizer.body_learning_rate_factor"] = float(rng.choice([0.03, 0.1, 0.3]))
     if method == "mean_teacher":
-        values |= {"ema.decay": 1 - log(0.01, 0.1), "consistency.weight": log(3, 100)}
+        values |= {"ema.decay": 1 - log(0.01, 0.1), "consistency.weight": log(1, 30)}
     if number == 0:
         values |= {"augmentation.strong": "none", "optimizer.learning_rate": 0.03 if pretrained else 0.1}
-        values |= {"ema.decay": 0.97, "consistency.weight": 20.0} if method == "mean_teacher" else {}
+        values |= {"ema.decay": 0.97, "consistency.weight": 10.0} if method == "mean_teacher" else {}
     return values
 
 
