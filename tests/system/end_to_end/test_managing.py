@@ -32,7 +32,7 @@ def test_a_sweep_is_stopped_from_another_terminal_prolonged_and_removed(tmp_path
     mt_sweep("run", DIGITS, IN_PROCESS, "--trials", 1, *ALONE, *BARE, folder=tmp_path)
     assert "no process drives" in mt_sweep("stop", "digits", folder=tmp_path, status=2).stderr
 
-    monkeypatch.setenv(VARIABLE, Script(seconds=1.0).model_dump_json())
+    monkeypatch.setenv(VARIABLE, Script(seconds=3.0).model_dump_json())
     command = [MT_SWEEP, "run", DIGITS, "--name", "long", "--trials", "4", *ALONE, *BARE]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as driver:
         assert driver.stdout is not None
