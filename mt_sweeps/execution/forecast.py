@@ -6,6 +6,7 @@ from mt_sweeps.execution.preflight import DatasetCheck
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.formatting import counted, duration
 from mt_sweeps.spec.arms import Arm
+from mt_sweeps.spec.speed import Speed
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.study import pruner
 from trainers.config import ModelConfig, Timm, TrainerConfig
@@ -31,18 +32,6 @@ class Forecast:
     evaluations: int
     rungs: list[int]
     disk_bytes: int
-
-
-@dataclass(frozen=True)
-class Speed:
-    """How fast one possible trial is, as measured: seconds per optimiser step and per evaluation."""
-
-    step: float
-    evaluation: float
-
-    def seconds(self, planned: Forecast) -> float:
-        """Return the seconds that all trials take, one after the other."""
-        return planned.steps * self.step + planned.evaluations * self.evaluation
 
 
 def forecast(spec: SweepSpec, concurrent: int) -> Forecast:
@@ -140,7 +129,7 @@ def text(spec: SweepSpec, planned: Forecast, share: Share, data: DatasetCheck | 
     if speed is None:
         lines.append("  time      estimated after the first evaluation")
     else:
-        seconds = speed.seconds(planned)
+        seconds = speed.seconds(planned.steps, planned.evaluations)
         lines.append(
             f"  time      {duration(seconds / share.concurrent)} at the most: {_milliseconds(speed.step)} per step and "
             f"{speed.evaluation:.2g} s per evaluation, measured"

@@ -130,7 +130,7 @@ def _overlap(spec: SweepSpec, counts: dict[str, int]) -> float:
     """Return groups scored on, divided by groups trained on, times the trainings that an error is the mean of.
 
     The spread of a mean over k folds is that of one fold over the root of k, so the variance that the overlap of the
-    trainings adds counts k times as much beside it: the corrected repeated k-fold test of Bouckaert & Frank (2004,
+    trainings adds counts k times as much: the corrected repeated k-fold test of Bouckaert & Frank (2004,
     "Evaluating the replicability of significance tests for comparing learning algorithms"), written for the means.
     """
     folds = spec.sample_config().dataset.folds

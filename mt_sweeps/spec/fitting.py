@@ -6,6 +6,7 @@ Everything here follows from its arguments alone: nothing is read, and nothing i
 import re
 from dataclasses import dataclass, replace
 
+from mt_sweeps.spec.speed import Speed
 from trainers.data.inspection import FolderFacts
 
 _SPARES_VERDICT = 1000  # labeled images from which on some are kept back for the verdict
@@ -39,7 +40,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class FirstWeights:
+class WeightsAtHand:
     """Pre-trained weights that are at hand.
 
     Attributes:
@@ -51,14 +52,6 @@ class FirstWeights:
     file: str
     architecture: str
     origin: str
-
-
-@dataclass(frozen=True)
-class Pace:
-    """Seconds of an optimiser step and of an evaluation, as measured."""
-
-    step: float
-    evaluation: float
 
 
 @dataclass(frozen=True)
@@ -100,7 +93,7 @@ class Network:
         steps: that a training has at least, and, of the passes that are enough, the fewest and the most.
     """
 
-    first: FirstWeights | None
+    first: WeightsAtHand | None
     image_size: int
     width: int
     batch_size: int
@@ -111,7 +104,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Split:
+class SplitSizes:
     """How many labeled images select trials, compare finalists, and are trained on."""
 
     validation: int
@@ -139,7 +132,7 @@ class Fit:
         flip: whether images may be mirrored.
     """
 
-    split: Split
+    split: SplitSizes
     network: Network
     fractions: list[float]
     length: Length
@@ -147,7 +140,7 @@ class Fit:
 
 
 def fit(
-    found: FolderFacts, machine: Machine, first: FirstWeights | None, hours: float, pace: Pace | None = None
+    found: FolderFacts, machine: Machine, first: WeightsAtHand | None, hours: float, speed: Speed | None = None
 ) -> Fit:
     """Choose the network and all sizes.
 
@@ -156,7 +149,7 @@ def fit(
         machine: that trains.
         first: pre-trained weights that are at hand, or None.
         hours: that the sweep may take.
-        pace: as measured; None: not yet, so that only what does not depend on it can be used.
+        speed: as measured; None: not yet, so that only what does not depend on it can be used.
 
     Raises:
         ValueError: no sweep fits these images; what to do.
@@ -174,7 +167,7 @@ def fit(
     fractions = _fractions(found.unlabeled, network.batch_size)
     epoch = split.trained / (fractions[-1] * network.batch_size)
     planned = _PLANNED if network.first is None else _PLANNED_WITH_PROBES
-    length = _length(network, epoch, 3600 * hours * machine.concurrent * planned, pace)
+    length = _length(network, epoch, 3600 * hours * machine.concurrent * planned, speed)
     return Fit(split, network, fractions, length, _flip(found))
 
 
@@ -183,7 +176,7 @@ def suits_pre_trained(found: FolderFacts) -> bool:
     return found.side >= (_SMALLEST_PHOTOGRAPH if found.is_colour else _SMALLEST_GREY)
 
 
-def _split(found: FolderFacts) -> Split:
+def _split(found: FolderFacts) -> SplitSizes:
     """Keep a quarter back, or two fifths of many; two validation images of the rarest class if possible."""
     n = found.labeled
     two_of_rarest = 1.6 / min(found.classes.values())  # the share that gives two: all classes have the same share
@@ -191,16 +184,16 @@ def _split(found: FolderFacts) -> Split:
         share = max(min(0.2, _MOST_KEPT / n), min(two_of_rarest, 0.25, _MOST_FOR_RAREST / n))
         validation = _rounded(share * n)
         verdict = min(validation, _MOST_KEPT)
-        return Split(validation, verdict, n - validation - verdict)
+        return SplitSizes(validation, verdict, n - validation - verdict)
     validation = max(1, _rounded(max(0.25, min(two_of_rarest, 1 / 3)) * n))
-    return Split(validation, 0, n - validation)
+    return SplitSizes(validation, 0, n - validation)
 
 
 def _rounded(count: float) -> int:
     return round(count / 10) * 10 if count >= 200 else round(count)
 
 
-def _network(found: FolderFacts, machine: Machine, first: FirstWeights | None, hours: float) -> Network:
+def _network(found: FolderFacts, machine: Machine, first: WeightsAtHand | None, hours: float) -> Network:
     gpu, side = machine.has_gpu, found.side
     if first is not None and suits_pre_trained(found):
         large = 128 if side >= 128 else 96
@@ -218,24 +211,24 @@ def _fractions(unlabeled: int, batch: int) -> list[float]:
     return possible if possible and batch >= 8 else [(batch - min(batch // 2, unlabeled)) / batch]
 
 
-def _length(network: Network, epoch: float, seconds: float, pace: Pace | None) -> Length:
+def _length(network: Network, epoch: float, seconds: float, speed: Speed | None) -> Length:
     """Return the sweep of the most trials whose trainings are long enough, and in the time as long as it can be.
 
     Args:
         network: that is trained.
         epoch: steps in which each labeled image is seen once.
         seconds: of all trainings one after another.
-        pace: as measured.
+        speed: as measured.
     """
     least, fewest, most = network.steps
     enough = -(-min(max(fewest, round(network.epochs[0] * epoch)), most) // 20) * 20
     too_many = max(2 * enough, round(network.epochs[1] * epoch))
-    if pace is None:
+    if speed is None:
         return Length(enough, max(1, enough // 10), *_LADDER[-1][:3])
     for trials, top, seeds, times in _LADDER:
         per_training = seconds / Length(1, 1, trials, top, seeds).trainings
-        evaluations = next((count for count in (20, 10) if count * pace.evaluation <= 0.2 * per_training), 4)
-        steps = max(0, int((per_training - evaluations * pace.evaluation) / pace.step))
+        evaluations = next((count for count in (20, 10) if count * speed.evaluation <= 0.2 * per_training), 4)
+        steps = max(0, int((per_training - evaluations * speed.evaluation) / max(speed.step, 1e-5)))
         if steps >= times * enough:
             steps = _rounded_down(min(max(steps, least), too_many))
             # Of four, the first is at 0.3 of the steps, where trials are ranked.

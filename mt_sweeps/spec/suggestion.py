@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from mt_sweeps.spec.fitting import FirstWeights, Fit, Length, Machine, Network, Pace, fit, suits_pre_trained
+from mt_sweeps.spec.fitting import Fit, Length, Machine, Network, WeightsAtHand, fit, suits_pre_trained
+from mt_sweeps.spec.speed import Speed
 from trainers.data.inspection import FolderFacts
-from trainers.errors import escaped
 
 IMBALANCED = 3.0  # images of the largest class for each of the smallest, above which rare classes get attention
 _MOST_FOR_MSE = 100  # classes
@@ -65,10 +65,10 @@ class LeaveOut:
 def suggest(
     found: FolderFacts,
     machine: Machine,
-    first: FirstWeights | None,
+    first: WeightsAtHand | None,
     hours: float,
     name: str,
-    pace: Pace | None = None,
+    speed: Speed | None = None,
     leave_out: LeaveOut = LeaveOut(),  # noqa: B008 (immutable)
 ) -> Suggestion:
     """Suggest the content of a search-space file.
@@ -79,17 +79,17 @@ def suggest(
         first: pre-trained weights that are at hand, or None.
         hours: that the sweep may take.
         name: of the sweep.
-        pace: as measured with the settings that are suggested without one, which differ in the lengths alone.
+        speed: as measured with the settings that are suggested without one, which differ in the lengths alone.
         leave_out: which images cannot be used.
 
     Raises:
         ValueError: no sweep fits these images; what to do.
     """
-    fits = fit(found, machine, first, hours, pace)
+    fits = fit(found, machine, first, hours, speed)
     chosen: Entries = {("name",): Chosen(name, "of the sweep, and of its folder in sweeps/")}
     chosen |= _of_dataset(found, fits, leave_out)
     chosen |= _of_model(found, fits.network)
-    chosen |= _of_training(fits, hours, pace)
+    chosen |= _of_training(fits, hours, speed)
     chosen |= _of_augmentation(fits)
     space = {
         **_searched_rates(fits),
@@ -166,9 +166,9 @@ def _of_model(found: FolderFacts, network: Network) -> Entries:
     return {(*group, "name"): Chosen("small_cnn", why), (*group, "width"): Chosen(network.width, "of the first layer")}
 
 
-def _of_training(fits: Fit, hours: float, pace: Pace | None) -> Entries:
+def _of_training(fits: Fit, hours: float, speed: Speed | None) -> Entries:
     length, network = fits.length, fits.network
-    timing = f"{_three_digits(1000 * pace.step)} ms each on this machine: " if pace is not None else ""
+    timing = f"{_three_digits(1000 * speed.step)} ms each on this machine: " if speed is not None else ""
     if fits.fractions == [1.0]:
         share = "all: there are no unlabeled images, so student and teacher are compared on the labeled ones"
     else:
@@ -310,13 +310,7 @@ def _notes(found: FolderFacts, fits: Fit, leave_out: LeaveOut) -> list[str]:
             f"{', ...' if len(few) > 3 else ''}; label more of them"
         )
     if leave_out.conflicts:
-        example = f", as {escaped(found.duplicates.in_two_classes[0])}" if found.duplicates.in_two_classes else ""
-        notes.append(f"some images are under two classes{example}: they are left out; remove the wrong copies")
-    if found.duplicates.in_test:
-        notes.append(
-            f"some test images are elsewhere too, as {escaped(found.duplicates.in_test[0])}: those copies are not "
-            "trained on"
-        )
+        notes.append("some images are under two classes, and are left out; remove the wrong copies")
     if leave_out.unreadable:
         notes.append("some files cannot be read as images, and are left out; repair them")
     mirror = {True: "mirrors images", False: "mirrors no images", None: "searches whether to mirror images"}

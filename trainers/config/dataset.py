@@ -230,7 +230,7 @@ def check_split_sizes(
     wanted = classes if labels == "all" else labels
     if wanted < classes:
         raise ValueError(
-            f"labels: {labels} is fewer than the {classes} classes of {dataset}; use at least {classes}, one a class"
+            f"labels: {labels} is fewer than the {classes} classes of {dataset}; use at least {classes}, one per class"
         )
     if wanted + validation + verdict > train:
         raise ValueError(

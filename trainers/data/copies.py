@@ -16,7 +16,7 @@ _SAME_EDGES = 0.9  # the least correlation of the differences between neighbouri
 
 
 class PixelDigests:
-    """Collects digests of images while they are written: 25 bytes an image."""
+    """Collects digests of images while they are written: 25 bytes per image."""
 
     def __init__(self) -> None:
         self._digests = bytearray()

@@ -1,10 +1,9 @@
 """Look at a folder of images: what is there, how large it is, and what is odd. No image is decoded in full."""
 
-import hashlib
 import os
 import statistics
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -19,27 +18,11 @@ from trainers.errors import DataError
 
 MOST_HEADERS = 2000  # files whose size in pixels is read
 _MOST_COLOURS = 48  # files whose pixels are compared, to see whether a colour file is grey
-_HEAD = 4096  # bytes that are compared before whole files are
 _NO_CLASSES = ("test", "unlabeled", "val", "valid", "validation")  # folders that a class is hardly named as
 _THUMBNAIL = 32  # pixels per side
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is done, files done, files in all)."""
-
-
-@dataclass(frozen=True)
-class Duplicates:
-    """Files with the same bytes.
-
-    Attributes:
-        copies: files whose content another file has already.
-        in_two_classes: an example file of each content that has two classes.
-        in_test: an example file of each content that is among the test images and the training images.
-    """
-
-    copies: int
-    in_two_classes: list[str]
-    in_test: list[str]
 
 
 @dataclass(frozen=True)
@@ -59,7 +42,6 @@ class FolderFacts:
         is_colour: False if the images have no colours, whatever kind their files are.
         unreadable: files whose header cannot be read.
         left_out: files that nothing uses, by reason.
-        duplicates: files with the same bytes.
     """
 
     root: str
@@ -74,7 +56,6 @@ class FolderFacts:
     is_colour: bool
     unreadable: list[str]
     left_out: list[LeftOutCount]
-    duplicates: Duplicates
 
     @property
     def labeled(self) -> int:
@@ -133,7 +114,6 @@ def inspect_folder(root: str, label_file: str | None = None, progress: Progress 
         is_colour=_has_colours(headers.colour),
         unreadable=headers.unreadable,
         left_out=[one.brief() for one in folder.left_out],
-        duplicates=_duplicates(folder, show),
     )
 
 
@@ -216,49 +196,6 @@ def _has_colours(files: list[str]) -> bool:
             continue
         coloured += bool((pixels.max(2) - pixels.min(2)).mean() > 4)  # grey levels; JPEGs of grey images have less
     return coloured > len(checked) / 2
-
-
-def _duplicates(folder: Folder, show: Progress) -> Duplicates:
-    """Return what files have the same bytes. Only files of the same length are read."""
-    class_of: dict[str, int] = dict([*folder.train, *folder.test])
-    test = {file for file, _ in folder.test}
-    same_content = _groups(folder.files(), _length)
-    total, done = sum(map(len, same_content)), 0
-    contents: list[list[str]] = []
-    for files in same_content:
-        contents += [group for heads in _groups(files, _digest_of_head) for group in _groups(heads, _digest)]
-        done += len(files)
-        show("comparing files", done, total)
-    return Duplicates(
-        copies=sum(len(files) - 1 for files in contents),
-        in_two_classes=[files[0] for files in contents if len({class_of[f] for f in files if f in class_of}) > 1],
-        in_test=[files[0] for files in contents if 0 < len(test & set(files)) < len(files)],
-    )
-
-
-def _groups(files: Iterable[str], key: Callable[[str], object]) -> list[list[str]]:
-    """Return the groups of two and more files that have the same key. Files that cannot be read are in none."""
-    groups = defaultdict(list)
-    for file in files:
-        try:
-            groups[key(file)].append(file)
-        except OSError:
-            continue
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def _length(file: str) -> int:
-    return os.stat(file).st_size  # noqa: PTH116 (path objects are slow for a million files)
-
-
-def _digest_of_head(file: str) -> bytes:
-    with open(file, "rb") as opened:  # noqa: PTH123
-        return hashlib.sha256(opened.read(_HEAD)).digest()
-
-
-def _digest(file: str) -> bytes:
-    with open(file, "rb") as opened:  # noqa: PTH123
-        return hashlib.file_digest(opened, "sha256").digest()
 
 
 def _listed(names: list[str]) -> str:

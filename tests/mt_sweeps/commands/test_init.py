@@ -1,4 +1,4 @@
-"""From a folder of images to a search-space file, with trainings that are not timed but said to be fast."""
+"""From a folder of images to a search-space file, with a speed that is given and not measured."""
 
 import json
 
@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from mt_sweeps.cli import cli
 from mt_sweeps.commands import init as command
 from mt_sweeps.errors import InputError
-from mt_sweeps.execution.forecast import Speed
 from mt_sweeps.spec.load import load_spec
+from mt_sweeps.spec.speed import Speed
 from tests.helpers.training import write_image
 
 

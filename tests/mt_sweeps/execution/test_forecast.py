@@ -1,8 +1,9 @@
 import pytest
 
-from mt_sweeps.execution.forecast import Speed, forecast, measure_speed, text
+from mt_sweeps.execution.forecast import forecast, measure_speed, text
 from mt_sweeps.execution.preflight import DatasetCheck
 from mt_sweeps.execution.resources import Share
+from mt_sweeps.spec.speed import Speed
 from mt_sweeps.study import pruner
 from tests.helpers.sweeps import digits
 
@@ -22,8 +23,8 @@ def test_a_cross_validation_takes_as_many_trainings_as_it_has_folds():
     assert planned.evaluations == 5 * 38 * 10
     images = {"labeled": 50, "unlabeled": 1088, "validation": 50, "verdict": 300}
     data = DatasetCheck("", "", list("0123456789"), images, {}, {}, {})
-    told = text(spec, planned, Share(0.0, 1, 2), data, None)
-    assert "images    50 labeled, 1,088 unlabeled, validation on the labeled ones in 5 folds, 300 verdict" in told
+    shown = text(spec, planned, Share(0.0, 1, 2), data, None)
+    assert "images    50 labeled, 1,088 unlabeled, validation on the labeled ones in 5 folds, 300 verdict" in shown
 
 
 def test_larger_networks_and_more_trials_take_more_disk():
@@ -36,7 +37,7 @@ def test_hours_and_gpu_hours_follow_from_a_measured_step():
     spec = digits("budget.hours=2.0")
     planned = forecast(spec, 2)
     told = text(spec, planned, Share(0.5, 1, 2), None, Speed(step=2.0, evaluation=10.0))
-    assert Speed(2.0, 10.0).seconds(planned) == 18 * (300 * 2 + 10 * 10)
+    assert Speed(2.0, 10.0).seconds(planned.steps, planned.evaluations) == 18 * (300 * 2 + 10 * 10)
     assert "time      1 h 45 min at the most" in told
     assert "GPU-hours 1.75 at the most" in told
     assert "budget    hours 2" in told

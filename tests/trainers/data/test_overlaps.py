@@ -1,4 +1,4 @@
-"""Folders whose images are in several places at once, from their files to what is trained on and told."""
+"""Folders whose images are in several places at once, from their files to what is trained on and reported."""
 
 import shutil
 from pathlib import Path
