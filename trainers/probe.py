@@ -1,6 +1,7 @@
 """A linear probe: logistic regression on the frozen features of a pre-trained network, as a baseline."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ def fit_probe(
         crop: pixels per side of the centre crop; None: whole images.
         class_weights: float [classes], factors on the losses of the images of each class. None: all 1.
     """
-    from sklearn.linear_model import LogisticRegression  # a second to import
+    from threadpoolctl import threadpool_limits
 
     known, held_out = (features(network, images, normalization, crop) for images in (labeled, validation))
     labels, truth = labeled.labels.numpy(), validation.labels.numpy()
@@ -58,17 +59,40 @@ def fit_probe(
     deviation = np.where(deviation > 0, deviation, 1.0)
     known, held_out = (known - mean) / deviation, (held_out - mean) / deviation
     weights = np.ones(int(max(labels.max(), truth.max())) + 1) if class_weights is None else class_weights
-    best, fewest = None, np.inf
+    with threadpool_limits(torch.get_num_threads()):  # else it would take the cores of other trials
+        # The best weights are combinations of the labeled images' features, so nothing is lost in the space of these,
+        # which has far fewer dimensions where labels are few.
+        basis = np.linalg.svd(known, full_matrices=False)[2]
+        known, held_out = known @ basis.T, held_out @ basis.T
+        best, chosen = _with_fewest_errors(known, labels, held_out, truth, weights)
+    slopes = best.coef_ @ basis / deviation
+    _set_head(network, best.classes_, slopes, best.intercept_ - slopes @ mean)
+    losses = -best.predict_log_proba(known)[np.arange(len(labels)), np.searchsorted(best.classes_, labels)]
+    return Probe(chosen, float(np.average(losses, weights=weights[labels])))
+
+
+def _with_fewest_errors(
+    known: np.ndarray, labels: np.ndarray, held_out: np.ndarray, truth: np.ndarray, weights: np.ndarray
+) -> tuple[Any, float]:
+    """Return the regression with the fewest errors on the held-out images, and its penalty; of several, the strongest.
+
+    Args:
+        known: features of the labeled images.
+        labels: their classes.
+        held_out: features of the images that choose the penalty.
+        truth: their classes.
+        weights: of each class.
+    """
+    from sklearn.linear_model import LogisticRegression  # a second to import
+
+    best, fewest, chosen = None, np.inf, 0.0
     for penalty in sorted(PENALTIES, reverse=True):
         # scikit-learn's C weighs the sum of the losses against half of the squared weights.
         fit = LogisticRegression(C=1 / penalty, max_iter=1000).fit(known, labels, weights[labels])
         errors = weights[truth][fit.predict(held_out) != truth].sum()
         if errors < fewest:
             best, fewest, chosen = fit, errors, penalty
-    assert best is not None
-    _set_head(network, best.classes_, best.coef_ / deviation, best.intercept_ - best.coef_ @ (mean / deviation))
-    losses = -best.predict_log_proba(known)[np.arange(len(labels)), np.searchsorted(best.classes_, labels)]
-    return Probe(chosen, float(np.average(losses, weights=weights[labels])))
+    return best, chosen
 
 
 @torch.no_grad()

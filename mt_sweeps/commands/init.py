@@ -18,7 +18,6 @@ from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.execution import forecast as forecasts
 from mt_sweeps.execution.preflight import check_data, decoding_progress
 from mt_sweeps.execution.resources import Share, allocate, local_resources
-from mt_sweeps.formatting import counted
 from mt_sweeps.spec.fitting import Machine, WeightsAtHand
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.spec.sections import Resources
@@ -29,7 +28,7 @@ from trainers.config import Timm, TrainerConfig
 from trainers.data.cache import prepare
 from trainers.data.decoding import Unreadable
 from trainers.data.inspection import FolderFacts, Progress, inspect_folder
-from trainers.errors import ConflictingClasses, DataError, TrainingError, escaped
+from trainers.errors import ConflictingClasses, DataError, TrainingError
 from trainers.files import write_atomically
 
 FORMAT = "mt-sweeps-init/1"
@@ -180,10 +179,6 @@ def found_text(name: str, found: FolderFacts) -> str:
         f"{name}: {_images_text(found)}",
         f"  pixels    {_pixels_text(found)}",
         f"  kinds     {_kinds_text(found)}",
-    ]
-    lines += [
-        f"  not used  {counted(one.count, 'file')}: {escaped(one.reason)}, as {escaped(one.examples[0])}"
-        for one in found.left_out
     ]
     if found.unreadable:
         lines.append(

@@ -104,7 +104,9 @@ def _settings(config: TrainerConfig, rows: int) -> list[str]:
         for name, value in config.augmentation
         if value and value != "none" and name != "noise" and not is_idle(f"augmentation.{name}", idle)
     ]
-    return [*settings, f"noise {' and '.join(f'{value:g}' for value in noise)}", config.normalization]
+    if any(noise):
+        settings.append(f"noise {' and '.join(f'{value:g}' for value in noise)}")
+    return [*settings, config.normalization]
 
 
 def _column_text(column: tuple[str | None, bool]) -> str:
