@@ -80,11 +80,11 @@ def config(options: argparse.Namespace, task: str, arm: str, values: dict[str, A
             "conflicts": "leave_out",  # some images of rubbish are under two classes
         },
         "model": timm if pretrained else {"name": "small_cnn", "width": 16},
-        "steps": options.steps if pretrained else options.scratch_steps,
+        "steps": options.steps,
         "batch_size": 32,
         "labeled_batch_fraction": 0.5,
         "augmentation": {"translate": 4, "flip": images not in UNMIRRORED},
-        "evaluate_every": options.scratch_steps,
+        "evaluate_every": options.steps,
         "seed": seed,
     }
     for key, value in values.items():
@@ -171,8 +171,7 @@ def main() -> None:
     parser.add_argument("tasks", nargs="+", help="set:labels per class")
     parser.add_argument("--trials", type=int, default=8, help="configurations that are tried per arm")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=150, help="of pre-trained networks")
-    parser.add_argument("--scratch-steps", type=int, default=250, help="of networks from scratch")
+    parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--image-size", type=int, default=64, help="pixels per side")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=[*ARMS], metavar="ARM", help="train these alone")
     parser.add_argument("--results", type=Path, default=RESULTS)

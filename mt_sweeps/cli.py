@@ -72,6 +72,7 @@ def cli() -> None:
 @cli.command()
 @click.argument("folder")
 @click.option("--labels", metavar="TABLE", help="Table of paths and classes.")
+@click.option("--groups", metavar="EXPR", help="What belongs together, as dataset.groups: '(patient[0-9]+)_'.")
 @click.option("-o", "--output", type=File, metavar="FILE", help="Default: named as the folder, with .yaml.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @click.option(
@@ -83,6 +84,7 @@ def cli() -> None:
 def init(
     folder: str,
     labels: str | None,
+    groups: str | None,
     output: Path | None,
     force: bool,
     hours: float,
@@ -97,7 +99,7 @@ def init(
     """
     from mt_sweeps.commands.init import Request, init
 
-    click.echo(init(Request(folder, labels, output, force, hours, weights, architecture), as_json))
+    click.echo(init(Request(folder, labels, groups, output, force, hours, weights, architecture), as_json))
 
 
 @cli.command()

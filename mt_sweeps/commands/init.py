@@ -25,9 +25,10 @@ from mt_sweeps.spec.speed import Speed
 from mt_sweeps.spec.suggestion import LeaveOut, Suggestion, suggest
 from mt_sweeps.spec.suggestion_file import suggestion_yaml
 from trainers.config import Timm, TrainerConfig
-from trainers.data.cache import prepare
+from trainers.data.cache import prepare, read_facts
 from trainers.data.decoding import Unreadable
 from trainers.data.inspection import FolderFacts, Progress, inspect_folder
+from trainers.data.splits import split
 from trainers.errors import ConflictingClasses, DataError, TrainingError
 from trainers.files import write_atomically
 
@@ -43,6 +44,7 @@ class Request:
     Attributes:
         folder: of images.
         labels: table of paths and classes, or None for class folders.
+        groups: as `dataset.groups`, or None.
         output: the file to write; None: named as the folder, in the working directory.
         force: replace a file that is there.
         hours: that the sweep may take.
@@ -52,6 +54,7 @@ class Request:
 
     folder: str
     labels: str | None
+    groups: str | None
     output: Path | None
     force: bool
     hours: float
@@ -79,10 +82,9 @@ def init(request: Request, as_json: bool) -> str:
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         print(f"looking at {request.folder}", flush=True)
         try:
-            found = inspect_folder(request.folder, request.labels, _progress())
+            found = inspect_folder(request.folder, request.labels, request.groups, _progress())
         except DataError as error:
-            text = str(error).removeprefix("dataset.root: ").replace("dataset.label_file", "--labels", 1)
-            raise InputError(text) from None
+            raise InputError(_of_options(str(error))) from None
         if not as_json:
             print(found_text(name, found), flush=True)
         first = first_weights(request.weights, request.architecture)
@@ -134,8 +136,10 @@ def _fitting(
         while True:
             config = _slowest(suggest(found, machine, first, request.hours, name, leave_out=leave_out))
             try:
-                prepare(config.dataset, decoding_progress())
-                break
+                left = _unlabeled_left(prepare(config.dataset, decoding_progress()), config)
+                if left == found.unlabeled:
+                    break
+                found = replace(found, unlabeled=left)
             except Unreadable:
                 leave_out = replace(leave_out, unreadable=True)
             except ConflictingClasses:
@@ -147,6 +151,12 @@ def _fitting(
     except ValueError as error:
         raise InputError(f"{request.folder}: {error}") from None
     return suggest(found, machine, first, request.hours, name, speed, leave_out), speed
+
+
+def _unlabeled_left(prepared: Path, config: TrainerConfig) -> int:
+    """Return how many unlabeled images are left for training: copies and groups of others' purposes are not."""
+    facts = read_facts(prepared)
+    return len(split(facts.train_labels, facts.classes, config.dataset, facts.groups).unlabeled)
 
 
 def _slowest(draft: Suggestion) -> TrainerConfig:
@@ -196,9 +206,21 @@ def _images_text(found: FolderFacts) -> str:
         if smallest == largest
         else f"{smallest:,} ({names[smallest]}) to {largest:,} ({names[largest]})"
     )
+    grouped = f", in {found.group_count:,} groups" if found.groups is not None else ""
     others = f"{found.unlabeled or 'no':,} unlabeled" if found.unlabeled else "no unlabeled"
     test = f"{found.test:,} test images" if found.test else "no test images"
-    return f"{found.labeled:,} labeled images of {len(found.classes)} classes, {each} each; {others} ones, {test}"
+    return (
+        f"{found.labeled:,} labeled images of {len(found.classes)} classes, {each} each; {others} ones, {test}{grouped}"
+    )
+
+
+def _of_options(text: str) -> str:
+    """Return an error of the images with the options of this command for the keys that they set."""
+    return (
+        text.removeprefix("dataset.root: ")
+        .replace("dataset.label_file", "--labels")
+        .replace("dataset.groups", "--groups")
+    )
 
 
 def _pixels_text(found: FolderFacts) -> str:
@@ -220,6 +242,7 @@ def _heading(request: Request, output: Path, found: FolderFacts) -> list[str]:
     options = [
         request.folder,
         *(["--labels", request.labels] if request.labels else []),
+        *(["--groups", request.groups] if request.groups else []),
         "--hours",
         f"{request.hours:g}",
     ]

@@ -133,6 +133,8 @@ def _of_dataset(found: FolderFacts, fits: Fit, leave_out: LeaveOut) -> Entries:
         chosen[*group, "label_file"] = Chosen(
             found.label_file, "a table of paths and classes; other images are unlabeled"
         )
+    if found.groups is not None:
+        chosen[*group, "groups"] = Chosen(found.groups, "names what belongs together; no two purposes share a group")
     if leave_out.conflicts:
         why = "some images are under two classes: they serve no purpose"
         chosen[*group, "conflicts"] = Chosen("leave_out", why)

@@ -7,8 +7,11 @@ import unicodedata
 from difflib import get_close_matches
 from pathlib import Path
 
+import numpy as np
+
 from trainers.config.dataset import ImageFolder, Imagenet
 from trainers.config.known_datasets import KNOWN_DATASETS
+from trainers.data.groups import groups_of_paths, groups_of_table
 from trainers.data.image_index import ImageIndex
 from trainers.data.label_table import LabelTable, read_label_table, unknown_classes
 from trainers.data.listing import CIRCLE, LeftOut, Listed, Lister, left_out_text
@@ -78,6 +81,22 @@ class Folder:
     def files(self) -> list[str]:
         """Return all files: those with a class, the unlabeled ones, those of the test set."""
         return [file for file, _ in self.train] + self.unlabeled + [file for file, _ in self.test]
+
+    def paths(self, files: list[str]) -> list[str]:
+        """Return the paths of files relative to the root, with `/` between folders."""
+        return [os.path.relpath(file, self.root).replace(os.sep, "/") for file in files]
+
+    def group_numbers(self, files: list[str]) -> np.ndarray | None:
+        """Return the number of the group of each file: int64 [n]. None if `dataset.groups` is not set.
+
+        Raises:
+            DataError: the expression finds no group in the path of a file.
+        """
+        if self._config.groups is None:
+            return None
+        if self.groups is not None:
+            return groups_of_table(self.groups, files)
+        return groups_of_paths(self._config.groups, self.paths(files))
 
     def digest(self, listed: Listed | None = None) -> str:
         """Return a hash that changes if a file is added, removed, modified, replaced or given another class.

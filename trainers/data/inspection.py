@@ -10,6 +10,7 @@ from shlex import quote
 
 import numpy as np
 from PIL import Image
+from pydantic import ValidationError
 
 from trainers.config.dataset import ImageFolder
 from trainers.data.folders import Folder
@@ -42,6 +43,8 @@ class FolderFacts:
         is_colour: False if the images have no colours, whatever kind their files are.
         unreadable: files whose header cannot be read.
         left_out: files that nothing uses, by reason.
+        groups: as `dataset.groups`; None: each image is on its own.
+        group_count: groups of the training images; 0 if `groups` is None.
     """
 
     root: str
@@ -56,6 +59,8 @@ class FolderFacts:
     is_colour: bool
     unreadable: list[str]
     left_out: list[LeftOutCount]
+    groups: str | None = None
+    group_count: int = 0
 
     @property
     def labeled(self) -> int:
@@ -79,28 +84,37 @@ class FolderFacts:
         return max(self.classes.values()) / min(self.classes.values())
 
 
-def inspect_folder(root: str, label_file: str | None = None, progress: Progress | None = None) -> FolderFacts:
+def inspect_folder(
+    root: str, label_file: str | None = None, groups: str | None = None, progress: Progress | None = None
+) -> FolderFacts:
     """Look at a folder of images.
 
     Args:
         root: of the folder: `train/<class>/*`, and where there are any, `unlabeled/*` and `test/<class>/*`.
         label_file: a table of labels; None: class folders.
+        groups: as `dataset.groups`.
         progress: called while files are looked at.
 
     Raises:
         DataError: the folder is missing or has another layout; if one can make it fit, with the commands.
+            Or `groups` is no expression, or finds no group.
     """
     show = progress or (lambda *_: None)
     if (problem := why_not_laid_out(Path(root).expanduser(), label_file is not None)) is not None:
         raise DataError(problem)
     # The numbers do not matter: nothing is drawn here.
-    config = ImageFolder(name="image_folder", root=root, label_file=label_file, labels="all", validation=1)
+    settings = {"root": root, "label_file": label_file, "groups": groups, "labels": "all", "validation": 1}
+    try:
+        config = ImageFolder.model_validate({"name": "image_folder", **settings})
+    except ValidationError as error:  # all else is text
+        raise DataError(f"dataset.groups: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
     folder = Folder(config)
     files = folder.files()
     headers = _read_headers(files[:: max(1, -(-len(files) // MOST_HEADERS))], show)
     if not headers.sizes:
         raise DataError(f"none of the images in {root} can be read: {headers.unreadable[0]}, ...; repair them")
     counts = Counter(label for _, label in folder.train)
+    numbers = folder.group_numbers([file for file, _ in folder.train] + folder.unlabeled)
     return FolderFacts(
         root=root,
         label_file=label_file,
@@ -114,6 +128,8 @@ def inspect_folder(root: str, label_file: str | None = None, progress: Progress 
         is_colour=_has_colours(headers.colour),
         unreadable=headers.unreadable,
         left_out=[one.brief() for one in folder.left_out],
+        groups=groups,
+        group_count=0 if numbers is None else len(np.unique(numbers)),
     )
 
 

@@ -4,7 +4,6 @@ Every source is decoded once, to uint8 with the channels last: the training imag
 """
 
 import hashlib
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from trainers.data.arrays import plugin_images, plugin_key, write_images
 from trainers.data.contrast import contrast_cautions
 from trainers.data.decoding import Progress, Write, decode_files
 from trainers.data.folders import Folder
-from trainers.data.groups import groups_of_paths, groups_of_table
 from trainers.data.listing import LeftOutCount, Listed
 from trainers.errors import DataError
 
@@ -92,7 +90,7 @@ def check_source(config: DatasetConfig, listed: Listed | None = None) -> list[Le
         check_split_sizes(labels, config.validation, config.verdict, images, len(folder.classes), config.root)
     except ValueError as error:
         raise DataError(f"dataset.{error}") from None
-    _groups(config, folder, folder.files())
+    folder.group_numbers(folder.files())
     return [one.brief() for one in folder.left_out]
 
 
@@ -173,8 +171,8 @@ def _folder(config: ImageFolder | Imagenet, cache: Path, write: Write, progress:
             f"{needed / 1e9:,.1f} GB of disk and {cache} has {free / 1e9:,.1f} GB free; make room, set MT_SWEEP_CACHE "
             "to another folder, or lower dataset.image_size"
         )
-    names = _names(folder, files)
-    groups = _groups(config, folder, files)
+    names = folder.paths(files)
+    groups = folder.group_numbers(files)
     labels = [label for _, label in folder.train] + [-1] * len(folder.unlabeled) + [label for _, label in folder.test]
     decoded = decode_files(files, config, write, progress)
     kept = decoded.kept
@@ -193,17 +191,3 @@ def _folder(config: ImageFolder | Imagenet, cache: Path, write: Write, progress:
         left_out=tuple(one.brief() for one in folder.left_out),
         cautions=tuple(contrast_cautions(decoded.lowest, decoded.highest, decoded.flat, kept_labels, folder.classes)),
     )
-
-
-def _groups(config: ImageFolder | Imagenet, folder: Folder, files: list[str]) -> np.ndarray | None:
-    """Return the number of the group of each file by `dataset.groups`, a column or an expression; None if not set."""
-    if config.groups is None:
-        return None
-    if folder.groups is not None:
-        return groups_of_table(folder.groups, files)
-    return groups_of_paths(config.groups, _names(folder, files))
-
-
-def _names(folder: Folder, files: list[str]) -> list[str]:
-    """Return the paths of files, relative to the root of their folder, with `/` between folders."""
-    return [os.path.relpath(file, folder.root).replace(os.sep, "/") for file in files]

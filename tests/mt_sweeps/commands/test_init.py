@@ -98,6 +98,24 @@ def test_a_label_file_is_written_into_the_file_and_its_mistakes_are_told(images,
     run(images, "--labels", "none.txt", "--force", error=f"--labels: {tmp_path / 'none.txt'} cannot be read")
 
 
+@pytest.mark.usefixtures("images")
+def test_groups_are_counted_written_and_kept_together(tmp_path):
+    out = run("my images", "--groups", r"([0-9])\.png")
+    assert "24 labeled images of 3 classes, 8 each; 10 unlabeled ones, no test images, in 10 groups" in out
+    text = (tmp_path / "my-images.yaml").read_text()
+    assert r"""# Made by `mt-sweep init 'my images' --groups '([0-9])\.png' --hours 1`""" in text
+    spec = load_spec(tmp_path / "my-images.yaml")
+    assert spec.trainer["dataset"]["groups"] == r"([0-9])\.png"
+    assert "images    18 labeled, 8 unlabeled, 6 validation" in out, "two are in groups of validation images"
+    batch, fraction = spec.trainer["batch_size"], spec.trainer["labeled_batch_fraction"]
+    assert batch - round(fraction * batch) == 8, "no batch takes more unlabeled images than there are"
+    run(
+        "my images", "--force", "--groups", "(patient)", error="--groups: '(patient)' finds no group in train/cat/0.png"
+    )
+    run("my images", "--force", "--groups", "(a", error="--groups: '(a' is no regular expression")
+    run("my images", "--force", "--groups", "patient", error="has no parentheses, so it is a column of label_file")
+
+
 def test_a_file_that_is_no_image_is_left_out_and_told(images, tmp_path):
     (images / "train" / "cat" / "0.png").write_text("no image")
     out = run(images)
