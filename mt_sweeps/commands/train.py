@@ -218,8 +218,9 @@ def _seeds_text(results: list[TrainingResult]) -> str:
     lines = [f"over {len(results)} seeds, mean test error [95 %]; labels and test images are the same for each:"]
     names = sorted(results[0].test, reverse=True)
     for name in names:
-        lines.append(f"  {name} {interval([result.test[name].error for result in results])}")
+        images = results[0].test[name].images
+        lines.append(f"  {name} {interval([result.test[name].error for result in results], images=images)}")
         balanced = [error for result in results if (error := result.test[name].balanced_error) is not None]
         if len(balanced) == len(results):
-            lines.append(f"  {name}, balanced error {interval(balanced)}")
+            lines.append(f"  {name}, balanced error {interval(balanced, images=images)}")
     return "\n".join(lines) if len(lines) > 1 else "no test images, so there is no mean over the seeds"

@@ -87,7 +87,7 @@ class Correlation:
         return self.trials >= _CORRELATED_OF and self.spearman < _GUESSING
 
     def __str__(self) -> str:
-        text = f"rank correlation of step {self.rung} with the end {self.spearman:.2f} ({self.trials} trials)"
+        text = f"rank correlation of step {self.rung} with the end {self.spearman:z.2f} ({self.trials} trials)"
         if self.is_guessing:
             text += ": pruning is guessing; use pruner: {name: none}, or more steps"
         return text
