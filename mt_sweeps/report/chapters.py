@@ -123,7 +123,7 @@ def _differences_figure(verdict: Verdict, first: str) -> Figure:
 def _no_verdict(findings: Findings) -> str:
     state = findings.sweep.state
     if findings.best is None:
-        ended = "No trial has completed" + ("." if state == "finished" else " yet.")
+        ended = "No trial has completed" + ("." if state in ("finished", "failed") else " yet.")
         return f"{ended} So there is no best configuration, and no verdict."
     if not any(row.arm == "finalists" for row in findings.cost):
         return (

@@ -140,6 +140,15 @@ class RungRanking:
                 return True
         return False
 
+    def distance_to_best(self, number: int) -> float | None:
+        """Return how much worse a trial was than the best at the last rung that it reached, or None if it reached none.
+
+        Args:
+            number: of the trial.
+        """
+        reached = [rung for rung, entries in self._entries.items() if number in entries]
+        return self._entries[reached[-1]][number][1] - self._values[reached[-1]][0] if reached else None
+
     def correlations(self, ends: Mapping[int, float]) -> list[Correlation]:
         """Return the rank correlation of every rung with the end.
 
