@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
+from mt_sweeps.addresses import part_with_credentials
 from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.execution import ray_private
 from mt_sweeps.execution.resources import Share
@@ -45,8 +46,32 @@ _saved: dict[str, str | None] = {}  # variables of the environment as they were 
 
 
 def cluster_address() -> str | None:
-    """Return the address of the cluster to join, or None if Ray is to be started on this machine."""
-    return os.environ.get("RAY_ADDRESS") or None
+    """Return the address of the cluster to join, or None if Ray is to be started on this machine.
+
+    Raises:
+        InputError: it holds credentials.
+    """
+    address = os.environ.get("RAY_ADDRESS") or None
+    if address is not None:
+        check_without_credentials("RAY_ADDRESS", address)
+    return address
+
+
+def check_without_credentials(name: str, address: str) -> None:
+    """Make sure that the address of a cluster holds no credentials, since it is printed and recorded.
+
+    Args:
+        name: where it was said.
+        address: of the cluster, or of its job server.
+
+    Raises:
+        InputError: it does.
+    """
+    if part := part_with_credentials(address):
+        raise InputError(
+            f"{name}: holds credentials, or what could be some, in its {part}; take them out and set RAY_AUTH_MODE=token "
+            "and RAY_AUTH_TOKEN"
+        )
 
 
 def start() -> dict[str, float]:

@@ -12,6 +12,7 @@ from mt_sweeps.plugins import check_plugins
 from mt_sweeps.results import finalists
 from mt_sweeps.search_space.space import Values
 from mt_sweeps.spec import validation_errors, yaml_file
+from mt_sweeps.spec.allowed_paths import check_paths
 from mt_sweeps.spec.overrides import apply_override
 from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, dotted
@@ -182,6 +183,7 @@ def load_request(path: Path, overrides: tuple[str, ...] = ()) -> TrainingRequest
                 "tracking (where it is shown)"
             )
         apply_override(data, override)
+    check_paths(str(path), data, overrides)
     try:
         best = BestFile.model_validate(data)
     except ValidationError as error:

@@ -172,6 +172,8 @@ def _has_work_left(sweep: SweepStore, ledger: Ledger) -> bool:
     if budget.is_spent(ledger, *spent):
         return False
     is_search_over = budget.stop_reason(ledger, *spent, gpus, concurrent) is not None
-    is_search_left = not is_search_over and any(ledger.remaining(arm) for arm in ledger.spec.arms() if arm != "finalists")
+    is_search_left = not is_search_over and any(
+        ledger.remaining(arm) for arm in ledger.spec.arms() if arm != "finalists"
+    )
     has_finalists = "finalists" in ledger.spec.arms() and ledger.best() is not None
     return is_search_left or (has_finalists and ledger.remaining("finalists") > 0)

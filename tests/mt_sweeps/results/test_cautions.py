@@ -132,7 +132,9 @@ def test_pruning_by_two_photographs_is_doubted(tmp_path, errors, validation, dou
     found = cautions(ledger, {**IMAGES, "labeled": 60, "validation": validation, "verdict": 0})
     assert len(found) == doubted
     if doubted:
-        assert found[0].startswith("pruned trials that were within one standard error of the best at their rung: 1 of 1; ")
+        assert found[0].startswith(
+            "pruned trials that were within one standard error of the best at their rung: 1 of 1; "
+        )
         assert "40 validation images cannot tell" in found[0]
 
 
