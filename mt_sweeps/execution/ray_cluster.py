@@ -69,8 +69,8 @@ def check_without_credentials(name: str, address: str) -> None:
     """
     if part := part_with_credentials(address):
         raise InputError(
-            f"{name}: holds credentials, or what could be some, in its {part}; take them out and set RAY_AUTH_MODE=token "
-            "and RAY_AUTH_TOKEN"
+            f"{name}: holds credentials, or what could be some, in its {part}; take them out and set "
+            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
         )
 
 

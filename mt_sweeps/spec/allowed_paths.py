@@ -15,6 +15,7 @@ from mt_sweeps.errors import InputError, short_repr
 
 VARIABLE = "MT_SWEEP_ALLOW_PATHS"  # folders, separated as those of PATH are
 EVERYWHERE = os.sep
+_WITH_PATHS = ("trainer.", "search_space.", "points.", "storage", "tracking.uri")
 _NO_PATHS = ("trainer.dataset.groups",)  # an expression
 
 
@@ -32,7 +33,7 @@ def check_paths(source: str, data: Any, overrides: tuple[str, ...] = ()) -> None
     typed = tuple(override.partition("=")[0] for override in overrides)
     problems = []
     for key, text in _strings(data):
-        if key.startswith(_NO_PATHS) or any(key == one or key.startswith(f"{one}.") for one in typed):
+        if any(key == one or key.startswith(f"{one}.") for one in typed):
             continue
         path = _path_in(text)
         if path is not None and not is_allowed(path):
@@ -78,9 +79,10 @@ def _list_file() -> Path:
 
 
 def _strings(data: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield every text in the data that may be a path, with its dotted key."""
+    """Yield every text of a file that may be a path, with its dotted key."""
     if isinstance(data, str):
-        yield key, data
+        if key.startswith(_WITH_PATHS) and not key.startswith(_NO_PATHS):
+            yield key, data
     elif isinstance(data, dict | list):
         for name, value in data.items() if isinstance(data, dict) else enumerate(data):
             yield from _strings(value, f"{key}.{name}" if key else str(name))
@@ -99,7 +101,7 @@ def _path_in(text: str) -> Path | None:
 
 def _absolute(path: Path) -> Path:
     """Return an absolute path. Links are not followed, unless `..` would lead elsewhere than it seems."""
-    path = Path(os.path.expanduser(path))
+    path = Path(os.path.expanduser(path))  # noqa: PTH111 (`Path` raises where there is no such user)
     return path.resolve() if ".." in path.parts else path.absolute()
 
 

@@ -25,8 +25,8 @@ def open_home(address: str | None) -> Home:
         return LocalHome(address)
     if part := part_with_credentials(address):
         raise InputError(
-            f"the address of the home database holds a password, or what could be one, in its {part}, which others could "
-            "read; take it out and set PGPASSWORD"
+            f"the address of the home database holds a password, or what could be one, in its {part}, which others "
+            "could read; take it out and set PGPASSWORD"
         )
     from mt_sweeps.storage.postgres import PostgresHome  # brings the database's driver
 

@@ -196,7 +196,7 @@ class Ledger:
         return best_of(self._trials["search"], self.spec.metric)
 
     def distance_to_best(self, trial: Trial) -> float | None:
-        """Return how much worse a trial of the search was than the best at its last rung, or None if it reached none."""
+        """Return how much worse a trial of the search was than the best at its last rung; None: it reached none."""
         return self._ranking.distance_to_best(trial.number)
 
     def correlations(self) -> list[Correlation]:

@@ -38,7 +38,7 @@ def check_credentials(tracking: Tracking) -> None:
     if not sent or (server and any(server_of(os.environ.get(name, "")) == server for name in named)):
         return
     raise InputError(
-        f"tracking.uri: {uri} would get {' and '.join(sent)}, and {ADDRESS} does not say that they are for this server; "
-        f"if they are, set {ADDRESS}={uri} in the environment; if not, take them out of it, or use --set "
+        f"tracking.uri: {uri} would get {' and '.join(sent)}, and {ADDRESS} does not say that they are for this "
+        f"server; if they are, set {ADDRESS}={uri} in the environment; if not, take them out of it, or use --set "
         "tracking.uri=null"
     )

@@ -72,7 +72,7 @@ def test_a_path_inside_and_what_is_no_path_needs_no_permission(data):
     check_paths("mine.yaml", data)
 
 
-def test_what_the_user_types_is_allowed(tmp_path):
+def test_what_the_user_types_is_allowed():
     check_paths("a.yaml", root("/srv/images"), ("trainer.dataset.root=/srv/images",))
     check_paths("a.yaml", root("/srv/images"), ("trainer.dataset={name: image_folder, root: /srv/images}",))
     with pytest.raises(InputError):
