@@ -57,7 +57,7 @@ def test_without_credentials_any_server_may_be_named(monkeypatch):
 def test_a_token_and_the_file_that_mlflow_reads_are_credentials(monkeypatch, tmp_path):
     (tmp_path / ".mlflow").mkdir()
     (tmp_path / ".mlflow/credentials").write_text("[mlflow]")
-    with pytest.raises(InputError, match="would get MLFLOW_TRACKING_TOKEN and ~/.mlflow/credentials"):
+    with pytest.raises(InputError, match=r"would get MLFLOW_TRACKING_TOKEN and ~/\.mlflow/credentials"):
         check(monkeypatch, "https://evil.example.org", MLFLOW_TRACKING_TOKEN="SECRET")
 
 
