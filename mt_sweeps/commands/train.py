@@ -77,6 +77,8 @@ def _print_notes(request: TrainingRequest, home: Home) -> None:
         print(f"MLflow at {best.tracking.uri} does not answer ({problem}): it is tried again at the end")
     if request.changed:
         print(f"note: not as exported, which result.json and MLflow say, too: {', '.join(request.changed)}")
+    for caution in request.cautions:
+        print(f"caution: {caution}; result.json and MLflow say so, too")
     others = [
         f"{name} {version} (here {current[name]})"
         for name, version in best.versions.items()
@@ -165,6 +167,7 @@ def _result(trainer: "Trainer", request: TrainingRequest) -> TrainingResult:
         sweep_id=best.sweep_id,
         trial=best.trial,
         changed=request.changed,
+        cautions=request.cautions,
         trainer=best.trainer,
         network="teacher" if best.trainer.method == "mean_teacher" else "student",
         test={name: TestError.of(evaluation, trainer.classes) for name, evaluation in evaluations.items()},
