@@ -52,6 +52,22 @@ def _plugin_option(expose_value: bool = False) -> Callable[[F], F]:
     )
 
 
+def _allow_all_paths(_: click.Context, __: click.Parameter, allow: bool) -> None:
+    if allow:
+        from mt_sweeps.spec import allowed_paths
+
+        os.environ[allowed_paths.VARIABLE] = allowed_paths.EVERYWHERE
+
+
+_allow_paths_option = click.option(
+    "--allow-paths",
+    is_flag=True,
+    expose_value=False,
+    callback=_allow_all_paths,
+    help="Let FILE name paths outside the working directory and your home. Some of them: MT_SWEEP_ALLOW_PATHS.",
+)
+
+
 def _added(_: click.Context, __: click.Parameter, text: str | None) -> int:
     if text is None:
         return 0
@@ -109,6 +125,7 @@ def init(
 @_trials_option
 @_in_process_option
 @_home_option
+@_allow_paths_option
 @_plugin_option()
 def run(
     file: Path, name: str | None, overrides: tuple[str, ...], trials: int | None, in_process: bool, home: str | None
@@ -126,6 +143,7 @@ def run(
 @_name_option
 @_set_option
 @_trials_option
+@_allow_paths_option
 @_plugin_option()
 def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...], trials: int | None) -> None:
     """Run a sweep of FILE on a Ray cluster; it does not need this machine any more."""
@@ -138,6 +156,7 @@ def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...
 @click.argument("file", type=File)
 @_set_option
 @_trials_option
+@_allow_paths_option
 @_plugin_option()
 def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> None:
     """Forecast a sweep of FILE on this machine: trials, arms, rungs, time, disk. Nothing is started."""
@@ -215,6 +234,7 @@ def rm(name: str, yes: bool, home: str | None) -> None:
 @click.option("-o", "--output", type=File, default=Path("preview.png"), help="Default: preview.png.")
 @_set_option
 @click.option("--images", type=click.IntRange(1, 64), default=10, help="How many. Default: 10.")
+@_allow_paths_option
 @_plugin_option()
 def preview(file: Path, output: Path, overrides: tuple[str, ...], images: int) -> None:
     """Draw what the student and the teacher see with the settings of FILE."""
@@ -226,6 +246,7 @@ def preview(file: Path, output: Path, overrides: tuple[str, ...], images: int) -
 @cli.command()
 @click.argument("files", type=File, nargs=-1, required=True)
 @click.option("--without-images", is_flag=True, help="Check the file alone, on a machine without the images.")
+@_allow_paths_option
 @_plugin_option()
 def validate(files: tuple[Path, ...], without_images: bool) -> None:
     """Validate FILES, and that the folders of images that they name have what they need. No image is read."""
@@ -344,6 +365,7 @@ def write_report(name: str, home: str | None, as_json: bool) -> None:
 @_set_option
 @click.option("--with-validation", is_flag=True, help="Train on the validation and verdict images and labels too.")
 @_home_option
+@_allow_paths_option
 @_plugin_option()
 def train(file: Path, seeds: int, overrides: tuple[str, ...], with_validation: bool, home: str | None) -> None:
     """Train the final model with the values of FILE (from `export`) and read the test set once."""
@@ -390,6 +412,7 @@ def dashboard(name: str | None, port: int, home: str | None) -> None:
 @click.option("--address", metavar="URL", help="Of a cluster's dashboard, for `submit`: http://host:8265.")
 @_home_option
 @_json_option
+@_allow_paths_option
 @_plugin_option()
 def doctor(file: Path | None, overrides: tuple[str, ...], address: str | None, home: str | None, as_json: bool) -> None:
     """Check what a sweep (of FILE) needs: Python, GPUs, Ray, ledger, storage, MLflow, credentials, disk, clocks."""

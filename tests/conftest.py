@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import tempfile
 import time
 
 import pytest
@@ -82,4 +83,12 @@ def _late_imports():
 def _cache_of_the_session(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MT_SWEEP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        # What the tests' own files name, which is not below the working directory.
+        allowed = [
+            tempfile.gettempdir(),
+            str(tmp_path_factory.getbasetemp()),
+            os.environ.get("MT_SWEEPS_TEST_DATA", ""),
+        ]
+        patch.setenv("MT_SWEEP_ALLOW_PATHS", os.pathsep.join(allowed))
         yield

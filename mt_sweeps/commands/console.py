@@ -41,7 +41,8 @@ class Board:
         self._reports: dict[TrialId, Report] = {}
         self._open: set[TrialId] = set()
         self._steps = self._seconds = 0.0  # of all reports
-        self._ended, self._ended_steps = 0, 0
+        self._ended = 0
+        self._searched_steps: list[int] = []  # of the trials that were complete or pruned, without finalists and probes
         self._note = ""
         for trial in ledger.all_trials():
             self._update(trial)
@@ -104,17 +105,23 @@ class Board:
         self._line(text)
 
     def seconds_left(self) -> float | None:
-        """Return the seconds left at the speed so far (pruning makes it less), or None if there are no reports yet."""
+        """Return the seconds left at the speed so far (pruning makes it less), or None if there are no reports yet.
+
+        Trials still to come will go as far as those that ended, once there are a few of them; a trial that failed says
+        nothing of that. Finalists are not pruned.
+        """
         if not self._steps:
             return None
         remaining = 0.0
         for trial_id in list(self._open):  # the screen is drawn by a thread of its own
             last = self._reports.get(trial_id)
             remaining += self._steps_of(self._trials[trial_id]) - (last.step if last else 0)
-        # Those still to come will go as far as those that ended, once there are a few of them.
-        trials = list(self._trials.values()) if self._ended <= 3 else []
-        known = self._ended_steps / self._ended if not trials else sum(map(self._steps_of, trials)) / len(trials)
-        remaining += (self._total - len(self._trials)) * known
+        trials, searched = list(self._trials.values()), self._searched_steps
+        whole = sum(map(self._steps_of, trials)) / len(trials)
+        known = sum(searched) / len(searched) if len(searched) > 3 else whole
+        for arm in self._spec.arms():
+            to_come = self._ledger.total(arm) - sum(trial.arm == arm for trial in trials)
+            remaining += to_come * (whole if arm == "finalists" else 0 if arm == "probe" else known)
         return remaining * self._seconds / self._steps / self._concurrent
 
     @property
@@ -129,7 +136,8 @@ class Board:
             return
         self._open.discard(trial_id)
         self._ended += 1
-        self._ended_steps += 0 if trial.is_probe else trial.step
+        if trial.state != "failed" and not trial.is_probe and trial.arm != "finalists":
+            self._searched_steps.append(trial.step)
 
     def _count_report(self, trial: Trial, report: Report) -> None:
         trial_id = trial.id
@@ -145,7 +153,7 @@ class Board:
 
     def _left_text(self) -> str:
         left = self.seconds_left()
-        return f"  about {duration(left)} left" if left else ""
+        return f"  about {duration(left)} left" if left and round(left) else ""
 
     def _waiting(self) -> str:
         """Return which trials wait, and for what."""

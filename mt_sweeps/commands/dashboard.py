@@ -1,19 +1,20 @@
 """`dashboard`: show a sweep in MLflow, with a server on this machine if its store has none."""
 
-import os
+import secrets
 import socket
 import subprocess
 import sys
 
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.storage.home import Home, SweepStore
-from mt_sweeps.tracking.client import Client, embedded_uri, first_line, raise_if_permanent
-
-HOST = "127.0.0.1"
+from mt_sweeps.tracking.client import Client, clean_environment, embedded_uri, first_line, raise_if_permanent
+from mt_sweeps.tracking.dashboard_server import HOST, server_environment
 
 
 def serve(home: Home, name: str | None, port: int) -> None:
     """Print the address of a sweep's page. If its store has no server of its own, serve it until interrupted.
+
+    The server asks for a password made for it, which is in the printed link.
 
     Args:
         home: holds the embedded store.
@@ -37,18 +38,14 @@ def serve(home: Home, name: str | None, port: int) -> None:
             probe.bind((HOST, port))
         except OSError:
             raise InputError(f"--port {port}: is taken; choose another, for example --port {port + 1}") from None
-    print(f"MLflow starts at http://{HOST}:{port}/#/{_page(home, directory)} (Ctrl+C ends it)", flush=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    command += ["--uvicorn-opts", "--log-level warning"]
-    command += [
-        "--backend-store-uri",
-        tracking.uri or embedded_uri(home),
-        "--default-artifact-root",
-        home.artifacts.as_uri(),
-    ]
-    # One worker and no job runner start in half the time and a quarter of the memory of the defaults.
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
-    server = subprocess.Popen(command, env={**os.environ, **quiet})  # noqa: S603
+    token = secrets.token_urlsafe(32)  # for this server alone, in no file
+    print(
+        f"MLflow starts at http://{HOST}:{port}/?token={token}#/{_page(home, directory)} (Ctrl+C ends it)", flush=True
+    )
+    store, artifacts = tracking.uri or embedded_uri(home), home.artifacts.as_uri()
+    settings = server_environment(store, artifacts, port, token)
+    command = [sys.executable, "-m", "mt_sweeps.tracking.dashboard_server"]
+    server = subprocess.Popen(command, env={**clean_environment(), **settings})  # noqa: S603
     try:
         status = server.wait()
     finally:

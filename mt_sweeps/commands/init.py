@@ -18,6 +18,8 @@ from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.execution import forecast as forecasts
 from mt_sweeps.execution.preflight import check_data, decoding_progress
 from mt_sweeps.execution.resources import Share, allocate, local_resources
+from mt_sweeps.spec import yaml_file
+from mt_sweeps.spec.allowed_paths import allow_paths
 from mt_sweeps.spec.fitting import Machine, WeightsAtHand
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.spec.sections import Resources
@@ -91,6 +93,7 @@ def init(request: Request, as_json: bool) -> str:
         share = allocate(Resources(), local_resources(), "auto")
         suggestion, speed = _fitting(request, name, found, first, share)
         text = suggestion_yaml(suggestion, _heading(request, output, found))
+        _allow_paths(text)
         summary, seconds = _checked(text, output, share, speed)
         try:
             write_atomically(output, text)
@@ -99,6 +102,17 @@ def init(request: Request, as_json: bool) -> str:
     if as_json:
         return json.dumps(_as_json(found, suggestion, output, seconds), indent=2)
     return "\n".join([summary, *(f"  look      {note}" for note in suggestion.notes), *_next_commands(output)])
+
+
+def _allow_paths(text: str) -> None:
+    """Note that the user has named these paths, so that the file needs no permission for them."""
+    try:
+        added = allow_paths(yaml_file.parse(text, "the new file"))
+    except OSError as error:
+        print(f"cannot be noted as allowed ({error}): run the file with --allow-paths", flush=True)
+        return
+    for path in added:
+        print(f"noted: files may name {path} (docs/security.md)", flush=True)
 
 
 def first_weights(weights: str | None, architecture: str) -> WeightsAtHand | None:

@@ -44,7 +44,8 @@ def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...
                 f"{file}: trainer.dataset.{key}: {path} is relative; name it as it is on the nodes, from /"
             )
     plugins = [f"--plugin={module}" for module in modules_in(spec_versions(spec))]
-    command = ["run", _FILE, *(["--name", name] if name else []), *plugins]
+    # The paths were allowed here, or typed.
+    command = ["run", _FILE, "--allow-paths", *(["--name", name] if name else []), *plugins]
     content = yaml_file.dump(spec.model_dump(exclude_none=True))
     if len(content.encode()) > _LARGEST:
         raise InputError(
@@ -97,6 +98,7 @@ def connect(address: str) -> Any:
     """
     from mt_sweeps.execution import ray_cluster, ray_private
 
+    ray_cluster.check_without_credentials("--address", address)
     ray_cluster.set_environment()
     try:
         import ray

@@ -77,6 +77,8 @@ def _print_notes(request: TrainingRequest, home: Home) -> None:
         print(f"MLflow at {best.tracking.uri} does not answer ({problem}): it is tried again at the end")
     if request.changed:
         print(f"note: not as exported, which result.json and MLflow say, too: {', '.join(request.changed)}")
+    for caution in request.cautions:
+        print(f"caution: {caution}; result.json and MLflow say so, too")
     others = [
         f"{name} {version} (here {current[name]})"
         for name, version in best.versions.items()
@@ -165,6 +167,7 @@ def _result(trainer: "Trainer", request: TrainingRequest) -> TrainingResult:
         sweep_id=best.sweep_id,
         trial=best.trial,
         changed=request.changed,
+        cautions=request.cautions,
         trainer=best.trainer,
         network="teacher" if best.trainer.method == "mean_teacher" else "student",
         test={name: TestError.of(evaluation, trainer.classes) for name, evaluation in evaluations.items()},
@@ -218,8 +221,9 @@ def _seeds_text(results: list[TrainingResult]) -> str:
     lines = [f"over {len(results)} seeds, mean test error [95 %]; labels and test images are the same for each:"]
     names = sorted(results[0].test, reverse=True)
     for name in names:
-        lines.append(f"  {name} {interval([result.test[name].error for result in results])}")
+        images = results[0].test[name].images
+        lines.append(f"  {name} {interval([result.test[name].error for result in results], images=images)}")
         balanced = [error for result in results if (error := result.test[name].balanced_error) is not None]
         if len(balanced) == len(results):
-            lines.append(f"  {name}, balanced error {interval(balanced)}")
+            lines.append(f"  {name}, balanced error {interval(balanced, images=images)}")
     return "\n".join(lines) if len(lines) > 1 else "no test images, so there is no mean over the seeds"

@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
+from mt_sweeps.addresses import part_with_credentials
 from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.execution import ray_private
+from mt_sweeps.execution.ray_folder import RayFolder
 from mt_sweeps.execution.resources import Share
 
 T = TypeVar("T")
@@ -41,23 +43,49 @@ _ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the console shows failures
     "TUNE_WARN_THRESHOLD_S": "60",
 }
+_folder: RayFolder | None = None  # of the Ray that was started
 _saved: dict[str, str | None] = {}  # variables of the environment as they were before Ray was started
 
 
 def cluster_address() -> str | None:
-    """Return the address of the cluster to join, or None if Ray is to be started on this machine."""
-    return os.environ.get("RAY_ADDRESS") or None
+    """Return the address of the cluster to join, or None if Ray is to be started on this machine.
+
+    Raises:
+        InputError: it holds credentials.
+    """
+    address = os.environ.get("RAY_ADDRESS") or None
+    if address is not None:
+        check_without_credentials("RAY_ADDRESS", address)
+    return address
+
+
+def check_without_credentials(name: str, address: str) -> None:
+    """Make sure that the address of a cluster holds no credentials, since it is printed and recorded.
+
+    Args:
+        name: where it was said.
+        address: of the cluster, or of its job server.
+
+    Raises:
+        InputError: it does.
+    """
+    if part := part_with_credentials(address):
+        raise InputError(
+            f"{name}: holds credentials, or what could be some, in its {part}; take them out and set "
+            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+        )
 
 
 def start() -> dict[str, float]:
-    """Start Ray on this machine, or join a cluster.
+    """Start Ray on this machine, or join a cluster. What is in the environment for other uses of Ray has no effect.
 
     Returns:
         The resources: `CPU`, and `GPU` if there are any.
 
     Raises:
-        InputError: the cluster cannot be joined.
+        InputError: the cluster cannot be joined, or there is no folder for Ray's files.
     """
+    global _folder
     set_environment()
     address = cluster_address()
     if address is not None:
@@ -70,8 +98,10 @@ def start() -> dict[str, float]:
         _saved.update({name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")})
         os.environ["RAY_AUTH_MODE"] = "token"  # Ray's ports listen on all interfaces, so they must ask for a token
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # for this sweep alone, in no file
+        _folder = RayFolder()
         options = {
             "address": "local",
+            "_temp_dir": str(_folder.inner),
             "num_cpus": len(os.sched_getaffinity(0)),
             "include_dashboard": False,
             "object_store_memory": 100 * 2**20,  # bytes: only reports travel through it, and they are small
@@ -82,8 +112,10 @@ def start() -> dict[str, float]:
     try:
         ray.init(**options, log_to_driver=False, logging_level="ERROR")
     except SystemExit:  # a SIGTERM arrived meanwhile
+        _remove_folder()
         raise KeyboardInterrupt from None
     except (RuntimeError, OSError, ValueError) as error:
+        _remove_folder()
         if address is None:
             raise
         raise InputError(
@@ -97,7 +129,9 @@ def start() -> dict[str, float]:
 
 
 def set_environment() -> None:
-    """Set the variables that Ray reads; call it before Ray is imported."""
+    """Set the variables that Ray reads, and remove others that Tune would obey; call it before Ray is imported."""
+    for name in [name for name in os.environ if name.startswith("TUNE_") or name == "RAY_TMPDIR"]:
+        del os.environ[name]
     os.environ.update(_ENVIRONMENT)
 
 
@@ -169,11 +203,19 @@ def stop() -> None:
         _kill()
     else:
         ray.shutdown()
+    _remove_folder()
     for name, value in _saved.items():
         os.environ.pop(name, None)
         if value is not None:
             os.environ[name] = value
     _saved.clear()
+
+
+def _remove_folder() -> None:
+    global _folder
+    if _folder is not None:
+        _folder.remove()
+    _folder = None
 
 
 def dead_process() -> str | None:

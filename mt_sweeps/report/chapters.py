@@ -102,7 +102,7 @@ def _differences_table(comparisons: Sequence[Comparison], first: str) -> Table:
     rows = [
         [
             one.b,
-            f"{100 * one.difference.mean:.1f} points",
+            f"{100 * one.difference.mean:z.1f} points",
             _range(one.difference, "points"),
             f"{one.p:.2g}",
             str(one.seeds),
@@ -123,7 +123,7 @@ def _differences_figure(verdict: Verdict, first: str) -> Figure:
 def _no_verdict(findings: Findings) -> str:
     state = findings.sweep.state
     if findings.best is None:
-        ended = "No trial has completed" + ("." if state == "finished" else " yet.")
+        ended = "No trial has completed" + ("." if state in ("finished", "failed") else " yet.")
         return f"{ended} So there is no best configuration, and no verdict."
     if not any(row.arm == "finalists" for row in findings.cost):
         return (
@@ -244,7 +244,7 @@ def _contender(name: str) -> str:
 
 
 def _range(interval: Interval, unit: str = "%") -> str:
-    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f} {unit}".replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{100 * interval.low:z.1f} to {100 * interval.high:z.1f} {unit}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _sentence(text: str) -> str:

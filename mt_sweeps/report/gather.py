@@ -68,7 +68,7 @@ def gather(sweep: SweepStore, ledger: Ledger, state: str) -> Findings:
             states={name: sum(trial.state == name for trial in searched) for name in STATES},
         ),
         verdict=finalists.compare_finalists(ledger, environment.images, environment.groups),
-        cautions=cautions(ledger, environment.images),
+        cautions=cautions(ledger, environment.images, class_errors.guessing_error(sweep, ledger)),
         best=None if best is None else _best(best, spec),
         baselines={arm: BaselineFinding(*_errors(trial, spec)) for arm, trial in baselines.items() if trial},
         classes=_classes(sweep, ledger),

@@ -164,7 +164,7 @@ def rungs(findings: Findings) -> Chapter:
     rows = [
         [
             str(rung.rung),
-            f"{rung.spearman:.2f}",
+            f"{rung.spearman:z.2f}",
             str(rung.trials),
             "pruning there was guessing" if rung.is_guessing else "",
         ]

@@ -1,5 +1,7 @@
 """The best-hyper-parameters file: all settings of the final training, and which sweep and trial they come from."""
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +10,12 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from mt_sweeps.errors import InputError
+from mt_sweeps.formatting import value_text
 from mt_sweeps.plugins import check_plugins
 from mt_sweeps.results import finalists
 from mt_sweeps.search_space.space import Values
 from mt_sweeps.spec import validation_errors, yaml_file
+from mt_sweeps.spec.allowed_paths import check_paths
 from mt_sweeps.spec.overrides import apply_override
 from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, dotted
@@ -78,6 +82,7 @@ class BestFile(Settings):
     versions: dict[str, str]
     tracking: Tracking
     trainer: TrainerConfig
+    digest: str | None = Field(None, description="SHA-256 of all the rest; none: an earlier version wrote the file")
 
 
 def from_sweep(sweep: SweepStore) -> BestFile:
@@ -112,7 +117,7 @@ def from_trial(ledger: Ledger, best: Trial, environment: Environment) -> BestFil
     else:  # a mean over classes is no share of images
         low, high = (min(max(error[0] + end * error[1], 0.0), 1.0) for end in (-_NORMAL, _NORMAL))
         interval = "95 %, 1.96 standard errors to both sides"
-    return BestFile(
+    content = BestFile(
         format="mt-sweeps-best/2",
         sweep=spec.name,
         sweep_id=environment.id,
@@ -137,6 +142,7 @@ def from_trial(ledger: Ledger, best: Trial, environment: Environment) -> BestFil
         tracking=spec.tracking,
         trainer=config,
     )
+    return content.model_copy(update={"digest": _digest(content.model_dump())})
 
 
 def to_yaml(best: BestFile) -> str:
@@ -152,10 +158,12 @@ class TrainingRequest:
     Attributes:
         best: the file's content with the overrides applied.
         changed: dotted keys into `trainer` whose values are no longer as exported, the seed excepted.
+        cautions: sentences about why the values may not be those that the sweep found.
     """
 
     best: BestFile
     changed: list[str]
+    cautions: list[str]
 
 
 def load_request(path: Path, overrides: tuple[str, ...] = ()) -> TrainingRequest:
@@ -175,6 +183,7 @@ def load_request(path: Path, overrides: tuple[str, ...] = ()) -> TrainingRequest
     if isinstance(recorded := data.get("versions"), dict):
         check_plugins(str(path), recorded)
     before = dotted({"trainer": data.get("trainer")})
+    exported_digest = _digest(data)
     for override in overrides:
         if override.partition("=")[0].partition(".")[0] not in CHANGEABLE:
             raise InputError(
@@ -182,6 +191,7 @@ def load_request(path: Path, overrides: tuple[str, ...] = ()) -> TrainingRequest
                 "tracking (where it is shown)"
             )
         apply_override(data, override)
+    check_paths(str(path), data, overrides)
     try:
         best = BestFile.model_validate(data)
     except ValidationError as error:
@@ -189,7 +199,33 @@ def load_request(path: Path, overrides: tuple[str, ...] = ()) -> TrainingRequest
         raise InputError(*(f"{path}: {key}: {problem}" for key, problem in problems)) from None
     after = dotted({"trainer": data["trainer"]})
     changed = [key.removeprefix("trainer.") for key in {**before, **after} if before.get(key) != after.get(key)]
-    return TrainingRequest(best, [key for key in changed if key != "seed"])
+    cautions = _cautions(best, exported_digest, before)
+    return TrainingRequest(best, [key for key in changed if key != "seed"], cautions)
+
+
+def _cautions(best: BestFile, digest: str, exported: Values) -> list[str]:
+    """Return how a file contradicts itself, and whether it was edited.
+
+    Args:
+        best: the content of the file.
+        digest: of what the file says, without overrides.
+        exported: its settings, without overrides, under their dotted keys, which begin with `trainer`.
+    """
+    found = [
+        f"searched says {key} {value_text(value)}, and trainer.{key} is {value_text(exported[f'trainer.{key}'])}: the "
+        "sweep did not find what is trained"
+        for key, value in best.searched.items()
+        if exported.get(f"trainer.{key}", value) != value
+    ]
+    if best.digest is not None and best.digest != digest:
+        found.append("the file was changed since it was exported (its digest does not match)")
+    return found
+
+
+def _digest(content: dict[str, Any]) -> str:
+    """Return the SHA-256 of what a file says, apart from its digest."""
+    rest = {key: value for key, value in content.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _check_version(path: Path, data: dict[str, Any]) -> None:

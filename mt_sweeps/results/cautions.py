@@ -8,29 +8,59 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from mt_sweeps.formatting import counted, value_text
+from mt_sweeps.formatting import counted, percent, value_text
 from mt_sweeps.search_space.distributions import FloatRange, IntRange
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
 
 _EDGE = 0.05  # the outer fraction of a range, on its scale, that counts as its edge
 _LEANING = 1 / 3  # the outer fraction in which the median of the better trials lies, if they lean to an edge
+_LUCK = 2.0  # standard errors below the error of guessing within which a best error may be luck
 _FEW = 4  # completed trials below which their better half says nothing
 
 
-def cautions(ledger: Ledger, images: dict[str, int]) -> list[str]:
+def cautions(ledger: Ledger, images: dict[str, int], guessing: float | None = None) -> list[str]:
     """Return one sentence for each reason to doubt the best of a search; none while no trial has completed.
 
     Args:
         ledger: of the sweep.
         images: number of images by purpose.
+        guessing: the error of guessing, from `class_errors.guessing_error`.
     """
+    if (learned_nothing := nothing_learned(ledger, images, guessing)) is not None:
+        return [learned_nothing]
     metric = ledger.spec.metric
     complete = [trial for trial in ledger.trials("search") if trial.state == "complete"]
     complete.sort(key=lambda trial: trial.objective(metric))  # the earliest of equals first, as in `best_of`
     if not complete:
         return []
-    return [*_within_noise(ledger, images, complete), *_large_validation(images), *_edges(ledger, complete)]
+    return [
+        *_within_noise(ledger, images, complete),
+        *_pruned_by_noise(ledger, images),
+        *_large_validation(images),
+        *_edges(ledger, complete),
+    ]
+
+
+def nothing_learned(ledger: Ledger, images: dict[str, int], guessing: float | None) -> str | None:
+    """Return that the best error of the search is that of guessing, or None if it is better or no trial has completed.
+
+    Args:
+        ledger: of the sweep.
+        images: number of images by purpose.
+        guessing: the error of guessing; None: it is not known.
+    """
+    best = ledger.best()
+    if best is None or guessing is None:
+        return None
+    error = best.objective(ledger.spec.metric)
+    if error < guessing - _LUCK * math.sqrt(guessing * (1 - guessing) / images["validation"]):
+        return None
+    return (
+        f"nothing was learned: the best error is {percent(error)}, and guessing has {percent(guessing)}; look at the "
+        "images and their classes (`mt-sweep preview FILE`), then try more labels, more steps, or other values of "
+        "optimizer.learning_rate and augmentation"
+    )
 
 
 def _within_noise(ledger: Ledger, images: dict[str, int], complete: Sequence[Trial]) -> list[str]:
@@ -62,6 +92,23 @@ def _within_noise(ledger: Ledger, images: dict[str, int], complete: Sequence[Tri
     return [
         f"{caution}; it would take {images_needed} to tell the best from number {kept + 1}. In another sweep, have "
         f"more of them trained again: finalists.top (now {ledger.spec.finalists.top})"
+    ]
+
+
+def _pruned_by_noise(ledger: Ledger, images: dict[str, int]) -> list[str]:
+    """Warn if half of the pruned trials were within one standard error of the best at their rung."""
+    metric, validation = ledger.spec.metric, images["validation"]
+    pruned = [trial for trial in ledger.trials("search") if trial.state == "pruned"]
+    within = 0
+    for trial in pruned:
+        distance, (_, noise) = ledger.distance_to_best(trial), trial.error(metric) or (0.0, 0.0)
+        within += distance is not None and distance < max(math.sqrt(2) * noise, 1 / validation)
+    if not within or 2 * within < len(pruned):
+        return []
+    return [
+        f"pruned trials that were within one standard error of the best at their rung: {within} of {len(pruned)}; "
+        f"{validation} validation images cannot tell so early which is better; use pruner: {{name: none}}, or "
+        "raise trainer.dataset.validation"
     ]
 
 

@@ -67,6 +67,18 @@ def of_best(sweep: SweepStore, ledger: Ledger) -> Confusion | None:
     return None if content is None else Confusion.from_json(content)
 
 
+def guessing_error(sweep: SweepStore, ledger: Ledger) -> float | None:
+    """Return the error of always naming the largest class of the validation images, or None if it is not known.
+
+    Of a balanced error, and where the classes of the images are not known, it is that of naming any of the classes.
+    """
+    classes = len(sweep.load_environment().classes)
+    confusion = of_best(sweep, ledger)
+    if confusion is not None and len(confusion.counts) == classes and ledger.spec.error_name == "error":
+        return 1 - int(confusion.images.max()) / int(confusion.images.sum())
+    return 1 - 1 / classes if classes else None
+
+
 def class_names(confusion: Confusion, classes: Sequence[str]) -> list[str]:
     """Return the names of the classes, or their numbers if the names are not known."""
     count = len(confusion.counts)

@@ -116,7 +116,7 @@ def compare_finalists(ledger: Ledger, images: dict[str, int], groups: dict[str, 
     failed = [trial.replicates for trial in _finalists(ledger) if trial.replicates and trial.state == "failed"]
     comparisons = compare(errors, first, overlap, scored)
     return Verdict(
-        means={name: _mean_error(by_seed, overlap) for name, by_seed in errors.items()},
+        means={name: _mean_error(by_seed, overlap, scored) for name, by_seed in errors.items()},
         comparisons=comparisons,
         gain=None if first == "supervised" else gain(errors[first], errors.get("supervised", {}), overlap, scored),
         failed=dict(Counter(map(_contender_name, failed))),
@@ -189,8 +189,8 @@ def _contender_name(trial: TrialId) -> str:
     return trial.label if trial.arm == "search" else trial.arm
 
 
-def _mean_error(by_seed: Mapping[int, float], overlap: float) -> MeanError:
-    return MeanError(**asdict(interval(list(by_seed.values()), overlap)), seeds=len(by_seed))
+def _mean_error(by_seed: Mapping[int, float], overlap: float, images: int) -> MeanError:
+    return MeanError(**asdict(interval(list(by_seed.values()), overlap, images)), seeds=len(by_seed))
 
 
 def _error(spec: SweepSpec, trial: Trial) -> float:

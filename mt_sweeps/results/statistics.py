@@ -31,7 +31,7 @@ class Interval:
 
     def text(self, unit: str) -> str:
         """Return the interval in hundredths; the unit is `points` for a difference of errors, else `%`."""
-        return f"{100 * self.mean:.1f} {unit} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+        return f"{100 * self.mean:z.1f} {unit} [{100 * self.low:z.1f}, {100 * self.high:z.1f}]"
 
     def __neg__(self) -> "Interval":
         return Interval(-self.mean, -self.high, -self.low)
@@ -99,15 +99,16 @@ class Gain:
         return text if self.absolute.low > 0 else f"not shown: {text}"
 
 
-def interval(errors: Sequence[float], overlap: float = 0.0) -> Interval:
+def interval(errors: Sequence[float], overlap: float = 0.0, images: int = 0) -> Interval:
     """Return the mean error over seeds with its interval, which is cut off at 0 and 1.
 
     Args:
         errors: one per seed, at least two.
-        overlap: see `compare`.
+        overlap: as in `compare`.
+        images: as in `compare`: the interval of equal errors has a width, too.
     """
-    uncut = _interval(np.asarray(errors, dtype=float), overlap, 0.0)
-    return replace(uncut, low=max(0.0, uncut.low), high=min(1.0, uncut.high))
+    uncut = _interval(np.asarray(errors, dtype=float), overlap, _smallest_spread(images))
+    return replace(uncut, low=max(0.0, uncut.low))
 
 
 def compare(
@@ -151,7 +152,8 @@ def gain(
     """Return how much lower the error of a contender is than that of a baseline.
 
     The interval of the relative gain holds the ratios of the two means that the paired t-test does not reject (Fieller
-    1954, "Some problems in interval estimation"). It excludes 0 exactly if the interval of the difference does.
+    1954, "Some problems in interval estimation"). It excludes 0 exactly if the interval of the difference does, also
+    where the errors vary less than so many images can resolve.
 
     Args:
         errors: of the contender, by seed.
@@ -177,9 +179,11 @@ def _relative_gain(a: np.ndarray, b: np.ndarray, overlap: float, floor: float) -
     """
     width = _quantile(len(a), ALPHA) ** 2 * (1 / len(a) + overlap)
     (a_variance, covariance), (_, b_variance) = np.cov(a, b)
-    square = b.mean() ** 2 - width * max(b_variance, floor**2)
+    # Half of it for each, so that at a ratio of 1 the variance is that of the difference, with the same floor.
+    unresolved = max(0.0, floor**2 - float(np.var(a - b, ddof=1))) / 2
+    square = b.mean() ** 2 - width * (b_variance + unresolved)
     middle = a.mean() * b.mean() - width * covariance
-    rest = a.mean() ** 2 - width * max(a_variance, floor**2)
+    rest = a.mean() ** 2 - width * (a_variance + unresolved)
     if square <= 0:
         return None
     half = float(np.sqrt(max(0.0, middle**2 - square * rest)))
@@ -212,8 +216,9 @@ def _quantile(seeds: int, level: float) -> float:
 
 
 def _interval(values: np.ndarray, overlap: float, floor: float) -> Interval:
-    half = _quantile(len(values), ALPHA) * _standard_error(values, overlap, floor)
-    return Interval(float(values.mean()), float(values.mean()) - half, float(values.mean()) + half)
+    """Return the mean of errors or of their differences with its interval, which is cut off at -1 and 1."""
+    mean, half = float(values.mean()), _quantile(len(values), ALPHA) * _standard_error(values, overlap, floor)
+    return Interval(mean, max(-1.0, mean - half), min(1.0, mean + half))
 
 
 def _holm(p_values: Sequence[float]) -> tuple[list[float], list[float]]:

@@ -9,12 +9,12 @@ from mt_sweeps.spec.arms import Arm
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study import budget
 from mt_sweeps.study.ledger import Ledger
-from mt_sweeps.study.trial import Trial
+from mt_sweeps.study.trial import Trial, common_failure
 from trainers.report import error_name
 
 FORMAT = "mt-sweeps-status/1"  # of `--json`, described in docs/json.md
 
-State = Literal["running", "finished", "interrupted"]
+State = Literal["running", "finished", "interrupted", "failed"]
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,17 @@ def sweep_state(sweep: SweepStore, ledger: Ledger, driven: bool) -> State:
         driven: whether a process drives the sweep.
 
     Returns:
-        `running` if it is driven; `interrupted` if `resume` would have something to do; else `finished`, also when a
-        budget has ended it.
+        `running` if it is driven; `failed` if trials of the search failed and none completed, and none is left or the
+        first three failed alike, which ended it; `interrupted` if `resume` would have something to do; else
+        `finished`, also when a budget has ended it.
     """
     if driven:
         return "running"
-    return "interrupted" if _has_work_left(sweep, ledger) else "finished"
+    searched = ledger.trials("search")
+    if common_failure(searched) is None and _has_work_left(sweep, ledger):
+        return "interrupted"
+    is_failed = ledger.best() is None and any(trial.state == "failed" for trial in searched)
+    return "failed" if is_failed else "finished"
 
 
 def status_text(status: SweepStatus, resume_command: str) -> str:
@@ -111,6 +116,8 @@ def status_text(status: SweepStatus, resume_command: str) -> str:
     if status.best is not None:
         lines.append(f"  best       trial {status.best.trial}: {_best_error_text(status.best)}")
         lines.append(f"             {values_text(status.best.values)}")
+    if status.state == "failed":
+        lines.append("  no trial completed: the report says why each failed; correct the file, and run it anew")
     if status.state == "interrupted":
         lines.append(f"  go on with: {resume_command}")
     return "\n".join(lines)
@@ -165,4 +172,8 @@ def _has_work_left(sweep: SweepStore, ledger: Ledger) -> bool:
     if budget.is_spent(ledger, *spent):
         return False
     is_search_over = budget.stop_reason(ledger, *spent, gpus, concurrent) is not None
-    return any(ledger.remaining(arm) for arm in ledger.spec.arms() if arm == "finalists" or not is_search_over)
+    is_search_left = not is_search_over and any(
+        ledger.remaining(arm) for arm in ledger.spec.arms() if arm != "finalists"
+    )
+    has_finalists = "finalists" in ledger.spec.arms() and ledger.best() is not None
+    return is_search_left or (has_finalists and ledger.remaining("finalists") > 0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mt_sweeps.formatting import counted, duration, error_text, values_text
 from mt_sweeps.results import class_errors, finalists
-from mt_sweeps.results.cautions import cautions
+from mt_sweeps.results.cautions import cautions, nothing_learned
 from mt_sweeps.storage.home import SweepStore, command_line
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial, best_of
@@ -31,19 +31,22 @@ def summary_text(
         groups: number of groups of images by purpose, as in `Environment`.
     """
     trials, verdict = ledger.all_trials(), finalists.compare_finalists(ledger, images, groups)
+    guessing = class_errors.guessing_error(sweep, ledger)
+    learned_nothing = nothing_learned(ledger, images, guessing)
     lines = [
         _trials_line(ledger),
+        *(["", _wrapped("verdict", learned_nothing)] if learned_nothing else []),
         *(["", _wrapped("verdict", verdict.probe)] if verdict is not None and verdict.probe else []),
         *_best_lines(ledger, images),
         *_class_lines(sweep, ledger),
         *_baseline_lines(ledger, trials),
         *finalists.text(ledger, images, groups).splitlines(),
         *(f"pruning    {correlation}" for correlation in ledger.correlations()),
-        *(_wrapped("caution", caution) for caution in cautions(ledger, images)),
+        *(_wrapped("caution", one) for one in cautions(ledger, images, guessing) if one != learned_nothing),
         *_failure_lines(trials),
     ]
     if ledger.best() is not None:
-        lines += ["", *_next_lines(sweep)]
+        lines += ["", *_next_lines(sweep, is_to_train=learned_nothing is None)]
     return "\n".join(lines)
 
 
@@ -99,12 +102,15 @@ def _failure_lines(trials: Sequence[Trial]) -> list[str]:
     return lines
 
 
-def _next_lines(sweep: SweepStore) -> list[str]:
+def _next_lines(sweep: SweepStore, is_to_train: bool) -> list[str]:
+    train = [
+        f"next       {sweep.command('export', f'{sweep.name} -o best.yaml')}",
+        f"           {sweep.command('train', 'best.yaml')}",
+    ]
     return [
         *([f"report     {_relative(sweep.report)}"] if sweep.report.exists() else []),
         f"dashboard  {command_line('dashboard', sweep.name, sweep.home)}",
-        f"next       {sweep.command('export', f'{sweep.name} -o best.yaml')}",
-        f"           {sweep.command('train', 'best.yaml')}",
+        *(train if is_to_train else []),
     ]
 
 

@@ -9,6 +9,7 @@ from mt_sweeps.errors import InputError, did_you_mean
 from mt_sweeps.search_space import feasibility
 from mt_sweeps.search_space.space import Space
 from mt_sweeps.spec import validation_errors, yaml_file
+from mt_sweeps.spec.allowed_paths import check_paths
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.spec.overrides import apply_override
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values
@@ -34,6 +35,7 @@ def load_spec(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:
         raise InputError(f"{path}: must be a mapping with the keys {', '.join(SweepSpec.model_fields)}")
     for override in overrides:
         apply_override(data, override)
+    check_paths(str(path), data, overrides)
     try:
         spec = SweepSpec.model_validate(data)
     except ValidationError as error:

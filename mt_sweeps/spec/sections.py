@@ -1,10 +1,10 @@
 """The sections of a search-space file, except trainer and search_space."""
 
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from mt_sweeps.addresses import part_with_credentials
 from trainers.config import Settings
 
 
@@ -106,10 +106,10 @@ class Tracking(Settings):
     @field_validator("uri")
     @classmethod
     def _refuse_credentials(cls, uri: str | None) -> str | None:
-        parts = urlsplit(uri or "")
-        if parts.password is not None or (parts.username is not None and parts.scheme in ("http", "https")):
+        if part := part_with_credentials(uri or ""):
             raise ValueError(
-                "holds credentials; take them out and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (for a "
-                "PostgreSQL database: PGPASSWORD) in the environment"
+                f"holds credentials, or what could be some, in its {part}; take them out and set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (for a PostgreSQL database: PGPASSWORD) in the "
+                "environment"
             )
         return uri

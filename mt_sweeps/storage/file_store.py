@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from mt_sweeps.addresses import part_with_credentials
 from mt_sweeps.errors import InputError
 from mt_sweeps.retry import RETRY_SECONDS, retrying
 from trainers.files import write_atomically
@@ -159,7 +160,13 @@ class S3Files(FileStore):
     def _store(self) -> Any:
         from pyarrow import fs
 
-        endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL", ""))
+        address = os.environ.get("AWS_ENDPOINT_URL", "")
+        if part := part_with_credentials(address):
+            raise InputError(
+                f"AWS_ENDPOINT_URL: holds credentials, or what could be some, in its {part}; take them out and set "
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
+        endpoint = urlsplit(address)
         return fs.S3FileSystem(
             region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
             endpoint_override=endpoint.netloc or None,

@@ -1,8 +1,8 @@
 """Open a home of sweeps, whichever kind it is."""
 
 import os
-from urllib.parse import urlsplit
 
+from mt_sweeps.addresses import part_with_credentials
 from mt_sweeps.errors import InputError
 from mt_sweeps.storage.home import HOME_VARIABLE, Home
 from mt_sweeps.storage.local import LocalHome
@@ -23,9 +23,10 @@ def open_home(address: str | None) -> Home:
     address = address or os.environ.get(HOME_VARIABLE)
     if address is None or not address.startswith(_POSTGRES_SCHEME):
         return LocalHome(address)
-    if urlsplit(address).password is not None:
+    if part := part_with_credentials(address):
         raise InputError(
-            "the address of the home database holds a password, which others could read; take it out and set PGPASSWORD"
+            f"the address of the home database holds a password, or what could be one, in its {part}, which others "
+            "could read; take it out and set PGPASSWORD"
         )
     from mt_sweeps.storage.postgres import PostgresHome  # brings the database's driver
 

@@ -195,6 +195,10 @@ class Ledger:
         """Return the best completed trial of the search, or None if there is none."""
         return best_of(self._trials["search"], self.spec.metric)
 
+    def distance_to_best(self, trial: Trial) -> float | None:
+        """Return how much worse a trial of the search was than the best at its last rung; None: it reached none."""
+        return self._ranking.distance_to_best(trial.number)
+
     def correlations(self) -> list[Correlation]:
         """Return how well the ranking at each rung predicted the final ranking of the completed trials."""
         ends = {t.number: t.objective(self.spec.metric) for t in self._trials["search"] if t.state == "complete"}

@@ -87,7 +87,7 @@ class Correlation:
         return self.trials >= _CORRELATED_OF and self.spearman < _GUESSING
 
     def __str__(self) -> str:
-        text = f"rank correlation of step {self.rung} with the end {self.spearman:.2f} ({self.trials} trials)"
+        text = f"rank correlation of step {self.rung} with the end {self.spearman:z.2f} ({self.trials} trials)"
         if self.is_guessing:
             text += ": pruning is guessing; use pruner: {name: none}, or more steps"
         return text
@@ -139,6 +139,15 @@ class RungRanking:
             elif reached >= self._pruner.reduction_factor and better >= reached // self._pruner.reduction_factor:
                 return True
         return False
+
+    def distance_to_best(self, number: int) -> float | None:
+        """Return how much worse a trial was than the best at the last rung that it reached, or None if it reached none.
+
+        Args:
+            number: of the trial.
+        """
+        reached = [rung for rung, entries in self._entries.items() if number in entries]
+        return self._entries[reached[-1]][number][1] - self._values[reached[-1]][0] if reached else None
 
     def correlations(self, ends: Mapping[int, float]) -> list[Correlation]:
         """Return the rank correlation of every rung with the end.

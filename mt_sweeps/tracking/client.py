@@ -16,10 +16,14 @@ from mt_sweeps.errors import InputError
 from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.storage.home import Home, SweepStore
 from mt_sweeps.tracking import model_registry
+from mt_sweeps.tracking.credentials import check_credentials
 from trainers.report import Report
 
 CHECK_SECONDS = 10  # that the start of a sweep waits for MLflow
 _METRICS_PER_BATCH = 800  # MLflow takes 1,000 metrics, parameters and tags at a time
+# Of MLflow's variables, those that say how to reach and prove oneself to a server. All others that the user has set for
+# other programs (MLFLOW_REGISTRY_URI, MLFLOW_RUN_ID, ...) would change what is written, or where.
+_KEPT = ("MLFLOW_TRACKING_", "MLFLOW_S3_")
 # Set before MLflow is imported.
 _ENVIRONMENT = {
     # `BackgroundWriter` makes calls again. If MLflow did, a run whose answer was lost would be created twice.
@@ -45,11 +49,12 @@ class Client:
         experiment: the id of the experiment.
 
     Raises:
-        InputError: the experiment was deleted.
+        InputError: the experiment was deleted, or credentials would go to a server that they are not for.
         Exception: MLflow cannot be used; see `raise_if_permanent`.
     """
 
     def __init__(self, home: Home, tracking: Tracking) -> None:
+        check_credentials(tracking)
         mlflow = _import_mlflow()
         self._entities = mlflow.entities
         self._is_embedded = tracking.uri is None
@@ -64,7 +69,8 @@ class Client:
                 unfinished.unlink(missing_ok=True)
                 mlflow.MlflowClient(f"sqlite:///{unfinished}").search_experiments(max_results=1)
                 unfinished.replace(home.mlflow_db)
-            self._mlflow = mlflow.MlflowClient(embedded_uri(home) if self._is_embedded else tracking.uri)
+            uri = embedded_uri(home) if self._is_embedded else tracking.uri
+            self._mlflow = mlflow.MlflowClient(uri, registry_uri=uri)
             artifacts = home.artifacts.as_uri() if self._is_embedded else None
             self.experiment = self._get_or_create_experiment(tracking, artifacts)
 
@@ -256,9 +262,17 @@ def embedded_uri(home: Home) -> str:
     return f"sqlite:///{home.mlflow_db}"
 
 
+def clean_environment() -> dict[str, str]:
+    """Return the environment without what would have MLflow do something else than it is told."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_") or name.startswith(_KEPT)
+    }
+
+
 def _import_mlflow() -> Any:
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    for name in set(os.environ) - set(clean_environment()):
+        del os.environ[name]
+    os.environ.update(_ENVIRONMENT)
     import mlflow
 
     for name in ("alembic", "mlflow"):

@@ -90,7 +90,8 @@ class TrainingRun:
         tags = {"mt.sweep": best.sweep_id, "mt.trial": str(best.trial), "mt.seed": str(best.trainer.seed)}
         tags["mt.trained"] = self._directory.name
         # The model is not quite what the sweep found, and whoever uses it must see that.
-        return tags | ({"mt.changed": ", ".join(self._request.changed)} if self._request.changed else {})
+        tags |= {"mt.changed": ", ".join(self._request.changed)} if self._request.changed else {}
+        return tags | ({"mt.cautions": "; ".join(self._request.cautions)} if self._request.cautions else {})
 
     def _connect(self, first: Report) -> Client:
         best = self._request.best

@@ -16,12 +16,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(address: str, process: subprocess.Popen[Any], log: Path | None = None) -> None:
+def wait_for(address: str, process: subprocess.Popen[Any], log: Path | None = None, token: str = "") -> None:
     """Wait until a server answers; raise an error with its log if its process ends before, or after two minutes."""
+    request = urllib.request.Request(address, headers={"Authorization": f"Bearer {token}"} if token else {})
     deadline = time.monotonic() + 120
     while True:
         try:
-            urllib.request.urlopen(address, timeout=5)
+            urllib.request.urlopen(request, timeout=5)
             return
         except OSError:
             if time.monotonic() > deadline or process.poll() is not None:

@@ -77,6 +77,7 @@ class TeamMLflow(MLflowServer):
         """The environment variables with which a client is its administrator."""
         environment = self._service["environment"]
         return {
+            "MLFLOW_TRACKING_URI": self.uri,
             "MLFLOW_TRACKING_USERNAME": environment["MLFLOW_AUTH_ADMIN_USERNAME"],
             "MLFLOW_TRACKING_PASSWORD": environment["MLFLOW_AUTH_ADMIN_PASSWORD"],
         }

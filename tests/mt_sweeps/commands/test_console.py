@@ -49,6 +49,38 @@ def test_the_time_left_follows_from_the_reports(ledger):
     assert shown.seconds_left() == pytest.approx((200 + 5 * 300) / 100 / 2)
 
 
+def test_trials_that_failed_do_not_shorten_the_time_left(ledger):
+    shown = board(ledger)
+    for _ in range(5):
+        trial = ledger.ask_search()
+        shown.started(trial)
+        shown.reported(trial, report(10, 0.5))
+        shown.ended(ledger.fail(trial, "diverged", "Diverged", None))
+    assert shown.seconds_left() == pytest.approx(1 * 300 / 100 / 2)
+
+
+def test_finalists_are_not_expected_to_be_pruned(tmp_path):
+    ledger = new_ledger(tmp_path / "ledger.db", digits("trials=4", "finalists.baselines=[]", "finalists.top=1"))
+    shown = board(ledger)
+    for _ in range(4):
+        trial = ledger.ask_search()
+        shown.started(trial)
+        shown.reported(trial, report(90, 0.5))
+        ledger.report(trial, report(90, 0.5))
+        shown.ended(ledger.prune(trial, report(90, 0.5)))
+    assert shown.seconds_left() == pytest.approx(8 * 300 / 100 / 2)
+
+
+def test_no_time_left_is_never_announced(ledger, capsys):
+    shown = board(ledger)
+    for _ in range(6):
+        trial = ledger.ask_search()
+        shown.started(trial)
+        shown.reported(trial, report(300, 0.5))
+        shown.ended(ledger.complete(trial, report(300, 0.5)))
+    assert "about 0 s left" not in capsys.readouterr().out
+
+
 def test_the_first_report_is_announced_once(ledger):
     calls = []
     shown = board(ledger, lambda: calls.append(1))

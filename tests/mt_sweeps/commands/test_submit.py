@@ -39,7 +39,7 @@ def test_the_driver_there_is_told_which_plugins_the_sweep_uses(cluster, tmp_path
     import_plugins(["sent_one", "not_used"], "--plugin")
     override = ("trainer.model={name: sent_one}",)
     assert "digits runs there" in submit.submit(DIGITS, "http://head:8265", None, override, None)
-    assert cluster.entrypoint.endswith("| mt-sweep run /dev/stdin --plugin=sent_one")
+    assert cluster.entrypoint.endswith("| mt-sweep run /dev/stdin --allow-paths --plugin=sent_one")
     submit.resume("digits", "http://head:8265", 4, ("sent_one",))
     assert cluster.entrypoint.endswith("mt-sweep resume digits --trials=+4 --plugin=sent_one")
     assert cluster.environment is None

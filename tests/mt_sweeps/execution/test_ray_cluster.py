@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +68,42 @@ def test_the_token_of_a_sweep_is_its_own_and_what_was_there_before_is_there_agai
     assert mode == "token"
     assert len({first, second, "of a cluster"}) == 3
     assert (os.environ["RAY_AUTH_TOKEN"], "RAY_AUTH_MODE" in os.environ) == ("of a cluster", False)
+
+
+def test_ray_gets_a_private_folder_that_goes_with_it_and_orders_of_others_are_dropped(monkeypatch):
+    import ray
+
+    seen = []
+
+    def init(_temp_dir, **_):
+        private = Path(_temp_dir).parent
+        seen.append((private, private.stat().st_mode & 0o777))
+        if len(seen) == 2:
+            raise RuntimeError("Ray does not start")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", "/somebody/elses")
+    monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "1")
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray_cluster, "dead_process", lambda: None)
+    ray_cluster.start()
+    assert not {"RAY_TMPDIR", "TUNE_MAX_PENDING_TRIALS_PG"} & os.environ.keys()
+    assert seen[0][0].is_dir()
+    ray_cluster.stop()
+    with pytest.raises(RuntimeError):
+        ray_cluster.start()
+    ray_cluster.stop()
+    assert [(path.exists(), mode) for path, mode in seen] == [(False, 0o700)] * 2
+
+
+@pytest.mark.parametrize("address", ["ray://u:SECRET@h:10001", "http://h:8265/?token=SECRET"])
+def test_the_address_of_a_cluster_holds_no_password(monkeypatch, address):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(InputError, match="RAY_ADDRESS: holds credentials") as error:
+        ray_cluster.cluster_address()
+    assert "SECRET" not in str(error.value)
 
 
 def test_a_cluster_that_does_not_answer_is_told_at_once(monkeypatch):

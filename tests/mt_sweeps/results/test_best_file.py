@@ -24,7 +24,36 @@ def test_the_file_holds_exactly_the_configuration_of_the_trial(text, tmp_path):
     request = best_file.load_request(written(tmp_path, text))
     assert request.best.trainer == digits().config(digits().points[0])
     assert request.best.searched == digits().points[0]
-    assert request.changed == []
+    assert (request.changed, request.cautions) == ([], [])
+
+
+def test_a_file_that_contradicts_itself_or_was_edited_is_doubted(text, tmp_path):
+    assert text.count("decay: 0.95\n    ramp") == 1
+    contradicting, edited = best_file.load_request(
+        written(tmp_path, text.replace("decay: 0.95\n    ramp", "decay: 0.5\n    ramp"))
+    ).cautions
+    assert contradicting == (
+        "searched says ema.decay 0.95, and trainer.ema.decay is 0.5: the sweep did not find what is trained"
+    )
+    assert edited == "the file was changed since it was exported (its digest does not match)"
+    (only,) = best_file.load_request(
+        written(tmp_path, text.replace("standard_error: 0.01", "standard_error: 0.001"))
+    ).cautions
+    assert only == edited
+    assert best_file.load_request(written(tmp_path, text + "\n# a comment of my own\n")).cautions == []
+
+
+def test_an_override_is_no_contradiction_and_hides_none(text, tmp_path):
+    override = ("trainer.ema.decay=0.5",)
+    assert best_file.load_request(written(tmp_path, text), override).cautions == []
+    contradicting = written(tmp_path, text.replace("decay: 0.95\n    ramp", "decay: 0.5\n    ramp"))
+    assert len(best_file.load_request(contradicting, ("trainer.ema.decay=0.95",)).cautions) == 2
+
+
+def test_a_file_of_an_earlier_version_has_no_digest_and_is_read(text, tmp_path):
+    without = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("digest:"))
+    request = best_file.load_request(written(tmp_path, without))
+    assert (request.best.digest, request.cautions) == (None, [])
 
 
 def test_the_file_says_how_sure_one_can_be_and_what_everything_followed_from(text, tmp_path):

@@ -1,5 +1,7 @@
 """Reasons to doubt the best, and none where there are none."""
 
+from dataclasses import replace
+
 import pytest
 
 from mt_sweeps.results.cautions import cautions
@@ -9,14 +11,14 @@ IMAGES = {"labeled": 200, "unlabeled": 638, "validation": 200, "verdict": 300}
 MSE = {"consistency.loss": "mse", "consistency.weight": 30.0, "ema.decay": 0.95, "labeled_batch_fraction": 0.5}
 
 
-def cautions_of(folder, *trials, images=IMAGES, settings=()):
+def cautions_of(folder, *trials, images=IMAGES, settings=(), guessing=None):
     """The cautions of a search whose trials have these values, beside the usual ones, and errors."""
     settings = (f"trials={len(trials)}", "finalists.baselines=[]", *settings)
     spec = digits(*settings).model_copy(update={"points": [{**MSE, **values} for values, _ in trials]})
     ledger = new_ledger(folder / "ledger.db", spec)
     for _, error in trials:
         ledger.complete(ledger.ask_search(), report(300, error))  # its standard error is 0.01
-    return cautions(ledger, images)
+    return cautions(ledger, images, guessing)
 
 
 def at(key, values, errors=None):
@@ -98,6 +100,42 @@ def test_the_edge_of_a_branch_is_seen_among_its_own_trials(tmp_path):
     low = [({**kl, "consistency.weight": weight}, 0.1 + 0.1 * i) for i, weight in enumerate([0.3, 0.35, 3.0, 30.0])]
     (only,) = cautions_of(tmp_path, *low, *trials)
     assert "lower edge of consistency.weight: 0.3, searched from 0.3 to 30" in only
+
+
+def test_a_search_that_learned_nothing_says_so_and_nothing_else(tmp_path):
+    assert cautions_of(tmp_path, *at("ema.decay", [0.95, 0.9], [0.9, 0.9]), guessing=0.9) == [
+        "nothing was learned: the best error is 90.0 %, and guessing has 90.0 %; look at the images and their classes "
+        "(`mt-sweep preview FILE`), then try more labels, more steps, or other values of optimizer.learning_rate and "
+        "augmentation"
+    ]
+
+
+def test_an_error_below_that_of_guessing_by_more_than_luck_is_learned(tmp_path):
+    # Two standard errors of 0.9 with 200 images are 0.042.
+    for folder, error, learned in (("a", 0.85, True), ("b", 0.87, False)):
+        (tmp_path / folder).mkdir()
+        found = cautions_of(tmp_path / folder, ({}, error), guessing=0.9)
+        assert (found == []) == learned
+
+
+@pytest.mark.parametrize(("errors", "validation", "doubted"), [([0.3, 0.35], 40, 1), ([0.1, 0.5], 40, 0)])
+def test_pruning_by_two_photographs_is_doubted(tmp_path, errors, validation, doubted):
+    ledger = new_ledger(tmp_path / "ledger.db", digits("trials=6", "finalists.baselines=[]"))
+    better, worse = ledger.ask_search(), ledger.ask_search()
+    with_noise = {"validation.teacher_standard_error": 0.072, "validation.student_standard_error": 0.072}
+    for trial, error in zip((better, worse), errors, strict=True):
+        one = report(90, error)
+        ledger.report(trial, replace(one, metrics=one.metrics | with_noise))
+    one = report(90, errors[1])
+    ledger.prune(worse, replace(one, metrics=one.metrics | with_noise))
+    ledger.complete(better, report(300, errors[0]))
+    found = cautions(ledger, {**IMAGES, "labeled": 60, "validation": validation, "verdict": 0})
+    assert len(found) == doubted
+    if doubted:
+        assert found[0].startswith(
+            "pruned trials that were within one standard error of the best at their rung: 1 of 1; "
+        )
+        assert "40 validation images cannot tell" in found[0]
 
 
 @pytest.mark.system

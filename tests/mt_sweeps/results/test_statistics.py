@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import ttest_rel
 
 from benchmarks.verdict import LIMIT, Equals, claimed, found, power, seeds_for
-from mt_sweeps.results.statistics import ALPHA, compare, gain, interval
+from mt_sweeps.results.statistics import ALPHA, Interval, compare, gain, interval
 
 
 def drawn(rng, means, seeds=5, spread=0.01, shared=0.02):
@@ -110,8 +110,42 @@ def test_a_gain_whose_interval_has_zero_is_not_shown_absolute_or_relative():
 def test_a_baseline_that_is_hardly_known_leaves_the_relative_gain_open():
     gained = gain({0: 0.1, 1: 0.2}, {0: 0.1, 1: 0.5})
     assert gained.relative is None
-    assert str(gained) == "not shown: 15.0 points [-175.6, 205.6]"
+    assert str(gained) == "not shown: 15.0 points [-100.0, 100.0]"
     assert gain({0: 0.1, 1: 0.2}, {1: 0.3}) is None
+
+
+def test_equal_errors_have_an_interval_as_wide_as_half_an_image_makes_it():
+    errors = {0: 0.65, 1: 0.65}
+    assert str(interval([*errors.values()], images=20)) == "65.0 % [42.5, 87.5]"
+    assert str(interval([0.0, 0.0], images=20)) == "0.0 % [0.0, 22.5]"
+    assert str(gain(errors, {0: 0.6, 1: 0.8}, images=20)) == "not shown: 5.0 points [-100.0, 100.0]"
+
+
+def test_both_intervals_of_a_gain_agree_where_errors_are_equal():
+    gained = gain({0: 0.0, 1: 0.0}, {0: 0.6, 1: 0.6}, images=10)
+    assert str(gained) == "60.0 points [15.1, 100.0], 100.0 % [37.6, 100.0] fewer errors"
+
+
+def test_both_intervals_of_a_gain_agree_whatever_the_errors_and_none_leaves_what_can_be():
+    rng = np.random.default_rng(5)
+    for _ in range(2000):
+        images, seeds = int(rng.integers(5, 60)), int(rng.integers(2, 7))
+        a, b = (dict(enumerate(rng.integers(0, images + 1, seeds) / images)) for _ in "ab")
+        if rng.random() < 0.5:  # equal, or equally apart
+            a = {seed: max(0.0, error - 0.2) for seed, error in b.items()}
+        gained = gain(a, b, overlap=float(rng.choice([0.0, 0.3])), images=images)
+        assert -1 <= gained.absolute.low <= gained.absolute.mean <= gained.absolute.high <= 1
+        if gained.relative is not None:
+            assert (gained.absolute.low > 0, gained.absolute.high < 0) == (
+                gained.relative.low > 0,
+                gained.relative.high < 0,
+            )
+            assert gained.relative.low <= gained.relative.mean <= gained.relative.high <= 1
+        assert "-0.0" not in str(gained)
+
+
+def test_no_difference_is_below_zero():
+    assert Interval(-0.0001, -0.02, 0.0001).text("points") == "0.0 points [-2.0, 0.0]"
 
 
 @pytest.mark.parametrize("case", claimed())

@@ -3,7 +3,10 @@
 import json
 from dataclasses import replace
 
-from mt_sweeps.results.status import ArmStatus, BestStatus, SweepStatus, list_text, status_text
+import pytest
+
+from mt_sweeps.results.status import ArmStatus, BestStatus, SweepStatus, list_text, status_text, sweep_status
+from tests.helpers.sweeps import Sweep
 
 SEARCH = ArmStatus(total=5, waiting=1, running=0, complete=2, pruned=1, failed=1)
 BEST = BestStatus(3, "validation.teacher_error", 0.07, 0.01, {"ema.decay": 0.99})
@@ -26,6 +29,19 @@ def test_a_status_counts_trials_by_state_and_says_how_to_go_on():
     assert "  best       trial 3: 7.0 % ± 1.0\n" in text
     assert "  go on with: mt-sweep resume digits" in text
     assert "go on with" not in status_text(replace(STATUS, state="finished"), "")
+
+
+@pytest.mark.parametrize(
+    ("reasons", "state"),
+    [(["diverged", "collapsed", "diverged"], "failed"), (["diverged"] * 3, "failed"), (["diverged"], "interrupted")],
+)
+def test_a_sweep_whose_trials_all_failed_is_not_to_be_resumed(tmp_path, reasons, state):
+    sweep = Sweep(tmp_path, "finalists.baselines=[]", "finalists.top=2")
+    for reason in reasons:
+        sweep.ledger.fail(sweep.ledger.ask_search(), reason, "it failed", None)
+    shown = sweep_status(sweep.directory)
+    assert shown.state == state
+    assert ("go on with" in status_text(shown, "mt-sweep resume digits")) == (state == "interrupted")
 
 
 def test_a_list_has_one_line_per_sweep():

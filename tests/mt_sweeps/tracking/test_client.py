@@ -56,6 +56,7 @@ def test_a_server_that_does_not_answer_now_may_do_so_later(tmp_path, proxy, monk
 def test_credentials_that_are_refused_are_an_error_at_once_and_never_printed(tmp_path, proxy, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "somebody")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter2")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.uri)
     proxy.mode = "unauthorized"
     with pytest.raises(InputError, match=r"refuses the credentials.*MLFLOW_TRACKING_PASSWORD") as error:
         problem(tmp_path, uri=proxy.uri)

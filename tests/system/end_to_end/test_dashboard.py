@@ -2,6 +2,7 @@ import json
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -11,10 +12,9 @@ from tests.helpers.command_line import DIGITS, IN_PROCESS, MT_SWEEP, TINY, mt_sw
 from tests.helpers.servers.common import free_port
 
 
-def post(port, path, content):
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{path}", json.dumps(content).encode(), {"Content-Type": "application/json"}
-    )
+def post(port, path, content, token):
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", json.dumps(content).encode(), headers)
     return json.loads(urllib.request.urlopen(request, timeout=10).read())
 
 
@@ -26,16 +26,23 @@ def test_the_dashboard_serves_the_sweep_on_loopback_alone(tmp_path):
     )
     try:
         assert server.stdout is not None
-        assert f"http://127.0.0.1:{port}/#/experiments/" in server.stdout.readline()
+        line = server.stdout.readline()
+        token = line.partition("/?token=")[2].partition("#")[0]
+        assert f"http://127.0.0.1:{port}/?token={token}#/experiments/" in line
         runs = None
         until = time.monotonic() + 60
         while runs is None and time.monotonic() < until:
             try:
-                runs = post(port, "/api/2.0/mlflow/runs/search", {"experiment_ids": ["1"]})["runs"]
+                runs = post(port, "/api/2.0/mlflow/runs/search", {"experiment_ids": ["1"]}, token)["runs"]
             except OSError:
                 time.sleep(0.5)
         assert {run["info"]["run_name"] for run in runs or []} == {"digits", "trial-0000"}
         assert _listening(port) == {"127.0.0.1"}
+        for path in ("/", "/health", "/version", "/get-artifact?path=a&run_uuid=b", "/?token=guessed"):
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10)
+        listed = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, text=True, check=True).stdout
+        assert token not in listed
         taken = mt_sweep("dashboard", "--port", port, folder=tmp_path, status=2)
         assert f"--port {port}: is taken" in taken.stderr
     finally:

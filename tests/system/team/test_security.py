@@ -10,6 +10,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from contextlib import suppress
+from pathlib import Path
 
 import grpc
 import psycopg
@@ -96,7 +97,10 @@ def asks_for_a_token(host, port):
 def test_every_port_of_a_sweep_on_this_machine_asks_for_its_token(tmp_path):
     if shutil.which("ss") is None:
         pytest.skip("needs ss: apt-get install iproute2")
-    environment = {**os.environ, VARIABLE: json.dumps({"seconds": 30})}
+    # As long as Slurm's: too long for Ray's sockets.
+    temporary = tmp_path / ("x" * 60)
+    temporary.mkdir()
+    environment = {**os.environ, VARIABLE: json.dumps({"seconds": 30}), "TMPDIR": str(temporary)}
     sweep = subprocess.Popen(
         [str(MT_SWEEP), "run", str(DIGITS)], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
     )
@@ -106,6 +110,8 @@ def test_every_port_of_a_sweep_on_this_machine_asks_for_its_token(tmp_path):
                 break
         found = listeners([sweep.pid, *descendants(sweep.pid)])
         assert {"gcs_server", "raylet"} <= set(found.values()), found
+        folders = [Path(path) for path in ray_folders(sweep.pid)]
+        assert [folder.stat().st_mode & 0o777 for folder in folders] == [0o700]
         open_to_all = {
             (who, host, port)
             for (port, host), who in found.items()
@@ -116,6 +122,13 @@ def test_every_port_of_a_sweep_on_this_machine_asks_for_its_token(tmp_path):
     finally:
         sweep.terminate()  # SIGINT would be ignored where a shell started the tests in the background
         sweep.wait(180)
+    assert not [folder for folder in folders if folder.exists()]
+
+
+def ray_folders(pid):
+    """The folders of Ray that a process has open."""
+    opened = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
+    return [path for path in opened if Path(path).name.startswith("mt-sweeps-ray-")]
 
 
 def test_no_server_of_the_team_answers_without_credentials(team, monkeypatch):

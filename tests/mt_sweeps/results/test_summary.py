@@ -1,0 +1,21 @@
+"""What a sweep's summary recommends."""
+
+from dataclasses import replace
+
+import pytest
+
+from mt_sweeps.results.summary import summary_text
+from tests.helpers.sweeps import ENVIRONMENT, Sweep, finish
+
+
+@pytest.mark.parametrize(("error", "is_learned"), [(0.9, False), (0.1, True)])
+def test_training_is_recommended_only_where_something_was_learned(tmp_path, error, is_learned):
+    sweep = Sweep(tmp_path, "finalists.baselines=[]")
+    sweep.directory.save_environment(replace(ENVIRONMENT, classes=[str(digit) for digit in range(10)]))
+    for _ in range(3):
+        finish(sweep.ledger, sweep.ledger.ask_search(), error)
+    text = summary_text(sweep.directory, sweep.ledger, ENVIRONMENT.images)
+    said = "verdict    nothing was learned: the best error is 90.0 %, and guessing has 90.0 %"
+    assert (said in text) == (not is_learned)
+    assert ("mt-sweep train" in text) == is_learned
+    assert text.count("nothing was learned") == (not is_learned)
