@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Self, TypeVar
 
+from pydantic import ValidationError
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -141,7 +142,10 @@ class Board:
         self._reports[trial_id] = report
 
     def _steps_of(self, trial: Trial) -> int:
-        return 0 if trial.is_probe else self._spec.config(trial.values, trial.arm).total_steps
+        try:
+            return 0 if trial.is_probe else self._spec.config(trial.values, trial.arm).total_steps
+        except ValidationError:  # it will be refused
+            return 0
 
     def _left_text(self) -> str:
         left = self.seconds_left()

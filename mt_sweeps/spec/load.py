@@ -53,7 +53,7 @@ def _problems(spec: SweepSpec) -> list[str]:
     settings = validation_errors.dotted_keys(TrainerConfig)
     problems = _key_problems(spec, settings)
     if problems:  # perhaps because a plugin is not imported, which has these keys
-        unknown = [one for one in _config_problems(spec, {}, "search") if one.startswith(_NAMES)]
+        unknown = [one for one in config_problems(spec, {}, "search") if one.startswith(_NAMES)]
         return [*unknown, *problems]
     try:
         space = spec.space()
@@ -66,7 +66,7 @@ def _problems(spec: SweepSpec) -> list[str]:
         return problems
     problems = [
         *_point_problems(spec, space),
-        *(problem for values, arm in spec.corners() for problem in _config_problems(spec, values, arm)),
+        *(problem for values, arm in spec.corners() for problem in config_problems(spec, values, arm)),
     ]
     return list(dict.fromkeys(problems)) or [*_published_problems(spec), *_architecture_problems(spec)]
 
@@ -109,7 +109,7 @@ def _point_problems(spec: SweepSpec, space: Space) -> Iterator[str]:
 def _draw_problems(spec: SweepSpec) -> list[str]:
     """Return why the trainer refuses a combination of values that the search may come to: of the first such one."""
     for values, arm in spec.typical():
-        if problems := _config_problems(spec, values, arm):
+        if problems := config_problems(spec, values, arm):
             return [f"{problem}; {_way_out(spec, values, arm, problem)}" for problem in problems]
     return []
 
@@ -120,7 +120,7 @@ def _way_out(spec: SweepSpec, values: Values, arm: Arm, problem: str) -> str:
         branch = spec.space(arm).branch(key, values)
         if isinstance(branch, IntRange) and problem.startswith(f"search_space.{key}: "):
             tried = range(branch.low, min(branch.high, branch.low + _TRIED_INTEGERS) + 1)
-            legal = [value for value in tried if not _config_problems(spec, {**values, key: value}, arm)]
+            legal = [value for value in tried if not config_problems(spec, {**values, key: value}, arm)]
             steps = {after - before for before, after in pairwise(legal)}
             if len(steps) == 1 and (step := steps.pop()) > 1:
                 high = branch.high - (branch.high - legal[0]) % step
@@ -129,8 +129,8 @@ def _way_out(spec: SweepSpec, values: Values, arm: Arm, problem: str) -> str:
     return f"the search may try {combination}: rule such values out with filters, or narrow search_space"
 
 
-def _config_problems(spec: SweepSpec, values: Values, arm: Arm) -> list[str]:
-    """Return why the trainer refuses a combination of values."""
+def config_problems(spec: SweepSpec, values: Values, arm: Arm) -> list[str]:
+    """Return why the trainer refuses a combination of values, one line per key of the file; empty: it does not."""
     try:
         spec.config(values, arm)
     except ValidationError as error:
