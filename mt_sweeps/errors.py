@@ -38,7 +38,7 @@ def did_you_mean(word: str, known: list[str]) -> str:
 
 
 def short_repr(value: object, to_text: Callable[[object], str] = repr) -> str:
-    """Return the representation of a value, cut to 60 characters.
+    """Return the representation of a value in one line of at most 60 characters.
 
     Args:
         value: any.
@@ -48,6 +48,9 @@ def short_repr(value: object, to_text: Callable[[object], str] = repr) -> str:
         text = to_text(value)
     except ValueError:  # Python prints no integer of more than 4,300 digits
         return f"a value of type {type(value).__name__} too long to print"
+    from trainers.errors import escaped  # brings pydantic, which the help does without
+
+    text = escaped(text)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -15,6 +15,8 @@ from mt_sweeps.formatting import counted, duration, errors_text, metric_text, pe
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial, best_of
+from mt_sweeps.terminal import print
+from trainers.errors import escaped
 from trainers.report import Report, metric_of
 
 T = TypeVar("T")
@@ -171,7 +173,7 @@ class Board:
         notes = [f"waiting: {waiting}"] if (waiting := self._waiting()) else []
         notes += [self._note] if self._note else []
         notes += [] if self._reports else ["the first workers start: they load PyTorch and the images"]
-        lines += [Text(note, style="dim") for note in notes]
+        lines += [Text(escaped(note), style="dim") for note in notes]
         table, left_out = self._table(room=max(4, self._console.height - len(lines) - 4))
         if left_out:
             lines.append(Text(f"({left_out} more trials are not shown)", style="dim"))

@@ -10,9 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from optuna.exceptions import OptunaError
-from sqlalchemy.exc import SQLAlchemyError
-
 from mt_sweeps.errors import SweepError, Unfinished, disk_full_text
 from mt_sweeps.execution.attempt import DISK_FULL, MACHINE_FAULTS, STORAGE_LOST, Assignment, Outcome, failure_reason
 from mt_sweeps.execution.resources import Share
@@ -23,7 +20,7 @@ from mt_sweeps.spec.load import config_problems
 from mt_sweeps.storage.environment import weights_key
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study import budget
-from mt_sweeps.study.ledger import REFUSED, Ledger
+from mt_sweeps.study.ledger import REFUSED, STORAGE_ERRORS, Ledger
 from mt_sweeps.study.trial import Trial, common_failure
 from trainers.report import Report
 
@@ -206,7 +203,7 @@ class Coordinator:
             if not problem:
                 return self._assignment(trial) if self._replay(trial) else None
         except Exception as error:
-            if failure_reason(error) in MACHINE_FAULTS or isinstance(error, OptunaError | SQLAlchemyError):
+            if failure_reason(error) in MACHINE_FAULTS or isinstance(error, STORAGE_ERRORS):
                 raise
             problem = f"{type(error).__name__}: {error}"
         self._trial_ended(self._ledger.fail(trial, REFUSED, problem, None))

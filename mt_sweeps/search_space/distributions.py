@@ -46,9 +46,7 @@ class _Range(_Branch):
     low: float
     high: float
     scale: Literal["linear", "log", "one_minus_log"] = "linear"
-    levels: int | None = Field(
-        None, ge=2, le=MAX_CHOICES, description="number of values in a grid, both ends included"
-    )
+    levels: int | None = Field(None, ge=2, le=MAX_CHOICES, description="number of values in a grid, both ends included")
 
     @model_validator(mode="after")
     def _check_bounds(self) -> Any:
@@ -140,11 +138,17 @@ class IntRange(_Range):
         if self.scale == "log":
             raise ValueError("step and scale: log clash: on a log scale values lie closer at the low end; take out one")
         if self.levels is not None:
-            raise ValueError(f"step ({self.step}) and levels ({self.levels}) clash: both say which values; take out one")
+            raise ValueError(
+                f"step ({self.step}) and levels ({self.levels}) clash: both say which values; take out one"
+            )
         if (beyond := (self.high - self.low) % self.step) or self.high - self.low < self.step:
             below = self.high - beyond
-            advice = f"use high: {below} or {below + self.step}" if below > self.low else f"use step: {self.high - self.low}"
-            raise ValueError(f"high ({self.high}) is no whole number of steps of {self.step} above low ({self.low}); {advice}")
+            advice = (
+                f"use high: {below} or {below + self.step}" if below > self.low else f"use step: {self.high - self.low}"
+            )
+            raise ValueError(
+                f"high ({self.high}) is no whole number of steps of {self.step} above low ({self.low}); {advice}"
+            )
         return self
 
     def suggest(self, trial: Suggester, name: str) -> int:

@@ -46,7 +46,11 @@ def whole_number(value: object) -> int | None:
     """Return the whole number that was meant by `5k`, `5,000`, `5_000` or `5e3`, or None."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return int(value)
-    match = re.fullmatch(r"(\d{1,3}(?:[,_' ]\d{3})+|\d{1,12}(?:\.\d{1,6})?) ?([kKmM]?)", value) if isinstance(value, str) else None
+    match = (
+        re.fullmatch(r"(\d{1,3}(?:[,_' ]\d{3})+|\d{1,12}(?:\.\d{1,6})?) ?([kKmM]?)", value)
+        if isinstance(value, str)
+        else None
+    )
     if match is None:
         return None
     number = round(float(re.sub("[,_' ]", "", match[1])) * _UNITS[match[2].lower()], 6)

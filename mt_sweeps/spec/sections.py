@@ -87,7 +87,10 @@ class Finalists(Settings):
     """Which configurations are trained again and compared after the search, and with which baselines."""
 
     top: int = Field(
-        3, ge=0, le=100, description="number of best configurations that are trained again, beside the baselines; 0: none"
+        3,
+        ge=0,
+        le=100,
+        description="number of best configurations that are trained again, beside the baselines; 0: none",
     )
     seeds: int = Field(
         6,

@@ -49,7 +49,7 @@ class SweepSpec(Settings):
     points: list[Values] = Field(
         default=[],
         max_length=1000,
-        description="combinations to try first; `recipe: NAME` stands for the values of that recipe"
+        description="combinations to try first; `recipe: NAME` stands for the values of that recipe",
     )
     objective: Objective = Objective()
     resources: Resources = Resources()

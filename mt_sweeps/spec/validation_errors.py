@@ -50,7 +50,8 @@ def _describe_one(details: ErrorDetails, model: type[BaseModel], data: Any) -> t
         if tag:
             text += (_PLUGIN if _registries(model, details["loc"]) else "") + _near(str(tag), allowed)
     elif kind == "string_pattern_mismatch":
-        text = f"{short_repr(value)} is no plain name; use at most 64 letters, digits, '.', '_' and '-', a letter or digit first"
+        text = f"{short_repr(value)} is no plain name; use at most 64 letters, digits, '.', '_' and '-', "
+        text += "a letter or digit first"
     elif kind == "too_short":
         text = "must not be empty"
     elif kind == "literal_error":
@@ -62,7 +63,7 @@ def _describe_one(details: ErrorDetails, model: type[BaseModel], data: Any) -> t
             text += f"; write {number}"
         if kind.startswith("model_") and isinstance(value, str):
             text += _how_to_write(value, _types_at(model, details["loc"]))
-    return ".".join(map(str, path)), text
+    return ".".join(short_repr(step, str) for step in path), text
 
 
 def dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:

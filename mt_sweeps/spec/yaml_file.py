@@ -97,11 +97,15 @@ def _problem(value: Any, path: str = "") -> str | None:
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
-                return _comma_problem(key, value, below) or f"{at}: the key {_shown(key)} is no word; write it in quotes"
+                return (
+                    _comma_problem(key, value, below) or f"{at}: the key {_shown(key)} is no word; write it in quotes"
+                )
     elif not isinstance(value, list):
         return f"{at}: {_shown(value)} is read as a {type(value).__name__}; write it in quotes if it is a word"
     items = value.items() if isinstance(value, dict) else enumerate(value)
-    return next((problem for key, inner in items if (problem := _problem(inner, f"{below}{key}"))), None)
+    return next(
+        (problem for key, inner in items if (problem := _problem(inner, f"{below}{short_repr(key, str)}"))), None
+    )
 
 
 def _comma_problem(key: Any, mapping: dict[Any, Any], below: str) -> str | None:
@@ -113,7 +117,9 @@ def _comma_problem(key: Any, mapping: dict[Any, Any], below: str) -> str | None:
         return None
     if 0 < key < 100:
         return f"{below}{before}: the comma in {number},{key} makes a second key; write {number}.{key}"
-    return f"{below}{before}: the comma in {number},{key:03d} makes a second key; write {number}{key:03d} without a comma"
+    return (
+        f"{below}{before}: the comma in {number},{key:03d} makes a second key; write {number}{key:03d} without a comma"
+    )
 
 
 def _shown(value: Any) -> str:

@@ -6,6 +6,7 @@ and keeps a copy in memory, so that the ten thousandth trial of a sweep costs as
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from trainers.report import Report
 
 FORMAT = 3
 LOSSES = 3  # workers that a trial may lose; with the last of them it fails
+STORAGE_ERRORS = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
+"""What the storage of the ledger raises. They are no trial's fault."""
 REFUSED = "refused"  # the reason of a trial that could not be prepared: no worker has seen it
 _SAVE_TIME_EVERY = 2.0  # seconds
 
@@ -104,8 +107,8 @@ class Ledger:
     def ask_search(self) -> Trial | None:
         """Return the next trial of the search or a baseline, now RUNNING in the ledger, or None if none is left.
 
-        A waiting trial comes before a new one. A trial whose values cannot be chosen is FAILED already. The next arm is the one that has started the smallest share of its
-        trials, so that the baselines run beside the search.
+        A waiting trial comes before a new one. A trial whose values cannot be chosen is FAILED already. The next arm is
+        the one that has started the smallest share of its trials, so that the baselines run beside the search.
         """
         arms = [arm for arm in self._trials if arm != "finalists" and self.remaining(arm)]
         arm = max(arms, key=lambda arm: self.remaining(arm) / self.total(arm), default=None)
@@ -272,7 +275,7 @@ class Ledger:
         number, now, problem = len(self._trials[arm]), time.time(), ""
         try:
             values, template = self._suggest(arm, number)
-        except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError):
+        except STORAGE_ERRORS:
             raise
         except Exception as error:  # of the sampler: the sweep goes on without this trial
             values, template = {}, create_trial(state=TrialState.RUNNING)
@@ -346,10 +349,8 @@ class Ledger:
 
 def _with_defaults(spec: str) -> dict[str, Any]:
     """Return a specification as this version writes it: an earlier one has not all of today's entries."""
-    try:
+    with suppress(ValidationError):  # of another version: the differences are reported
         spec = SweepSpec.model_validate_json(spec).model_dump_json()
-    except ValidationError:  # of another version: the differences are reported
-        pass
     content: dict[str, Any] = json.loads(spec)
     return content
 
