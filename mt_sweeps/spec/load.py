@@ -64,11 +64,17 @@ def _problems(spec: SweepSpec) -> list[str]:
         problems.append("points: a grid is enumerated; add their values to it, or use another sampler")
     if problems:
         return problems
+    corners = spec.corners()
     problems = [
         *_point_problems(spec, space),
-        *(problem for values, arm in spec.corners() for problem in config_problems(spec, values, arm)),
+        *(one for values, arm in corners if arm != "probe" for one in config_problems(spec, values, arm)),
     ]
-    return list(dict.fromkeys(problems)) or [*_published_problems(spec), *_architecture_problems(spec)]
+    # The settings of a probe and of the published baseline follow from those of the search.
+    return list(dict.fromkeys(problems)) or [
+        *dict.fromkeys(one for values, arm in corners if arm == "probe" for one in config_problems(spec, values, arm)),
+        *_published_problems(spec),
+        *_architecture_problems(spec),
+    ]
 
 
 def _key_problems(spec: SweepSpec, settings: list[str]) -> list[str]:
