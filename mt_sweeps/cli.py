@@ -1,5 +1,6 @@
 """The command line: options, exit statuses, nothing else. A command imports what it needs when it runs."""
 
+import io
 import json
 import os
 import signal
@@ -11,7 +12,9 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.terminal import printable
 
+_LINE = 4_000  # characters of an error; the longest that is meant to be read lists all settings
 File = click.Path(path_type=Path)
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -115,7 +118,8 @@ def init(
     """
     from mt_sweeps.commands.init import Request, init
 
-    click.echo(init(Request(folder, labels, groups, output, force, hours, weights, architecture), as_json))
+    text = init(Request(folder, labels, groups, output, force, hours, weights, architecture), as_json)
+    click.echo(text if as_json else printable(text))
 
 
 @cli.command()
@@ -149,7 +153,7 @@ def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...
     """Run a sweep of FILE on a Ray cluster; it does not need this machine any more."""
     from mt_sweeps.commands.submit import submit
 
-    click.echo(submit(file, address, name, overrides, trials))
+    _print(submit(file, address, name, overrides, trials))
 
 
 @cli.command()
@@ -162,7 +166,7 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> None:
     """Forecast a sweep of FILE on this machine: trials, arms, rungs, time, disk. Nothing is started."""
     from mt_sweeps.commands.plan import plan
 
-    click.echo(plan(file, overrides, trials))
+    _print(plan(file, overrides, trials))
 
 
 @cli.command()
@@ -183,7 +187,7 @@ def resume(
             raise click.UsageError("with --address, name the SWEEP")
         if in_process:
             raise click.UsageError("--in-process runs trials on this machine; leave it out, or --address")
-        click.echo(submit.resume(name, address, more, plugins))
+        _print(submit.resume(name, address, more, plugins))
         return
     from mt_sweeps.commands.run import resume_sweep
     from mt_sweeps.storage.open import open_home
@@ -199,7 +203,7 @@ def stop(name: str, home: str | None) -> None:
     from mt_sweeps.commands import manage
     from mt_sweeps.storage.open import open_home
 
-    click.echo(manage.stop(open_home(home), name))
+    _print(manage.stop(open_home(home), name))
 
 
 @cli.command()
@@ -211,7 +215,7 @@ def sync(name: str, home: str | None) -> None:
     from mt_sweeps.commands import manage
     from mt_sweeps.storage.open import open_home
 
-    click.echo(manage.sync(open_home(home), name))
+    _print(manage.sync(open_home(home), name))
 
 
 @cli.command()
@@ -226,7 +230,7 @@ def rm(name: str, yes: bool, home: str | None) -> None:
     directory = open_home(home).sweep(name)
     if not yes:
         click.confirm(f"remove {directory.location} and the sweep's MLflow runs for good?", abort=True)
-    click.echo(manage.remove(open_home(home), name))
+    _print(manage.remove(open_home(home), name))
 
 
 @cli.command()
@@ -240,7 +244,7 @@ def preview(file: Path, output: Path, overrides: tuple[str, ...], images: int) -
     """Draw what the student and the teacher see with the settings of FILE."""
     from mt_sweeps.commands.preview import preview
 
-    click.echo(preview(file, overrides, output, images))
+    _print(preview(file, overrides, output, images))
 
 
 @cli.command()
@@ -262,9 +266,9 @@ def validate(files: tuple[Path, ...], without_images: bool) -> None:
             problems += error.problems
         else:
             arms = ", ".join(f"{loaded.trials_of(arm)} {arm}" for arm in loaded.arms())
-            click.echo(f"{file}: valid: {len(loaded.search_space)} searched keys, trials: {arms}")
+            _print(f"{file}: valid: {len(loaded.search_space)} searched keys, trials: {arms}")
             if note is not None:
-                click.echo(f"{file}: note: {note}; `mt-sweep run` checks them")
+                _print(f"{file}: note: {note}; `mt-sweep run` checks them")
     if problems:
         raise InputError(*problems)
 
@@ -283,7 +287,7 @@ def list_sweeps(home: str | None, as_json: bool) -> None:
         try:
             rows.append(status.sweep_status(run))
         except InputError as error:  # one that cannot be read hides no other
-            click.echo(f"{run.name}: {error}", err=True)
+            _print(f"{run.name}: {error}", err=True)
     click.echo(json.dumps([row.as_json() for row in rows], indent=2) if as_json else status.list_text(rows))
 
 
@@ -336,7 +340,7 @@ def export_best(name: str, output: Path | None, home: str | None) -> None:
         write_atomically(output, text)
     except OSError as error:
         raise InputError(f"{output}: cannot be written: {error.strerror}") from None
-    click.echo(f"written to {output}; train the final model with: {sweep.command('train', str(output))}")
+    _print(f"written to {output}; train the final model with: {sweep.command('train', str(output))}")
 
 
 @cli.command("report")
@@ -353,7 +357,7 @@ def write_report(name: str, home: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(report.build(directory).as_json(), indent=2))
         return
-    click.echo(report.write(directory))
+    _print(report.write(directory))
     from mt_sweeps.tracking.sweep_run import send_report  # brings MLflow, when the page is there already
 
     send_report(open_home(home), directory)
@@ -422,7 +426,7 @@ def doctor(file: Path | None, overrides: tuple[str, ...], address: str | None, h
     for check in doctor.examine(file, home, overrides, address):
         checks.append(check)
         if not as_json:
-            click.echo(doctor.text(check))
+            _print(doctor.text(check))
     click.echo(json.dumps(doctor.as_json(checks), indent=2) if as_json else f"\n{doctor.summary(checks)}")
     if any(check.state == "problem" for check in checks):
         sys.exit(1)
@@ -434,13 +438,20 @@ def main() -> None:
     try:
         cli(standalone_mode=False)
     except (InputError, SweepError) as error:
-        click.echo(f"error: {error}", err=True)
+        _print("\n".join(line[:_LINE] for line in f"error: {error}".split("\n")), err=True)
         _leave(error.exit_status)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        _print(shown.getvalue().rstrip("\n"), err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         _leave(130)
+
+
+def _print(text: object, err: bool = False) -> None:
+    """Print a text that may repeat what a user wrote, or what a file is called."""
+    click.echo(printable(text), err=err)
 
 
 def _leave(status: int) -> NoReturn:

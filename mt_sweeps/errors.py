@@ -2,6 +2,7 @@
 
 import errno
 import sqlite3
+from collections.abc import Callable
 from difflib import get_close_matches
 
 
@@ -31,17 +32,25 @@ class Unfinished(SweepError):
 
 def did_you_mean(word: str, known: list[str]) -> str:
     """Return advice for an unknown word: the most similar known word, if there is one, and all known words."""
-    close = get_close_matches(word, known, n=1)
+    close = get_close_matches(word[:100], known, n=1)
     question = f"did you mean {close[0]!r}? " if close else ""
     return f"{question}Known: {', '.join(sorted(known))}"
 
 
-def short_repr(value: object) -> str:
-    """Return the representation of a value, cut to 60 characters."""
+def short_repr(value: object, to_text: Callable[[object], str] = repr) -> str:
+    """Return the representation of a value in one line of at most 60 characters.
+
+    Args:
+        value: any.
+        to_text: `str` for a value without quotes.
+    """
     try:
-        text = repr(value)
+        text = to_text(value)
     except ValueError:  # Python prints no integer of more than 4,300 digits
         return f"a value of type {type(value).__name__} too long to print"
+    from trainers.errors import escaped  # brings pydantic, which the help does without
+
+    text = escaped(text)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

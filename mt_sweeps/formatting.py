@@ -1,6 +1,7 @@
 """Texts for numbers, durations and the values of a trial."""
 
 from mt_sweeps.search_space.space import Value, Values
+from trainers.errors import escaped
 from trainers.report import Report, error_name, metric_of
 
 
@@ -39,7 +40,7 @@ def values_text(values: Values) -> str:
 
 def value_text(value: Value) -> str:
     """Return one value, a float with four digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else escaped(value)
 
 
 def counted(count: int, word: str) -> str:

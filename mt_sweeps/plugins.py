@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mt_sweeps.errors import InputError
+from mt_sweeps.terminal import print
 from mt_sweeps.versions import versions
 from trainers.config import TrainerConfig
 from trainers.config.plugins import missing_plugins, plugins_of, registered_plugins

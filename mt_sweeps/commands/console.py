@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Self, TypeVar
 
+from pydantic import ValidationError
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -14,6 +15,8 @@ from mt_sweeps.formatting import counted, duration, errors_text, metric_text, pe
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial, best_of
+from mt_sweeps.terminal import print
+from trainers.errors import escaped
 from trainers.report import Report, metric_of
 
 T = TypeVar("T")
@@ -149,7 +152,10 @@ class Board:
         self._reports[trial_id] = report
 
     def _steps_of(self, trial: Trial) -> int:
-        return 0 if trial.is_probe else self._spec.config(trial.values, trial.arm).total_steps
+        try:
+            return 0 if trial.is_probe else self._spec.config(trial.values, trial.arm).total_steps
+        except ValidationError:  # it will be refused
+            return 0
 
     def _left_text(self) -> str:
         left = self.seconds_left()
@@ -175,7 +181,7 @@ class Board:
         notes = [f"waiting: {waiting}"] if (waiting := self._waiting()) else []
         notes += [self._note] if self._note else []
         notes += [] if self._reports else ["the first workers start: they load PyTorch and the images"]
-        lines += [Text(note, style="dim") for note in notes]
+        lines += [Text(escaped(note), style="dim") for note in notes]
         table, left_out = self._table(room=max(4, self._console.height - len(lines) - 4))
         if left_out:
             lines.append(Text(f"({left_out} more trials are not shown)", style="dim"))

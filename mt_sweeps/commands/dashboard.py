@@ -7,6 +7,7 @@ import sys
 
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.storage.home import Home, SweepStore
+from mt_sweeps.terminal import print
 from mt_sweeps.tracking.client import Client, clean_environment, embedded_uri, first_line, raise_if_permanent
 from mt_sweeps.tracking.dashboard_server import HOST, server_environment
 

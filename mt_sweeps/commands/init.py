@@ -26,6 +26,7 @@ from mt_sweeps.spec.sections import Resources
 from mt_sweeps.spec.speed import Speed
 from mt_sweeps.spec.suggestion import LeaveOut, Suggestion, suggest
 from mt_sweeps.spec.suggestion_file import suggestion_yaml
+from mt_sweeps.terminal import print
 from trainers.config import Timm, TrainerConfig
 from trainers.data.cache import prepare, read_facts
 from trainers.data.decoding import Unreadable

@@ -7,6 +7,7 @@ from mt_sweeps.execution import forecast as forecasts
 from mt_sweeps.execution.preflight import check_data, check_folder
 from mt_sweeps.execution.resources import local_resources, share_of
 from mt_sweeps.spec.load import load_spec
+from mt_sweeps.terminal import print
 from trainers.errors import DataError, TrainingError
 
 

@@ -20,6 +20,7 @@ from mt_sweeps.formatting import counted, error_text
 from mt_sweeps.results.class_errors import balance_text, table_lines
 from mt_sweeps.results.training_result import MODEL, TestError
 from mt_sweeps.storage.home import Home
+from mt_sweeps.terminal import print, printable
 from trainers.confusion import Confusion
 from trainers.data.decoding import Unreadable, UnsupportedGreys, read_image
 from trainers.data.image_formats import IMAGE_SUFFIXES
@@ -218,6 +219,13 @@ def _print(progress: Progress, text: str) -> None:
     progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
+class _Terminal:
+    """Where rows go if nobody has redirected them."""
+
+    def write(self, line: str) -> None:
+        sys.stdout.write(printable(line))
+
+
 @contextmanager
 def _rows_to(output: Path | None) -> Iterator[_Write]:
     """Give a function that writes rows to the terminal, or to a file that appears once all are written."""
@@ -227,6 +235,9 @@ def _rows_to(output: Path | None) -> Iterator[_Write]:
         text = TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="", write_through=True)
         return text, csv.writer(text, lineterminator="\n").writerows
 
+    if output is None and sys.stdout.isatty():
+        yield csv.writer(_Terminal(), lineterminator="\n").writerows
+        return
     if output is None:
         sys.stdout.flush()
         text, write = rows(sys.stdout.buffer)

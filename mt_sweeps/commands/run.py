@@ -45,6 +45,7 @@ from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage.environment import Environment
 from mt_sweeps.storage.home import ALREADY_DRIVEN, Home, SweepStore
 from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.terminal import print
 from mt_sweeps.tracking.background import BackgroundWriter, finish
 from mt_sweeps.tracking.client import connection_problem
 from mt_sweeps.tracking.sweep_run import SweepRun

@@ -11,6 +11,7 @@ from mt_sweeps.execution.preflight import spec_versions
 from mt_sweeps.plugins import modules_in, named_plugins
 from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.load import load_spec
+from mt_sweeps.terminal import print
 
 _FILE, _CONTENT = "/dev/stdin", "MT_SWEEP_FILE"  # what a driver reads; where its content is until then
 _STARTED = "  files  "  # the line that a driver prints once nothing of the file or the cluster is wrong

@@ -19,6 +19,7 @@ from mt_sweeps.results.training_result import MODEL, RESULT, TestError, Training
 from mt_sweeps.storage import records
 from mt_sweeps.storage.home import Home
 from mt_sweeps.storage.local import exclusive
+from mt_sweeps.terminal import print
 from mt_sweeps.tracking.background import BackgroundWriter, finish
 from mt_sweeps.tracking.client import connection_problem
 from mt_sweeps.tracking.training_run import TrainingRun

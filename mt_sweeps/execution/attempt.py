@@ -26,6 +26,7 @@ from trainers.report import Report
 # Reasons that are not the trial's own: the sweep ends with one of them, and can be resumed.
 DISK_FULL = "disk_full"
 STORAGE_LOST = "storage_lost"
+MACHINE_FAULTS = (DISK_FULL, STORAGE_LOST)
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Attempt:
             if self._directory is not None:
                 self._directory.write_error(traceback.format_exc())
             self.close()
-            return Outcome(None, Failure(_reason(error), f"{type(error).__name__}: {error}"), done=True)
+            return Outcome(None, Failure(failure_reason(error), f"{type(error).__name__}: {error}"), done=True)
         return Outcome(report, None, done=report.step == self._assignment.config.total_steps)
 
     def close(self) -> None:
@@ -189,7 +190,8 @@ def make_trainer(assignment: Assignment, folder: Path) -> records.Run:
     return trainer
 
 
-def _reason(error: Exception) -> str:
+def failure_reason(error: Exception) -> str:
+    """Return the word for what went wrong with a trial, or with the machine under it."""
     if isinstance(error, TrainingError):
         return error.reason
     if is_disk_full(error):

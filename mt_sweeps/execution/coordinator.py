@@ -11,15 +11,16 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from mt_sweeps.errors import SweepError, Unfinished, disk_full_text
-from mt_sweeps.execution.attempt import DISK_FULL, STORAGE_LOST, Assignment, Outcome
+from mt_sweeps.execution.attempt import DISK_FULL, MACHINE_FAULTS, STORAGE_LOST, Assignment, Outcome, failure_reason
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.plugins import plugin_code
 from mt_sweeps.results import finalists
 from mt_sweeps.spec.arms import TrialId
+from mt_sweeps.spec.load import config_problems
 from mt_sweeps.storage.environment import weights_key
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study import budget
-from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.ledger import REFUSED, STORAGE_ERRORS, Ledger
 from mt_sweeps.study.trial import Trial, common_failure
 from trainers.report import Report
 
@@ -61,6 +62,7 @@ class Coordinator:
         self._ledger = ledger
         self._sweep = sweep
         self._share = share
+        self._first_weights = sweep.load_environment().weights
         self._listener = listener
         self._running: dict[TrialId, Trial] = {}
         self._pruned: set[TrialId] = set()
@@ -105,8 +107,10 @@ class Coordinator:
         None does not mean that the sweep is over while a trial runs: see `is_idle`.
         """
         while (trial := self._choose()) is not None:
-            if self._replay(trial):
-                return self._assign(trial)
+            if (assignment := self._prepare(trial)) is not None:
+                self._running[trial.id] = trial
+                self._listener.started(trial)
+                return assignment
         return None
 
     def reported(self, trial_id: TrialId, report: Report) -> bool:
@@ -185,6 +189,26 @@ class Coordinator:
             self._listener.message(f"the best and the baselines are trained again: {total} trials")
         return trial
 
+    def _prepare(self, trial: Trial) -> Assignment | None:
+        """Return the assignment of a trial, or None if it ends here: it is pruned, or cannot be prepared.
+
+        What raises here for one trial would raise again at every resume. So it is this trial's failure, unless it is
+        the machine's.
+        """
+        if trial.finished:
+            self._trial_ended(trial)
+            return None
+        try:
+            problem = "; ".join(config_problems(self._ledger.spec, trial.values, trial.arm))
+            if not problem:
+                return self._assignment(trial) if self._replay(trial) else None
+        except Exception as error:
+            if failure_reason(error) in MACHINE_FAULTS or isinstance(error, STORAGE_ERRORS):
+                raise
+            problem = f"{type(error).__name__}: {error}"
+        self._trial_ended(self._ledger.fail(trial, REFUSED, problem, None))
+        return None
+
     def _replay(self, trial: Trial) -> bool:
         """Report to the ledger what earlier attempts recorded; return False if the trial is thereby pruned.
 
@@ -200,10 +224,8 @@ class Coordinator:
             files.begin(trial.id, trial.attempt, known)
         return True
 
-    def _assign(self, trial: Trial) -> Assignment:
+    def _assignment(self, trial: Trial) -> Assignment:
         files = self._sweep.trials
-        self._running[trial.id] = trial
-        self._listener.started(trial)
         config = self._ledger.spec.config(trial.values, trial.arm)
         weights = weights_key(config.model)
         return Assignment(
@@ -214,7 +236,7 @@ class Coordinator:
             previous=files.last_checkpoint(trial.id, trial.attempt) if trial.attempt > 1 else None,
             threads=self._share.cpus,
             gpus=self._share.gpus,
-            first_weights=None if weights is None else self._sweep.load_environment().weights.get(weights),
+            first_weights=None if weights is None else self._first_weights.get(weights),
         )
 
     def _trial_ended(self, trial: Trial) -> None:

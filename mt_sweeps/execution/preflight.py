@@ -17,6 +17,7 @@ from mt_sweeps.spec.sweep_spec import SweepSpec, Values
 from mt_sweeps.storage import file_store
 from mt_sweeps.storage.environment import weights_key
 from mt_sweeps.storage.home import Home
+from mt_sweeps.terminal import print
 from mt_sweeps.versions import versions
 from trainers.config import DatasetConfig, ImageFolder, Imagenet, TrainerConfig
 from trainers.config.known_datasets import KNOWN_DATASETS

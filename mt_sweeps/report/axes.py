@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mt_sweeps.formatting import value_text
-from mt_sweeps.search_space.distributions import Categorical, Distribution, Tied, internal_name
+from mt_sweeps.search_space.distributions import Categorical, Distribution, Tied
 from mt_sweeps.search_space.space import Space, Value, Values
 from mt_sweeps.spec.sweep_spec import SweepSpec
 
@@ -72,7 +72,7 @@ def axes(spec: SweepSpec) -> list[Axis]:
     """Return all axes of the search in the order of the file, one per branch of a key."""
     space = spec.space()
     return [
-        Axis(key, internal_name(key, branch), branch, space)
+        Axis(key, space.name(key, branch), branch, space)
         for key, branches in space.entries.items()
         for branch in branches
         if not isinstance(branch, Tied)

@@ -3,6 +3,7 @@
 EMA decays and the like are searched on the scale log(1 - x). The sampler sees the value 1 - x, named `1 - KEY`.
 """
 
+import json
 import math
 import random
 from collections.abc import Sequence
@@ -10,9 +11,15 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from mt_sweeps.errors import short_repr
 from trainers.config import Settings
 
-Value = bool | int | float | str
+MAX_CHOICES = 1000
+"""Of a categorical, and levels of a range in a grid."""
+MAX_WHOLE_NUMBER = 2**53
+"""Up to here, whole numbers stay exact in every library that they pass through."""
+
+Value = bool | Annotated[int, Field(ge=-MAX_WHOLE_NUMBER, le=MAX_WHOLE_NUMBER)] | float | str
 Values = dict[str, Value]
 
 
@@ -20,7 +27,7 @@ class Suggester(Protocol):
     """The part of Optuna's `Trial` that chooses values."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float: ...
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int: ...
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int: ...
     def suggest_categorical(self, name: str, choices: list[Value]) -> Value: ...
 
 
@@ -39,7 +46,7 @@ class _Range(_Branch):
     low: float
     high: float
     scale: Literal["linear", "log", "one_minus_log"] = "linear"
-    levels: int | None = Field(None, ge=2, description="number of values in a grid, both ends included")
+    levels: int | None = Field(None, ge=2, le=MAX_CHOICES, description="number of values in a grid, both ends included")
 
     @model_validator(mode="after")
     def _check_bounds(self) -> Any:
@@ -96,7 +103,7 @@ class _Range(_Branch):
 
     def draw(self, rng: random.Random) -> Value:
         """Return a random value."""
-        return rng.choice(self.grid()) if self.levels else self.value_at(rng.random())
+        return self.value_at(rng.randrange(self.levels) / (self.levels - 1) if self.levels else rng.random())
 
 
 class FloatRange(_Range):
@@ -116,38 +123,65 @@ class FloatRange(_Range):
 
 
 class IntRange(_Range):
-    """A whole number from low to high, both included."""
+    """A whole number from low to high, both included: each, or one in `step`."""
 
     type: Literal["int"]
-    low: int
-    high: int
+    low: int = Field(ge=-MAX_WHOLE_NUMBER, le=MAX_WHOLE_NUMBER)
+    high: int = Field(ge=-MAX_WHOLE_NUMBER, le=MAX_WHOLE_NUMBER)
     scale: Literal["linear", "log"] = "linear"
+    step: int = Field(1, ge=1, le=MAX_WHOLE_NUMBER, description="distance between neighbouring values, from low on")
+
+    @model_validator(mode="after")
+    def _check_step(self) -> "IntRange":
+        if self.step == 1:
+            return self
+        if self.scale == "log":
+            raise ValueError("step and scale: log clash: on a log scale values lie closer at the low end; take out one")
+        if self.levels is not None:
+            raise ValueError(
+                f"step ({self.step}) and levels ({self.levels}) clash: both say which values; take out one"
+            )
+        if (beyond := (self.high - self.low) % self.step) or self.high - self.low < self.step:
+            below = self.high - beyond
+            advice = (
+                f"use high: {below} or {below + self.step}" if below > self.low else f"use step: {self.high - self.low}"
+            )
+            raise ValueError(
+                f"high ({self.high}) is no whole number of steps of {self.step} above low ({self.low}); {advice}"
+            )
+        return self
 
     def suggest(self, trial: Suggester, name: str) -> int:
         """Return the sampler's value for the branch with this internal name."""
-        return trial.suggest_int(name, self.low, self.high, log=self.scale == "log")
+        return trial.suggest_int(name, self.low, self.high, step=self.step, log=self.scale == "log")
 
     def value_at(self, fraction: float) -> int:
-        return round(super().value_at(fraction))
+        value = round(super().value_at(fraction))
+        return self.low + round((value - self.low) / self.step) * self.step
 
     def why_invalid(self, value: Value) -> str | None:
-        return super().why_invalid(value) if isinstance(value, int) else f"{value!r} is not a whole number"
+        if not isinstance(value, int):
+            return f"{value!r} is not a whole number"
+        problem = super().why_invalid(value)
+        if problem is None and (value - self.low) % self.step:
+            return f"{value} is not {self.low} plus a multiple of the step {self.step}"
+        return problem
 
     def grid(self) -> Sequence[Value]:
-        return super().grid() if self.levels else range(self.low, self.high + 1)
+        return super().grid() if self.levels else range(self.low, self.high + 1, self.step)
 
 
 class Categorical(_Branch):
     """One of a list of choices."""
 
     type: Literal["categorical"]
-    choices: list[Value] = Field(min_length=1)
+    choices: list[Value] = Field(min_length=1, max_length=MAX_CHOICES)
 
     @model_validator(mode="after")
     def _refuse_duplicates(self) -> "Categorical":
         duplicates = [choice for i, choice in enumerate(self.choices) if choice in self.choices[:i]]
         if duplicates:
-            raise ValueError(f"choices has {duplicates[0]!r} twice; remove one")
+            raise ValueError(f"choices has {short_repr(duplicates[0])} twice; remove one")
         return self
 
     def suggest(self, trial: Suggester, name: str) -> Value:
@@ -165,7 +199,7 @@ class Categorical(_Branch):
 
     def why_invalid(self, value: Value) -> str | None:
         """Return why a value is not in this branch, or None if it is."""
-        return None if value in self.choices else f"{value!r} is not one of {self.choices}"
+        return None if value in self.choices else f"{short_repr(value)} is not one of {short_repr(self.choices)}"
 
     def boundary_values(self) -> list[Value]:
         """Return the values that stand for the branch when its trials are checked."""
@@ -219,9 +253,20 @@ Entry = Annotated[
 """A branch in a file. Its `type` names its class; a tied key has `same_as` and no type."""
 
 
-def internal_name(key: str, branch: Distribution) -> str:
-    """Return the name of a branch in the ledger: `consistency.weight[mse]`."""
-    return f"{key}[{','.join(str(value) for _, value in sorted(branch.when.items()))}]" if branch.when else key
+def internal_names(key: str, branches: Sequence[Branch]) -> list[str]:
+    """Return the names of a key's branches in the ledger: `consistency.weight[mse]`.
+
+    Branches that would have the same name have their whole conditions in it.
+    """
+    names = [f"{key}[{','.join(map(str, _condition(branch).values()))}]" if branch.when else key for branch in branches]
+    return [
+        f"{key}[{json.dumps(_condition(branch))}]" if names.count(name) > 1 else name
+        for name, branch in zip(names, branches, strict=True)
+    ]
+
+
+def _condition(branch: Branch) -> Values:
+    return dict(sorted((branch.when or {}).items()))
 
 
 def branch_path(key: str, branch: Branch, branches: Sequence[Branch]) -> str:

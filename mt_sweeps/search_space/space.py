@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
-from itertools import islice
+from itertools import combinations, islice
 
 from mt_sweeps.errors import did_you_mean
 from mt_sweeps.search_space.distributions import (
@@ -24,7 +24,7 @@ from mt_sweeps.search_space.distributions import (
     branch_path,
     branch_that_holds,
     exclude_each_other,
-    internal_name,
+    internal_names,
 )
 from mt_sweeps.search_space.filters import Filter
 from mt_sweeps.search_space.grid import all_combinations
@@ -33,6 +33,10 @@ MAX_GRID = 100_000
 """Combinations of a grid, before filters."""
 DRAWS = 2_000
 """Random combinations that are drawn to see whether the filters allow any."""
+FEW = 1_000
+"""Combinations, or pairs of values, that are all tried before a sweep."""
+TRIED = 200
+"""Random combinations that are tried before a sweep, where there are more than a few."""
 
 
 class Space:
@@ -54,6 +58,7 @@ class Space:
         self.entries = entries
         self.filters = [Filter(text) for text in filters]
         self.fixed = fixed or {}
+        self._names = {key: internal_names(key, branches) for key, branches in entries.items()}
         for key, branches in entries.items():
             self._check_names(key, branches)
         needs = {key: {needed for branch in branches for needed in branch.needs} for key, branches in entries.items()}
@@ -71,14 +76,14 @@ class Space:
 
     def suggest(self, trial: Suggester) -> Values:
         """Return the sampler's values for a new trial. A key is left out if none of its branches holds."""
-        return self._complete({}, lambda key, branch: branch.suggest(trial, internal_name(key, branch)))
+        return self._complete({}, lambda key, branch: branch.suggest(trial, self.name(key, branch)))
 
     def suggest_all(self, trial: Suggester) -> None:
         """Let the sampler choose a value for every branch, whether it holds or not."""
         for key, branches in self.entries.items():
             for branch in branches:
                 if not isinstance(branch, Tied):
-                    branch.suggest(trial, internal_name(key, branch))
+                    branch.suggest(trial, self.name(key, branch))
 
     def allows(self, values: Values) -> bool:
         """Return True if all filters hold for the values of a trial.
@@ -127,7 +132,7 @@ class Space:
             problem = branch.why_invalid(point[key])
             if problem:
                 raise ValueError(f"{key}: {problem}")
-            params |= branch.to_params(internal_name(key, branch), point[key])
+            params |= branch.to_params(self.name(key, branch), point[key])
         violated = self._violated_filter(values, undecided)
         if violated:
             raise ValueError(f"the filter {violated.text!r} rules it out; change the point or the filter")
@@ -138,6 +143,10 @@ class Space:
     def branch(self, key: str, values: Values) -> Branch | None:
         """Return the branch of a key that holds under the values of other keys, or None."""
         return branch_that_holds(self.entries[key], values)
+
+    def name(self, key: str, branch: Branch) -> str:
+        """Return the name of a branch in the ledger, unlike that of any other: `consistency.weight[mse]`."""
+        return self._names[key][self.entries[key].index(branch)]
 
     def path(self, key: str, branch: Branch) -> str:
         """Return where a branch stands below search_space in the file: `ema.decay`, or `consistency.weight.1`."""
@@ -165,14 +174,27 @@ class Space:
     def combinations_to_check(self) -> tuple[list[Values], bool]:
         """Return combinations on which to try the filters, and True if the space has no others."""
         try:
-            combinations = list(islice(all_combinations(self.entries), MAX_GRID // 10 + 1))
+            every = list(islice(all_combinations(self.entries), MAX_GRID // 10 + 1))
         except ValueError:
-            combinations = []
-        if 0 < len(combinations) <= MAX_GRID // 10:
-            return combinations, True
+            every = []
+        if 0 < len(every) <= MAX_GRID // 10:
+            return every, True
         rng = random.Random(0)
         draws = [self._complete({}, lambda _, branch: branch.draw(rng)) for _ in range(DRAWS)]
         return [*map(self._first_combination, self._boundaries()), *draws], False
+
+    def typical(self) -> list[Values]:
+        """Return combinations that stand for all that the filters allow, to be tried before a sweep.
+
+        All of them, if they are few. Else the corners, every pair of ends or choices of two keys if these are few, and
+        200 random draws.
+        """
+        candidates, are_all = self.combinations_to_check()
+        if are_all and len(candidates) <= FEW:
+            return list(filter(self.allows, candidates))
+        random.Random(1).shuffle(candidates)
+        draws = islice(filter(self.allows, candidates), TRIED)
+        return [*self.corners(), *filter(self.allows, map(self._first_combination, self._pairs())), *draws]
 
     def without(self, prefixes: tuple[str, ...]) -> "Space":
         """Return the space without the keys that begin with one of `prefixes`, and without those that need them.
@@ -200,13 +222,13 @@ class Space:
 
     @cached_property
     def _grid(self) -> list[Values]:
-        combinations = list(islice(all_combinations(self.entries), MAX_GRID + 1))
-        if len(combinations) > MAX_GRID:
+        every = list(islice(all_combinations(self.entries), MAX_GRID + 1))
+        if len(every) > MAX_GRID:
             raise ValueError(
                 f"sampler grid has more than {MAX_GRID:,} combinations; take out keys or values, give int ranges "
                 "`levels: n`, or use another sampler"
             )
-        return [values for values in combinations if self.allows(values)]
+        return list(filter(self.allows, every))
 
     def _complete(self, fixed: Values, choose: Callable[[str, Distribution], Value]) -> Values:
         """Return a combination with the fixed values; `choose` gives those of the other keys."""
@@ -216,7 +238,8 @@ class Space:
             if isinstance(branch, Tied):
                 values[key] = values[branch.same_as]
             elif branch is not None:
-                values[key] = fixed[key] if key in fixed else choose(key, branch)
+                is_fixed = key in fixed and branch.why_invalid(fixed[key]) is None  # or else it is of another branch
+                values[key] = fixed[key] if is_fixed else choose(key, branch)
         return {key: values[key] for key in self.entries if key in values}
 
     def _boundaries(self) -> list[Values]:
@@ -231,6 +254,13 @@ class Space:
                 for value in branch.boundary_values()
             ),
         ]
+
+    def _pairs(self) -> list[Values]:
+        """Return the values of every two corners, where they go together; none if these are many."""
+        boundaries = self._boundaries()[1:]
+        if len(boundaries) * (len(boundaries) - 1) // 2 > FEW:
+            return []
+        return [a | b for a, b in combinations(boundaries, 2) if all(a[key] == b[key] for key in a.keys() & b.keys())]
 
     def _first_combination(self, fixed: Values) -> Values:
         return self._complete(fixed, lambda _, branch: branch.boundary_values()[0])

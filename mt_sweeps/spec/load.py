@@ -1,14 +1,16 @@
 """Reads and validates a search-space file. All problems are reported at once, on any machine."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from mt_sweeps.errors import InputError, did_you_mean
+from mt_sweeps.errors import InputError, short_repr
 from mt_sweeps.search_space import feasibility
+from mt_sweeps.search_space.distributions import IntRange
 from mt_sweeps.search_space.space import Space
-from mt_sweeps.spec import validation_errors, yaml_file
+from mt_sweeps.spec import hints, validation_errors, yaml_file
 from mt_sweeps.spec.allowed_paths import check_paths
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.spec.overrides import apply_override
@@ -17,6 +19,7 @@ from trainers.config import Timm, TrainerConfig
 from trainers.config.known_datasets import KNOWN_DATASETS
 from trainers.errors import DataError
 
+_TRIED_INTEGERS = 200  # of a range, to see whether those that are legal have one distance
 _NAMES = ("trainer.dataset.name: ", "trainer.model.name: ")
 
 
@@ -41,7 +44,7 @@ def load_spec(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:
     except ValidationError as error:
         lines = [f"{path}: {key}: {text}" for key, text in validation_errors.describe(error, SweepSpec, data)]
         raise InputError(*lines) from None
-    problems = _problems(spec)
+    problems = _problems(spec) or _draw_problems(spec)
     if problems:
         raise InputError(*(f"{path}: {problem}" for problem in problems))
     return spec.model_copy(update={"points": [spec.expand_point(point) for point in spec.points]})
@@ -52,7 +55,7 @@ def _problems(spec: SweepSpec) -> list[str]:
     settings = validation_errors.dotted_keys(TrainerConfig)
     problems = _key_problems(spec, settings)
     if problems:  # perhaps because a plugin is not imported, which has these keys
-        unknown = [one for one in _config_problems(spec, {}, "search") if one.startswith(_NAMES)]
+        unknown = [one for one in config_problems(spec, {}, "search") if one.startswith(_NAMES)]
         return [*unknown, *problems]
     try:
         space = spec.space()
@@ -63,17 +66,23 @@ def _problems(spec: SweepSpec) -> list[str]:
         problems.append("points: a grid is enumerated; add their values to it, or use another sampler")
     if problems:
         return problems
+    corners = spec.corners()
     problems = [
         *_point_problems(spec, space),
-        *(problem for values, arm in spec.corners() for problem in _config_problems(spec, values, arm)),
+        *(one for values, arm in corners if arm != "probe" for one in config_problems(spec, values, arm)),
     ]
-    return list(dict.fromkeys(problems)) or [*_published_problems(spec), *_architecture_problems(spec)]
+    # The settings of a probe and of the published baseline follow from those of the search.
+    return list(dict.fromkeys(problems)) or [
+        *dict.fromkeys(one for values, arm in corners if arm == "probe" for one in config_problems(spec, values, arm)),
+        *_published_problems(spec),
+        *_architecture_problems(spec),
+    ]
 
 
 def _key_problems(spec: SweepSpec, settings: list[str]) -> list[str]:
     """Return why keys cannot be searched, or be set in a search."""
     problems = [
-        f"search_space.{key}: unknown key; {did_you_mean(key, settings)}"
+        f"search_space.{key}: unknown key; {hints.unknown_key(key, settings)}"
         for key in spec.search_space
         if key not in settings
     ]
@@ -86,7 +95,8 @@ def _key_problems(spec: SweepSpec, settings: list[str]) -> list[str]:
         problems.append(
             "trainer.method: probe has nothing to search; take it out, and add probe to finalists.baselines"
         )
-    if spec.trainer.get("dataset", {}).get("with_validation"):
+    dataset = spec.trainer.get("dataset")
+    if isinstance(dataset, dict) and dataset.get("with_validation"):
         problems.append(
             "trainer.dataset.with_validation: a search needs images that it is not trained on; take it out, and train "
             "the best of the search by `mt-sweep train FILE --with-validation`"
@@ -104,8 +114,31 @@ def _point_problems(spec: SweepSpec, space: Space) -> Iterator[str]:
             yield f"points.{i}: {error}"
 
 
-def _config_problems(spec: SweepSpec, values: Values, arm: Arm) -> list[str]:
-    """Return why the trainer refuses a combination of values."""
+def _draw_problems(spec: SweepSpec) -> list[str]:
+    """Return why the trainer refuses a combination of values that the search may come to: of the first such one."""
+    for values, arm in spec.typical():
+        if problems := config_problems(spec, values, arm):
+            return [f"{problem}; {_way_out(spec, values, arm, problem)}" for problem in problems]
+    return []
+
+
+def _way_out(spec: SweepSpec, values: Values, arm: Arm, problem: str) -> str:
+    """Return how to keep the search from a combination: by a step that leaves out values of a range, or by a filter."""
+    for key in values:
+        branch = spec.space(arm).branch(key, values)
+        if isinstance(branch, IntRange) and problem.startswith(f"search_space.{key}: "):
+            tried = range(branch.low, min(branch.high, branch.low + _TRIED_INTEGERS) + 1)
+            legal = [value for value in tried if not config_problems(spec, {**values, key: value}, arm)]
+            steps = {after - before for before, after in pairwise(legal)}
+            if len(steps) == 1 and (step := steps.pop()) > 1:
+                high = branch.high - (branch.high - legal[0]) % step
+                return f"in this range, write low: {legal[0]}, high: {high}, step: {step}"
+    combination = ", ".join(f"{key}: {short_repr(value, str)}" for key, value in values.items())
+    return f"the search may try {combination}: rule such values out with filters, or narrow search_space"
+
+
+def config_problems(spec: SweepSpec, values: Values, arm: Arm) -> list[str]:
+    """Return why the trainer refuses a combination of values, one line per key of the file; empty: it does not."""
     try:
         spec.config(values, arm)
     except ValidationError as error:

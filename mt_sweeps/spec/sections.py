@@ -6,13 +6,18 @@ from pydantic import Field, field_validator, model_validator
 
 from mt_sweeps.addresses import part_with_credentials
 from trainers.config import Settings
+from trainers.config.base import MAX_SEED
+
+MAX_TRIALS = 100_000
+MAX_CONCURRENT = 100_000
+"""Cores of a trial, or trials at once."""
 
 
 class Sampler(Settings):
     """How the values of the next trial are chosen."""
 
     name: Literal["tpe", "gp", "random", "grid"] = "tpe"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MAX_SEED)
 
 
 class Pruner(Settings):
@@ -54,8 +59,8 @@ class Resources(Settings):
                 "reserved and paid for without being used; use 1, and several GPUs run as many trials at once"
             )
         for name in ("cpus_per_trial", "max_concurrent"):
-            if getattr(self, name) != "auto" and getattr(self, name) < 1:
-                raise ValueError(f"{name} ({getattr(self, name)}) must be auto or at least 1")
+            if getattr(self, name) != "auto" and not 1 <= getattr(self, name) <= MAX_CONCURRENT:
+                raise ValueError(f"{name} ({getattr(self, name)}) must be auto, or from 1 to {MAX_CONCURRENT:,}")
         return self
 
 
@@ -67,6 +72,7 @@ class Budget(Settings):
     patience: int | None = Field(
         None,
         ge=1,
+        le=MAX_TRIALS,
         description="the search ends when this many completed trials have not improved the best by more than its "
         "standard error",
     )
@@ -81,11 +87,15 @@ class Finalists(Settings):
     """Which configurations are trained again and compared after the search, and with which baselines."""
 
     top: int = Field(
-        3, ge=0, description="number of best configurations that are trained again, beside the baselines; 0: none"
+        3,
+        ge=0,
+        le=100,
+        description="number of best configurations that are trained again, beside the baselines; 0: none",
     )
     seeds: int = Field(
         6,
         ge=2,
+        le=1000,
         description="number of fresh seeds and label draws for each of them; docs/verdict.md explains the number",
     )
     baselines: list[Literal["probe", "supervised", "published"]] = Field(
@@ -99,7 +109,7 @@ class Tracking(Settings):
 
     uri: str | None = Field(None, description="of an MLflow server; none: a store in the home directory")
     experiment: str = Field("mt-sweeps", min_length=1)
-    models: Annotated[int, Field(ge=1)] | Literal["all", "none"] = Field(
+    models: Annotated[int, Field(ge=1, le=MAX_TRIALS)] | Literal["all", "none"] = Field(
         "all", description="whose best weights are kept: of all completed trials, or of this many best of the search"
     )
 

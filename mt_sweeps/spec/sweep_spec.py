@@ -1,6 +1,7 @@
 """SweepSpec: the content of a search-space file, and what follows from it without data, a GPU or a ledger."""
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Annotated, Any, Self
 
@@ -11,7 +12,7 @@ from mt_sweeps.search_space.distributions import Entry, Tied
 from mt_sweeps.search_space.filters import Expression
 from mt_sweeps.search_space.space import Space, Value, Values
 from mt_sweeps.spec.arms import FIXED_ARMS, Arm
-from mt_sweeps.spec.sections import Budget, Finalists, Objective, Pruner, Resources, Sampler, Tracking
+from mt_sweeps.spec.sections import MAX_TRIALS, Budget, Finalists, Objective, Pruner, Resources, Sampler, Tracking
 from trainers import recipes
 from trainers.config import Settings, TrainerConfig
 from trainers.config.compatibility import CONSISTENCY_ONLY, PROBE_SETTINGS
@@ -22,7 +23,7 @@ from trainers.report import error_name, metric_of
 _STORAGE = r"/.*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?"  # a bucket has 3 to 63 characters
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
-Entries = dict[str, Annotated[list[Entry], Field(min_length=1)]]
+Entries = dict[str, Annotated[list[Entry], Field(min_length=1, max_length=100)]]
 """The searched keys, dotted, each with its branches."""
 
 
@@ -33,17 +34,22 @@ class SweepSpec(Settings):
     trainer: dict[str, Any] = Field(
         description="the settings that all trials share, nested; `recipe: NAME` stands for those of a published recipe"
     )
-    search_space: Entries = Field(min_length=1)
-    filters: list[Expression] = Field(default=[], description="expressions that every tried combination must satisfy")
+    search_space: Entries = Field(min_length=1, max_length=200)
+    filters: list[Expression] = Field(
+        default=[], max_length=100, description="expressions that every tried combination must satisfy"
+    )
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()
     trials: int = Field(
         ge=1,
+        le=MAX_TRIALS,
         description="number of trials of the search arm; failed trials count, trials that lost their worker are tried "
         "again and count once; a grid may leave it out: all combinations",
     )
     points: list[Values] = Field(
-        default=[], description="combinations to try first; `recipe: NAME` stands for the values of that recipe"
+        default=[],
+        max_length=1000,
+        description="combinations to try first; `recipe: NAME` stands for the values of that recipe",
     )
     objective: Objective = Objective()
     resources: Resources = Resources()
@@ -224,8 +230,14 @@ class SweepSpec(Settings):
 
     def corners(self) -> list[tuple[Values, Arm]]:
         """Return values that must give legal trials, each with its arm: the corners of every arm that searches."""
-        arms = [arm for arm in self.arms() if arm not in FIXED_ARMS]
-        return [(values, arm) for arm in arms for values in self.space(arm).corners()]
+        return [(values, arm) for arm in self._searched_arms() for values in self.space(arm).corners()]
+
+    def typical(self) -> Iterator[tuple[Values, Arm]]:
+        """Yield values that stand for all that a sweep may try, each with its arm: see `Space.typical`."""
+        return ((values, arm) for arm in self._searched_arms() for values in self.space(arm).typical())
+
+    def _searched_arms(self) -> list[Arm]:
+        return [arm for arm in self.arms() if arm not in FIXED_ARMS]
 
     def sample_config(self) -> TrainerConfig:
         """Return the configuration of one possible trial, for the settings that are the same in all trials."""

@@ -8,9 +8,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from mt_sweeps.errors import did_you_mean, short_repr
+from mt_sweeps.errors import short_repr
+from mt_sweeps.spec import hints
 from trainers.config.registry import Registry
 
+MAX_PROBLEMS = 20
+"""That are described; nobody reads more of them at once."""
 _PLUGIN = ", or name the plugin that has it: --plugin MODULE"
 
 Location = tuple[str | int, ...]
@@ -25,7 +28,7 @@ def describe(error: ValidationError, model: type[BaseModel], data: Any) -> list[
         model: the pydantic model whose fields are the known keys.
         data: the data that was validated.
     """
-    problems = [_describe_one(details, model, data) for details in error.errors()]
+    problems = [_describe_one(details, model, data) for details in error.errors()[:MAX_PROBLEMS]]
     return list(dict.fromkeys(problems))
 
 
@@ -33,7 +36,7 @@ def _describe_one(details: ErrorDetails, model: type[BaseModel], data: Any) -> t
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
     path = _without_tags(details["loc"], data, keep_last=kind == "missing")
     if kind == "extra_forbidden":
-        text = f"unknown key; {did_you_mean(str(path[-1]), _known_keys(model, details['loc'][:-1]))}"
+        text = f"unknown key; {hints.unknown_key(str(path[-1]), _known_keys(model, details['loc'][:-1]))}"
     elif kind == "missing":
         text = "is missing; add it"
     elif kind == "value_error":
@@ -43,19 +46,24 @@ def _describe_one(details: ErrorDetails, model: type[BaseModel], data: Any) -> t
         path = (*path, discriminator)
         tag = value.get(discriminator) if isinstance(value, dict) else None
         allowed = context.get("expected_tags") or ", ".join(map(repr, _tags(model, details["loc"], discriminator)))
-        text = f"{tag!r} is not allowed; use one of {allowed}" if tag else f"is missing; use one of {allowed}"
+        text = f"{short_repr(tag)} is not allowed; use one of {allowed}" if tag else f"is missing; use one of {allowed}"
         if tag:
             text += (_PLUGIN if _registries(model, details["loc"]) else "") + _near(str(tag), allowed)
     elif kind == "string_pattern_mismatch":
-        text = f"{value!r} is no plain name; use at most 64 letters, digits, '.', '_' and '-', a letter or digit first"
+        text = f"{short_repr(value)} is no plain name; use at most 64 letters, digits, '.', '_' and '-', "
+        text += "a letter or digit first"
     elif kind == "too_short":
         text = "must not be empty"
     elif kind == "literal_error":
-        text = f"{value!r} is not allowed; use {context['expected']}"
+        text = f"{short_repr(value)} is not allowed; use {context['expected']}"
     else:
         message = details["msg"].removeprefix("Input ")
         text = f"{message[0].lower()}{message[1:]}, not {short_repr(value)}"
-    return ".".join(map(str, path)), text
+        if kind.startswith("int_") and (number := hints.whole_number(value)) is not None:
+            text += f"; write {number}"
+        if kind.startswith("model_") and isinstance(value, str):
+            text += _how_to_write(value, _types_at(model, details["loc"]))
+    return ".".join(short_repr(step, str) for step in path), text
 
 
 def dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
@@ -116,6 +124,15 @@ def _near(word: str, allowed: str) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def _how_to_write(word: str, types: list[Any]) -> str:
+    """Return how to write a group of settings of which the file has the name alone, or nothing if it is no name."""
+    for kind in types:
+        if word in _literals_of(kind, "name"):
+            needed = [name for name, field in kind.model_fields.items() if field.is_required() and name != "name"]
+            return f"; write {{{', '.join([f'name: {word}', *(f'{name}: ...' for name in needed)])}}}"
+    return ""
+
+
 def _members(annotation: Any) -> list[Any]:
     """Return the types of which an annotation is the union, without None."""
     origin = get_origin(annotation)
@@ -127,8 +144,12 @@ def _members(annotation: Any) -> list[Any]:
 
 
 def _literals(model: type[BaseModel]) -> set[Any]:
-    annotations = [field.annotation for field in model.model_fields.values()]
-    return {value for kind in annotations if get_origin(kind) is Literal for value in get_args(kind)}
+    return {value for name in model.model_fields for value in _literals_of(model, name)}
+
+
+def _literals_of(model: type[BaseModel], name: str) -> tuple[Any, ...]:
+    annotation = model.model_fields[name].annotation if name in model.model_fields else None
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 
 def _is_model(kind: Any) -> bool:

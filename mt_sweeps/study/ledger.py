@@ -6,6 +6,7 @@ and keeps a copy in memory, so that the ten thousandth trial of a sweep costs as
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import optuna
 import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from pydantic import ValidationError
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.spec.arms import Arm, TrialId
@@ -26,6 +28,9 @@ from trainers.report import Report
 
 FORMAT = 3
 LOSSES = 3  # workers that a trial may lose; with the last of them it fails
+STORAGE_ERRORS = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
+"""What the storage of the ledger raises. They are no trial's fault."""
+REFUSED = "refused"  # the reason of a trial that could not be prepared: no worker has seen it
 _SAVE_TIME_EVERY = 2.0  # seconds
 
 
@@ -102,8 +107,8 @@ class Ledger:
     def ask_search(self) -> Trial | None:
         """Return the next trial of the search or a baseline, now RUNNING in the ledger, or None if none is left.
 
-        A waiting trial comes before a new one. The next arm is the one that has started the smallest share of its
-        trials, so that the baselines run beside the search.
+        A waiting trial comes before a new one. A trial whose values cannot be chosen is FAILED already. The next arm is
+        the one that has started the smallest share of its trials, so that the baselines run beside the search.
         """
         arms = [arm for arm in self._trials if arm != "finalists" and self.remaining(arm)]
         arm = max(arms, key=lambda arm: self.remaining(arm) / self.total(arm), default=None)
@@ -232,7 +237,7 @@ class Ledger:
                 f"{where}: is a ledger of format {attributes['format']}, this version reads {FORMAT}; use the version "
                 "of mt-sweeps that wrote it"
             )
-        changed = forbidden_changes(json.loads(attributes["spec"]), json.loads(self.spec.model_dump_json()))
+        changed = forbidden_changes(_with_defaults(attributes["spec"]), json.loads(self.spec.model_dump_json()))
         if changed:
             file = where.parent / "spec.yaml" if isinstance(where, Path) else self.spec.name
             raise InputError(
@@ -271,8 +276,14 @@ class Ledger:
         return self._change(before, state="running", attempt=facts["attempt"], attempt_started=facts["began"])
 
     def _create(self, arm: Arm) -> Trial:
-        number, now = len(self._trials[arm]), time.time()
-        values, template = self._suggest(arm, number)
+        number, now, problem = len(self._trials[arm]), time.time(), ""
+        try:
+            values, template = self._suggest(arm, number)
+        except STORAGE_ERRORS:
+            raise
+        except Exception as error:  # of the sampler: the sweep goes on without this trial
+            values, template = {}, create_trial(state=TrialState.RUNNING)
+            problem = f"its values cannot be chosen: {type(error).__name__}: {error}"
         of = self._planned[arm][number].get("of") if arm in self._planned else None
         template.set_user_attr("asked", {"values": values, "of": of, "attempt": 1, "started": now, "began": now})
         # In one step: a driver that is killed meanwhile leaves no trial without values.
@@ -289,7 +300,8 @@ class Ledger:
                 replicates=of and TrialId(*of),
             )
         )
-        return self._trials[arm][number]
+        trial = self._trials[arm][number]
+        return self.fail(trial, REFUSED, problem, None) if problem else trial
 
     def _suggest(self, arm: Arm, number: int) -> tuple[Values, FrozenTrial]:
         if arm in self._planned:
@@ -337,6 +349,14 @@ class Ledger:
 
     def _attributes(self, arm: Arm) -> dict[str, Any]:
         return self._storage.get_study_user_attrs(self._studies[arm])
+
+
+def _with_defaults(spec: str) -> dict[str, Any]:
+    """Return a specification as this version writes it: an earlier one has not all of today's entries."""
+    with suppress(ValidationError):  # of another version: the differences are reported
+        spec = SweepSpec.model_validate_json(spec).model_dump_json()
+    content: dict[str, Any] = json.loads(spec)
+    return content
 
 
 def _study_name(spec: SweepSpec, arm: Arm) -> str:

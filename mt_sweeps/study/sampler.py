@@ -19,7 +19,7 @@ from mt_sweeps.spec.sweep_spec import Values
 from mt_sweeps.storage import optuna_private
 
 # A trial that failed because of its values counts as the worst possible. Lost workers and bugs say nothing of values.
-ITS_OWN_FAULT = {"diverged", "collapsed", "out_of_memory", "no_consistency"}
+ITS_OWN_FAULT = {"diverged", "collapsed", "out_of_memory", "no_consistency", "refused"}
 _WORST = 1.0
 _SAMPLED, _DRAWN = 20, 10_000  # suggestions of the sampler, then random draws, until one passes the filters
 # The cost of TPE grows with the trials that it sees (0.3 s of CPU per suggestion at 10,000), though it only models

@@ -92,12 +92,12 @@ def best_of(trials: Sequence[Trial], metric: str) -> Trial | None:
 
 
 def common_failure(trials: Sequence[Trial]) -> Trial | None:
-    """Return the first failed trial if the first three that ended failed for one reason: a configuration error.
+    """Return the first failed trial if the first three that ran failed for one reason: a configuration error.
 
     Args:
         trials: of the search, by number.
     """
-    ended = [trial for trial in trials if trial.finished][:3]
+    ended = [trial for trial in trials if trial.finished and trial.reason != "refused"][:3]  # which cost nothing
     alike = all(trial.state == "failed" and trial.reason == ended[0].reason for trial in ended)
     return ended[0] if alike and len(ended) == 3 else None
 

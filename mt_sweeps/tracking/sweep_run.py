@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import cast
 
+from pydantic import ValidationError
+
 from mt_sweeps.errors import SweepError
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.spec.sweep_spec import Values
@@ -140,8 +142,11 @@ class SweepRun:
         if trial.replicates is not None:
             tags["mt.of"] = f"{trial.replicates.arm}-{trial.replicates.number:04d}"
         self._children[trial.id] = client.create_run(tags, name, trial.started)
-        config = self._spec.config(trial.values, trial.arm)
-        client.log_text(self._children[trial.id], config.model_dump_json(indent=2), "config.json")
+        try:
+            config = self._spec.config(trial.values, trial.arm).model_dump_json(indent=2)
+        except ValidationError:  # it is refused, and FAILED
+            config = json.dumps(self._spec.trainer_settings(trial.values, trial.arm), indent=2)
+        client.log_text(self._children[trial.id], config, "config.json")
 
     def _params(self, trial: Trial) -> Values:
         # MLflow refuses some characters that the name of a class may have; config.json has the weights of classes.

@@ -31,7 +31,7 @@ mt_sweeps.storage.file_store
 mt_sweeps.storage.home
 mt_sweeps.storage.records
 mt_sweeps.storage.trial_files
-mt_sweeps.versions
+mt_sweeps.terminal mt_sweeps.versions
 """
 
 

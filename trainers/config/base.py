@@ -2,6 +2,10 @@
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+MAX_STEPS = 100_000_000
+MAX_IMAGES = 1_000_000_000
+MAX_SEED = 2**53  # exact in JSON, too
+
 
 class Settings(BaseModel):
     """A group of settings: immutable, without unknown keys, silent conversions or infinities."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from trainers.config.base import Settings
+from trainers.config.base import MAX_IMAGES, MAX_SEED, Settings
 from trainers.config.known_datasets import KNOWN_DATASETS
 
 _CONFLICTS = (
@@ -21,15 +21,17 @@ class DatasetSettings(Settings):
     """
 
     name: str
-    labels: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] | Literal["all"] = Field(
+    labels: Annotated[int, Field(ge=1, le=MAX_IMAGES)] | Annotated[float, Field(gt=0, lt=1)] | Literal["all"] = Field(
         description="labeled training images, or their share; 'all': all images without another purpose"
     )
     draw: Literal["balanced", "random"] = Field(
         "balanced", description="the labeled images: as many of every class, or at random"
     )
-    unlabeled: int | None = Field(None, ge=1, description="how many of the images left over are used; none: all")
-    validation: int = Field(ge=0, description="images that select among trials; 0 with folds")
-    verdict: int = Field(0, ge=0, description="images that compare the finalists")
+    unlabeled: int | None = Field(
+        None, ge=1, le=MAX_IMAGES, description="how many of the images left over are used; none: all"
+    )
+    validation: int = Field(ge=0, le=MAX_IMAGES, description="images that select among trials; 0 with folds")
+    verdict: int = Field(0, ge=0, le=MAX_IMAGES, description="images that compare the finalists")
     folds: int | None = Field(
         None,
         ge=2,
@@ -38,9 +40,9 @@ class DatasetSettings(Settings):
         "images, and its error is that on all of these parts; none: the validation images select",
     )
     fold: int | None = Field(
-        None, ge=0, description="the part that one training of a cross-validation holds out; none: no part"
+        None, ge=0, lt=20, description="the part that one training of a cross-validation holds out; none: no part"
     )
-    split_seed: int = Field(0, ge=0, description="draws which images serve which purpose")
+    split_seed: int = Field(0, ge=0, le=MAX_SEED, description="draws which images serve which purpose")
     with_validation: bool = Field(
         False,
         description="the validation and verdict images are trained on with their labels, and there is no validation; "
@@ -49,6 +51,7 @@ class DatasetSettings(Settings):
     label_seed: int | None = Field(
         None,
         ge=0,
+        le=MAX_SEED,
         description="draws other labeled images; validation and verdict stay; none: those of split_seed",
     )
     conflicts: Literal["refuse", "leave_out"] = Field("refuse", description=_CONFLICTS)

@@ -4,18 +4,19 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from trainers.config.base import Settings
+from trainers.config.base import MAX_STEPS, Settings
 
 
 class Augmentation(Settings):
     """Random changes of the input, drawn for each image, each network and each step."""
 
     translate: int = Field(
-        2, ge=0, description="pixels per axis, reflected at the edge, uniform over -n..n; with crop: 0"
+        2, ge=0, le=1024, description="pixels per axis, reflected at the edge, uniform over -n..n; with crop: 0"
     )
     crop: int | None = Field(
         None,
         ge=4,
+        le=1024,
         description="pixels per side to which random parts are resized; evaluations use the centre; none: whole images",
     )
     smallest_crop: float = Field(0.08, gt=0, le=1, description="smallest share of the area that a crop takes")
@@ -29,7 +30,7 @@ class Augmentation(Settings):
         "none",
         description="random operations as torchvision has them; trivial_augment: TrivialAugmentWide, one per image",
     )
-    rand_operations: int = Field(2, ge=1, description="rand_augment: operations per image, one after another")
+    rand_operations: int = Field(2, ge=1, le=100, description="rand_augment: operations per image, one after another")
     rand_magnitude: int = Field(9, ge=0, le=30, description="rand_augment: of every operation; 30 is the largest")
     noise: float = Field(0.0, ge=0, description="standard deviation of Gaussian noise on normalised pixels")
     erase: float = Field(
@@ -62,8 +63,12 @@ class Consistency(Settings):
     loss: Literal["mse", "kl"] = Field("mse", description="mse: mean over classes of the squared difference")
     weight: float = Field(10.0, ge=0, description="at full ramp; C to C squared for mse, 1 to 10 for kl (C classes)")
     ramp_up: Literal["sigmoid", "linear"] = Field("sigmoid", description="sigmoid: exp(-5 (1 - x)^2)")
-    start: int = Field(0, ge=0, description="step at which the ramp-up begins; before, only labels are learnt from")
-    ramp_up_steps: int | None = Field(None, ge=0, description="none: the first fifth of the steps from start on")
+    start: int = Field(
+        0, ge=0, le=MAX_STEPS, description="step at which the ramp-up begins; before, only labels are learnt from"
+    )
+    ramp_up_steps: int | None = Field(
+        None, ge=0, le=MAX_STEPS, description="none: the first fifth of the steps from start on"
+    )
     confidence: float = Field(
         0.0,
         ge=0,

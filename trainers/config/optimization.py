@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from trainers.config.base import Settings, by_default
+from trainers.config.base import MAX_STEPS, Settings, by_default
 
 
 class _Optimizer(Settings):
@@ -63,7 +63,7 @@ class _Schedule(Settings):
 
     name: str
     warm_up: Literal["linear", "sigmoid"] = Field("linear", description="sigmoid: exp(-5 (1 - x)^2)")
-    warm_up_steps: int = Field(0, ge=0)
+    warm_up_steps: int = Field(0, ge=0, le=MAX_STEPS)
     warm_up_from: float = Field(0.0, ge=0, le=1, description="the factor at the first step of a linear warm-up")
 
 
@@ -77,28 +77,32 @@ class HalfCosine(_Schedule):
     """(1 + cos(pi t / length)) / 2."""
 
     name: Literal["half_cosine"] = "half_cosine"
-    length: int | None = Field(None, ge=1, description="step where it reaches 0, at or after the last; none: steps")
+    length: int | None = Field(
+        None, ge=1, le=MAX_STEPS, description="step where it reaches 0, at or after the last; none: steps"
+    )
 
 
 class QuarterCosine(_Schedule):
     """cos(pi t / (2 length)); with length = 8/7 steps, FixMatch's cos(7 pi t / (16 steps))."""
 
     name: Literal["quarter_cosine"]
-    length: int | None = Field(None, ge=1, description="step where it reaches 0, at or after the last; none: steps")
+    length: int | None = Field(
+        None, ge=1, le=MAX_STEPS, description="step where it reaches 0, at or after the last; none: steps"
+    )
 
 
 class RampDown(_Schedule):
     """exp(-12.5 x^2), where x rises from 0 to 1 over the last steps (the authors' TensorFlow code)."""
 
     name: Literal["ramp_down"]
-    ramp_down_steps: int = Field(ge=1, description="at the end of the run")
+    ramp_down_steps: int = Field(ge=1, le=MAX_STEPS, description="at the end of the run")
 
 
 class StepDecay(_Schedule):
     """The learning rate is multiplied by `factor` at each of the steps in `at`."""
 
     name: Literal["step_decay"]
-    at: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    at: list[Annotated[int, Field(ge=1, le=MAX_STEPS)]] = Field(min_length=1, max_length=1000)
     factor: float = Field(0.1, gt=0, lt=1)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from trainers.config.base import Settings, by_default
+from trainers.config.base import MAX_SEED, MAX_STEPS, Settings, by_default
 from trainers.config.compatibility import ONLY_LABELS, check_combinations, check_image_size, check_unlabeled
 from trainers.config.dataset import DatasetConfig
 from trainers.config.known_datasets import KNOWN_DATASETS
@@ -36,8 +36,8 @@ class TrainerConfig(Settings):
     )
     dataset: Annotated[DatasetConfig, DATASETS] = Field(discriminator="name")
     model: Annotated[ModelConfig, Field(discriminator="name"), MODELS, by_default("small_cnn")] = SmallCnn()
-    steps: int = Field(ge=1, description="optimiser steps")
-    batch_size: int = Field(100, ge=2, description="images per step")
+    steps: int = Field(ge=1, le=MAX_STEPS, description="optimiser steps")
+    batch_size: int = Field(100, ge=2, le=100_000, description="images per step")
     labeled_batch_fraction: float = Field(0.25, gt=0, le=1, description="share of the batch that has labels")
     sampling: Literal["uniform", "class_balanced"] = Field(
         "uniform",
@@ -75,10 +75,10 @@ class TrainerConfig(Settings):
     channels_last: bool = Field(True, description="memory layout of images and features")
     compile: bool = Field(False, description="torch.compile: slow to start, faster steps")
     evaluate_every: int | None = Field(
-        None, ge=1, description="steps between evaluations; none: up to 20 evaluations per run"
+        None, ge=1, le=MAX_STEPS, description="steps between evaluations; none: up to 20 evaluations per run"
     )
     verdict: bool = Field(False, description="the last report also has the errors on the verdict images; for finalists")
-    seed: int = Field(0, ge=0, description="of weights, batches, augmentation and dropout")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="of weights, batches, augmentation and dropout")
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     @model_validator(mode="before")

@@ -1,5 +1,7 @@
 """What runs next, what is pruned, requeued and stopped: decided without any engine."""
 
+from pathlib import Path
+
 import pytest
 
 from mt_sweeps.errors import SweepError, Unfinished
@@ -8,7 +10,8 @@ from mt_sweeps.execution.coordinator import Coordinator
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.study.ledger import LOSSES, Ledger
-from tests.helpers.sweeps import Silent, Sweep, report
+from mt_sweeps.study.sampler import ArmSampler
+from tests.helpers.sweeps import Silent, Sweep, reopened, report
 from tests.helpers.training import in_fresh_process
 
 
@@ -152,3 +155,74 @@ def test_finalists_are_planned_when_the_search_has_ended(tmp_path):
     assert [assignment.trial for assignment in finalists] == [TrialId("finalists", 0), TrialId("finalists", 1)]
     assert {trial.replicates for trial in ledger.trials("finalists")} == {TrialId("search", 1)}
     assert len({assignment.config.seed for assignment in finalists}) == 2
+
+
+WIDE_RESNET = ("trainer.model={name: wide_resnet, width: 1}", "points=[]", "finalists.top=0")
+DEPTHS = "search_space={model.depth: {type: int, low: 10, high: 28}}"
+
+
+def accepted_by_an_earlier_version(tmp_path, *overrides):
+    """A sweep over depths of which most make no network, as if the file had not been tried."""
+    sweep = Sweep(tmp_path, *WIDE_RESNET, DEPTHS.replace("28}", "28, step: 6}"), "finalists.baselines=[]", *overrides)
+    depth = sweep.spec.search_space["model.depth"][0].model_copy(update={"step": 1})
+    spec = sweep.spec.model_copy(update={"search_space": {"model.depth": [depth]}})
+    return Ledger.create(tmp_path / "ledger.db", spec, {}), sweep
+
+
+def test_a_configuration_that_is_refused_after_all_is_that_trials_failure_and_the_sweep_goes_on(tmp_path):
+    ledger, sweep = accepted_by_an_earlier_version(tmp_path, "trials=12", "sampler={name: random}")
+    coordinator = Coordinator(ledger, sweep.directory, Share(0.0, 1, 1), Silent())
+    while (assignment := coordinator.next_assignment()) is not None:
+        complete(coordinator, assignment)
+    assert coordinator.conclude() is None
+    trials = ledger.trials("search")
+    assert len(trials) == 12
+    for trial in trials:
+        is_legal = trial.values["model.depth"] in (10, 16, 22, 28)
+        assert (trial.state, trial.reason) == (("complete", "") if is_legal else ("failed", "refused"))
+    assert {trial.state for trial in trials} == {"complete", "failed"}
+    refused = next(trial for trial in trials if trial.state == "failed")
+    assert f"search_space.model.depth: {refused.values['model.depth']} layers make no whole blocks" in refused.message
+
+
+def test_a_sweep_that_died_at_a_refused_configuration_goes_on(tmp_path):
+    ledger, sweep = accepted_by_an_earlier_version(tmp_path, "trials=6", "sampler={name: random}")
+    while ledger.ask_search().values["model.depth"] in (10, 16, 22, 28):
+        pass
+    for trial in ledger.trials("search"):
+        ledger.requeue(trial)
+    coordinator = Coordinator(reopened(ledger, tmp_path), sweep.directory, Share(0.0, 1, 1), Silent())
+    while (assignment := coordinator.next_assignment()) is not None:
+        complete(coordinator, assignment)
+    assert coordinator.conclude() is None
+
+
+def test_whatever_raises_while_a_trial_is_prepared_is_that_trials_failure(tmp_path):
+    coordinator, ledger = coordinator_of(tmp_path, "trials=3")
+    files = coordinator._sweep.trials
+    first = coordinator.next_assignment()
+    files.begin(first.trial, 1, [report(30, 0.1)])
+    records = next(Path(files.location).glob("**/records.jsonl"))
+    records.write_text("[1, 2]\n")  # no record
+    coordinator.worker_lost(first.trial, "its node died")
+    second = coordinator.next_assignment()
+    assert second.trial == TrialId("search", 1)
+    assert (ledger.trials("search")[0].state, ledger.trials("search")[0].reason) == ("failed", "refused")
+
+
+def test_a_suggestion_that_raises_is_a_failed_trial_and_the_next_one_is_asked_for(tmp_path, monkeypatch):
+    suggest = ArmSampler.suggest
+
+    def raises_for_the_first(self, number, fixed):
+        if number == 0:
+            raise ValueError("no such distribution")
+        return suggest(self, number, fixed)
+
+    monkeypatch.setattr(ArmSampler, "suggest", raises_for_the_first)
+    coordinator, ledger = coordinator_of(tmp_path, "trials=2")
+    assert coordinator.next_assignment().trial == TrialId("search", 1)
+    failed = ledger.trials("search")[0]
+    assert (failed.state, failed.reason) == ("failed", "refused")
+    assert failed.message == "its values cannot be chosen: ValueError: no such distribution"
+    again = reopened(ledger, Path(coordinator._sweep.ledger).parent)
+    assert [trial.state for trial in again.trials("search")] == ["failed", "running"]

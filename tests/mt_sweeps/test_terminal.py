@@ -1,0 +1,46 @@
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from mt_sweeps.cli import cli
+from mt_sweeps.terminal import print as print_safely
+from mt_sweeps.terminal import printable
+from tests.helpers.sweeps import DIGITS
+
+
+def test_control_characters_are_shown_and_lines_stay_lines():
+    assert printable("a\x1b[2J\nb\r\x00é\u202e") == "a\\x1b[2J\nb\\r\\x00é\\u202e"
+    assert printable("bad\udcff") == "bad\\udcff", "of a file's name that is no UTF-8"
+
+
+def test_what_is_printed_is_printable(capsys):
+    print_safely("a\x1b]0;owned\x07")
+    assert capsys.readouterr().out == "a\\x1b]0;owned\\x07\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["validate", "bad.yaml", "no\x1b[31m.yaml"],
+        ["val\x1b[31m"],
+        ["run", "bad.yaml", "--set", "\x1b[31m=1"],
+        ["list", "--plugin", "\x1b[31m"],
+    ],
+)
+def test_no_error_sends_an_escape_sequence_to_the_terminal(arguments, tmp_path):
+    (tmp_path / "bad.yaml").write_text('"\\e[2J\\e[31mOWNED": 1\ntrainer: {"\\e[1m": "\\e[1m"}\nname: "\\e[1m"\n')
+    script = f"import sys; sys.argv[1:] = {arguments!r}; from mt_sweeps.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, "\x1b" in done.stderr + done.stdout) == (2, False)
+    assert "\\x1b[" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_name_of_a_valid_file_is_shown_too(tmp_path):
+    file = tmp_path / "my\x1b[31m.yaml"
+    file.write_bytes(DIGITS.read_bytes())
+    result = CliRunner().invoke(cli, ["validate", str(file)])
+    assert result.exit_code == 0
+    assert "my\\x1b[31m.yaml: valid" in result.output
