@@ -102,8 +102,8 @@ def _failure_lines(trials: Sequence[Trial]) -> list[str]:
 def _next_lines(sweep: SweepStore) -> list[str]:
     return [
         *([f"report     {_relative(sweep.report)}"] if sweep.report.exists() else []),
-        f"dashboard  {command_line('dashboard', sweep.name, sweep.home)}",
-        f"next       {sweep.command('export', f'{sweep.name} -o best.yaml')}",
+        f"dashboard  {command_line(sweep.home, 'dashboard', sweep.name)}",
+        f"next       {sweep.command('export', sweep.name, '-o', 'best.yaml')}",
         f"           {sweep.command('train', 'best.yaml')}",
     ]
 

@@ -49,7 +49,8 @@ class TrialFiles:
         attempts = [number for number, names in self._attempts(trial).items() if records.FILE in names]
         if not attempts:
             return []
-        return records.parse(self._files.read(f"{_folder(trial, max(attempts))}/{records.FILE}") or b"")
+        path = f"{_folder(trial, max(attempts))}/{records.FILE}"
+        return records.parse(self._files.read(path) or b"", f"{self.location}/{path}")
 
     def begin(self, trial: TrialId, attempt: int, known: list[Report]) -> None:
         """Write the records of earlier attempts into the folder of a new one."""
