@@ -153,6 +153,8 @@ class AttemptDirectory:
 
     def write_error(self, error: str) -> None:
         """Write the traceback of a failure beside the attempt's files, if that is possible."""
+        if not self.path.is_dir():  # removed with its sweep, and not to be made again
+            return
         with suppress(OSError):  # the disk may be full
             self._files.write("error.txt", error.encode())
 
