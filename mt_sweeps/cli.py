@@ -287,7 +287,8 @@ def list_sweeps(home: str | None, as_json: bool) -> None:
         try:
             rows.append(status.sweep_status(run))
         except InputError as error:  # one that cannot be read hides no other
-            _print(f"{run.name}: {error}", err=True)
+            if run.exists:  # else it was removed just now
+                _print(f"{run.name}: {error}", err=True)
     click.echo(json.dumps([row.as_json() for row in rows], indent=2) if as_json else status.list_text(rows))
 
 

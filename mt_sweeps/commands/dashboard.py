@@ -8,8 +8,9 @@ import sys
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.storage.home import Home, SweepStore
 from mt_sweeps.terminal import print
-from mt_sweeps.tracking.client import Client, clean_environment, embedded_uri, first_line, raise_if_permanent
+from mt_sweeps.tracking.client import Client, clean_environment, first_line, raise_if_permanent
 from mt_sweeps.tracking.dashboard_server import HOST, server_environment
+from mt_sweeps.tracking.embedded_store import embedded_uri
 
 
 def serve(home: Home, name: str | None, port: int) -> None:
@@ -64,7 +65,7 @@ def _page(home: Home, directory: SweepStore) -> str:
         sweep = directory.load_environment().id
         runs = [run for run, _ in client.runs({"mt.sweep": sweep, "mt.arm": "sweep"})]
     except Exception as error:  # of MLflow's client, its store or the network
-        raise_if_permanent(error, tracking)
+        raise_if_permanent(error, home, tracking)
         raise SweepError(f"{tracking.uri or home.mlflow_db}: MLflow does not answer ({first_line(error)})") from None
     page = f"experiments/{client.experiment}/runs" + (f"/{runs[0]}" if runs else "")
     return f"{page}?workflowType=machine_learning"  # else MLflow shows its side bar for agents

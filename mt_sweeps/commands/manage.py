@@ -7,7 +7,7 @@ from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.formatting import counted
 from mt_sweeps.results.status import sweep_status
 from mt_sweeps.results.summary import summary_text
-from mt_sweeps.storage.home import ALREADY_DRIVEN, Home
+from mt_sweeps.storage.home import Home
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.tracking.client import first_line, raise_if_permanent, remove_runs
 from mt_sweeps.tracking.sweep_run import SweepRun
@@ -62,7 +62,7 @@ def sync(home: Home, name: str) -> str:
                 lambda trials: progress(trials, "trials"),
             )
         except Exception as error:  # of MLflow's client, its store or the network
-            raise_if_permanent(error, spec.tracking)
+            raise_if_permanent(error, home, spec.tracking)
             raise SweepError(
                 f"{name}: MLflow is not complete ({first_line(error)}); the same command goes on"
             ) from None
@@ -80,10 +80,11 @@ def remove(home: Home, name: str) -> str:
         SweepError: MLflow does not answer; at most a part of its runs is removed, and the command can be repeated.
     """
     directory = home.sweep(name)
-    with directory.exclusive(ALREADY_DRIVEN.format(directory.name)):
+    with directory.exclusive(directory.already_driven):
         try:
             runs = remove_runs(home, directory)
         except Exception as error:  # of MLflow's client, its store or the network
+            raise_if_permanent(error, home, directory.load_spec().tracking)
             raise SweepError(f"{name}: its runs cannot be removed from MLflow: {error}") from None
         directory.trials.delete()
         directory.delete()

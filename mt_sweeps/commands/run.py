@@ -10,6 +10,7 @@
 8. MLflow is completed and the summary printed (`_finish_tracking`).
 """
 
+import hashlib
 import os
 import platform
 import time
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from mt_sweeps.commands.console import Board
 from mt_sweeps.commands.ending import ending
-from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.errors import InputError, SweepError, Unfinished
 from mt_sweeps.execution import forecast as forecasts
 from mt_sweeps.execution import in_process as in_process_engine
 from mt_sweeps.execution import ray_cluster
@@ -43,7 +44,7 @@ from mt_sweeps.results.summary import summary_text
 from mt_sweeps.spec.load import load_spec, with_trials
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage.environment import Environment
-from mt_sweeps.storage.home import ALREADY_DRIVEN, Home, SweepStore
+from mt_sweeps.storage.home import Home, SweepStore, command_line
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.terminal import print
 from mt_sweeps.tracking.background import BackgroundWriter, finish
@@ -82,10 +83,11 @@ def run_sweep(
         check_disk(home, spec.storage, planned.disk_bytes)
         sweep = home.create_sweep(name, spec.name)
         spec = spec.model_copy(update={"name": sweep.name})
-        _create(sweep, spec, data, share)
+        _create(sweep, spec, data, share, file)
         print(forecasts.text(spec, planned, share, data, None), flush=True)
         print(f"  files     {sweep.location}", flush=True)
-        _conduct(sweep, spec, share, in_process, mlflow_problem)
+        with sweep.exclusive(sweep.already_driven):
+            _conduct(sweep, spec, share, in_process, mlflow_problem)
 
 
 def resume_sweep(home: Home, name: str | None, more: int = 0, in_process: bool = False) -> None:
@@ -103,10 +105,17 @@ def resume_sweep(home: Home, name: str | None, more: int = 0, in_process: bool =
     """
     sweep = home.sweep(name)
     sweep.check_plugins()
-    spec, label = sweep.load_spec(), Path(sweep.name)
-    check_storage(label, home, spec)
+    check_storage(Path(sweep.name), home, sweep.load_spec())
     if sweep.is_driven:
-        raise InputError(ALREADY_DRIVEN.format(sweep.name))
+        raise InputError(sweep.already_driven)
+    with sweep.exclusive(sweep.already_driven):  # before anything is read that another process may change
+        sweep.clear_stop_request()  # of a driver before this one
+        _resume(sweep, more, in_process)
+
+
+def _resume(sweep: SweepStore, more: int, in_process: bool) -> None:
+    """Go on with a sweep whose lock is held; arguments and errors as of `resume_sweep`."""
+    spec, label = sweep.load_spec(), Path(sweep.name)
     if more:
         spec = with_trials(spec, spec.trials + more)
     ledger = Ledger(sweep.ledger, spec)
@@ -117,6 +126,7 @@ def resume_sweep(home: Home, name: str | None, more: int = 0, in_process: bool =
         _conduct(sweep, spec, share=None)
         return
     environment = sweep.load_environment()
+    _print_file_change(sweep, environment)
     data = check_data(label, spec)
     if data.fingerprint != environment.data_fingerprint:
         raise InputError(
@@ -134,7 +144,7 @@ def resume_sweep(home: Home, name: str | None, more: int = 0, in_process: bool =
         )
     for module in changed_plugins(environment.versions, spec_versions(spec)):
         print(f"note: the code of the plugin {module} has changed since the sweep began", flush=True)
-    mlflow_problem = _check_mlflow(home, spec)
+    mlflow_problem = _check_mlflow(sweep.home, spec)
     with _resources(label, spec, data, in_process) as share:
         if environment.gpus_per_trial and not share.gpus:
             raise InputError(f"{sweep.name}: its trials ran on GPUs and there are none now; resume it where some are")
@@ -142,7 +152,28 @@ def resume_sweep(home: Home, name: str | None, more: int = 0, in_process: bool =
         _conduct(sweep, spec, share, in_process, mlflow_problem)
 
 
-def _create(sweep: SweepStore, spec: SweepSpec, data: DatasetCheck, share: Share) -> None:
+def _print_file_change(sweep: SweepStore, environment: Environment) -> None:
+    """Say that an edit of the search-space file since the sweep began is not used, and what to do."""
+    file = Path(environment.file)
+    if environment.file_digest and _digest(file) not in ("", environment.file_digest):
+        command = command_line(sweep.home, "run", str(file))
+        print(
+            f"note: {file} has changed since the sweep began, and the change is not used: a sweep goes on with what it "
+            f"was started with; for a new sweep: {command}\n"
+            f"      trials, budget, resources and tracking may be changed in {sweep.path / 'spec.yaml'}",
+            flush=True,
+        )
+
+
+def _digest(file: Path) -> str:
+    """Return the SHA-256 of a file, or nothing if it is none that can be read again."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+    except OSError:
+        return ""
+
+
+def _create(sweep: SweepStore, spec: SweepSpec, data: DatasetCheck, share: Share, file: Path) -> None:
     """Step 4: write all that a resume needs."""
     environment = Environment(
         id=uuid.uuid4().hex,
@@ -162,6 +193,8 @@ def _create(sweep: SweepStore, spec: SweepSpec, data: DatasetCheck, share: Share
         weights=data.weights,
         classes=data.classes,
         groups=data.groups,
+        file=str(file.absolute()),
+        file_digest=_digest(file),
     )
     Ledger.create(sweep.ledger, spec, data.published).close()
     sweep.save_environment(environment)
@@ -171,7 +204,7 @@ def _create(sweep: SweepStore, spec: SweepSpec, data: DatasetCheck, share: Share
 def _conduct(
     sweep: SweepStore, spec: SweepSpec, share: Share | None, in_process: bool = False, mlflow_problem: str | None = None
 ) -> None:
-    """Steps 5 to 8, for a new sweep and for a resumed one.
+    """Steps 5 to 8, for a new sweep and for a resumed one, whose lock is held.
 
     Args:
         sweep: the sweep.
@@ -181,27 +214,29 @@ def _conduct(
         mlflow_problem: why MLflow does not answer, if that was said already.
     """
     stop_reason, status = None, "FINISHED"
-    with sweep.exclusive(ALREADY_DRIVEN.format(sweep.name)):
-        sweep.clear_stop_request()  # of a driver before this one
-        ledger = Ledger(sweep.ledger, spec)
-        run = SweepRun(sweep.home, sweep, ledger)
-        writer = BackgroundWriter(run.sync)
-        writer.error = mlflow_problem
-        try:
-            for trial in ledger.all_trials():
-                if trial.state == "running":
-                    ledger.requeue(trial)
-            if share is not None:
-                stop_reason = _drive(sweep, ledger, share, writer, in_process)
-            _conclude(sweep, ledger)
-        except BaseException as error:
-            status, failure = ending(error, f"resume with `{sweep.resume_command}`")
-            if isinstance(error, KeyboardInterrupt):
-                print(f"\ninterrupted; resume with: {sweep.resume_command}", flush=True)
-            if failure is error:
-                raise
-            raise failure from None
-        finally:
+    ledger = Ledger(sweep.ledger, spec)
+    run = SweepRun(sweep.home, sweep, ledger)
+    writer = BackgroundWriter(run.sync)
+    writer.error = mlflow_problem
+    try:
+        for trial in ledger.all_trials():
+            if trial.state == "running":
+                ledger.requeue(trial)
+        if share is not None:
+            stop_reason = _drive(sweep, ledger, share, writer, in_process)
+        _conclude(sweep, ledger)
+    except BaseException as error:
+        if sweep.is_gone:
+            writer.abandon()
+            raise Unfinished(sweep.gone_text) from None
+        status, failure = ending(error, f"resume with `{sweep.resume_command}`")
+        if isinstance(error, KeyboardInterrupt):
+            print(f"\ninterrupted; resume with: {sweep.resume_command}", flush=True)
+        if failure is error:
+            raise
+        raise failure from None
+    finally:
+        if not sweep.is_gone:
             if status != "KILLED":
                 _write_report(sweep, ledger)
             environment = sweep.load_environment()
@@ -256,10 +291,10 @@ def _write_report(sweep: SweepStore, ledger: Ledger) -> None:
 def _finish_tracking(sweep: SweepStore, run: SweepRun, writer: BackgroundWriter, status: str, summary: str) -> None:
     """Step 8: bring MLflow up to date."""
     seconds = _INTERRUPTED_SECONDS if status == "KILLED" else TRACKING_SECONDS
-    _, problem = finish(writer, lambda: run.finish(status, summary), seconds)
+    how_to_complete = f"`{sweep.command('sync')}` completes it"
+    _, problem = finish(writer, lambda: run.finish(status, summary), seconds, how_to_complete)
     if problem is not None:
-        command = sweep.command("sync")
-        print(f"\nMLflow is not up to date ({problem}); `{command}` completes it", flush=True)
+        print(f"\n{problem}", flush=True)
 
 
 def _check_mlflow(home: Home, spec: SweepSpec) -> str | None:

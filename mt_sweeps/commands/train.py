@@ -101,13 +101,14 @@ def _train_seed(request: TrainingRequest, file: Path, home: Home) -> TrainingRes
         writer = BackgroundWriter(run.sync)
         result = training_result.load(directory)
         if result is not None:
+            training_result.check_model(directory)
             print("this configuration has been trained; the test set is read once, so this is its result:")
         else:
             result = _train(request, file, directory, run, writer)
-        version, problem = finish(writer, lambda: run.finish(result), TRACKING_SECONDS)
+        version, problem = finish(writer, lambda: run.finish(result), TRACKING_SECONDS, "the same command completes it")
     print("\n".join(_result_lines(result)))
     if problem is not None:
-        print(f"MLflow is not up to date ({problem}); the same command completes it")
+        print(problem)
     else:
         print(f"registered in MLflow: models:/{best.sweep}/{version}")
     print(f"model: {directory / MODEL}", flush=True)

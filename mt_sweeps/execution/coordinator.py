@@ -106,6 +106,8 @@ class Coordinator:
 
         None does not mean that the sweep is over while a trial runs: see `is_idle`.
         """
+        if self._sweep.is_gone:  # a worker would make its folder again
+            raise Unfinished(self._sweep.gone_text)
         while (trial := self._choose()) is not None:
             if (assignment := self._prepare(trial)) is not None:
                 self._running[trial.id] = trial

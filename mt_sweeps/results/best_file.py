@@ -95,7 +95,7 @@ def from_sweep(sweep: SweepStore) -> BestFile:
     ledger = Ledger(sweep.ledger, sweep.load_spec())
     best = ledger.best()
     if best is None:
-        raise InputError(f"{sweep.name}: no trial has completed yet; see `mt-sweep status {sweep.name}`")
+        raise InputError(f"{sweep.name}: no trial has completed yet; see `{sweep.command('status')}`")
     return from_trial(ledger, best, sweep.load_environment())
 
 

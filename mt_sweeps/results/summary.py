@@ -104,12 +104,12 @@ def _failure_lines(trials: Sequence[Trial]) -> list[str]:
 
 def _next_lines(sweep: SweepStore, is_to_train: bool) -> list[str]:
     train = [
-        f"next       {sweep.command('export', f'{sweep.name} -o best.yaml')}",
+        f"next       {sweep.command('export', sweep.name, '-o', 'best.yaml')}",
         f"           {sweep.command('train', 'best.yaml')}",
     ]
     return [
         *([f"report     {_relative(sweep.report)}"] if sweep.report.exists() else []),
-        f"dashboard  {command_line('dashboard', sweep.name, sweep.home)}",
+        f"dashboard  {command_line(sweep.home, 'dashboard', sweep.name)}",
         *(train if is_to_train else []),
     ]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError
 
 from mt_sweeps.errors import InputError
+from mt_sweeps.storage.reading import read_text
 from trainers.config import Settings, TrainerConfig
 
 if TYPE_CHECKING:
@@ -88,22 +89,44 @@ def load(directory: Path) -> TrainingResult | None:
     """Return the result of the training in a directory, or None if it has not ended.
 
     Raises:
-        InputError: another version wrote it.
+        InputError: it is damaged, or another version wrote it.
     """
     file = directory / RESULT
-    if not file.exists():
-        return None
-    try:
-        return TrainingResult.model_validate_json(file.read_text(encoding="utf-8"))
-    except ValidationError:
+    return _read(file) if file.exists() else None
+
+
+def check_model(directory: Path) -> None:
+    """Make sure that the model of a training that has ended is there.
+
+    Raises:
+        InputError: it is gone. It is not trained again by itself: that would read the test set again.
+    """
+    if not (directory / MODEL).is_file():
         raise InputError(
-            f"{file}: is no result of this version; use the version that wrote it, or move {directory} away to train "
-            "and to read the test set again"
+            f"{directory / MODEL}: the model is gone, and its result is there; put it back, or {_again(directory)}"
+        )
+
+
+def _read(file: Path) -> TrainingResult:
+    remedy = f"put back what was here, or {_again(file.parent)}"
+    text = read_text(file, remedy)
+    try:
+        return TrainingResult.model_validate_json(text)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"]))
+        raise InputError(
+            f"{file}: {key}: is no result of this version ({problem['msg']}); use the version that wrote it, or "
+            f"{remedy}"
         ) from None
 
 
+def _again(directory: Path) -> str:
+    return f"move {directory} away to train and to read the test set again"
+
+
 def of_sweep(trained: Path, sweep_id: str) -> list[TrainingResult]:
-    """Return the results of all final trainings of a sweep, by directory; those of other versions are left out.
+    """Return the results of all final trainings of a sweep, by directory; those that cannot be read are left out.
 
     Args:
         trained: the folder of final trainings of a home.
@@ -112,8 +135,8 @@ def of_sweep(trained: Path, sweep_id: str) -> list[TrainingResult]:
     found = []
     for file in sorted(trained.glob(f"*/{RESULT}")):
         try:
-            result = TrainingResult.model_validate_json(file.read_text(encoding="utf-8"))
-        except ValidationError:
+            result = _read(file)
+        except InputError:  # also of another version
             continue
         if result.sweep_id == sweep_id:
             found.append(result)

@@ -1,9 +1,16 @@
 """The environment of a sweep: the machine, the images and the versions with which it began."""
 
 from dataclasses import dataclass, field
+from typing import Annotated, Any
 
+from pydantic import Field, TypeAdapter, ValidationError
+
+from mt_sweeps.errors import InputError
 from trainers.config import ModelConfig
 from trainers.config.model import first_weights_of
+
+ENVIRONMENT = "environment"
+"""The attribute of a search study that holds the environment; in the ledger of a folder, it is a copy."""
 
 
 def weights_key(model: ModelConfig) -> str | None:
@@ -31,9 +38,11 @@ class Environment:
         classes: names, in the order of their indices; empty if an earlier version wrote it.
         groups: number of groups of images that serve `training`, `validation` and `verdict`, where each image may be a
             group of its own; empty if an earlier version wrote it.
+        file: the search-space file that was run, as an absolute path; empty if an earlier version wrote it.
+        file_digest: SHA-256 of its content; empty if it was no file that can be read twice.
     """
 
-    id: str
+    id: Annotated[str, Field(pattern=r"^[0-9A-Za-z]+$")]  # a part of the names of folders
     started: float
     versions: dict[str, str]
     platform: str
@@ -46,3 +55,28 @@ class Environment:
     weights: dict[str, str] = field(default_factory=dict)
     classes: list[str] = field(default_factory=list)
     groups: dict[str, int] = field(default_factory=dict)
+    file: str = ""
+    file_digest: str = ""
+
+
+_environment = TypeAdapter(Environment)
+
+
+def parse_environment(content: Any, source: str, remedy: str) -> Environment:
+    """Return the environment that was kept with a sweep.
+
+    Args:
+        content: the parsed JSON.
+        source: what to call it in an error.
+        remedy: what the user can do about damage, for the error.
+
+    Raises:
+        InputError: a key is missing, or has a value that it cannot have.
+    """
+    try:
+        return _environment.validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        place = f"{source}: {key}" if key else source
+        raise InputError(f"{place}: is damaged ({first['msg']}); {remedy}") from None

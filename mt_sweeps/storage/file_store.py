@@ -89,6 +89,8 @@ class LocalFiles(FileStore):
             return (self.folder / path).read_bytes()
         except FileNotFoundError:
             return None
+        except PermissionError:
+            raise InputError(f"{self.folder / path}: cannot be read; allow it") from None
 
     def write(self, path: str, content: bytes) -> None:
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)

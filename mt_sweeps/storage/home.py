@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from mt_sweeps.errors import InputError, did_you_mean
 from mt_sweeps.plugins import check_plugins, plugin_options
+from mt_sweeps.spec import validation_errors
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, SweepSpec
 from mt_sweeps.storage.environment import Environment
 from mt_sweeps.storage.trial_files import TrialFiles
@@ -22,7 +24,6 @@ DEFAULT_FOLDER = "sweeps"
 HOME_VARIABLE = "MT_SWEEP_HOME"
 RESERVED = {"artifacts", "mlflow.db", "mlflow.lock", "trained"}
 LOCK_SECONDS = 2.0  # that a lock is waited for: `status` takes it for a moment, to see whether it is free
-ALREADY_DRIVEN = "{0}: another process is driving this sweep; wait for it, or end it with `mt-sweep stop {0}`"
 
 
 class SweepStore(ABC):
@@ -60,7 +61,7 @@ class SweepStore(ABC):
     def ledger(self) -> Path | str:
         """Where the ledger is, as `Ledger` takes it."""
 
-    def command(self, name: str, arguments: str | None = None) -> str:
+    def command(self, name: str, *arguments: str) -> str:
         """Return a command as the user types it, with the plugins of the sweep.
 
         Args:
@@ -68,12 +69,31 @@ class SweepStore(ABC):
             arguments: none: the name of the sweep.
         """
         options = plugin_options(self.load_environment().versions)
-        return command_line(name, " ".join([self.name if arguments is None else arguments, *options]), self.home)
+        return command_line(self.home, name, *(arguments or (self.name,)), *options)
 
     @property
     def resume_command(self) -> str:
         """The command that resumes the sweep."""
         return self.command("resume")
+
+    @property
+    def already_driven(self) -> str:
+        """Why the sweep cannot be driven by a second process, and what to do."""
+        command = command_line(self.home, "stop", self.name)
+        return f"{self.name}: another process is driving this sweep; wait for it, or end it with `{command}`"
+
+    @property
+    def is_gone(self) -> bool:
+        """True if the folder of a sweep that this process drives was removed or moved meanwhile."""
+        return False
+
+    @property
+    def gone_text(self) -> str:
+        """The sentence that ends the driver of a sweep whose folder is gone."""
+        return (
+            f"{self.path}: was removed or moved while the sweep ran, so the sweep has ended; if it was moved, name its "
+            f"new home: `mt-sweep resume {self.name} --home DIR`"
+        )
 
     def check_plugins(self) -> None:
         """Make sure that the plugins of the sweep are imported.
@@ -99,7 +119,7 @@ class SweepStore(ABC):
         """Return the specification that was saved.
 
         Raises:
-            InputError: another version wrote it.
+            InputError: it is damaged, or another version wrote it.
         """
 
     @abstractmethod
@@ -108,7 +128,11 @@ class SweepStore(ABC):
 
     @abstractmethod
     def load_environment(self) -> Environment:
-        """Return the environment in which the sweep began."""
+        """Return the environment in which the sweep began.
+
+        Raises:
+            InputError: it is damaged.
+        """
 
     @abstractmethod
     def save_environment(self, environment: Environment) -> None:
@@ -124,7 +148,7 @@ class SweepStore(ABC):
             refusal: the message of the error.
 
         Raises:
-            InputError: another process has held the lock for `LOCK_SECONDS`.
+            InputError: another process has held the lock for `LOCK_SECONDS`, or the sweep was removed meanwhile.
         """
 
     @abstractmethod
@@ -132,7 +156,7 @@ class SweepStore(ABC):
         """Make sure, within `exclusive`, that the lock is still held.
 
         Raises:
-            Unfinished: another process has taken it.
+            Unfinished: another process has taken it, or the sweep was removed or moved.
         """
 
     @property
@@ -196,6 +220,13 @@ class Home(ABC):
     def _is_taken(self, name: str) -> bool:
         """Return True if a new sweep cannot have this name."""
 
+    def _check_damage(self, name: str) -> None:  # noqa: B027 (a database has no sweeps without a specification)
+        """Raise an error if there are parts of a sweep of this name, but no specification.
+
+        Raises:
+            InputError: there are.
+        """
+
     def check_writable(self) -> None:
         """Make the folder, and make sure that files can be written there.
 
@@ -219,12 +250,15 @@ class Home(ABC):
         """
         sweeps = self.sweeps()
         if not sweeps:
+            if name is not None:
+                self._check_damage(name)
             raise InputError(f"{self.address}: holds no sweeps; start one with `mt-sweep run FILE`, or name --home DIR")
         if name is None:
             return sweeps[-1]
         for sweep in sweeps:
             if sweep.name == name:
                 return sweep
+        self._check_damage(name)
         known = [sweep.name for sweep in sweeps]
         raise InputError(f"{name}: no such sweep in {self.address}; {did_you_mean(name, known)}")
 
@@ -252,7 +286,7 @@ class Home(ABC):
         if store.exists:
             raise InputError(
                 f"--name {name}: there is a sweep of this name in {self.address}; resume it with "
-                f"`mt-sweep resume {name}`, or choose another name"
+                f"`{command_line(self, 'resume', name)}`, or choose another name"
             )
         raise InputError(
             f"--name {name}: {store.path} is no sweep, or one that ended before it began; remove it, or choose another "
@@ -265,27 +299,30 @@ def local_folder(typed: Path | str | None = None) -> Path:
     return Path(typed or os.environ.get(HOME_VARIABLE) or DEFAULT_FOLDER).expanduser().absolute()
 
 
-def command_line(command: str, arguments: str, home: Home) -> str:
-    """Return a command as the user of this home types it."""
+def command_line(home: Home, command: str, *arguments: str) -> str:
+    """Return a command as the user of this home types it, quoted for a shell."""
     program = "uv run mt-sweep" if "UV_RUN_RECURSION_DEPTH" in os.environ else "mt-sweep"
     is_default = home.address in (os.environ.get(HOME_VARIABLE), str(local_folder()))
-    option = "" if is_default else f"--home {home.address}"
-    return " ".join(word for word in (program, command, arguments, option) if word)
+    option = [] if is_default else ["--home", home.address]
+    return f"{program} {shlex.join([command, *arguments, *option])}"
 
 
-def parse_spec(content: Any, source: str) -> SweepSpec:
+def parse_spec(content: Any, source: str, remedy: str) -> SweepSpec:
     """Validate a specification that was kept with a sweep.
 
     Args:
         content: the parsed YAML.
         source: what to call it in an error.
+        remedy: what the user can do about damage, for the error.
 
     Raises:
-        InputError: another version wrote it.
+        InputError: it is damaged, or another version wrote it.
     """
     try:
         return SweepSpec.model_validate(content)
     except ValidationError as error:
-        raise InputError(
-            f"{source}: does not fit this version ({error.errors()[0]['msg']}); use the version that wrote it"
-        ) from None
+        if not isinstance(content, dict):
+            raise InputError(f"{source}: is no specification of a sweep; {remedy}") from None
+        problems = [f"{source}: {key}: {text}" for key, text in validation_errors.describe(error, SweepSpec, content)]
+        last = f"{source}: does not fit this version: use the version of mt-sweeps that wrote it, or {remedy}"
+        raise InputError(*problems, last) from None

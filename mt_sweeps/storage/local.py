@@ -1,20 +1,27 @@
 """Sweeps in folders of this machine: one folder per sweep, with a file for everything that is kept of it."""
 
+import errno
+import fcntl
 import json
+import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from optuna.exceptions import OptunaError
+from sqlalchemy.exc import SQLAlchemyError
 
-from mt_sweeps.errors import InputError
+from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.spec import yaml_file
-from mt_sweeps.spec.sweep_spec import SweepSpec
+from mt_sweeps.spec.sweep_spec import PLAIN_NAME, SweepSpec
 from mt_sweeps.storage import home as homes
-from mt_sweeps.storage.environment import Environment
+from mt_sweeps.storage.environment import ENVIRONMENT, Environment, parse_environment
 from mt_sweeps.storage.home import Home, SweepStore, local_folder, parse_spec
+from mt_sweeps.storage.rdb import open_storage
+from mt_sweeps.storage.reading import read_json, read_text
 from trainers.files import write_atomically
 
 
@@ -30,8 +37,11 @@ class LocalHome(Home):
         super().__init__(folder, str(folder))
 
     def sweeps(self) -> Sequence["LocalSweep"]:
-        specs = sorted(self.path.glob("*/spec.yaml"), key=lambda file: file.stat().st_mtime)
-        return [LocalSweep(self, file.parent.name) for file in specs]
+        saved: list[tuple[float, str]] = []
+        for file in self.path.glob("*/spec.yaml"):
+            with suppress(FileNotFoundError):  # another command has just removed the sweep
+                saved.append((file.lstat().st_mtime, file.parent.name))
+        return [LocalSweep(self, name) for _, name in sorted(saved)]
 
     def create_sweep(self, name: str | None, from_file: str) -> SweepStore:
         while True:
@@ -48,6 +58,14 @@ class LocalHome(Home):
     def _is_taken(self, name: str) -> bool:
         return (self.path / name).exists()
 
+    def _check_damage(self, name: str) -> None:
+        sweep = LocalSweep(self, name) if re.fullmatch(PLAIN_NAME, name) else None
+        if sweep is not None and sweep.ledger.exists():
+            raise InputError(
+                f"{sweep.path / 'spec.yaml'}: is missing; put it back (MLflow has a copy with the sweep's run), or "
+                f"remove {sweep.path}"
+            )
+
 
 class LocalSweep(SweepStore):
     """One sweep in a folder of its home."""
@@ -58,10 +76,16 @@ class LocalSweep(SweepStore):
         self._environment = self.path / "environment.json"
         self._lock = self.path / "driver.lock"
         self._stop = self.path / "stop"
+        self._holds_lock = False
 
     @property
     def exists(self) -> bool:
         return self._spec.exists()
+
+    @property
+    def _remedy(self) -> str:
+        """What can be done about a damaged file of the sweep."""
+        return f"put back what was here (MLflow has a copy with the sweep's run), or remove {self.path}"
 
     @property
     def location(self) -> str:
@@ -72,25 +96,74 @@ class LocalSweep(SweepStore):
         return self.path / "ledger.db"
 
     def spec_text(self) -> str:
-        return self._spec.read_text(encoding="utf-8")
+        return read_text(self._spec, self._remedy)
 
     def load_spec(self) -> SweepSpec:
-        return parse_spec(yaml_file.read(self._spec), str(self._spec))
+        text = self.spec_text()
+        try:
+            content = yaml_file.parse(text, str(self._spec))
+        except InputError as error:
+            raise InputError(f"{error}; correct it, or {self._remedy}") from None
+        spec = parse_spec(content, str(self._spec), self._remedy)
+        if spec.name != self.name:
+            raise InputError(
+                f"{self._spec}: name: is {spec.name}, and the folder of a sweep is named as the sweep; rename the "
+                f"folder, or {self._remedy}"
+            )
+        return spec
 
     def save_spec(self, spec: SweepSpec) -> None:
         write_atomically(self._spec, yaml_file.dump(spec.model_dump(exclude_none=True)))
 
     def load_environment(self) -> Environment:
-        return Environment(**json.loads(self._environment.read_text()))
+        try:
+            content = read_json(self._environment, self._remedy)
+            return parse_environment(content, str(self._environment), self._remedy)
+        except InputError:
+            if (copy := self._environment_in_ledger()) is None:
+                raise
+            return copy
 
     def save_environment(self, environment: Environment) -> None:
         write_atomically(self._environment, json.dumps(asdict(environment), indent=2) + "\n")
+        if self.ledger.exists():
+            storage = open_storage(self.ledger)
+            storage.set_study_user_attr(storage.get_study_id_from_name(self.name), ENVIRONMENT, asdict(environment))
+            storage.engine.dispose()
 
-    def exclusive(self, refusal: str) -> AbstractContextManager[None]:
-        return exclusive(self._lock, refusal)
+    def _environment_in_ledger(self) -> Environment | None:
+        """Return the copy of the environment in the ledger, or None if there is none that can be read."""
+        if not self.ledger.is_file():
+            return None
+        try:
+            storage = open_storage(self.ledger)
+            try:
+                attributes = storage.get_study_user_attrs(storage.get_study_id_from_name(self.name))
+            finally:
+                storage.engine.dispose()
+            return parse_environment(attributes.get(ENVIRONMENT), str(self.ledger), "")
+        except (InputError, ValueError, KeyError, OptunaError, SQLAlchemyError):
+            return None
+
+    @contextmanager
+    def exclusive(self, refusal: str) -> Iterator[None]:
+        with exclusive(self._lock, refusal):
+            if not self.exists:
+                raise InputError(f"{self.path}: the sweep was removed meanwhile")
+            self._holds_lock = True
+            try:
+                yield
+            finally:
+                self._holds_lock = False
 
     def check_lock(self) -> None:
-        """The kernel holds this lock for as long as the process lives."""
+        # The kernel holds the lock for as long as the process lives, also on a file that was removed or moved.
+        if self.is_gone:
+            raise Unfinished(self.gone_text)
+
+    @property
+    def is_gone(self) -> bool:
+        return self._holds_lock and not self._lock.exists()
 
     @property
     def is_driven(self) -> bool:
@@ -119,13 +192,19 @@ def exclusive(file: Path, refusal: str) -> Iterator[None]:
         refusal: the message of the error.
 
     Raises:
-        InputError: another process has held the lock for `LOCK_SECONDS`.
+        InputError: another process has held the lock for `LOCK_SECONDS`, or the file cannot be locked.
     """
+    if not file.parent.is_dir():  # the lock would make the folder again
+        raise InputError(f"{file.parent}: was removed meanwhile")
+    if file.exists() and not file.is_file():
+        raise InputError(f"{file}: is not a file, and cannot be locked; remove it")
     lock = FileLock(file, timeout=homes.LOCK_SECONDS)
     try:
         lock.acquire()
     except Timeout:
         raise InputError(refusal) from None
+    except OSError as error:
+        raise InputError(f"{file}: cannot be locked ({error.strerror}); make {file.parent} writable") from None
     try:
         yield
     finally:
@@ -133,11 +212,12 @@ def exclusive(file: Path, refusal: str) -> Iterator[None]:
 
 
 def is_held(file: Path) -> bool:
-    """Return True if a process holds the lock of `exclusive`."""
-    try:
-        with FileLock(file, blocking=False):
-            return False
-    except Timeout:
-        return True
-    except PermissionError:  # somebody else's sweep, which this user may only read
+    """Return True if a process holds the lock of `exclusive`. Nothing is written, so that a home may be read-only."""
+    if not file.is_file():
         return False
+    try:
+        with file.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.EAGAIN, errno.EWOULDBLOCK)  # else it may not even be read
+    return False

@@ -25,12 +25,12 @@ from mt_sweeps.retry import retrying
 from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, SweepSpec
 from mt_sweeps.storage import home as homes
-from mt_sweeps.storage.environment import Environment
+from mt_sweeps.storage.environment import ENVIRONMENT, Environment, parse_environment
 from mt_sweeps.storage.home import DEFAULT_FOLDER, Home, SweepStore, parse_spec
 from mt_sweeps.storage.optuna_private import study_id
 from mt_sweeps.storage.rdb import open_storage
 
-SPEC, ENVIRONMENT, STOP = "resolved_spec", "environment", "stop"
+SPEC, STOP = "resolved_spec", "stop"
 _LOCKS = 0x6D740000  # the first half of the key of every lock of mt-sweeps
 
 
@@ -51,7 +51,7 @@ class PostgresHome(Home):
             (study.user_attrs[ENVIRONMENT]["started"], study.study_name)
             for study in open_storage(self.address).get_all_studies()
             # A name that somebody else put there may lead anywhere.
-            if SPEC in study.user_attrs and re.fullmatch(PLAIN_NAME, study.study_name)
+            if {SPEC, ENVIRONMENT} <= study.user_attrs.keys() and re.fullmatch(PLAIN_NAME, study.study_name)
         ]
         return [PostgresSweep(self, name) for _, name in sorted(started)]
 
@@ -92,13 +92,16 @@ class PostgresSweep(SweepStore):
         return str(self._attributes[SPEC])
 
     def load_spec(self) -> SweepSpec:
-        return parse_spec(yaml_file.parse(self.spec_text(), self.name), f"{self.home.address}: {self.name}")
+        return parse_spec(
+            yaml_file.parse(self.spec_text(), self.name), f"{self.home.address}: {self.name}", "put back what was there"
+        )
 
     def save_spec(self, spec: SweepSpec) -> None:
         self._set(SPEC, yaml_file.dump(spec.model_dump(exclude_none=True)))
 
     def load_environment(self) -> Environment:
-        return Environment(**self._attributes[ENVIRONMENT])
+        source = f"{self.home.address}: the environment of {self.name}"
+        return parse_environment(self._attributes.get(ENVIRONMENT), source, "put back what was in the database")
 
     def save_environment(self, environment: Environment) -> None:
         self._set(ENVIRONMENT, asdict(environment))

@@ -32,11 +32,18 @@ def open_storage(address: Path | str) -> RDBStorage:
     if isinstance(address, str):
         return _open_postgres(address)
     try:
-        return RDBStorage(f"sqlite:///{address}", engine_kwargs={"connect_args": {"timeout": 60}})
-    except (sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
-        raise InputError(
-            f"{address}: is no ledger ({str(error).splitlines()[0]}); put back the file that was here"
-        ) from None
+        return RDBStorage(
+            sqlite_url(address),
+            engine_kwargs={"connect_args": {"timeout": 60}},
+            skip_table_creation=address.exists(),  # what is there is a ledger, or is left as it is
+        )
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError, ValueError) as error:
+        raise InputError(f"{address}: is no ledger ({_first_line(error)}); put back the file that was here") from None
+
+
+def sqlite_url(file: Path) -> str:
+    """Return the address of a SQLite file, as SQLAlchemy takes it, whatever characters its path has."""
+    return sqlalchemy.URL.create("sqlite", database=str(file)).render_as_string()
 
 
 @functools.cache

@@ -8,11 +8,16 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
+from pydantic import TypeAdapter, ValidationError
+
+from mt_sweeps.errors import InputError
 from trainers.report import Report
 
 FILE = "records.jsonl"
+_REMEDY = "put back what was here, or remove the file: the curve of this training is then lost, no more"
+_report = TypeAdapter(Report)
 
 
 class Run(Protocol):
@@ -55,22 +60,65 @@ def text(reports: list[Report]) -> str:
 
 def append(directory: Path, report: Report) -> None:
     """Add one record. It is on the disk when this returns."""
-    with (directory / FILE).open("a", encoding="utf-8") as file:
-        file.write(_line(report))
+    with (directory / FILE).open("a+b") as file:
+        _cut_torn_line(file)
+        file.write(_line(report).encode())
         file.flush()
         os.fsync(file.fileno())
 
 
 def read(directory: Path) -> list[Report]:
-    """Return all whole records in a directory, in the order of their steps."""
+    """Return all whole records in a directory, in the order of their steps.
+
+    Raises:
+        InputError: the file cannot be read, or is none of records.
+    """
     file = directory / FILE
-    return parse(file.read_bytes()) if file.exists() else []
+    if file.exists() and not file.is_file():
+        raise InputError(f"{file}: is not a file; {_REMEDY}")
+    try:
+        return parse(file.read_bytes(), str(file))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}); allow it, or {_REMEDY}") from None
 
 
-def parse(content: bytes) -> list[Report]:
-    """Return the records in the content of a file, without a last line that a crash cut off."""
-    lines = content.decode().split("\n")[:-1]  # what follows the last newline is not whole
-    return [Report(**json.loads(line)) for line in lines if line.strip()]
+def parse(content: bytes, source: str) -> list[Report]:
+    """Return the whole records in the content of a file, in the order of their steps.
+
+    A crash may cut off a line. It is left out, also where an earlier version wrote the next record behind it.
+
+    Args:
+        content: of the file.
+        source: what to call it in an error.
+
+    Raises:
+        InputError: a line is whole, but no record.
+    """
+    reports = []
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):  # what follows the last newline is not whole
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        try:
+            reports.append(_report.validate_python(record))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise InputError(
+                f"{source}: line {number}: is no record ({'.'.join(map(str, problem['loc']))}: {problem['msg']}); "
+                f"{_REMEDY}"
+            ) from None
+    return sorted(reports, key=lambda report: report.step)
+
+
+def _cut_torn_line(file: BinaryIO) -> None:
+    """Cut off what follows the last newline: a record that a crash cut off. The next one must not be glued to it."""
+    end = file.seek(0, os.SEEK_END)
+    if end and (file.seek(end - 1), file.read(1))[1] != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _line(report: Report) -> str:

@@ -49,7 +49,8 @@ class TrialFiles:
         attempts = [number for number, names in self._attempts(trial).items() if records.FILE in names]
         if not attempts:
             return []
-        return records.parse(self._files.read(f"{_folder(trial, max(attempts))}/{records.FILE}") or b"")
+        path = f"{_folder(trial, max(attempts))}/{records.FILE}"
+        return records.parse(self._files.read(path) or b"", f"{self.location}/{path}")
 
     def begin(self, trial: TrialId, attempt: int, known: list[Report]) -> None:
         """Write the records of earlier attempts into the folder of a new one."""
@@ -152,6 +153,8 @@ class AttemptDirectory:
 
     def write_error(self, error: str) -> None:
         """Write the traceback of a failure beside the attempt's files, if that is possible."""
+        if not self.path.is_dir():  # removed with its sweep, and not to be made again
+            return
         with suppress(OSError):  # the disk may be full
             self._files.write("error.txt", error.encode())
 

@@ -32,6 +32,14 @@ STORAGE_ERRORS = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInter
 """What the storage of the ledger raises. They are no trial's fault."""
 REFUSED = "refused"  # the reason of a trial that could not be prepared: no worker has seen it
 _SAVE_TIME_EVERY = 2.0  # seconds
+_DAMAGE = (  # what reading a damaged ledger raises
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    optuna.exceptions.OptunaError,
+    sqlalchemy.exc.SQLAlchemyError,
+)
 
 
 class Ledger:
@@ -50,8 +58,8 @@ class Ledger:
     """
 
     def __init__(self, where: Path | str, spec: SweepSpec) -> None:
-        if isinstance(where, Path) and not where.exists():
-            raise InputError(f"{where}: the ledger is missing, and with it all results of this sweep; start a new one")
+        if isinstance(where, Path):
+            _check_file(where)
         self.spec = spec
         self._storage = open_storage(where)
         self._trials: dict[Arm, list[Trial]] = {}
@@ -60,16 +68,19 @@ class Ledger:
         self._studies: dict[Arm, int] = {}
         self._samplers: dict[Arm, ArmSampler] = {}
         self._planned: dict[Arm, list[dict[str, Any]]] = {}
-        self._ranking = RungRanking(spec)
         self.steps_done, self.seconds_done = 0, 0.0
         try:
             for arm in spec.arms():
-                self._read(where, arm)
-        except (KeyError, optuna.exceptions.OptunaError, sqlalchemy.exc.SQLAlchemyError) as error:
+                self._check(where, arm)
+            self._ranking = RungRanking(spec)
+            for arm in spec.arms():
+                self._read(arm)
+            self._active_seconds = float(self._attributes("search").get("active_seconds", 0.0))
+        except _DAMAGE as error:
             raise InputError(
-                f"{where}: is no ledger of the sweep {spec.name} ({type(error).__name__}); put back what was here"
+                f"{where}: is no ledger of the sweep {spec.name}, or damaged ({_first_line(error)}); put back what was "
+                "here, or remove the sweep and start a new one"
             ) from None
-        self._active_seconds = float(self._attributes("search").get("active_seconds", 0.0))
         self._saved = time.monotonic()
 
     @classmethod
@@ -229,7 +240,8 @@ class Ledger:
         """Close the storage."""
         self._storage.engine.dispose()
 
-    def _read(self, where: Path | str, arm: Arm) -> None:
+    def _check(self, where: Path | str, arm: Arm) -> None:
+        """Make sure that the study of an arm is that of the specification."""
         self._studies[arm] = self._storage.get_study_id_from_name(_study_name(self.spec, arm))
         attributes = self._attributes(arm)
         if attributes["format"] != FORMAT:
@@ -245,11 +257,20 @@ class Ledger:
                 "a sweep goes on only with what it was started with (trials, budget, resources and tracking may "
                 "change): change it back, or start a new sweep",
             )
+
+    def _read(self, arm: Arm) -> None:
+        attributes = self._attributes(arm)
+        frozen = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
+        if [trial.number for trial in frozen] != list(range(len(frozen))):
+            raise ValueError(f"trials of {arm} are missing")
         if "planned" in attributes:
             self._planned[arm] = attributes["planned"]
-        frozen = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
+            if len(self._planned[arm]) < len(frozen) or not all(
+                isinstance(one["values"], dict) for one in self._planned[arm]
+            ):
+                raise ValueError(f"the plan of {arm} is not whole")
         self._ids[arm] = [optuna_private.trial_id(trial) for trial in frozen]
-        self._trials[arm] = [trial_from_optuna(arm, trial) for trial in frozen]
+        self._trials[arm] = [trial_from_optuna(arm, trial, self.spec.metric) for trial in frozen]
         ended = [trial for trial in self._trials[arm] if trial.finished and not trial.is_probe]
         self.steps_done += sum(trial.step for trial in ended)
         self.seconds_done += sum(trial.seconds for trial in ended)
@@ -357,6 +378,22 @@ def _with_defaults(spec: str) -> dict[str, Any]:
         spec = SweepSpec.model_validate_json(spec).model_dump_json()
     content: dict[str, Any] = json.loads(spec)
     return content
+
+
+def _check_file(file: Path) -> None:
+    """Make sure that a ledger may be read, before SQLite makes an empty one in its place.
+
+    Raises:
+        InputError: there is no file.
+    """
+    if not file.exists():
+        raise InputError(f"{file}: the ledger is missing, and with it all results of this sweep; start a new one")
+    if not file.is_file() or not file.stat().st_size:
+        raise InputError(f"{file}: is {'empty' if file.is_file() else 'not a file'}; put back the ledger that was here")
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _study_name(spec: SweepSpec, arm: Arm) -> str:

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import TypeAdapter
 
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.spec.sweep_spec import Values
@@ -18,6 +19,47 @@ STATES: dict[TrialState, State] = {
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
 }
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a trial was asked to try."""
+
+    values: dict[str, Any]  # `Values`, and what plugins have as settings
+    attempt: int
+    started: float
+    began: float
+    of: tuple[Arm, int] | None
+
+
+@dataclass(frozen=True)
+class _End:
+    """What became of a trial."""
+
+    reason: str = ""
+    message: str = ""
+    seconds: float | None = None
+    last: Report | None = None
+
+
+@dataclass(frozen=True)
+class _Lost:
+    """The workers that a trial lost, and the seconds that they spent on it."""
+
+    workers: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Attributes:
+    """The attributes of a trial in Optuna's storage."""
+
+    asked: _Asked
+    end: _End = _End()
+    lost: _Lost = _Lost()
+
+
+_attributes = TypeAdapter(_Attributes)
 
 
 @dataclass(frozen=True)
@@ -130,23 +172,35 @@ def ranking_error(report: Report, metric: str) -> float:
     return min(report.metrics[student], report.metrics.get(teacher, 1.0))
 
 
-def trial_from_optuna(arm: Arm, frozen: FrozenTrial) -> Trial:
-    """Return a trial as Optuna's storage has it."""
-    asked, end = frozen.user_attrs["asked"], frozen.user_attrs.get("end", {})
-    lost = frozen.user_attrs.get("lost", {"workers": 0, "seconds": 0.0})
-    return Trial(
+def trial_from_optuna(arm: Arm, frozen: FrozenTrial, metric: str) -> Trial:
+    """Return a trial as Optuna's storage has it.
+
+    Args:
+        arm: that it belongs to.
+        frozen: the trial in Optuna's storage.
+        metric: that a completed trial must have.
+
+    Raises:
+        ValueError: something of it is missing, or cannot be.
+    """
+    attributes = _attributes.validate_python(frozen.user_attrs)
+    asked, end, lost = attributes.asked, attributes.end, attributes.lost
+    trial = Trial(
         arm=arm,
         number=frozen.number,
         state=STATES[frozen.state],
-        values=asked["values"],
-        attempt=asked["attempt"],
-        replicates=TrialId(*asked["of"]) if asked["of"] else None,
-        started=asked["started"],
-        attempt_started=asked["began"],
-        reason=end.get("reason", ""),
-        message=end.get("message", ""),
+        values=asked.values,
+        attempt=asked.attempt,
+        replicates=asked.of and TrialId(*asked.of),
+        started=asked.started,
+        attempt_started=asked.began,
+        reason=end.reason,
+        message=end.message,
         step=max(frozen.intermediate_values, default=0),
-        last=Report(**end["last"]) if "last" in end else None,
-        lost_workers=lost["workers"],
-        seconds=end.get("seconds", lost["seconds"]),
+        last=end.last,
+        lost_workers=lost.workers,
+        seconds=lost.seconds if end.seconds is None else end.seconds,
     )
+    if trial.state == "complete" and (end.last is None or trial.error(metric) is None):
+        raise ValueError(f"{trial.id.label} is complete, and has no last report")
+    return trial

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from mt_sweeps.errors import InputError
 from mt_sweeps.tracking.client import first_line
 
 T = TypeVar("T")
@@ -19,11 +20,13 @@ class BackgroundWriter:
 
     Attributes:
         error: why the last call failed, or None if it did not.
+        is_permanent: True if that does not go away by itself: the end of the sweep does not wait for it.
         on_change: called with a message when the calls begin to fail, and when they succeed again.
     """
 
     def __init__(self, sync: Callable[[], object], every: float = 3.0) -> None:
         self.error: str | None = None
+        self.is_permanent = False
         self.on_change: Callable[[str], None] = lambda _: None
         self._sync = sync
         self._every = every
@@ -47,14 +50,14 @@ class BackgroundWriter:
             seconds: to wait for that.
 
         Returns:
-            True if the thread has ended; else `error` says why not.
+            True if the thread has ended and its last call succeeded; else `error` says why not.
         """
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(seconds)
         if self.is_running:
             self.error = self.error or f"not done within {seconds:g} seconds"
-        return not self.is_running
+        return not self.is_running and not self.is_permanent
 
     def abandon(self) -> None:
         """Make no more calls after the one that is under way."""
@@ -68,41 +71,55 @@ class BackgroundWriter:
                 text = (
                     "MLflow is up to date again"
                     if error is None
+                    else f"MLflow is not up to date: {error}"
+                    if self.is_permanent
                     else f"MLflow is behind, and catches up later: {error}"
                 )
                 self.on_change(text)
             self.error = error
             if self._stopping.wait(self._every):
-                if error is None:
+                if error is None or self.is_permanent:
                     return
                 time.sleep(min(1.0, self._every))
 
     def _call(self) -> str | None:
+        self.is_permanent = False
         try:
             self._sync()
+        except InputError as error:
+            self.is_permanent = True
+            return str(error)
         except Exception as error:  # of MLflow's client, its store or the network: none of them may stop the sweep
             return first_line(error)
         return None
 
 
-def finish(writer: BackgroundWriter, last_call: Callable[[], T], seconds: float) -> tuple[T | None, str | None]:
+def finish(
+    writer: BackgroundWriter, last_call: Callable[[], T], seconds: float, how_to_complete: str = "try again later"
+) -> tuple[T | None, str | None]:
     """Stop a writer, then make a last call in the same way.
 
     Args:
         writer: started or not.
         last_call: what is to be done at the end.
         seconds: that each of the two may take.
+        how_to_complete: what the user can do if MLflow does not answer now.
 
     Returns:
-        What the last call returned, and None; or None, and why MLflow is not complete.
+        What the last call returned, and None; or None, and that MLflow is not complete, why, and what to do.
     """
     results: list[T] = []
     if not writer.stop(seconds):
-        writer.abandon()
-        return None, writer.error
+        return None, _give_up(writer, how_to_complete)
     last = BackgroundWriter(lambda: results.append(last_call()), every=1.0)
     last.start()
     if not last.stop(seconds):
-        last.abandon()
-        return None, last.error
+        return None, _give_up(last, how_to_complete)
     return results[-1], None
+
+
+def _give_up(writer: BackgroundWriter, how_to_complete: str) -> str:
+    writer.abandon()
+    if writer.is_permanent:
+        return f"MLflow is not up to date: {writer.error}"
+    return f"MLflow is not up to date ({writer.error}); {how_to_complete}"

@@ -5,17 +5,16 @@ import os
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from filelock import FileLock
-
 from mt_sweeps.errors import InputError
 from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.storage.home import Home, SweepStore
-from mt_sweeps.tracking import model_registry
+from mt_sweeps.tracking import embedded_store, model_registry
 from mt_sweeps.tracking.credentials import check_credentials
 from trainers.report import Report
 
@@ -49,7 +48,8 @@ class Client:
         experiment: the id of the experiment.
 
     Raises:
-        InputError: the experiment was deleted, or credentials would go to a server that they are not for.
+        InputError: the experiment was deleted, the embedded store cannot be used, or credentials would go to a server
+            that they are not for.
         Exception: MLflow cannot be used; see `raise_if_permanent`.
     """
 
@@ -57,26 +57,16 @@ class Client:
         check_credentials(tracking)
         mlflow = _import_mlflow()
         self._entities = mlflow.entities
-        self._is_embedded = tracking.uri is None
-        if self._is_embedded:
-            home.path.mkdir(parents=True, exist_ok=True)
-        # Processes that open a new SQLite file at once would all create its tables.
-        with FileLock(home.path / "mlflow.lock") if self._is_embedded else threading.Lock():
-            if self._is_embedded and not home.mlflow_db.exists():
-                # The tables are created in many steps. A store that was killed in between could never be opened, so
-                # the file gets its name last.
-                unfinished = home.path / ".mlflow.db.unfinished"
-                unfinished.unlink(missing_ok=True)
-                mlflow.MlflowClient(f"sqlite:///{unfinished}").search_experiments(max_results=1)
-                unfinished.replace(home.mlflow_db)
-            uri = embedded_uri(home) if self._is_embedded else tracking.uri
+        self._artifacts = home.artifacts if tracking.uri is None else None
+        # Only one process at a time makes the embedded store, or its experiment.
+        with embedded_store.opened(mlflow, home) if tracking.uri is None else nullcontext(tracking.uri) as uri:
             self._mlflow = mlflow.MlflowClient(uri, registry_uri=uri)
-            artifacts = home.artifacts.as_uri() if self._is_embedded else None
-            self.experiment = self._get_or_create_experiment(tracking, artifacts)
+            self.experiment = self._get_or_create_experiment(tracking)
 
-    def _get_or_create_experiment(self, tracking: Tracking, artifacts: str | None) -> str:
+    def _get_or_create_experiment(self, tracking: Tracking) -> str:
         from mlflow.exceptions import MlflowException
 
+        artifacts = None if self._artifacts is None else self._artifacts.as_uri()
         experiment = self._mlflow.get_experiment_by_name(tracking.experiment)
         if experiment is None:
             kind = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow opens its pages for agents
@@ -172,8 +162,10 @@ class Client:
         """Delete a run, and in the embedded store its artifacts. A server's own garbage collection takes the rest."""
         artifacts = self._mlflow.get_run(run).info.artifact_uri
         self._mlflow.delete_run(run)
-        if self._is_embedded and artifacts.startswith("file://"):
-            shutil.rmtree(Path(url2pathname(urlparse(artifacts).path)).parent, ignore_errors=True)
+        if self._artifacts is not None and artifacts.startswith("file://"):
+            folder = Path(url2pathname(urlparse(artifacts).path)).parent.resolve()
+            if folder.is_relative_to(self._artifacts.resolve()):  # nothing is removed elsewhere
+                shutil.rmtree(folder, ignore_errors=True)
 
     def set_status(self, run: str, status: str, end: float | None = None) -> None:
         """Set the status of a run.
@@ -214,19 +206,36 @@ def connection_problem(home: Home, tracking: Tracking) -> str | None:
     error = outcome[0] if outcome else TimeoutError(f"no answer within {CHECK_SECONDS} seconds")
     if error is None:
         return None
-    raise_if_permanent(error, tracking)
+    raise_if_permanent(error, home, tracking)
     return first_line(error)
 
 
-def raise_if_permanent(error: Exception, tracking: Tracking) -> None:
+@contextmanager
+def permanent_errors(home: Home, tracking: Tracking) -> Iterator[None]:
+    """Make an error of a damaged embedded store, within the block, one that nobody waits for.
+
+    Raises:
+        InputError: the store is damaged; other errors are raised as they are.
+    """
+    try:
+        yield
+    except Exception as error:
+        if tracking.uri is None:
+            raise_if_permanent(error, home, tracking)
+        raise
+
+
+def raise_if_permanent(error: Exception, home: Home, tracking: Tracking) -> None:
     """Raise an error of MLflow that does not go away by itself, as one that says what to do.
 
     Raises:
-        InputError: credentials are refused, or there is no such store.
+        InputError: credentials are refused, there is no such store, or the embedded one is damaged.
     """
     if isinstance(error, InputError):
         raise error
     status = getattr(error, "get_http_status_code", lambda: 503)()
+    if tracking.uri is None and status < 500:
+        raise InputError(embedded_store.damage_text(home, first_line(error)))
     if status in (401, 403):
         raise InputError(
             f"tracking.uri: {tracking.uri} refuses the credentials ({status}); set MLFLOW_TRACKING_USERNAME and "
@@ -255,11 +264,6 @@ def remove_runs(home: Home, sweep: SweepStore) -> int:
     for run in (*children, *parents):  # the parents last: without them the next call would not find the children
         client.remove(run)
     return len(children) + len(parents)
-
-
-def embedded_uri(home: Home) -> str:
-    """Return the address of the embedded store of a home, as MLflow takes it."""
-    return f"sqlite:///{home.mlflow_db}"
 
 
 def clean_environment() -> dict[str, str]:

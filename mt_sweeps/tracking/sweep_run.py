@@ -10,14 +10,14 @@ from typing import cast
 
 from pydantic import ValidationError
 
-from mt_sweeps.errors import SweepError
+from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.spec.sweep_spec import Values
 from mt_sweeps.storage.home import Home, SweepStore
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.pruner import rungs
 from mt_sweeps.study.trial import Trial
-from mt_sweeps.tracking.client import Client, first_line, raise_if_permanent
+from mt_sweeps.tracking.client import Client, first_line, permanent_errors, raise_if_permanent
 from trainers.report import Report
 
 _STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
@@ -57,15 +57,18 @@ class SweepRun:
         Returns:
             The number of runs.
         """
-        client = self._client or self._connect()
-        try:
-            for trial in progress(self._ledger.all_trials()):
-                self._sync_trial(client, trial)
-            self._log_best(client)
-            self._upload_models(client)
-        except Exception:
-            self._client = None  # MLflow may have done the last call or not: the next one looks what is there
-            raise
+        if self._sweep.is_gone:
+            raise InputError(self._sweep.gone_text)
+        with permanent_errors(self._home, self._spec.tracking):
+            client = self._client or self._connect()
+            try:
+                for trial in progress(self._ledger.all_trials()):
+                    self._sync_trial(client, trial)
+                self._log_best(client)
+                self._upload_models(client)
+            except Exception:
+                self._client = None  # MLflow may have done the last call or not: the next one looks what is there
+                raise
         return 1 + len(self._children)
 
     def finish(self, status: str, summary: str, progress: _Progress = iter) -> int:
@@ -79,6 +82,10 @@ class SweepRun:
         Returns:
             The number of runs.
         """
+        with permanent_errors(self._home, self._spec.tracking):
+            return self._finish(status, summary, progress)
+
+    def _finish(self, status: str, summary: str, progress: _Progress) -> int:
         self._client = None  # a call that seemed lost may have been done since: look what is there
         runs = self.sync(progress)
         client = self._client or self._connect()
@@ -219,7 +226,7 @@ def send_report(home: Home, sweep: SweepStore) -> None:
         for run, _ in client.runs({"mt.sweep": sweep.load_environment().id, "mt.arm": "sweep"}):
             client.log_file(run, sweep.report)
     except Exception as error:  # of MLflow's client, its store or the network
-        raise_if_permanent(error, tracking)
+        raise_if_permanent(error, home, tracking)
         raise SweepError(
             f"MLflow has not got the report ({first_line(error)}); the same command sends it again"
         ) from None

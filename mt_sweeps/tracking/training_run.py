@@ -8,7 +8,7 @@ from mt_sweeps.results.training_result import MODEL, TrainingResult
 from mt_sweeps.spec.sweep_spec import dotted
 from mt_sweeps.storage import records
 from mt_sweeps.storage.home import Home
-from mt_sweeps.tracking.client import Client
+from mt_sweeps.tracking.client import Client, permanent_errors
 from trainers.report import Report
 
 
@@ -36,13 +36,14 @@ class TrainingRun:
         reports = records.read(self._directory)
         if not reports:
             return
-        client = self._client or self._connect(reports[0])
-        try:
-            client.log(self._run, [report for report in reports if report.step > self._sent])
-            self._sent = reports[-1].step
-        except Exception:
-            self._client = None  # MLflow may have done the last call or not: the next one looks what is there
-            raise
+        with permanent_errors(self._home, self._request.best.tracking):
+            client = self._client or self._connect(reports[0].time - reports[0].seconds)
+            try:
+                client.log(self._run, [report for report in reports if report.step > self._sent])
+                self._sent = reports[-1].step
+            except Exception:
+                self._client = None  # MLflow may have done the last call or not: the next one looks what is there
+                raise
 
     def interrupted(self, status: str) -> None:
         """Send what is left of a training that stopped early.
@@ -61,9 +62,13 @@ class TrainingRun:
         Returns:
             The version of the model in the registry.
         """
+        with permanent_errors(self._home, self._request.best.tracking):
+            return self._finish(result)
+
+    def _finish(self, result: TrainingResult) -> int:
         self._client = None  # a call that seemed lost may have been done since: look what is there
         self.sync()
-        assert self._client is not None  # a training that has ended has reported
+        client = self._client or self._connect(result.time)  # its records may be gone
         metrics = {
             f"test.{network}_{key}": value
             for network, error in result.test.items()
@@ -71,17 +76,17 @@ class TrainingRun:
         }
         step = self._request.best.trainer.steps
         tags = self._tags | {"mt.state": "complete"}
-        self._client.log(self._run, [Report(step, result.time, metrics)] if metrics else [], tags=tags)
-        self._client.log_file(self._run, self._file)
+        client.log(self._run, [Report(step, result.time, metrics)] if metrics else [], tags=tags)
+        client.log_file(self._run, self._file)
         if result.test:
             by_class = {network: error.model_dump() for network, error in result.test.items()}
             content = {"classes": result.classes, "test": by_class}
-            self._client.log_text(self._run, json.dumps(content), "class_errors.json")
+            client.log_text(self._run, json.dumps(content), "class_errors.json")
         error = result.test.get(result.network)
         version_tags = self._tags | {"mt.test_error": f"{error.error:.4f}" if error else "none"}
         name = self._request.best.sweep
-        version = self._client.register(self._run, name, self._directory / MODEL, version_tags)
-        self._client.set_status(self._run, "FINISHED", result.time)
+        version = client.register(self._run, name, self._directory / MODEL, version_tags)
+        client.set_status(self._run, "FINISHED", result.time)
         return version
 
     @property
@@ -93,11 +98,11 @@ class TrainingRun:
         tags |= {"mt.changed": ", ".join(self._request.changed)} if self._request.changed else {}
         return tags | ({"mt.cautions": "; ".join(self._request.cautions)} if self._request.cautions else {})
 
-    def _connect(self, first: Report) -> Client:
+    def _connect(self, start: float) -> Client:
         best = self._request.best
         client = Client(self._home, best.tracking)
         own = {key: self._tags[key] for key in ("mt.sweep", "mt.trained")} | {"mt.arm": "train"}
-        self._run = client.get_or_create_run(own, self._directory.name, first.time - first.seconds)
+        self._run = client.get_or_create_run(own, self._directory.name, start)
         settings = dotted(best.trainer.model_dump())
         params = {key: settings[key] for key in best.searched if key in settings}
         client.log(self._run, params=params | {"seed": best.trainer.seed}, tags=self._tags | {"mt.state": "RUNNING"})

@@ -16,7 +16,8 @@ import optuna
 from mt_sweeps.execution.simulated_trainer import VARIABLE
 from mt_sweeps.spec.sweep_spec import Tracking
 from mt_sweeps.storage.local import LocalHome
-from mt_sweeps.tracking.client import Client, embedded_uri
+from mt_sweeps.tracking.client import Client
+from mt_sweeps.tracking.embedded_store import embedded_uri
 from tests.helpers.command_line import DIGITS, MT_SWEEP
 from tests.helpers.sweeps import digits, swept
 

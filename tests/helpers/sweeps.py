@@ -20,7 +20,7 @@ from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.storage.rdb import open_storage
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
-from mt_sweeps.tracking.client import embedded_uri
+from mt_sweeps.tracking.embedded_store import embedded_uri
 from trainers.errors import Collapsed, Diverged
 from trainers.files import BEST_MODEL
 from trainers.report import Report
@@ -154,7 +154,7 @@ class Sweep:
 def begun(home: Home, spec: SweepSpec, share: Share = Share(0.0, 1, 2)) -> SweepStore:  # noqa: B008 (immutable)
     """A sweep on digits as `run` leaves it before its first trial."""
     directory = home.create_sweep(None, spec.name)
-    run._create(directory, spec.model_copy(update={"name": directory.name}), check_data(DIGITS, spec), share)
+    run._create(directory, spec.model_copy(update={"name": directory.name}), check_data(DIGITS, spec), share, DIGITS)
     return directory
 
 

@@ -16,7 +16,7 @@ from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage import records
 from mt_sweeps.storage.open import open_home
 from mt_sweeps.study.ledger import Ledger
-from mt_sweeps.tracking.client import embedded_uri
+from mt_sweeps.tracking.embedded_store import embedded_uri
 from trainers.checkpoint import load_model
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "interrupted-sweep.tar.xz"

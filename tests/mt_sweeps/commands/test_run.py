@@ -1,13 +1,17 @@
 """What is refused, or over, before Ray is started: that is what these tests are quick by."""
 
+import shutil
+from contextlib import contextmanager
 from dataclasses import replace
+from hashlib import sha256
 
 import numpy as np
 import pytest
 
 from mt_sweeps.commands.run import resume_sweep, run_sweep
-from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.errors import InputError, SweepError, Unfinished
 from mt_sweeps.execution import ray_cluster
+from mt_sweeps.execution.coordinator import Coordinator
 from mt_sweeps.execution.preflight import check_data
 from mt_sweeps.results import status
 from mt_sweeps.spec.load import load_spec
@@ -75,6 +79,61 @@ def test_a_sweep_has_one_driver_at_a_time(tmp_path):
         with pytest.raises(InputError, match="another process is driving this sweep"):
             resume_sweep(home, "digits")
     assert status.sweep_status(directory).state == "interrupted"
+
+
+def test_a_resume_that_is_refused_changes_nothing(tmp_path):
+    home = LocalHome(tmp_path)
+    directory = begun(home, digits())
+    before = directory.spec_text()
+    with directory.exclusive(""), pytest.raises(InputError, match=r"another process is driving .* --home"):
+        resume_sweep(home, "digits", more=4)
+    assert directory.spec_text() == before
+
+
+def test_a_resume_reads_the_number_of_trials_when_it_is_the_only_one(tmp_path, monkeypatch):
+    home = LocalHome(tmp_path)
+    directory = begun(home, digits("trials=3"))
+
+    @contextmanager
+    def late(_):  # another process has added four trials since this one began
+        directory.save_spec(directory.load_spec().model_copy(update={"trials": 7}))
+        yield
+
+    monkeypatch.setattr(directory, "exclusive", late)
+    monkeypatch.setattr(home, "sweep", lambda _: directory)
+    with pytest.raises(AssertionError, match="Ray was started"):
+        resume_sweep(home, "digits", more=4)
+    assert directory.load_spec().trials == 11
+
+
+def test_an_edit_of_the_file_since_the_sweep_began_is_reported_with_what_to_do(tmp_path, capsys):
+    home = LocalHome(tmp_path / "home")
+    directory, file = begun(home, digits()), tmp_path / "my space.yaml"
+    file.write_text("edited")
+    environment = directory.load_environment()
+    for digest, is_told in (("of what was run", True), (sha256(b"edited").hexdigest(), False)):
+        directory.save_environment(replace(environment, file=str(file), file_digest=digest))
+        with pytest.raises(AssertionError, match="Ray was started"):
+            resume_sweep(home, "digits")
+        out = capsys.readouterr().out
+        assert ("has changed since the sweep began, and the change is not used" in out) == is_told
+        assert (f"mt-sweep run '{file}' --home {home.path}" in out) == is_told
+
+
+def test_a_home_that_is_deleted_under_a_sweep_ends_it_with_one_sentence_and_stays_deleted(
+    tmp_path, monkeypatch, capsys
+):
+    home = LocalHome(tmp_path / "home")
+    directory = begun(home, digits("trials=2", "finalists.baselines=[]"))
+    monkeypatch.setenv("MT_SWEEP_SCRIPT", "{}")
+    monkeypatch.setattr(Coordinator, "reported", lambda *_: shutil.rmtree(home.path))
+    with pytest.raises(Unfinished) as error:
+        resume_sweep(home, "digits", in_process=True)
+    assert str(error.value).startswith(
+        f"{directory.path}: was removed or moved while the sweep ran, so the sweep has ended"
+    )
+    assert not home.path.exists()
+    assert "Traceback" not in capsys.readouterr().out
 
 
 def test_what_trials_would_stumble_over_is_refused_before_they_start(images):

@@ -16,7 +16,7 @@ from mt_sweeps.results import best_file, training_result
 from mt_sweeps.results.statistics import interval
 from mt_sweeps.storage import records
 from mt_sweeps.storage.local import LocalHome
-from mt_sweeps.tracking.client import embedded_uri
+from mt_sweeps.tracking.embedded_store import embedded_uri
 from tests.helpers.servers.mlflow import MLflowServer
 from tests.helpers.sweeps import ENVIRONMENT, digits, new_ledger, report
 from tests.helpers.training import in_fresh_process

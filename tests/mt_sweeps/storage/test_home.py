@@ -33,15 +33,15 @@ def test_an_address_with_a_password_is_refused():
 def test_a_command_is_shown_as_its_user_types_it(tmp_path, monkeypatch):
     monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
     monkeypatch.setenv("MT_SWEEP_HOME", str(tmp_path))
-    assert command_line("resume", "digits", LocalHome()) == "mt-sweep resume digits"
+    assert command_line(LocalHome(), "resume", "digits") == "mt-sweep resume digits"
     other = LocalHome(tmp_path / "other")
-    assert command_line("dashboard", "", other) == f"mt-sweep dashboard --home {tmp_path / 'other'}"
+    assert command_line(other, "dashboard") == f"mt-sweep dashboard --home {tmp_path / 'other'}"
     monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
-    assert command_line("resume", "digits", LocalHome()) == "uv run mt-sweep resume digits"
+    assert command_line(LocalHome(), "resume", "digits") == "uv run mt-sweep resume digits"
 
 
 def test_a_specification_of_another_version_is_refused(tmp_path):
     sweep = LocalHome(tmp_path).create_sweep(None, "old")
     (sweep.path / "spec.yaml").write_text("name: old\n")
-    with pytest.raises(InputError, match="does not fit this version"):
+    with pytest.raises(InputError, match="does not fit this version: use the version"):
         sweep.load_spec()

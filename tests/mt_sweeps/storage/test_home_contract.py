@@ -98,7 +98,7 @@ def test_the_files_of_trials_are_beside_the_sweep_or_in_its_storage_under_its_na
     assert sweep.trials.location == str(sweep.path / "trials")
     shared = home.create_sweep(None, "digits")
     shared.save_environment(replace(ENVIRONMENT, id="0123456789abcdef"))
-    shared.save_spec(SPEC.model_copy(update={"storage": str(tmp_path / "kept")}))
+    shared.save_spec(SPEC.model_copy(update={"name": shared.name, "storage": str(tmp_path / "kept")}))
     assert shared.trials.location == str(tmp_path / "kept" / "digits-2-01234567")
 
 
@@ -173,7 +173,7 @@ def test_a_typed_name_is_used_as_it_is(home):
 def test_a_typed_name_that_is_taken_is_refused_with_what_to_do(home):
     saved(home, "mine")
     home.create_sweep("claimed", "digits")
-    with pytest.raises(InputError, match="resume it with `mt-sweep resume mine`, or choose another name"):
+    with pytest.raises(InputError, match=r"resume it with `mt-sweep resume mine --home .*`, or choose another name"):
         home.create_sweep("mine", "digits")
     with pytest.raises(InputError, match="is no sweep, or one that ended before it began"):
         home.create_sweep("claimed", "digits")

@@ -1,6 +1,9 @@
 import json
 from dataclasses import replace
 
+import pytest
+
+from mt_sweeps.errors import InputError
 from mt_sweeps.storage import records
 from tests.helpers.sweeps import report
 from tests.helpers.training import config
@@ -88,3 +91,24 @@ def test_a_new_attempt_continues_after_a_line_that_a_full_disk_cut_off(tmp_path)
     (second / records.FILE).write_text(records.text(records.read(first)))
     records.append(second, report(60, 0.2))
     assert records.read(second) == [report(30, 0.3), report(60, 0.2)]
+
+
+def test_a_record_that_a_crash_cut_off_is_cut_before_the_next_one_is_written(tmp_path):
+    records.append(tmp_path, report(30, 0.3))
+    with (tmp_path / records.FILE).open("a") as file:
+        file.write('{"step": 60, "time": 2.0, "metrics')
+    records.append(tmp_path, report(90, 0.1))
+    assert records.read(tmp_path) == [report(30, 0.3), report(90, 0.1)]
+    assert (tmp_path / records.FILE).read_text() == records.text([report(30, 0.3), report(90, 0.1)])
+
+
+def test_a_line_to_which_an_earlier_version_glued_the_next_record_is_left_out(tmp_path):
+    lines = records.text([report(30, 0.3), report(60, 0.2), report(90, 0.1)]).splitlines(keepends=True)
+    (tmp_path / records.FILE).write_text(lines[0] + lines[1][:20] + lines[1] + lines[2])
+    assert records.read(tmp_path) == [report(30, 0.3), report(90, 0.1)]
+
+
+def test_a_file_of_something_else_is_no_file_of_records(tmp_path):
+    (tmp_path / records.FILE).write_text('{"step": 30, "time": 2.0, "metrics": {}}\n{"epoch": 1}\n')
+    with pytest.raises(InputError, match=r"records.jsonl: line 2: is no record \(step: .*or remove the file"):
+        records.read(tmp_path)

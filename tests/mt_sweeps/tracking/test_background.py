@@ -1,5 +1,8 @@
+import time
+
 import pytest
 
+from mt_sweeps.errors import InputError
 from mt_sweeps.tracking.background import BackgroundWriter, finish
 
 
@@ -76,10 +79,22 @@ def test_the_last_call_is_not_made_while_the_writer_still_fails(failing):
     call, _ = failing
     writer, last = BackgroundWriter(call, every=0.01), []
     writer.start()
-    assert finish(writer, lambda: last.append(1), 0.1) == (None, "ConnectionError: no server there")
+    problem = "MLflow is not up to date (ConnectionError: no server there); `this` completes it"
+    assert finish(writer, lambda: last.append(1), 0.1, "`this` completes it") == (None, problem)
     assert last == []
 
 
 def test_a_last_call_that_takes_too_long_is_an_error(failing):
     call, _ = failing
-    assert finish(BackgroundWriter(lambda: None), call, 0.1) == (None, "ConnectionError: no server there")
+    _, problem = finish(BackgroundWriter(lambda: None), call, 0.1)
+    assert problem == "MLflow is not up to date (ConnectionError: no server there); try again later"
+
+
+def test_an_error_that_does_not_go_away_is_not_waited_for():
+    def refused():
+        raise InputError("mlflow.db: is damaged; move it away")
+
+    writer, before = BackgroundWriter(refused, every=0.01), time.monotonic()
+    writer.start()
+    assert finish(writer, lambda: 1, 60) == (None, "MLflow is not up to date: mlflow.db: is damaged; move it away")
+    assert time.monotonic() - before < 10

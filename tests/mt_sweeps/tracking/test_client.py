@@ -9,7 +9,8 @@ from mt_sweeps.errors import InputError
 from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.tracking import client
-from mt_sweeps.tracking.client import Client, connection_problem, embedded_uri
+from mt_sweeps.tracking.client import Client, connection_problem
+from mt_sweeps.tracking.embedded_store import embedded_uri
 from tests.helpers.servers.common import free_port
 from tests.helpers.servers.proxy import Proxy
 
