@@ -18,7 +18,12 @@ from trainers.models import hub
 
 _SHOWN = 5  # names in a message
 _OLD_HEAD = 4  # tensors that one or two linear layers have
-_WRAPPERS = ("state_dict", "model", "module", "model_state_dict", "net")  # keys under which trainers keep a network
+# Keys under which trainers keep a network. Averaged weights come first, as timm takes them: they are the better ones.
+_WRAPPERS = (
+    *("state_dict_ema", "model_ema", "ema", "teacher", "student"),
+    *("state_dict", "model_state_dict", "model", "module", "network", "net", "params", "weights"),
+)
+_NESTED = 3  # such keys, one in another
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,13 @@ class FirstWeights:
         file: for messages.
         origin: what checkpoints and model files keep of it.
         tensors: by their names in the file.
+        is_ordered: whether they have the order that they have in the network; safetensors keep none.
     """
 
     file: Path
     origin: WeightsOrigin
     tensors: dict[str, Tensor]
+    is_ordered: bool
 
 
 def read_first_weights(config: WithWeights) -> FirstWeights:
@@ -64,17 +71,21 @@ def read_first_weights(config: WithWeights) -> FirstWeights:
     assert config.weights is not None
     try:
         file = hub.fetch(config) if config.weights == "pretrained" else Path(config.weights).expanduser().absolute()
+        if file.exists() and not (file.is_file() or file.is_dir()):  # reading a pipe would wait without end
+            raise DataError(f"model.weights: {file} is no regular file; name a .safetensors or .pth file")
         content = file.read_bytes()
     except OSError as error:
         raise DataError(
             f"model.weights: {error.filename or config.weights} cannot be read: {error.strerror}; it must be on every "
             "node, under the same path"
         ) from None
-    except RuntimeError as error:  # ~nobody
-        raise DataError(f"model.weights: {config.weights}: {error}; write the path from /") from None
+    except (RuntimeError, ValueError) as error:  # ~nobody, a null character
+        raise DataError(f"model.weights: {config.weights!r}: {error}; write the path from /") from None
     tensors = _tensors(file, content)
-    mean, std = _normalization(config, file, tensors)
-    return FirstWeights(file, WeightsOrigin(hashlib.sha256(content).hexdigest(), mean, std), tensors)
+    is_safetensors = _is_safetensors(file, content)
+    mean, std = _normalization(config, file if is_safetensors else None, tensors)
+    origin = WeightsOrigin(hashlib.sha256(content).hexdigest(), mean, std)
+    return FirstWeights(file, origin, tensors, is_ordered=not is_safetensors)
 
 
 def load_first_weights(features: nn.Module, weights: FirstWeights) -> list[str]:
@@ -96,8 +107,8 @@ def load_first_weights(features: nn.Module, weights: FirstWeights) -> list[str]:
         DataError: a tensor of the network has none in the file, or one of another shape.
     """
     wanted = features.state_dict()
-    names = _names_in(weights.tensors, wanted)
-    missing = [name for name in wanted if name not in names and not name.endswith("num_batches_tracked")]
+    names = _names_in(weights, wanted)
+    missing = [name for name in wanted if name not in names and _is_needed(name)]
     if missing and (in_order := _names_in_order(weights, wanted)):
         names, missing = in_order, []
     if missing:
@@ -121,30 +132,34 @@ def load_first_weights(features: nn.Module, weights: FirstWeights) -> list[str]:
                 f"model.weights: {weights.file}: {names[name]} has the shape {_size(tensor)}, and the network's {name} "
                 f"has {_size(wanted[name])}: the file is of another architecture{stem}"
             )
+    for name, tensor in chosen.items():
+        if _is_needed(name) and (problem := _why_no_weights(tensor)):
+            raise DataError(f"model.weights: {weights.file}: {names[name]} {problem}")
     features.load_state_dict(chosen, strict=False)
     used = set(names.values())
     return [name for name in weights.tensors if name not in used]
 
 
 def _tensors(file: Path, content: bytes) -> dict[str, Tensor]:
+    if not content:
+        raise DataError(f"model.weights: {file} is empty; copy it again")
     try:
-        if file.suffix == ".safetensors":
+        if _is_safetensors(file, content):
             state: Any = load_safetensors(content)
         else:
             state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise DataError(f"model.weights: {file} cannot be read as safetensors: {error}") from None
     except Exception as error:  # a forged file can make torch raise anything
-        cause = " ".join(str(error).split())[:200]
         raise DataError(
-            f"model.weights: {file} cannot be read as weights alone, and nothing else in it is executed: {cause}; "
-            "save the network's state_dict() with safetensors.torch.save_file or torch.save"
+            f"model.weights: {file} cannot be read as weights alone, and nothing else in it is executed: "
+            f"{_torch_cause(error)}; save the network's state_dict() with safetensors.torch.save_file or torch.save"
         ) from None
-    for wrapper in _WRAPPERS:
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
+    for _ in range(_NESTED):
+        inner = (state[key] for key in _WRAPPERS if isinstance(state, dict) and isinstance(state.get(key), dict))
+        state = next(inner, state)
     tensors = (
-        {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
+        {str(name): value for name, value in state.items() if isinstance(value, Tensor) and not value.is_sparse}
         if isinstance(state, dict)
         else {}
     )
@@ -153,26 +168,52 @@ def _tensors(file: Path, content: bytes) -> dict[str, Tensor]:
     return tensors
 
 
-def _names_in(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, str]:
-    """Return the names in the file of the network's tensors, with the prefix that most of them have there."""
+def _is_safetensors(file: Path, content: bytes) -> bool:
+    """Return whether a file is, or should be, one of safetensors: after eight bytes, its header is JSON."""
+    return file.suffix == ".safetensors" or content[8:9] == b"{"
+
+
+def _torch_cause(error: Exception) -> str:
+    """Return why torch cannot read a file, without its advice to load what may be code."""
+    text = " ".join(str(error).split())
+    cause = text.rpartition("WeightsUnpickler error: ")[2].partition(" was not an allowed global")[0]
+    return cause.partition(" Check the documentation")[0][:200] or type(error).__name__
+
+
+def _names_in(weights: FirstWeights, wanted: dict[str, Tensor]) -> dict[str, str]:
+    """Return the names in the file of the network's tensors, with the prefix that most of them have there.
+
+    Raises:
+        DataError: all of them are there under two prefixes: which is meant?
+    """
+    given = weights.tensors
     prefixes: Counter[str] = Counter()
     for own in given:
         parts = own.split(".")
         tails = (".".join(parts[i:]) for i in range(len(parts)))
         prefixes.update(own.removesuffix(tail) for tail in tails if tail in wanted)
+    whole = [prefix for prefix in prefixes if all(prefix + name in given for name in wanted if _is_needed(name))]
+    if len(whole) > 1:
+        raise DataError(
+            f"model.weights: {weights.file} has {len(whole)} such networks, as {_shortened(whole)}; save one of them: "
+            "the state_dict() of that part"
+        )
     prefix = max(prefixes, key=lambda one: (prefixes[one], -len(one)), default="")
     return {name: prefix + name for name in wanted if prefix + name in given}
+
+
+def _is_needed(name: str) -> bool:
+    return not name.endswith("num_batches_tracked")  # which old files lack
 
 
 def _names_in_order(weights: FirstWeights, wanted: dict[str, Tensor]) -> dict[str, str]:
     """Return the names in the file in the network's order, or nothing if they do not fit.
 
-    Every shape and the last part of every name must agree, and no more than an old head may follow. Files of
-    safetensors keep no order.
+    Every shape and the last part of every name must agree, and no more than an old head may follow.
     """
     given = weights.tensors
     following = len(given) - len(wanted)
-    if weights.file.suffix == ".safetensors" or not 0 <= following <= _OLD_HEAD:
+    if not weights.is_ordered or not 0 <= following <= _OLD_HEAD:
         return {}
     pairs = dict(zip(wanted, given, strict=False))
     same = all(
@@ -215,10 +256,13 @@ def _for_channels(tensor: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _normalization(
-    config: WithWeights, file: Path, tensors: dict[str, Tensor]
+    config: WithWeights, file: Path | None, tensors: dict[str, Tensor]
 ) -> tuple[list[float] | None, list[float] | None]:
-    """Return mean and standard deviation per channel, in [0, 255]; None if the file says that it was another kind."""
-    if file.suffix == ".safetensors":
+    """Return mean and standard deviation per channel, in [0, 255]; None if the file says that it was another kind.
+
+    `file` is None if it is not one of safetensors, which alone say it.
+    """
+    if file is not None:
         with safe_open(file, framework="pt") as stored:
             facts = stored.metadata() or {}
         if facts.get("format", "").startswith("mt-sweeps-model/"):
@@ -230,6 +274,15 @@ def _normalization(
 
 def _shortened(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+
+
+def _why_no_weights(tensor: Tensor) -> str | None:
+    """Return why a tensor cannot be the weights of a layer, or None."""
+    if tensor.is_meta:
+        return "has no values (it was saved from the device meta); save a network that has its weights"
+    if not tensor.is_floating_point():
+        return f"has values of the type {tensor.dtype}; save floating-point weights, which are not quantised"
+    return None if tensor.float().isfinite().all() else "has values that are not finite; use another file"
 
 
 def _size(tensor: Tensor) -> str:

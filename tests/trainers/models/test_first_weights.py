@@ -1,5 +1,6 @@
 """First weights: from the files that people have, into the networks that can take them."""
 
+import os
 import pickle
 import zipfile
 
@@ -166,6 +167,41 @@ def _of_a_network_with_more_in_a_block(path, state):
     torch.save(state | {"layer1.0.se.fc.weight": torch.zeros(3)}, path)
 
 
+def _of_two_networks(path, state):
+    torch.save({f"{one}.{name}": value for one in ("query", "key") for name, value in state.items()}, path)
+
+
+def _not_finite(path, state):
+    torch.save(state | {"layer1.0.conv1.weight": state["layer1.0.conv1.weight"] * torch.nan}, path)
+
+
+def _of_integers(path, state):
+    save_file(state | {"layer1.0.conv1.weight": state["layer1.0.conv1.weight"].int()}, path)
+
+
+def _without_values(path, state):
+    torch.save(state | {"layer1.0.conv1.weight": state["layer1.0.conv1.weight"].to("meta")}, path)
+
+
+def _sparse(path, state):
+    torch.save(state | {"layer1.0.conv1.weight": state["layer1.0.conv1.weight"].to_sparse()}, path)
+
+
+def _empty(path, state):
+    del state
+    path.touch()
+
+
+def _pipe(path, state):
+    del state
+    os.mkfifo(path)
+
+
+def _with_a_huge_header(path, state):
+    del state
+    path.write_bytes((2**62).to_bytes(8, "little") + b"{}")
+
+
 def _without_tensors(path, state):
     torch.save({"epoch": len(state)}, path)
 
@@ -183,7 +219,7 @@ def _zipped(path, state):
     ("write", "name", "problem"),
     [
         (_torn, "torn.safetensors", "cannot be read as safetensors"),
-        (_with_code, "code.pth", "nothing else in it is executed"),
+        (_with_code, "code.pth", "nothing else in it is executed: Unsupported global: GLOBAL [a-z.]*print; save the"),
         (_without_a_layer, "part.pth", r"has no weights for \d+ of the \d+ tensors of the network \(layer4"),
         (_of_another_network, "other.pth", "it is of another architecture; set model.architecture"),
         (_of_another_width, "wide.pth", "layer1.0.conv1.weight has the shape 5x5x1x1"),
@@ -193,6 +229,15 @@ def _zipped(path, state):
             r"has 1 tensors of layers that the network does not have \(layer1\.1\.conv1",
         ),
         (_of_a_network_with_more_in_a_block, "more.pth", r"does not have \(layer1\.0\.se\.fc\.weight"),
+        (_of_two_networks, "two.pth", r"has 2 such networks, as query\., key\.; save one of them"),
+        (_not_finite, "nan.pth", r"layer1\.0\.conv1\.weight has values that are not finite"),
+        (_of_integers, "int.safetensors", r"layer1\.0\.conv1\.weight has values of the type torch\.int32"),
+        (_without_values, "meta.pth", r"layer1\.0\.conv1\.weight has no values"),
+        (_sparse, "sparse.pth", r"has no weights for 1 of the 90 tensors of the network \(layer1\.0\.conv1\.weight"),
+        (_empty, "empty.safetensors", "is empty; copy it again"),
+        (_empty, "empty.pth", "is empty; copy it again"),
+        (_pipe, "pipe.pth", "is no regular file"),
+        (_with_a_huge_header, "header.safetensors", "cannot be read as safetensors: .*header too large"),
         (_without_tensors, "epoch.pth", "holds no tensors by name"),
         (_pickled, "list.pth", "cannot be read as weights alone"),
         (_zipped, "archive.pth", "cannot be read as weights alone"),
@@ -205,13 +250,43 @@ def test_a_wrong_file_is_refused_by_its_name(write, name, problem, tiny, tmp_pat
     assert "executed" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("keys", ["model", "state_dict", "model_ema", "state_dict_ema", "model.state_dict", "teacher"])
+def test_weights_are_found_where_trainers_keep_them_averaged_ones_first(keys, tiny, tmp_path):
+    content = dict(tiny.state_dict())
+    for key in reversed(keys.split(".")):
+        content = {"step": torch.ones(()), "optimizer": {"state": {0: torch.ones(3)}}, key: content}
+    if keys == "model_ema":
+        content["model"] = {name: torch.zeros_like(value) for name, value in content[keys].items()}
+    torch.save(content, tmp_path / "nested.pth")
+    assert_same(loaded(Timm(**TINY, weights=str(tmp_path / "nested.pth")))[0].state_dict(), tiny.state_dict())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_precision_are_converted(dtype, tiny, tmp_path):
+    content = {
+        name: value.to(dtype) if value.is_floating_point() else value for name, value in tiny.state_dict().items()
+    }
+    torch.save(content, tmp_path / "other.pth")
+    ours = loaded(Timm(**TINY, weights=str(tmp_path / "other.pth")))[0].state_dict()
+    assert_same(ours, {name: value.to(ours[name].dtype) for name, value in content.items()})
+
+
+def test_a_safetensors_file_is_known_by_its_content(tiny, tiny_file, tmp_path):
+    (tmp_path / "pytorch_model.bin").write_bytes(tiny_file.read_bytes())
+    ours, unused = loaded(Timm(**TINY, weights=str(tmp_path / "pytorch_model.bin")))
+    assert_same(ours.state_dict(), tiny.state_dict())
+    assert sorted(unused) == ["fc.bias", "fc.weight"]
+
+
 def test_a_file_that_is_not_there_is_refused_by_its_name(tmp_path):
     with pytest.raises(DataError, match=r"model\.weights: .*none\.pth cannot be read: No such file.*on every node"):
         Trainer(run(tmp_path / "none.pth"))
     with pytest.raises(DataError, match=r"model\.weights: .* cannot be read: Is a directory"):
         Trainer(run(tmp_path))
-    with pytest.raises(DataError, match=r"model\.weights: ~nobody-here/a\.pth: .*write the path from /"):
+    with pytest.raises(DataError, match=r"model\.weights: '~nobody-here/a\.pth': .*write the path from /"):
         Trainer(run("~nobody-here/a.pth"))
+    with pytest.raises(DataError, match=r"model\.weights: 'a\\x00\.pth': embedded null byte; write the path from /"):
+        Trainer(run("a\0.pth"))
 
 
 def test_an_unknown_architecture_is_refused_with_the_nearest_names():
