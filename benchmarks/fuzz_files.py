@@ -71,8 +71,39 @@ ENTRIES: dict[str, Any] = {
     "seed": {"type": "int", "low": 0, "high": 2**40},
 }
 """Searched keys that are added: many go together with the rest for some of their values only."""
-FRAGMENTS = ["&a ", "*a", "!!int ", "- ", "? ", ": ", "{", "}", "[", "]", "'", '"', "|\n", ">\n", "#", "\t", "---\n", "%"]
-FRAGMENTS += ["1,000", "2020-01-01", "0x" + "f" * 50, "9" * 400, "9" * 5000, "\\x1b", "~", "\x00", "\ufeff", "<<: ", "1e999"]
+FRAGMENTS = [
+    "&a ",
+    "*a",
+    "!!int ",
+    "- ",
+    "? ",
+    ": ",
+    "{",
+    "}",
+    "[",
+    "]",
+    "'",
+    '"',
+    "|\n",
+    ">\n",
+    "#",
+    "\t",
+    "---\n",
+    "%",
+]
+FRAGMENTS += [
+    "1,000",
+    "2020-01-01",
+    "0x" + "f" * 50,
+    "9" * 400,
+    "9" * 5000,
+    "\\x1b",
+    "~",
+    "\x00",
+    "\ufeff",
+    "<<: ",
+    "1e999",
+]
 
 
 @dataclass
