@@ -72,11 +72,12 @@ def _problems(spec: SweepSpec) -> list[str]:
         *(one for values, arm in corners if arm != "probe" for one in config_problems(spec, values, arm)),
     ]
     # The settings of a probe and of the published baseline follow from those of the search.
-    return list(dict.fromkeys(problems)) or [
-        *dict.fromkeys(one for values, arm in corners if arm == "probe" for one in config_problems(spec, values, arm)),
-        *_published_problems(spec),
-        *_architecture_problems(spec),
-    ]
+    probes = (one for values, arm in corners if arm == "probe" for one in config_problems(spec, values, arm))
+    return (
+        list(dict.fromkeys(problems))
+        or [*dict.fromkeys(probes), *_published_problems(spec)]
+        or [*_architecture_problems(spec)]
+    )
 
 
 def _key_problems(spec: SweepSpec, settings: list[str]) -> list[str]:

@@ -7,10 +7,12 @@ HEAVY = ["rich", "optuna", "sqlalchemy", "ray", "mlflow", "torch", "plotly", "sc
 
 PREFLIGHT = """
 mt_sweeps
+mt_sweeps.addresses
 mt_sweeps.errors
 mt_sweeps.execution
 mt_sweeps.execution.preflight
 mt_sweeps.execution.ray_cluster
+mt_sweeps.execution.ray_folder
 mt_sweeps.execution.ray_private
 mt_sweeps.execution.resources
 mt_sweeps.formatting
@@ -23,15 +25,18 @@ mt_sweeps.search_space.grid
 mt_sweeps.search_space.space
 mt_sweeps.spec
 mt_sweeps.spec.arms
+mt_sweeps.spec.hints
 mt_sweeps.spec.sections
 mt_sweeps.spec.sweep_spec
+mt_sweeps.spec.validation_errors
 mt_sweeps.storage
 mt_sweeps.storage.environment
 mt_sweeps.storage.file_store
 mt_sweeps.storage.home
 mt_sweeps.storage.records
 mt_sweeps.storage.trial_files
-mt_sweeps.terminal mt_sweeps.versions
+mt_sweeps.terminal
+mt_sweeps.versions
 """
 
 

@@ -60,7 +60,8 @@ FOLDERS = {
     ids=["pre-trained", "pre-trained, long", "from scratch, short"],
 )
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_every_suggestion_is_a_valid_file_that_says_the_same(folder, first, machine, hours, tmp_path):
+def test_every_suggestion_is_a_valid_file_that_says_the_same(folder, first, machine, hours, tmp_path, monkeypatch):
+    monkeypatch.setenv("MT_SWEEP_ALLOW_PATHS", "/some")  # as `init` notes them
     suggestion = suggest(FOLDERS[folder], machine, first, hours, "mine", SPEED)
     file = tmp_path / "mine.yaml"
     file.write_text(suggestion_yaml(suggestion, ["made for a test"]))
