@@ -170,13 +170,21 @@ class LocalSweep(SweepStore):
         return is_held(self._lock)
 
     def request_stop(self) -> None:
-        self._stop.touch()
+        try:
+            self._stop.touch()
+        except OSError as error:
+            raise InputError(
+                f"{self._stop}: cannot be written ({error.strerror}); have its owner stop the sweep"
+            ) from None
 
     def is_stop_requested(self) -> bool:
         return self._stop.exists()
 
     def clear_stop_request(self) -> None:
-        self._stop.unlink(missing_ok=True)
+        try:
+            self._stop.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(f"{self._stop}: cannot be removed ({error.strerror}); remove it") from None
 
     def delete(self) -> None:
         self._spec.unlink(missing_ok=True)  # first: without it, the rest is no sweep
