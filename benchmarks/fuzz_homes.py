@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--whole", type=Path, help="a home that an earlier run made")
     options = parser.parse_args()
     os.environ["MT_SWEEP_SCRIPT"] = "{}"  # trials are simulated
-    for name in _LIBRARIES:
+    for name in _LIBRARIES if options.write_every <= options.homes else ():
         import_module(name)
     with tempfile.TemporaryDirectory() as folder:
         if options.whole is not None:
@@ -161,7 +161,7 @@ def fuzz(whole: Path, seed: int, findings: Findings, writes: bool = True) -> Non
             findings.commands[command[0], ended.status] += 1
             findings.slowest = max(findings.slowest, ended.seconds)
             for problem in _problems(command, ended, home):
-                text = f"{problem}: {' '.join(command)}, after {damage}\n{ended.output[-2500:]}"
+                text = f"{problem}: {' '.join(command)}, after {damage}\n{ended.output[-1200:]}"
                 findings.problems.append(text)
         if _contents(home / GOOD) != untouched or {path.name for path in home.parent.iterdir()} != {"home"}:
             findings.problems.append(f"something else was changed, after {damage}: {commands}")

@@ -11,8 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from optuna.exceptions import OptunaError
-from sqlalchemy.exc import SQLAlchemyError
 
 from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.spec import yaml_file
@@ -142,7 +140,7 @@ class LocalSweep(SweepStore):
             finally:
                 storage.engine.dispose()
             return parse_environment(attributes.get(ENVIRONMENT), str(self.ledger), "")
-        except (InputError, ValueError, KeyError, OptunaError, SQLAlchemyError):
+        except Exception:  # of Optuna or SQLAlchemy: the ledger may be damaged, too
             return None
 
     @contextmanager
