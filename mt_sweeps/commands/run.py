@@ -272,6 +272,8 @@ def _conclude(sweep: SweepStore, ledger: Ledger) -> None:
     if best is None:
         raise SweepError(f"no trial completed; see {sweep.trials.location}")
     sweep.path.mkdir(parents=True, exist_ok=True)
+    if sweep.best.is_dir():
+        raise InputError(f"{sweep.best}: is a folder; remove it, and resume with `{sweep.resume_command}`")
     write_atomically(sweep.best, best_file.to_yaml(best_file.from_trial(ledger, best, sweep.load_environment())))
 
 

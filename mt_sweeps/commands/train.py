@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 TRACKING_SECONDS = 600  # that the end of a training waits for MLflow to take the model
 _INTERRUPTED_SECONDS = 5  # the same, for a training that was interrupted
-_HOW_TO_RESUME = "the same command goes on"
 
 
 def train_best(
@@ -60,13 +59,9 @@ def train_best(
     home.check_writable()
     _print_notes(request, home)
     best, results = request.best, []
-    try:
-        for seed in range(best.trainer.seed, best.trainer.seed + seeds):
-            seeded = best.model_copy(update={"trainer": best.trainer.model_copy(update={"seed": seed})})
-            results.append(_train_seed(replace(request, best=seeded), file, home))
-    except KeyboardInterrupt:
-        print(f"\ninterrupted; {_HOW_TO_RESUME} from the last checkpoint", flush=True)
-        raise
+    for seed in range(best.trainer.seed, best.trainer.seed + seeds):
+        seeded = best.model_copy(update={"trainer": best.trainer.model_copy(update={"seed": seed})})
+        results.append(_train_seed(replace(request, best=seeded), file, home))
     if seeds > 1:
         print(_seeds_text(results))
 
@@ -95,7 +90,10 @@ def _train_seed(request: TrainingRequest, file: Path, home: Home) -> TrainingRes
     directory = home.trained / f"{best.sweep}-{_hash(best)}-seed-{best.trainer.seed}"
     name = f"the best of {best.sweep} (trial {best.trial}), seed {best.trainer.seed}"
     print(f"training {name}: {best.trainer.steps:,} steps, in {directory}", flush=True)
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{directory}: cannot be made ({error.strerror}); move what is there away") from None
     with exclusive(directory / "train.lock", f"{file}: another process is training this configuration"):
         run = TrainingRun(home, request, file, directory)
         writer = BackgroundWriter(run.sync)
@@ -134,7 +132,10 @@ def _train(
         result = _result(trainer, request)
         write_atomically(directory / RESULT, result.model_dump_json(indent=2) + "\n")
     except BaseException as error:
-        status, shown = ending(error, _HOW_TO_RESUME)
+        how_to_resume = _how_to_resume(directory)
+        if isinstance(error, KeyboardInterrupt):
+            print(f"\ninterrupted; {how_to_resume}", flush=True)
+        status, shown = ending(error, how_to_resume)
         shown = _explained(shown, file)
         if shown is error:
             raise
@@ -145,6 +146,13 @@ def _train(
     for name in (*CHECKPOINTS, BEST_MODEL):  # the training is over: only its model is kept
         (directory / name).unlink(missing_ok=True)
     return result
+
+
+def _how_to_resume(directory: Path) -> str:
+    """Return what the same command does after a training was interrupted."""
+    if any((directory / name).exists() for name in CHECKPOINTS):
+        return "the same command goes on from the last checkpoint"
+    return "the same command starts it again, as there is no checkpoint yet"
 
 
 def _print_images(trainer: "Trainer", request: TrainingRequest) -> None:

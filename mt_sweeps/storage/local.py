@@ -11,8 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from optuna.exceptions import OptunaError
-from sqlalchemy.exc import SQLAlchemyError
 
 from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.spec import yaml_file
@@ -142,7 +140,7 @@ class LocalSweep(SweepStore):
             finally:
                 storage.engine.dispose()
             return parse_environment(attributes.get(ENVIRONMENT), str(self.ledger), "")
-        except (InputError, ValueError, KeyError, OptunaError, SQLAlchemyError):
+        except Exception:  # of Optuna or SQLAlchemy: the ledger may be damaged, too
             return None
 
     @contextmanager
@@ -170,13 +168,21 @@ class LocalSweep(SweepStore):
         return is_held(self._lock)
 
     def request_stop(self) -> None:
-        self._stop.touch()
+        try:
+            self._stop.touch()
+        except OSError as error:
+            raise InputError(
+                f"{self._stop}: cannot be written ({error.strerror}); have its owner stop the sweep"
+            ) from None
 
     def is_stop_requested(self) -> bool:
         return self._stop.exists()
 
     def clear_stop_request(self) -> None:
-        self._stop.unlink(missing_ok=True)
+        try:
+            self._stop.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(f"{self._stop}: cannot be removed ({error.strerror}); remove it") from None
 
     def delete(self) -> None:
         self._spec.unlink(missing_ok=True)  # first: without it, the rest is no sweep

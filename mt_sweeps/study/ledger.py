@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import ValidationError
 
-from mt_sweeps.errors import InputError
+from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values, forbidden_changes
 from mt_sweeps.storage import optuna_private
@@ -32,14 +31,6 @@ STORAGE_ERRORS = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInter
 """What the storage of the ledger raises. They are no trial's fault."""
 REFUSED = "refused"  # the reason of a trial that could not be prepared: no worker has seen it
 _SAVE_TIME_EVERY = 2.0  # seconds
-_DAMAGE = (  # what reading a damaged ledger raises
-    LookupError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    optuna.exceptions.OptunaError,
-    sqlalchemy.exc.SQLAlchemyError,
-)
 
 
 class Ledger:
@@ -76,7 +67,9 @@ class Ledger:
             for arm in spec.arms():
                 self._read(arm)
             self._active_seconds = float(self._attributes("search").get("active_seconds", 0.0))
-        except _DAMAGE as error:
+        except (InputError, SweepError):
+            raise
+        except Exception as error:  # of Optuna or SQLAlchemy, or of a value that cannot be
             raise InputError(
                 f"{where}: is no ledger of the sweep {spec.name}, or damaged ({_first_line(error)}); put back what was "
                 "here, or remove the sweep and start a new one"

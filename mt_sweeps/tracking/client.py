@@ -233,9 +233,11 @@ def raise_if_permanent(error: Exception, home: Home, tracking: Tracking) -> None
     """
     if isinstance(error, InputError):
         raise error
+    if tracking.uri is None:
+        if embedded_store.is_damage(error):
+            raise InputError(embedded_store.damage_text(home, first_line(error)))
+        return
     status = getattr(error, "get_http_status_code", lambda: 503)()
-    if tracking.uri is None and status < 500:
-        raise InputError(embedded_store.damage_text(home, first_line(error)))
     if status in (401, 403):
         raise InputError(
             f"tracking.uri: {tracking.uri} refuses the credentials ({status}); set MLFLOW_TRACKING_USERNAME and "

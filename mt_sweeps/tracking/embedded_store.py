@@ -23,7 +23,15 @@ from mt_sweeps.storage.rdb import sqlite_url
 from trainers.files import cache_folder
 
 _LOCK_SECONDS = 600  # that another process may take to make the store, or to bring it up to date
-_DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_PASSING = (  # errors of SQLite that say nothing of what the file holds: a full disk, say
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_NOMEM,
+)
 # Every column of MLflow's tables that may hold the address of a file.
 _ADDRESSES = (
     ("experiments", "artifact_location"),
@@ -77,7 +85,7 @@ def opened(mlflow: Any, home: Home) -> Iterator[str]:
                 _create(mlflow, home)
             yield embedded_uri(home)
     except sqlite3.Error as error:
-        if error.sqlite_errorcode not in _DAMAGE:  # a full disk, say
+        if not is_damage(error):
             raise
         raise InputError(damage_text(home, str(error))) from None
     except OSError as error:
@@ -99,6 +107,17 @@ def damage_text(home: Home, problem: str) -> str:
         f"{home.mlflow_db}: is no MLflow store that can be used ({problem}); put back what was here, or move it away: "
         "`mt-sweep sync SWEEP` makes the runs of a sweep again"
     )
+
+
+def is_damage(error: BaseException) -> bool:
+    """Return True if an error of MLflow says that the store itself is damaged, so that it does not go away."""
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None:
+        causes.append(cause)
+    for cause in causes:
+        if isinstance(cause, sqlite3.Error):
+            return getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF not in _PASSING
+    return any(type(cause).__module__.startswith("mlflow.") for cause in causes)
 
 
 def _create(mlflow: Any, home: Home) -> None:

@@ -101,7 +101,7 @@ class SweepRun:
                 tags["mt.params"] = "of an earlier best: more trials found a better one, see the description"
         client.log(self._parent, params=params, tags=tags)
         for file in (self._sweep.best, self._sweep.report):
-            if file.exists():
+            if file.is_file():
                 client.log_file(self._parent, file)
         client.set_status(self._parent, status)
         return runs
