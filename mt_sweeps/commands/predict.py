@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
-from unicodedata import normalize
 
 from rich.console import Console
 from rich.progress import Progress
@@ -22,6 +21,7 @@ from mt_sweeps.results.training_result import MODEL, TestError
 from mt_sweeps.storage.home import Home
 from mt_sweeps.terminal import print, printable
 from trainers.confusion import Confusion
+from trainers.data.class_names import class_name
 from trainers.data.decoding import Unreadable, UnsupportedGreys, read_image
 from trainers.data.image_formats import IMAGE_SUFFIXES
 from trainers.data.listing import left_out_text, list_images
@@ -146,9 +146,9 @@ def _images_in(folder: Path) -> list[str]:
 
 def _labels(folder: Path, files: list[str], classes: list[str]) -> dict[str, int]:
     """Return the class of each image that is in a folder named as a class, by path."""
-    numbers = {normalize("NFC", name): number for number, name in enumerate(classes)}
+    numbers = {class_name(name): number for number, name in enumerate(classes)}
     tops = {path: Path(path).relative_to(folder).parts for path in files}
-    of_folder = {path: normalize("NFC", parts[0]) for path, parts in tops.items() if len(parts) > 1}
+    of_folder = {path: class_name(parts[0]) for path, parts in tops.items() if len(parts) > 1}
     return {path: numbers[name] for path, name in of_folder.items() if name in numbers}
 
 

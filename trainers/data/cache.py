@@ -83,7 +83,7 @@ class Facts:
         near: int64 [pairs, 2], the numbers of images that look almost the same and are no copies.
         groups_of_paths: how many groups `dataset.groups` makes; 0 if it is not set.
         left_out: other files of a folder that were not used when it was decoded, by reason.
-        cautions: what pixels look as if they were wrong, in words.
+        cautions: what names and pixels look as if they were wrong, in words.
     """
 
     train_labels: np.ndarray

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import time
-import unicodedata
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from trainers.config.dataset import ImageFolder, Imagenet
 from trainers.config.known_datasets import KNOWN_DATASETS
+from trainers.data.class_names import class_name
 from trainers.data.groups import groups_of_paths, groups_of_table
 from trainers.data.image_index import ImageIndex
 from trainers.data.label_table import LabelTable, read_label_table, unknown_classes
@@ -40,7 +40,7 @@ class Folder:
 
     Attributes:
         root: of the folder, absolute.
-        classes: names, composed (Unicode NFC), so that a name is the same on every system.
+        classes: names, as `class_name` makes them, so that a name is the same on every system.
         train: (file, class index) of the training images that have a class.
         unlabeled: files of the training images that have none.
         test: (file, class index) of the test images.
@@ -202,7 +202,7 @@ class Folder:
             if name in level.links and self._lister.is_circle(path):
                 self._lister.leave_out(CIRCLE, [path])
             else:
-                folders.setdefault(unicodedata.normalize("NFC", name), []).append(path)
+                folders.setdefault(class_name(name) or name, []).append(path)
         return folders
 
     def _images_of(self, folders: dict[str, list[str]]) -> list[tuple[str, int]]:

@@ -41,6 +41,15 @@ class ImageIndex:
                 return list(found)
         return []
 
+    def of_the_same_name(self, name: str) -> list[str]:
+        """Return the images whose file is called as the last part of a name, but for case and suffix."""
+        wanted = _stem(name.strip().replace("\\", "/"))
+        return [image for path, image in self._by_path.items() if _stem(path) == wanted]
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(os.path.basename(_normal(path)))[0].casefold()
+
 
 def _joined(folder: str, text: str) -> str:
     path = os.path.join(folder, text)

@@ -4,12 +4,13 @@ import csv
 import io
 import json
 import os
-import unicodedata
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from trainers.data.class_names import class_name
 from trainers.data.image_index import ImageIndex
 from trainers.errors import DataError, escaped
 
@@ -22,7 +23,9 @@ _LABEL_NAMES = (
     "classlabel", "labeltext", "species", "breed", "diagnosis", "groundtruth", "gt", "y", "tag", "annotation",
     "classid", "categoryid", "labelid",
 )  # fmt: skip
-_DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon"}
+_DELIMITERS = "\t,;|"
+_DELIMITER_LINE = re.compile(r'\A"?sep=.?"?(?=[\r\n])', re.IGNORECASE)  # with which Excel begins
+_END = "\x01"  # a last line, by which a value that runs to the end of the file is recognised
 _SAMPLE = 200  # rows from which the columns are guessed
 _HOW_TO_NAME = "name the two columns `path` and `label` in a first line"
 
@@ -67,7 +70,7 @@ def read_label_table(key: str, file: Path, index: ImageIndex, where: str, groups
 
     Columns are recognised by their names (path, file, image_id, ...; label, class, category, ...) if there is a first
     line of names, and else by their content: the column whose values are images, and the other one. An image whose
-    label is empty has no class. Blank lines and further columns are ignored.
+    label is empty has no class. Blank lines, comments (lines that begin with `#`) and further columns are ignored.
 
     Args:
         key: of the setting, to name in an error: `dataset.label_file`.
@@ -96,6 +99,11 @@ def read_label_table(key: str, file: Path, index: ImageIndex, where: str, groups
         at = f"{place}, line {row.line}"
         if len(row.cells) <= max(reading.path, reading.label):
             raise DataError(f"{at}: {_shown(row)!r} is no `path class`: it has no {reading.kind}; add the class")
+        if reading.names and any(cell.strip() for cell in row.cells[len(reading.names) :]):
+            raise DataError(
+                f"{at}: has {len(row.cells)} values, and the first line has {len(reading.names)} names; write a value "
+                "that holds a comma or another delimiter in quotation marks"
+            )
         image = _image(row.cells[reading.path], index, at, where, reading, number)
         if image in lines:
             raise DataError(
@@ -103,7 +111,7 @@ def read_label_table(key: str, file: Path, index: ImageIndex, where: str, groups
                 "remove one of the lines: an image has one class"
             )
         lines[image] = row.line
-        name = unicodedata.normalize("NFC", row.cells[reading.label].strip())
+        name = class_name(row.cells[reading.label])
         if name:
             labels[image] = name
         else:
@@ -122,7 +130,7 @@ def read_label_table(key: str, file: Path, index: ImageIndex, where: str, groups
 def _column_of_groups(name: str, reading: _Reading, place: str) -> int:
     found = [column for column, one in enumerate(reading.names) if one.strip() == name]
     if not found:
-        known = ", ".join(escaped(one) for one in reading.names[:20]) or "none: it has no first line of names"
+        known = _listed(reading.names) or "none: it has no first line of names"
         raise DataError(
             f"{place}: there is no column {escaped(name)!r}, which dataset.groups names; its columns: {known}. An "
             "expression for paths has parentheses"
@@ -147,10 +155,12 @@ def _image(name: str, index: ImageIndex, at: str, where: str, reading: _Reading,
     there = next((os.path.normpath(path) for path in paths if "\0" not in path and os.path.exists(path)), None)
     first = paths[0] if paths else "image with an empty path"
     reason = "" if there is None else f": {escaped(there)} is there, but is none of the images in {where}"
+    alike = "" if there is not None else " or ".join(escaped(one) for one in index.of_the_same_name(name)[:2])
+    meant = f". Did you mean {alike}?" if alike else ""
     folders = ", ".join(escaped(folder) for folder in index.folders)
     raise DataError(
         f"{at}: there is no {escaped(first)}{reason}; paths are relative to one of {folders}, and name images in "
-        f"{where}; correct the line or remove it{more}"
+        f"{where}; correct the line or remove it{more}{meant}"
     )
 
 
@@ -162,6 +172,9 @@ def _text(file: Path, place: str) -> str:
     except OSError as error:
         raise DataError(f"{place} cannot be read: {error.strerror or error}") from None
     encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    no_text = f"{place} cannot be read: it is no text; save the table as CSV in UTF-8"
+    if encoding == "utf-8-sig" and b"\0" in content:  # as in the files of spreadsheets
+        raise DataError(no_text)
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -169,13 +182,13 @@ def _text(file: Path, place: str) -> str:
         name = encoding.removesuffix("-sig").upper()
         raise DataError(f"{place} cannot be read: line {line} is not {name}; save the table as UTF-8") from None
     if "\0" in text:
-        raise DataError(f"{place} cannot be read: it is no text; save the table as CSV in UTF-8")
-    return text
+        raise DataError(no_text)
+    return _DELIMITER_LINE.sub("", text)
 
 
 def _as_json(text: str, index: ImageIndex, place: str) -> _Reading:
     """Read a table in which each line is a JSON object."""
-    records: list[tuple[int, dict[str, str]]] = []
+    records: list[tuple[int, dict[str, object]]] = []
     for line, content in enumerate(text.split("\n"), 1):
         if not content.strip():
             continue
@@ -185,10 +198,23 @@ def _as_json(text: str, index: ImageIndex, place: str) -> _Reading:
             raise DataError(f"{place}, line {line}: is no JSON object ({error}); write one object per line") from None
         if not isinstance(record, dict):
             raise DataError(f"{place}, line {line}: is no JSON object; write one object per line")
-        records.append((line, {str(key): _json_cell(value) for key, value in record.items()}))
+        records.append((line, record))
     names = list(dict.fromkeys(key for _, record in records for key in record))
-    rows = [_Row(line, tuple(record.get(name, "") for name in names)) for line, record in records]
-    return _columns(rows, index, place, names)
+    rows = [_Row(line, tuple(_json_cell(record.get(name)) for name in names)) for line, record in records]
+    reading = _columns(rows, index, place, names)
+    path, label = names[reading.path], names[reading.label]
+    if reading.hits == 0 and _plain(path) not in _PATH_NAMES:
+        raise DataError(
+            f"{place}, line {rows[0].line}: no value is the path of an image; its keys: {_listed(names)}; write one "
+            "object per line, with the keys `path` and `label`"
+        )
+    for line, record in records:
+        if isinstance(record.get(label), dict | list):
+            raise DataError(
+                f"{place}, line {line}: {escaped(label)} is {_json_cell(record[label])[:80]}; an image has one class: "
+                "write its name or number"
+            )
+    return reading
 
 
 def _json_cell(value: object) -> str:
@@ -203,15 +229,17 @@ def _as_columns(text: str, index: ImageIndex, place: str) -> _Reading:
     """Read a table with delimiters, or of lines `path class`, whichever names most images."""
     readings, problems = [], []
     for delimiter in _DELIMITERS:
-        rows = _split(text, delimiter)
-        if not rows or sum(len(row.cells) > 1 for row in rows) * 2 <= len(rows):
+        if delimiter not in text:
             continue
         try:
-            readings.append(_columns(rows, index, place, None))
+            rows = _without_comments(_split(text, delimiter, place), index)
+            if sum(len(row.cells) > 1 for row in rows) * 2 > len(rows):
+                readings.append(_columns(rows, index, place, None))
         except DataError as error:
             problems.append(error)
     lines = enumerate(text.split("\n"), 1)
     blank = [_Row(number, _path_and_class(line, index)) for number, line in lines if line.strip()]
+    blank = _without_comments(blank, index)
     if not blank:
         raise DataError(f"{place} holds no labels; expected: lines of a path and a class")
     if len(blank) > 1 and _is_header(blank, [_plain(cell) for cell in blank[0].cells], 0, index):
@@ -236,17 +264,35 @@ def _path_and_class(line: str, index: ImageIndex) -> tuple[str, ...]:
     return (path.strip(), name) if path else (name,)
 
 
-def _split(text: str, delimiter: str) -> list[_Row]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=delimiter != "\t")
-    rows, line = [], 1
+def _split(text: str, delimiter: str, place: str) -> list[_Row]:
+    content = io.StringIO(f"{text}\n{_END}\n", newline="")
+    reader = csv.reader(content, delimiter=delimiter, skipinitialspace=delimiter != "\t")
+    rows, line = list[_Row](), 1
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
                 rows.append(_Row(line, tuple(cells)))
             line = reader.line_num + 1
-    except csv.Error:  # a quote that is not closed
-        return []
+    except csv.Error as error:
+        raise DataError(f"{place}, line {line}: is no line of a table ({error}); close its quotation marks") from None
+    last = rows.pop()
+    if last.cells != (_END,):  # the lines after the mark would all be one value
+        raise DataError(
+            f"{place}, line {last.line}: has a quotation mark that is not closed; close it, and write one inside a "
+            "quoted value twice"
+        )
     return rows
+
+
+def _without_comments(rows: list[_Row], index: ImageIndex) -> list[_Row]:
+    """Leave out rows that begin with `#`, unless that is the name of an image or the line of names."""
+
+    def is_comment(row: _Row) -> bool:
+        if not row.cells[0].lstrip().startswith("#") or index.find(row.cells[0]):
+            return False
+        return len(row.cells) == 1 or not {_plain(cell) for cell in row.cells} & {*_PATH_NAMES, *_LABEL_NAMES}
+
+    return [row for row in rows if not is_comment(row)]
 
 
 def _columns(rows: list[_Row], index: ImageIndex, place: str, names: list[str] | None) -> _Reading:
@@ -272,15 +318,18 @@ def _columns(rows: list[_Row], index: ImageIndex, place: str, names: list[str] |
         path = ranks.index(min(ranks))
     others = [column for column in range(count) if column != path]
     by_name = [column for column in others if _rank(named, column, _LABEL_NAMES) < len(_LABEL_NAMES)]
+    filled = [
+        column for column in others if any(cell.strip() for row in body for cell in row.cells[column : column + 1])
+    ]
     if by_name:
         label = min(by_name, key=lambda column: _rank(named, column, _LABEL_NAMES))
-    elif len(others) == 1:
-        label = others[0]
+    elif len(filled) == 1:
+        label = filled[0]
     else:
-        likely = [column for column in others if _is_like_classes(body, column)]
+        likely = [column for column in filled if _is_like_classes(body, column)]
         if len(likely) != 1:
             line = rows[0].line
-            shown = ", ".join(f"{column + 1} ({_shown_cell(rows[0], column)!r})" for column in others[:6])
+            shown = ", ".join(f"{column + 1} ({_shown_cell(rows[0], column)!r})" for column in filled[:6])
             raise DataError(
                 f"{place}, line {line}: which column is the class? It can be {shown or 'none: there is one column'}; "
                 f"known names: {', '.join(_LABEL_NAMES[:8])}; {_HOW_TO_NAME}"
@@ -319,9 +368,15 @@ def _is_fraction(value: str) -> bool:
 
 
 def _hits(rows: list[_Row], column: int, index: ImageIndex) -> float:
-    """Return the share of rows whose cell in a column is an image."""
+    """Return the share of rows whose cell in a column is an image; 0 if there are no rows."""
     sample = rows[:: max(1, len(rows) // _SAMPLE)]
-    return sum(len(row.cells) > column and len(index.find(row.cells[column])) > 0 for row in sample) / len(sample)
+    return sum(len(row.cells) > column and len(index.find(row.cells[column])) > 0 for row in sample) / max(
+        1, len(sample)
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(escaped(one) for one in names[:20])
 
 
 def _rank(names: list[str], column: int, known: tuple[str, ...]) -> int:

@@ -17,6 +17,7 @@ from trainers.config.dataset import check_split_sizes
 from trainers.config.known_datasets import KNOWN_DATASETS
 from trainers.config.plugins import DATASETS
 from trainers.data.arrays import plugin_images, plugin_key, write_images
+from trainers.data.class_names import class_name_cautions
 from trainers.data.contrast import contrast_cautions
 from trainers.data.decoding import Progress, Write, decode_files
 from trainers.data.folders import Folder
@@ -36,7 +37,7 @@ class Contents:
         names: paths of all images, relative to the root of the folder; empty if the images are in no folder.
         groups: int64 [n + m], the number of the group of each image by `dataset.groups`; None if that is not set.
         left_out: other files of a folder that are not used, by reason.
-        cautions: what pixels look as if they were wrong, in words.
+        cautions: what names and pixels look as if they were wrong, in words.
     """
 
     train_labels: np.ndarray
@@ -181,6 +182,8 @@ def _folder(config: ImageFolder | Imagenet, cache: Path, write: Write, progress:
     n = sum(i < len(files) - len(folder.test) for i in kept)
     kept_labels = np.array([labels[i] for i in kept], np.int64)
     skipped = sorted(set(range(len(files))) - set(kept))
+    cautions = class_name_cautions(folder.classes)
+    cautions += contrast_cautions(decoded.lowest, decoded.highest, decoded.flat, kept_labels, folder.classes)
     return Contents(
         kept_labels[:n],
         kept_labels[n:],
@@ -189,5 +192,5 @@ def _folder(config: ImageFolder | Imagenet, cache: Path, write: Write, progress:
         names=tuple(names[i] for i in kept),
         groups=None if groups is None else groups[kept],
         left_out=tuple(one.brief() for one in folder.left_out),
-        cautions=tuple(contrast_cautions(decoded.lowest, decoded.highest, decoded.flat, kept_labels, folder.classes)),
+        cautions=tuple(cautions),
     )
