@@ -182,14 +182,12 @@ def _conduct(
     stop_reason, status = None, "FINISHED"
     with sweep.exclusive(ALREADY_DRIVEN.format(sweep.name)):
         sweep.clear_stop_request()  # of a driver before this one
-        ledger = Ledger(sweep.ledger, spec)
+        ledger = Ledger(sweep.ledger, spec, drives=True)
         run = SweepRun(sweep.home, sweep, ledger)
         writer = BackgroundWriter(run.sync)
         writer.error = mlflow_problem
         try:
-            for trial in ledger.all_trials():
-                if trial.state == "running":
-                    ledger.requeue(trial)
+            ledger.requeue_lost()
             if share is not None:
                 stop_reason = _drive(sweep, ledger, share, writer, in_process)
             _conclude(sweep, ledger)

@@ -16,14 +16,14 @@ def run(coordinator: Coordinator) -> None:
             try:
                 outcome = attempt.advance()
                 while not outcome.done and outcome.report is not None and not _stops(coordinator):
-                    if coordinator.reported(assignment.trial, outcome.report):
+                    if coordinator.reported(assignment, outcome.report):
                         break
                     outcome = attempt.advance()
             finally:
                 attempt.close()
             if coordinator.should_stop:
                 return  # what was trained is recorded, and the trial still RUNNING in the ledger: it can be resumed
-            coordinator.ended(assignment.trial, outcome)
+            coordinator.ended(assignment, outcome)
 
 
 def _stops(coordinator: Coordinator) -> bool:

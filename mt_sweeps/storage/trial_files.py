@@ -8,13 +8,13 @@ uploaded after each evaluation.
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage import records
-from mt_sweeps.storage.file_store import open_files
+from mt_sweeps.storage.file_store import FileStore, open_files
 from trainers.files import BEST_MODEL, CHECKPOINT, CHECKPOINTS, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.report import Report
 
@@ -24,10 +24,11 @@ class TrialFiles:
 
     Args:
         location: a folder, or `s3://bucket/prefix`.
+        files: opens a location.
     """
 
-    def __init__(self, location: str) -> None:
-        self._files = open_files(location)
+    def __init__(self, location: str, files: Callable[[str], FileStore] = open_files) -> None:
+        self._files = files(location)
         self.location = self._files.location
 
     def address(self, trial: TrialId, attempt: int) -> str:
@@ -105,13 +106,14 @@ class AttemptDirectory:
     Args:
         address: where the attempt is kept, from `TrialFiles.address`.
         previous: the address of an earlier attempt whose checkpoint this one resumes from.
+        files: opens a location.
 
     Attributes:
         path: the folder, on this machine.
     """
 
-    def __init__(self, address: str, previous: str | None) -> None:
-        self._files = open_files(address)
+    def __init__(self, address: str, previous: str | None, files: Callable[[str], FileStore] = open_files) -> None:
+        self._files = files(address)
         self._uploaded: dict[str, tuple[int, int]] = {}
         self._scratch: Path | None = None
         if self._files.folder is not None:
@@ -126,7 +128,7 @@ class AttemptDirectory:
                 write_atomically(self.path / records.FILE, known)
         # The newest checkpoint first: an attempt that is killed in between must not fall back to the one before it.
         for name in (BEST_MODEL, *reversed(CHECKPOINTS)):
-            content = open_files(previous).read(name) if previous is not None else None
+            content = files(previous).read(name) if previous is not None else None
             if content is not None:
                 write_atomically(self.path / name, content)
 

@@ -40,6 +40,7 @@ class Client:
     Args:
         home: holds the embedded store.
         tracking: the address of the server, if there is one, and the name of the experiment.
+        store: an `mlflow.MlflowClient`; None: the one of that server, or of the embedded store.
 
     Attributes:
         experiment: the id of the experiment.
@@ -49,10 +50,10 @@ class Client:
         Exception: MLflow cannot be used; see `raise_if_permanent`.
     """
 
-    def __init__(self, home: Home, tracking: Tracking) -> None:
+    def __init__(self, home: Home, tracking: Tracking, store: Any = None) -> None:
         mlflow = _import_mlflow()
         self._entities = mlflow.entities
-        self._is_embedded = tracking.uri is None
+        self._is_embedded = tracking.uri is None and store is None
         if self._is_embedded:
             home.path.mkdir(parents=True, exist_ok=True)
         # Processes that open a new SQLite file at once would all create its tables.
@@ -64,7 +65,7 @@ class Client:
                 unfinished.unlink(missing_ok=True)
                 mlflow.MlflowClient(f"sqlite:///{unfinished}").search_experiments(max_results=1)
                 unfinished.replace(home.mlflow_db)
-            self._mlflow = mlflow.MlflowClient(embedded_uri(home) if self._is_embedded else tracking.uri)
+            self._mlflow = store or mlflow.MlflowClient(embedded_uri(home) if self._is_embedded else tracking.uri)
             artifacts = home.artifacts.as_uri() if self._is_embedded else None
             self.experiment = self._get_or_create_experiment(tracking, artifacts)
 

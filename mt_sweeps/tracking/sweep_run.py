@@ -10,6 +10,7 @@ from typing import cast
 
 from mt_sweeps.errors import SweepError
 from mt_sweeps.spec.arms import Arm, TrialId
+from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.spec.sweep_spec import Values
 from mt_sweeps.storage.home import Home, SweepStore
 from mt_sweeps.study.ledger import Ledger
@@ -29,15 +30,19 @@ class SweepRun:
         home: holds the embedded store.
         sweep: the sweep.
         ledger: of the sweep; only read.
+        connect: returns the client of the sweep's experiment.
     """
 
-    def __init__(self, home: Home, sweep: SweepStore, ledger: Ledger) -> None:
+    def __init__(
+        self, home: Home, sweep: SweepStore, ledger: Ledger, connect: Callable[[Home, Tracking], Client] = Client
+    ) -> None:
         self._home = home
         self._sweep = sweep
         self._files = sweep.trials
         self._ledger = ledger
         self._spec = ledger.spec
         self._rungs = rungs(ledger.spec)
+        self._connect_to = connect
         self._client: Client | None = None
         self._parent = ""
         self._children: dict[TrialId, str] = {}
@@ -98,7 +103,7 @@ class SweepRun:
         return runs
 
     def _connect(self) -> Client:
-        client = Client(self._home, self._spec.tracking)
+        client = self._connect_to(self._home, self._spec.tracking)
         environment = self._sweep.load_environment()
         self._parent = client.get_or_create_run(
             {"mt.sweep": environment.id, "mt.arm": "sweep"}, self._sweep.name, environment.started
