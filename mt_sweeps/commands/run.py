@@ -182,12 +182,12 @@ def _conduct(
     stop_reason, status = None, "FINISHED"
     with sweep.exclusive(ALREADY_DRIVEN.format(sweep.name)):
         sweep.clear_stop_request()  # of a driver before this one
-        ledger = Ledger(sweep.ledger, spec, drives=True)
+        ledger = Ledger(sweep.ledger, spec)
         run = SweepRun(sweep.home, sweep, ledger)
         writer = BackgroundWriter(run.sync)
         writer.error = mlflow_problem
         try:
-            ledger.requeue_lost()
+            ledger.take_over()
             if share is not None:
                 stop_reason = _drive(sweep, ledger, share, writer, in_process)
             _conclude(sweep, ledger)

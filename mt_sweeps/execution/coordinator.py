@@ -68,6 +68,7 @@ class Coordinator:
         self._listener = listener
         self._clock = clock
         self._running: dict[TrialId, Trial] = {}
+        self._reported: dict[TrialId, int] = {}  # the last step of each running trial that was decided on
         self._pruned: set[TrialId] = set()
         self._common_failure: Trial | None = None
         self._stopped = False
@@ -124,7 +125,11 @@ class Coordinator:
         if not self._is_current(assignment):
             return True
         trial = self._running[assignment.trial]
+        if report.step <= self._reported[trial.id]:
+            # Its rank may have changed since, but the trial went on from there, and is not pruned in hindsight.
+            return trial.id in self._pruned
         is_pruned = self._ledger.report(trial, report)
+        self._reported[trial.id] = report.step
         self._record_time()
         self._listener.reported(trial, report)
         if is_pruned:
@@ -214,12 +219,14 @@ class Coordinator:
         """
         files = self._sweep.trials
         known = files.records(trial.id) if trial.attempt > 1 else []
+        if trial.attempt > 1:
+            # First, and also if there are none: what a worker that was given up records from now on is not read.
+            files.begin(trial.id, trial.attempt, known)
         decisions = [self._ledger.report(trial, report) for report in known]
         if decisions and decisions[-1]:
             self._trial_ended(self._ledger.prune(trial, known[-1]))
             return False
-        if known:
-            files.begin(trial.id, trial.attempt, known)
+        self._reported[trial.id] = known[-1].step if known else 0
         return True
 
     def _assign(self, trial: Trial) -> Assignment:

@@ -41,13 +41,18 @@ class TrialFiles:
         last = max((number for number in attempts if number < before), default=None)
         return None if last is None else self.address(trial, last)
 
-    def records(self, trial: TrialId) -> list[Report]:
-        """Return the records of the latest attempt that has any.
+    def records(self, trial: TrialId, attempt: int | None = None) -> list[Report]:
+        """Return the records of an attempt, which has those of the attempts before it too.
 
-        The very last attempt has none if it was lost before its first evaluation. Records may be newer than the last
-        checkpoint: a record is never replaced.
+        Records may be newer than the last checkpoint: a record is never replaced.
+
+        Args:
+            trial: of which trial.
+            attempt: None: the latest that has a file of them. The very last one has none if it was lost early.
         """
         attempts = [number for number, names in self._attempts(trial).items() if records.FILE in names]
+        if attempt is not None:
+            attempts = [number for number in attempts if number == attempt]
         if not attempts:
             return []
         return records.parse(self._files.read(f"{_folder(trial, max(attempts))}/{records.FILE}") or b"")

@@ -39,8 +39,6 @@ class Ledger:
     Args:
         where: the storage, as `open_storage` takes it; `create` has made the studies. Only one process may write.
         spec: of the sweep.
-        drives: this process drives the sweep from now on. A driver before it that is not dead after all can write no
-            more (see `check_driver`).
         storage: an open storage; None: the one that is opened at `where`.
         clock: that moments and durations are read from.
 
@@ -56,7 +54,6 @@ class Ledger:
         self,
         where: Path | str,
         spec: SweepSpec,
-        drives: bool = False,
         storage: BaseStorage | None = None,
         clock: Clock = time,
     ) -> None:
@@ -65,7 +62,7 @@ class Ledger:
         self.spec = spec
         self._storage = storage or open_storage(where)
         self._clock = clock
-        self._driver = uuid.uuid4().hex if drives else ""
+        self._driver = ""  # of `take_over`
         self._driver_checked = clock.monotonic()
         self._attempt_began: dict[TrialId, float] = {}  # on the clock that never jumps, of attempts of this process
         self._trials: dict[Arm, list[Trial]] = {}
@@ -194,12 +191,7 @@ class Ledger:
         lost = {"workers": now.lost_workers + 1, "seconds": now.seconds + self._seconds_of_attempt(trial)}
         self._for_writing.set_trial_user_attr(self._id(trial), "lost", lost)
         self._attempt_began.pop(trial.id, None)
-        trial = self._change(trial, lost_workers=lost["workers"], seconds=lost["seconds"])
-        if trial.lost_workers >= LOSSES:
-            return self.fail(
-                trial, "lost_worker", f"its worker was lost {trial.lost_workers} times, at last: {message}", None
-            )
-        return self.requeue(trial)
+        return self._retry(self._change(trial, lost_workers=lost["workers"], seconds=lost["seconds"]), message)
 
     def is_current_attempt(self, trial: Trial) -> bool:
         """Return True if the trial still runs in this attempt. Reports of any other attempt are ignored."""
@@ -244,14 +236,19 @@ class Ledger:
         """Close the storage."""
         _close(self._storage)
 
-    def requeue_lost(self) -> None:
-        """Have all trials that a dead driver left running wait for their next attempts."""
+    def take_over(self) -> None:
+        """Drive the sweep from now on. What the driver before left running waits for its next attempt.
+
+        If that one is not dead after all, it finds out (`check_driver`), and ends.
+        """
+        self._driver = uuid.uuid4().hex
+        self._storage.set_study_user_attr(self._studies["search"], "driver", self._driver)
         for trial in self.all_trials():
             if trial.state == "running":
-                self.requeue(trial)
+                self._retry(trial, "its driver was lost too")
 
     def check_driver(self) -> None:
-        """Make sure that no other process has opened the ledger to drive the sweep since this one did.
+        """Make sure that no other process has taken the sweep over since this one did.
 
         The lock of the sweep prevents it, unless the connection to the database that holds it was lost.
 
@@ -285,8 +282,6 @@ class Ledger:
                 "a sweep goes on only with what it was started with (trials, budget, resources and tracking may "
                 "change): change it back, or start a new sweep",
             )
-        if self._driver and arm == "search":  # before the trials are read: after it, nobody else writes any
-            self._storage.set_study_user_attr(self._studies[arm], "driver", self._driver)
         if "planned" in attributes:
             self._planned[arm] = attributes["planned"]
         frozen = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
@@ -381,6 +376,13 @@ class Ledger:
         changed = replace(self._trials[trial.arm][trial.number], **changes)
         self._trials[trial.arm][trial.number] = changed
         return changed
+
+    def _retry(self, trial: Trial, message: str) -> Trial:
+        """Requeue a trial, or fail it if it has lost too many workers: its driver may have died between the two."""
+        if trial.lost_workers < LOSSES:
+            return self.requeue(trial)
+        text = f"its worker was lost {trial.lost_workers} times, at last: {message}"
+        return self.fail(trial, "lost_worker", text, None)
 
     def _seconds_of_attempt(self, trial: Trial) -> float:
         now = self._clock.monotonic()

@@ -60,6 +60,7 @@ class SweepRun:
         Returns:
             The number of runs.
         """
+        self._ledger.check_driver()  # a driver that was replaced would show what is no longer so
         client = self._client or self._connect()
         try:
             for trial in progress(self._ledger.all_trials()):
@@ -129,7 +130,9 @@ class SweepRun:
             self._create_child(client, trial)
         run, params = self._children[trial.id], self._params(trial) if trial.id not in self._sent else None
         last_sent = self._sent.get(trial.id, 0)
-        new = [report for report in self._files.records(trial.id) if report.step > last_sent]
+        # While it runs, those of its own attempt: a worker that was given up may still write to the one before.
+        recorded = self._files.records(trial.id, trial.attempt if trial.state == "running" else None)
+        new = [report for report in recorded if report.step > last_sent]
         if params or new or trial.finished:
             client.log(run, new, params, self._tags(trial))
             self._sent[trial.id] = max([report.step for report in new], default=last_sent)
