@@ -219,9 +219,7 @@ def _conduct(
     writer = BackgroundWriter(run.sync)
     writer.error = mlflow_problem
     try:
-        for trial in ledger.all_trials():
-            if trial.state == "running":
-                ledger.requeue(trial)
+        ledger.take_over()
         if share is not None:
             stop_reason = _drive(sweep, ledger, share, writer, in_process)
         _conclude(sweep, ledger)

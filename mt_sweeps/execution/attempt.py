@@ -5,7 +5,7 @@ import sys
 import traceback
 import warnings
 from bdb import BdbQuit
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from mt_sweeps.execution.gpu_metrics import GpuSampler
 from mt_sweeps.plugins import import_plugins, plugin_code
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage import records
-from mt_sweeps.storage.file_store import StorageUnavailable
+from mt_sweeps.storage.file_store import FileStore, StorageUnavailable, open_files
 from mt_sweeps.storage.trial_files import AttemptDirectory
 from trainers.config import TrainerConfig
 from trainers.errors import DataError, TrainingError, UnreadableCheckpoint
@@ -35,6 +35,7 @@ class Assignment:
 
     Attributes:
         trial: which trial.
+        attempt: which attempt at it, from 1.
         settings: of the training run, as JSON.
         plugins: modules that register its network or its data set, which the driver's user named, each with the hash of
             the code that the driver has.
@@ -46,6 +47,7 @@ class Assignment:
     """
 
     trial: TrialId
+    attempt: int
     settings: str
     plugins: dict[str, str]
     address: str
@@ -96,6 +98,38 @@ class Outcome:
     done: bool
 
 
+def make_trainer(assignment: Assignment, folder: Path) -> records.Run:
+    """Return the trainer of an assignment: the real one, or the simulated one if the environment asks for it.
+
+    Args:
+        assignment: what to train.
+        folder: for checkpoints and the best model; the trainer resumes from a checkpoint there.
+
+    Raises:
+        UnreadableCheckpoint: the checkpoint is damaged, and there is no other.
+        DataError: the images are missing, or torch cannot use the GPU that the trial got.
+    """
+    config, gpus = assignment.config, assignment.gpus
+    script = simulated_trainer.from_environment()
+    if script is not None:
+        return simulated_trainer.SimulatedTrainer(config, folder, script)
+    import torch
+
+    from trainers import CrossValidation, Trainer
+
+    torch.set_num_threads(assignment.threads)
+    if gpus and config.device == "auto" and not torch.cuda.is_available():
+        raise DataError("Ray gave this trial a GPU that torch cannot use; install a torch that fits the driver")
+    if 0 < gpus < 1:  # Ray only counts fractions: without a limit, one trial could take its neighbours' memory
+        torch.cuda.set_per_process_memory_fraction(gpus)
+    trainer = CrossValidation(config, folder) if config.is_cross_validated else Trainer(config, folder)
+    if assignment.first_weights is not None and trainer.first_weights != assignment.first_weights:
+        raise DataError(
+            "model.weights: the file is not the one that the sweep began with; bring it back, or start a new sweep"
+        )
+    return trainer
+
+
 class Attempt:
     """One attempt at a trial. Nothing that goes wrong in it raises: it is an outcome.
 
@@ -103,11 +137,21 @@ class Attempt:
         assignment: what to train.
         is_attended: True if a person may follow it in a debugger: to quit the debugger is then an interrupt. A worker
             has no terminal, so that a `breakpoint()` there is an error of the trial.
+        make_trainer: returns the trainer of an assignment in a folder.
+        files: opens the location where the attempt is kept.
     """
 
-    def __init__(self, assignment: Assignment, is_attended: bool = False) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        is_attended: bool = False,
+        make_trainer: Callable[[Assignment, Path], records.Run] = make_trainer,
+        files: Callable[[str], FileStore] = open_files,
+    ) -> None:
         self._assignment = assignment
         self._is_attended = is_attended
+        self._make_trainer = make_trainer
+        self._files = files
         self._directory: AttemptDirectory | None = None
         self._gpu: GpuSampler | None = None
         self._reports: Iterator[Report] | None = None
@@ -143,51 +187,19 @@ class Attempt:
     def _open_directory(self) -> AttemptDirectory:
         if not self._assignment.gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # read by torch at its first use of CUDA
-        return AttemptDirectory(self._assignment.address, self._assignment.previous)
+        return AttemptDirectory(self._assignment.address, self._assignment.previous, self._files)
 
     def _start(self, folder: Path) -> Iterator[Report]:
         try:
-            trainer = make_trainer(self._assignment, folder)
+            trainer = self._make_trainer(self._assignment, folder)
         except UnreadableCheckpoint as error:
             for name in CHECKPOINTS:
                 if (folder / name).exists():
                     (folder / name).replace(folder / f"{name}.unreadable")
             warnings.warn(f"{error}; the trial begins anew", stacklevel=2)
-            trainer = make_trainer(self._assignment, folder)
+            trainer = self._make_trainer(self._assignment, folder)
         self._gpu = GpuSampler() if self._assignment.gpus else None
         return records.record_run(trainer, folder, self._gpu.means if self._gpu else dict)
-
-
-def make_trainer(assignment: Assignment, folder: Path) -> records.Run:
-    """Return the trainer of an assignment: the real one, or the simulated one if the environment asks for it.
-
-    Args:
-        assignment: what to train.
-        folder: for checkpoints and the best model; the trainer resumes from a checkpoint there.
-
-    Raises:
-        UnreadableCheckpoint: the checkpoint is damaged, and there is no other.
-        DataError: the images are missing, or torch cannot use the GPU that the trial got.
-    """
-    config, gpus = assignment.config, assignment.gpus
-    script = simulated_trainer.from_environment()
-    if script is not None:
-        return simulated_trainer.SimulatedTrainer(config, folder, script)
-    import torch
-
-    from trainers import CrossValidation, Trainer
-
-    torch.set_num_threads(assignment.threads)
-    if gpus and config.device == "auto" and not torch.cuda.is_available():
-        raise DataError("Ray gave this trial a GPU that torch cannot use; install a torch that fits the driver")
-    if 0 < gpus < 1:  # Ray only counts fractions: without a limit, one trial could take its neighbours' memory
-        torch.cuda.set_per_process_memory_fraction(gpus)
-    trainer = CrossValidation(config, folder) if config.is_cross_validated else Trainer(config, folder)
-    if assignment.first_weights is not None and trainer.first_weights != assignment.first_weights:
-        raise DataError(
-            "model.weights: the file is not the one that the sweep began with; bring it back, or start a new sweep"
-        )
-    return trainer
 
 
 def failure_reason(error: Exception) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from mt_sweeps.clock import Clock
 from mt_sweeps.errors import SweepError, Unfinished, disk_full_text
 from mt_sweeps.execution.attempt import DISK_FULL, MACHINE_FAULTS, STORAGE_LOST, Assignment, Outcome, failure_reason
 from mt_sweeps.execution.resources import Share
@@ -51,26 +52,31 @@ class Coordinator:
         sweep: of which it is.
         share: what a trial gets, and how many run at once.
         listener: hears of everything.
+        clock: that durations are read from.
 
     Attributes:
         error: what went wrong with the sweep itself (a full disk, say), or None. After it the ledger changes no more:
             a report after one that was not written would leave a gap.
     """
 
-    def __init__(self, ledger: Ledger, sweep: SweepStore, share: Share, listener: Listener) -> None:
+    def __init__(
+        self, ledger: Ledger, sweep: SweepStore, share: Share, listener: Listener, clock: Clock = time
+    ) -> None:
         self.error: Exception | None = None
         self._ledger = ledger
         self._sweep = sweep
         self._share = share
         self._first_weights = sweep.load_environment().weights
         self._listener = listener
+        self._clock = clock
         self._running: dict[TrialId, Trial] = {}
+        self._reported: dict[TrialId, int] = {}  # the last step of each running trial that was decided on
         self._pruned: set[TrialId] = set()
         self._common_failure: Trial | None = None
         self._stopped = False
         self._completed = sum(trial.state == "complete" for trial in ledger.trials("search"))
         self._polled = 0.0
-        self._start = time.monotonic() - ledger.active_seconds
+        self._start = clock.monotonic() - ledger.active_seconds
 
     @property
     def is_idle(self) -> bool:
@@ -96,9 +102,10 @@ class Coordinator:
         Raises:
             Unfinished: another process has the lock.
         """
-        if time.monotonic() - self._polled > _POLL_SECONDS:
-            self._polled = time.monotonic()
+        if self._clock.monotonic() - self._polled > _POLL_SECONDS:
+            self._polled = self._clock.monotonic()
             self._sweep.check_lock()
+            self._ledger.check_driver()
             self._stopped = self._stopped or self._sweep.is_stop_requested()
 
     def next_assignment(self) -> Assignment | None:
@@ -115,23 +122,37 @@ class Coordinator:
                 return assignment
         return None
 
-    def reported(self, trial_id: TrialId, report: Report) -> bool:
-        """Take a report of a running trial; return True if the trial is to end here."""
-        trial = self._running[trial_id]
+    def reported(self, assignment: Assignment, report: Report) -> bool:
+        """Take a report of a running trial; return True if the trial is to end here.
+
+        One that comes a second time changes nothing, and gets the same answer. One of an attempt that is over, from a
+        worker that was given up, changes nothing either, and the answer is True.
+        """
+        if not self._is_current(assignment):
+            return True
+        trial = self._running[assignment.trial]
+        if report.step <= self._reported[trial.id]:
+            # Its rank may have changed since, but the trial went on from there, and is not pruned in hindsight.
+            return trial.id in self._pruned
         is_pruned = self._ledger.report(trial, report)
+        self._reported[trial.id] = report.step
         self._record_time()
         self._listener.reported(trial, report)
         if is_pruned:
-            self._pruned.add(trial_id)
+            self._pruned.add(trial.id)
         return is_pruned
 
-    def ended(self, trial_id: TrialId, outcome: Outcome) -> None:
+    def ended(self, assignment: Assignment, outcome: Outcome) -> None:
         """Take the last outcome of a trial: it trained to its end, was pruned, or failed.
+
+        One of an attempt that is over changes nothing.
 
         Raises:
             Unfinished: the disk is full or the storage is away, which is no fault of the trial; it can be resumed.
         """
-        trial, failure, report = self._running.pop(trial_id), outcome.failure, outcome.report
+        if not self._is_current(assignment):
+            return
+        trial, failure, report = self._running.pop(assignment.trial), outcome.failure, outcome.report
         how_to_resume = f"resume with `{self._sweep.resume_command}`"
         if failure is not None and failure.reason == DISK_FULL:
             raise Unfinished(disk_full_text(failure.message, how_to_resume))
@@ -141,8 +162,8 @@ class Coordinator:
             trial = self._ledger.fail(trial, failure.reason, failure.message, None)
         else:
             assert report is not None  # an outcome has one or the other
-            if trial_id in self._pruned:
-                self._pruned.remove(trial_id)
+            if trial.id in self._pruned:
+                self._pruned.remove(trial.id)
                 trial = self._ledger.prune(trial, report)
             else:
                 self._ledger.report(trial, report)
@@ -150,9 +171,11 @@ class Coordinator:
                 trial = self._ledger.complete(trial, report)
         self._trial_ended(trial)
 
-    def worker_lost(self, trial_id: TrialId, message: str) -> None:
-        """Have a trial wait for another worker, or fail if it lost too many."""
-        self._trial_ended(self._ledger.worker_lost(self._running.pop(trial_id), message))
+    def worker_lost(self, assignment: Assignment, message: str) -> None:
+        """Have a trial wait for another worker, or fail if it lost too many, unless its attempt is over already."""
+        if self._is_current(assignment):
+            self._pruned.discard(assignment.trial)
+            self._trial_ended(self._ledger.worker_lost(self._running.pop(assignment.trial), message))
 
     def conclude(self) -> str | None:
         """Return why trials were left unstarted (a budget, say), or None if there were none. Call it at the end.
@@ -174,6 +197,10 @@ class Coordinator:
             )
         is_left = any(map(self._ledger.remaining, self._ledger.spec.arms()))
         return self._stop_reason() if is_left else None
+
+    def _is_current(self, assignment: Assignment) -> bool:
+        trial = self._running.get(assignment.trial)
+        return trial is not None and trial.attempt == assignment.attempt
 
     def _choose(self) -> Trial | None:
         """Ask the ledger for a trial, as far as the budget allows: first of the search and the baselines."""
@@ -218,12 +245,14 @@ class Coordinator:
         """
         files = self._sweep.trials
         known = files.records(trial.id) if trial.attempt > 1 else []
+        if trial.attempt > 1:
+            # First, and also if there are none: what a worker that was given up records from now on is not read.
+            files.begin(trial.id, trial.attempt, known)
         decisions = [self._ledger.report(trial, report) for report in known]
         if decisions and decisions[-1]:
             self._trial_ended(self._ledger.prune(trial, known[-1]))
             return False
-        if known:
-            files.begin(trial.id, trial.attempt, known)
+        self._reported[trial.id] = known[-1].step if known else 0
         return True
 
     def _assignment(self, trial: Trial) -> Assignment:
@@ -232,6 +261,7 @@ class Coordinator:
         weights = weights_key(config.model)
         return Assignment(
             trial=trial.id,
+            attempt=trial.attempt,
             settings=config.model_dump_json(),
             plugins=plugin_code(config),
             address=files.address(trial.id, trial.attempt),
@@ -257,7 +287,7 @@ class Coordinator:
         return budget.stop_reason(self._ledger, *self._spent(), self._share.gpus, self._share.concurrent)
 
     def _spent(self) -> tuple[float, float]:
-        return time.monotonic() - self._start, self._ledger.seconds_done * self._share.gpus
+        return self._clock.monotonic() - self._start, self._ledger.seconds_done * self._share.gpus
 
     def _record_time(self) -> None:
-        self._ledger.record_active_seconds(time.monotonic() - self._start)
+        self._ledger.record_active_seconds(self._clock.monotonic() - self._start)

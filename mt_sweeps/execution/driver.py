@@ -15,10 +15,10 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from mt_sweeps.execution import ray_cluster
+from mt_sweeps.execution.attempt import Assignment
 from mt_sweeps.execution.coordinator import Coordinator
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.execution.worker import TrialWorker
-from mt_sweeps.spec.arms import TrialId
 
 TRIALS_AT_MOST = 1000  # per Tune experiment: Tune remembers 30 to 60 kB of each; a new experiment costs seconds
 
@@ -72,12 +72,12 @@ def _run_experiment(driver: "_Driver", share: Share) -> bool:
 
 
 class _Driver:
-    """What Tune's three hooks share: the coordinator, and which of its trials Tune calls by which id."""
+    """What Tune's three hooks share: the coordinator, and which of its assignments Tune calls by which id."""
 
     def __init__(self, coordinator: Coordinator) -> None:
         self.started = 0  # trials, in this Tune experiment
         self._coordinator = coordinator
-        self._trials: dict[str, TrialId] = {}
+        self._assignments: dict[str, Assignment] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return object, ()  # Tune pickles its settings to restore them later; ours are in the ledger
@@ -93,7 +93,7 @@ class _Driver:
             assignment = self._coordinator.next_assignment()
             if assignment is not None:
                 self.started += 1
-                self._trials[tune_id] = assignment.trial
+                self._assignments[tune_id] = assignment
                 return {"assignment": assignment}
             if not self._coordinator.is_idle:
                 return None
@@ -103,20 +103,20 @@ class _Driver:
         """Return True if the trial is to end at this report."""
         if self._coordinator.error is None:
             with self._coordinator.capture_errors():
-                return self._coordinator.reported(self._trials[tune_id], result["outcome"].report)
+                return self._coordinator.reported(self._assignments[tune_id], result["outcome"].report)
         return False
 
     def ended(self, tune_id: str, result: dict[str, Any]) -> None:
         """Hand on the last outcome of a trial."""
         if self._coordinator.error is None:
             with self._coordinator.capture_errors():
-                self._coordinator.ended(self._trials.pop(tune_id), result["outcome"])
+                self._coordinator.ended(self._assignments.pop(tune_id), result["outcome"])
 
     def worker_lost(self, tune_id: str, message: str) -> None:
         """Hand on that a worker died; if it died with Ray itself, that does not count against the trial."""
         if self._coordinator.error is None and ray_cluster.dead_process() is None:
             with self._coordinator.capture_errors():
-                self._coordinator.worker_lost(self._trials.pop(tune_id), message)
+                self._coordinator.worker_lost(self._assignments.pop(tune_id), message)
 
     def should_stop(self) -> bool:
         """Return True if the experiment is to end, with the trials that run."""

@@ -8,13 +8,13 @@ uploaded after each evaluation.
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage import records
-from mt_sweeps.storage.file_store import open_files
+from mt_sweeps.storage.file_store import FileStore, open_files
 from trainers.files import BEST_MODEL, CHECKPOINT, CHECKPOINTS, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.report import Report
 
@@ -24,10 +24,11 @@ class TrialFiles:
 
     Args:
         location: a folder, or `s3://bucket/prefix`.
+        files: opens a location.
     """
 
-    def __init__(self, location: str) -> None:
-        self._files = open_files(location)
+    def __init__(self, location: str, files: Callable[[str], FileStore] = open_files) -> None:
+        self._files = files(location)
         self.location = self._files.location
 
     def address(self, trial: TrialId, attempt: int) -> str:
@@ -40,13 +41,18 @@ class TrialFiles:
         last = max((number for number in attempts if number < before), default=None)
         return None if last is None else self.address(trial, last)
 
-    def records(self, trial: TrialId) -> list[Report]:
-        """Return the records of the latest attempt that has any.
+    def records(self, trial: TrialId, attempt: int | None = None) -> list[Report]:
+        """Return the records of an attempt, which has those of the attempts before it too.
 
-        The very last attempt has none if it was lost before its first evaluation. Records may be newer than the last
-        checkpoint: a record is never replaced.
+        Records may be newer than the last checkpoint: a record is never replaced.
+
+        Args:
+            trial: of which trial.
+            attempt: None: the latest that has a file of them. The very last one has none if it was lost early.
         """
         attempts = [number for number, names in self._attempts(trial).items() if records.FILE in names]
+        if attempt is not None:
+            attempts = [number for number in attempts if number == attempt]
         if not attempts:
             return []
         path = f"{_folder(trial, max(attempts))}/{records.FILE}"
@@ -106,13 +112,14 @@ class AttemptDirectory:
     Args:
         address: where the attempt is kept, from `TrialFiles.address`.
         previous: the address of an earlier attempt whose checkpoint this one resumes from.
+        files: opens a location.
 
     Attributes:
         path: the folder, on this machine.
     """
 
-    def __init__(self, address: str, previous: str | None) -> None:
-        self._files = open_files(address)
+    def __init__(self, address: str, previous: str | None, files: Callable[[str], FileStore] = open_files) -> None:
+        self._files = files(address)
         self._uploaded: dict[str, tuple[int, int]] = {}
         self._scratch: Path | None = None
         if self._files.folder is not None:
@@ -127,7 +134,7 @@ class AttemptDirectory:
                 write_atomically(self.path / records.FILE, known)
         # The newest checkpoint first: an attempt that is killed in between must not fall back to the one before it.
         for name in (BEST_MODEL, *reversed(CHECKPOINTS)):
-            content = open_files(previous).read(name) if previous is not None else None
+            content = files(previous).read(name) if previous is not None else None
             if content is not None:
                 write_atomically(self.path / name, content)
 

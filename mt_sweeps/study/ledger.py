@@ -6,16 +6,20 @@ and keeps a copy in memory, so that the ten thousandth trial of a sweep costs as
 
 import json
 import time
+import uuid
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import ValidationError
 
-from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.clock import Clock
+from mt_sweeps.errors import InputError, SweepError, Unfinished
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values, forbidden_changes
 from mt_sweeps.storage import optuna_private
@@ -31,6 +35,7 @@ STORAGE_ERRORS = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInter
 """What the storage of the ledger raises. They are no trial's fault."""
 REFUSED = "refused"  # the reason of a trial that could not be prepared: no worker has seen it
 _SAVE_TIME_EVERY = 2.0  # seconds
+_CHECK_DRIVER_EVERY = 0.5
 
 
 class Ledger:
@@ -39,6 +44,8 @@ class Ledger:
     Args:
         where: the storage, as `open_storage` takes it; `create` has made the studies. Only one process may write.
         spec: of the sweep.
+        storage: an open storage; None: the one that is opened at `where`.
+        clock: that moments and durations are read from.
 
     Attributes:
         steps_done: optimiser steps of all trials that ended, without linear probes, which take none.
@@ -48,11 +55,21 @@ class Ledger:
         InputError: the file is missing, no ledger, of another format, or of a sweep with another specification.
     """
 
-    def __init__(self, where: Path | str, spec: SweepSpec) -> None:
-        if isinstance(where, Path):
+    def __init__(
+        self,
+        where: Path | str,
+        spec: SweepSpec,
+        storage: BaseStorage | None = None,
+        clock: Clock = time,
+    ) -> None:
+        if storage is None and isinstance(where, Path):
             _check_file(where)
         self.spec = spec
-        self._storage = open_storage(where)
+        self._storage = storage or open_storage(where)
+        self._clock = clock
+        self._driver = ""  # of `take_over`
+        self._driver_checked = clock.monotonic()
+        self._attempt_began: dict[TrialId, float] = {}  # on the clock that never jumps, of attempts of this process
         self._trials: dict[Arm, list[Trial]] = {}
         self._waiting: dict[Arm, set[int]] = {}
         self._ids: dict[Arm, list[int]] = {}
@@ -74,21 +91,24 @@ class Ledger:
                 f"{where}: is no ledger of the sweep {spec.name}, or damaged ({_first_line(error)}); put back what was "
                 "here, or remove the sweep and start a new one"
             ) from None
-        self._saved = time.monotonic()
+        self._saved = clock.monotonic()
 
     @classmethod
-    def create(cls, where: Path | str, spec: SweepSpec, published: Values) -> "Ledger":
+    def create(
+        cls, where: Path | str, spec: SweepSpec, published: Values, storage: BaseStorage | None = None
+    ) -> "Ledger":
         """Create a ledger without trials.
 
         Args:
             where: the storage, as `open_storage` takes it.
             spec: of the sweep.
             published: all settings of the published baseline, if the sweep has this arm.
+            storage: as for the class.
         """
-        storage = open_storage(where)
+        opened = storage or open_storage(where)
         for arm in spec.arms():
             study = optuna.create_study(
-                storage=storage,
+                storage=opened,
                 study_name=_study_name(spec, arm),
                 direction=spec.objective.direction,
                 load_if_exists=True,
@@ -97,8 +117,9 @@ class Ledger:
             if arm == "published":
                 study.set_user_attr("planned", [{"values": published}])
             study.set_user_attr("format", FORMAT)
-        storage.engine.dispose()
-        return cls(where, spec)
+        if storage is None:
+            _close(opened)
+        return cls(where, spec, storage=storage)
 
     def trials(self, arm: Arm) -> list[Trial]:
         """Return all trials of an arm so far, by number."""
@@ -132,7 +153,7 @@ class Ledger:
         new = [trial for trial in trials if trial not in before]
         if new or "finalists" not in self._planned:
             self._planned["finalists"] = before + new
-            self._storage.set_study_user_attr(self._studies["finalists"], "planned", before + new)
+            self._for_writing.set_study_user_attr(self._studies["finalists"], "planned", before + new)
         return bool(new)
 
     def report(self, trial: Trial, report: Report) -> bool:
@@ -146,7 +167,7 @@ class Ledger:
             return False
         if report.step > self._trials[trial.arm][trial.number].step:
             value = ranking_error(report, self.spec.metric)
-            self._storage.set_trial_intermediate_value(self._id(trial), report.step, value)
+            self._for_writing.set_trial_intermediate_value(self._id(trial), report.step, value)
             if trial.arm == "search":
                 self._ranking.report(trial.number, report.step, value)
             self._change(trial, step=report.step)
@@ -168,7 +189,7 @@ class Ledger:
         """Have a trial that lost its driver wait for its next attempt."""
         if not self.is_current_attempt(trial):
             return self._trials[trial.arm][trial.number]
-        self._storage.set_trial_state_values(self._id(trial), TrialState.WAITING)
+        self._for_writing.set_trial_state_values(self._id(trial), TrialState.WAITING)
         self._waiting[trial.arm].add(trial.number)
         return self._change(trial, state="waiting")
 
@@ -177,14 +198,10 @@ class Ledger:
         now = self._trials[trial.arm][trial.number]
         if not self.is_current_attempt(trial):
             return now
-        lost = {"workers": now.lost_workers + 1, "seconds": now.seconds + time.time() - now.attempt_started}
-        self._storage.set_trial_user_attr(self._id(trial), "lost", lost)
-        trial = self._change(trial, lost_workers=lost["workers"], seconds=lost["seconds"], attempt_started=time.time())
-        if trial.lost_workers >= LOSSES:
-            return self.fail(
-                trial, "lost_worker", f"its worker was lost {trial.lost_workers} times, at last: {message}", None
-            )
-        return self.requeue(trial)
+        lost = {"workers": now.lost_workers + 1, "seconds": now.seconds + self._seconds_of_attempt(trial)}
+        self._for_writing.set_trial_user_attr(self._id(trial), "lost", lost)
+        self._attempt_began.pop(trial.id, None)
+        return self._retry(self._change(trial, lost_workers=lost["workers"], seconds=lost["seconds"]), message)
 
     def is_current_attempt(self, trial: Trial) -> bool:
         """Return True if the trial still runs in this attempt. Reports of any other attempt are ignored."""
@@ -221,17 +238,47 @@ class Ledger:
     def record_active_seconds(self, seconds: float) -> None:
         """Set `active_seconds`; written to the storage every other second."""
         self._active_seconds = seconds
-        if time.monotonic() - self._saved > _SAVE_TIME_EVERY:
+        if self._clock.monotonic() - self._saved > _SAVE_TIME_EVERY:
             self.save_time()
 
     def save_time(self) -> None:
         """Write `active_seconds` to the storage."""
-        self._storage.set_study_user_attr(self._studies["search"], "active_seconds", self._active_seconds)
-        self._saved = time.monotonic()
+        self._for_writing.set_study_user_attr(self._studies["search"], "active_seconds", self._active_seconds)
+        self._saved = self._clock.monotonic()
 
     def close(self) -> None:
         """Close the storage."""
-        self._storage.engine.dispose()
+        _close(self._storage)
+
+    def take_over(self) -> None:
+        """Drive the sweep from now on. What the driver before left running waits for its next attempt.
+
+        If that one is not dead after all, it finds out (`check_driver`), and ends.
+        """
+        self._driver = uuid.uuid4().hex
+        self._storage.set_study_user_attr(self._studies["search"], "driver", self._driver)
+        for trial in self.all_trials():
+            if trial.state == "running":
+                self._retry(trial, "its driver was lost too")
+
+    def check_driver(self) -> None:
+        """Make sure that no other process has taken the sweep over since this one did.
+
+        The lock of the sweep prevents it, unless the connection to the database that holds it was lost.
+
+        Raises:
+            Unfinished: one has.
+        """
+        if self._driver and self._attributes("search").get("driver") != self._driver:
+            raise Unfinished(f"{self.spec.name}: another process has taken the sweep over, and goes on with it")
+        self._driver_checked = self._clock.monotonic()
+
+    @property
+    def _for_writing(self) -> BaseStorage:
+        """The storage. After a pause, or every half a second, it is first made sure that this process still drives."""
+        if self._clock.monotonic() - self._driver_checked > _CHECK_DRIVER_EVERY:
+            self.check_driver()
+        return self._storage
 
     def _check(self, where: Path | str, arm: Arm) -> None:
         """Make sure that the study of an arm is that of the specification."""
@@ -282,15 +329,16 @@ class Ledger:
             "of": before.replicates,
             "attempt": before.attempt + 1,
             "started": before.started,
-            "began": time.time(),
+            "began": self._clock.time(),
         }
-        self._storage.set_trial_user_attr(self._ids[arm][number], "asked", facts)
-        self._storage.set_trial_state_values(self._ids[arm][number], TrialState.RUNNING)
+        self._for_writing.set_trial_user_attr(self._ids[arm][number], "asked", facts)
+        self._for_writing.set_trial_state_values(self._ids[arm][number], TrialState.RUNNING)
+        self._attempt_began[before.id] = self._clock.monotonic()
         self._waiting[arm].remove(number)
         return self._change(before, state="running", attempt=facts["attempt"], attempt_started=facts["began"])
 
     def _create(self, arm: Arm) -> Trial:
-        number, now, problem = len(self._trials[arm]), time.time(), ""
+        number, now, problem = len(self._trials[arm]), self._clock.time(), ""
         try:
             values, template = self._suggest(arm, number)
         except STORAGE_ERRORS:
@@ -301,7 +349,8 @@ class Ledger:
         of = self._planned[arm][number].get("of") if arm in self._planned else None
         template.set_user_attr("asked", {"values": values, "of": of, "attempt": 1, "started": now, "began": now})
         # In one step: a driver that is killed meanwhile leaves no trial without values.
-        self._ids[arm].append(self._storage.create_new_trial(self._studies[arm], template_trial=template))
+        self._ids[arm].append(self._for_writing.create_new_trial(self._studies[arm], template_trial=template))
+        self._attempt_began[TrialId(arm, number)] = self._clock.monotonic()
         self._trials[arm].append(
             Trial(
                 arm=arm,
@@ -334,17 +383,18 @@ class Ledger:
         if not self.is_current_attempt(trial):
             return self._trials[trial.arm][trial.number]
         now = self._trials[trial.arm][trial.number]
-        seconds = now.seconds + time.time() - now.attempt_started
+        seconds = now.seconds + self._seconds_of_attempt(trial)
         facts: dict[str, Any] = {"reason": reason, "message": message, "seconds": seconds}
         if last is not None:
             last = replace(last, confusion={})  # the records have it
             facts["last"] = {"step": last.step, "time": last.time, "metrics": last.metrics}
-        self._storage.set_trial_user_attr(self._id(trial), "end", facts)
+        self._for_writing.set_trial_user_attr(self._id(trial), "end", facts)
         ended = replace(
             now, state=STATES[state], reason=reason, message=message, seconds=seconds, last=last or now.last
         )
         objective = ended.objective(self.spec.metric) if state == TrialState.COMPLETE else None
-        self._storage.set_trial_state_values(self._id(trial), state, None if objective is None else [objective])
+        self._for_writing.set_trial_state_values(self._id(trial), state, None if objective is None else [objective])
+        self._attempt_began.pop(trial.id, None)
         self._trials[trial.arm][trial.number] = ended
         if not ended.is_probe:
             self.steps_done, self.seconds_done = self.steps_done + ended.step, self.seconds_done + ended.seconds
@@ -357,6 +407,17 @@ class Ledger:
         changed = replace(self._trials[trial.arm][trial.number], **changes)
         self._trials[trial.arm][trial.number] = changed
         return changed
+
+    def _retry(self, trial: Trial, message: str) -> Trial:
+        """Requeue a trial, or fail it if it has lost too many workers: its driver may have died between the two."""
+        if trial.lost_workers < LOSSES:
+            return self.requeue(trial)
+        text = f"its worker was lost {trial.lost_workers} times, at last: {message}"
+        return self.fail(trial, "lost_worker", text, None)
+
+    def _seconds_of_attempt(self, trial: Trial) -> float:
+        now = self._clock.monotonic()
+        return now - self._attempt_began.get(trial.id, now)
 
     def _id(self, trial: Trial) -> int:
         return self._ids[trial.arm][trial.number]
@@ -387,6 +448,11 @@ def _check_file(file: Path) -> None:
 
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _close(storage: BaseStorage) -> None:
+    if isinstance(storage, RDBStorage):
+        storage.engine.dispose()
 
 
 def _study_name(spec: SweepSpec, arm: Arm) -> str:

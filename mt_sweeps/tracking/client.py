@@ -43,6 +43,7 @@ class Client:
     Args:
         home: holds the embedded store.
         tracking: the address of the server, if there is one, and the name of the experiment.
+        store: an `mlflow.MlflowClient`; None: the one of that server, or of the embedded store.
 
     Attributes:
         experiment: the id of the experiment.
@@ -53,14 +54,14 @@ class Client:
         Exception: MLflow cannot be used; see `raise_if_permanent`.
     """
 
-    def __init__(self, home: Home, tracking: Tracking) -> None:
+    def __init__(self, home: Home, tracking: Tracking, store: Any = None) -> None:
         check_credentials(tracking)
         mlflow = _import_mlflow()
         self._entities = mlflow.entities
-        self._artifacts = home.artifacts if tracking.uri is None else None
+        self._artifacts = home.artifacts if tracking.uri is None and store is None else None
         # Only one process at a time makes the embedded store, or its experiment.
-        with embedded_store.opened(mlflow, home) if tracking.uri is None else nullcontext(tracking.uri) as uri:
-            self._mlflow = mlflow.MlflowClient(uri, registry_uri=uri)
+        with embedded_store.opened(mlflow, home) if self._artifacts is not None else nullcontext(tracking.uri) as uri:
+            self._mlflow = store or mlflow.MlflowClient(uri, registry_uri=uri)
             self.experiment = self._get_or_create_experiment(tracking)
 
     def _get_or_create_experiment(self, tracking: Tracking) -> str:

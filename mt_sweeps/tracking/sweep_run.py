@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.spec.arms import Arm, TrialId
+from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.spec.sweep_spec import Values
 from mt_sweeps.storage.home import Home, SweepStore
 from mt_sweeps.study.ledger import Ledger
@@ -31,15 +32,19 @@ class SweepRun:
         home: holds the embedded store.
         sweep: the sweep.
         ledger: of the sweep; only read.
+        connect: returns the client of the sweep's experiment.
     """
 
-    def __init__(self, home: Home, sweep: SweepStore, ledger: Ledger) -> None:
+    def __init__(
+        self, home: Home, sweep: SweepStore, ledger: Ledger, connect: Callable[[Home, Tracking], Client] = Client
+    ) -> None:
         self._home = home
         self._sweep = sweep
         self._files = sweep.trials
         self._ledger = ledger
         self._spec = ledger.spec
         self._rungs = rungs(ledger.spec)
+        self._connect_to = connect
         self._client: Client | None = None
         self._parent = ""
         self._children: dict[TrialId, str] = {}
@@ -59,6 +64,7 @@ class SweepRun:
         """
         if self._sweep.is_gone:
             raise InputError(self._sweep.gone_text)
+        self._ledger.check_driver()  # a driver that was replaced would show what is no longer so
         with permanent_errors(self._home, self._spec.tracking):
             client = self._client or self._connect()
             try:
@@ -107,7 +113,7 @@ class SweepRun:
         return runs
 
     def _connect(self) -> Client:
-        client = Client(self._home, self._spec.tracking)
+        client = self._connect_to(self._home, self._spec.tracking)
         environment = self._sweep.load_environment()
         self._parent = client.get_or_create_run(
             {"mt.sweep": environment.id, "mt.arm": "sweep"}, self._sweep.name, environment.started
@@ -133,7 +139,9 @@ class SweepRun:
             self._create_child(client, trial)
         run, params = self._children[trial.id], self._params(trial) if trial.id not in self._sent else None
         last_sent = self._sent.get(trial.id, 0)
-        new = [report for report in self._files.records(trial.id) if report.step > last_sent]
+        # While it runs, those of its own attempt: a worker that was given up may still write to the one before.
+        recorded = self._files.records(trial.id, trial.attempt if trial.state == "running" else None)
+        new = [report for report in recorded if report.step > last_sent]
         if params or new or trial.finished:
             client.log(run, new, params, self._tags(trial))
             self._sent[trial.id] = max([report.step for report in new], default=last_sent)

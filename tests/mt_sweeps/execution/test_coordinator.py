@@ -21,11 +21,11 @@ def coordinator_of(tmp_path, *overrides):
 
 
 def complete(coordinator, assignment, error=0.1):
-    coordinator.ended(assignment.trial, Outcome(report(300, error), None, done=True))
+    coordinator.ended(assignment, Outcome(report(300, error), None, done=True))
 
 
 def fail(coordinator, assignment, reason="diverged"):
-    coordinator.ended(assignment.trial, Outcome(None, Failure(reason, f"{reason}: it is"), done=True))
+    coordinator.ended(assignment, Outcome(None, Failure(reason, f"{reason}: it is"), done=True))
 
 
 @pytest.mark.system
@@ -65,12 +65,11 @@ def test_a_trial_is_pruned_at_a_rung_and_its_last_report_ends_it(tmp_path):
     coordinator, ledger = coordinator_of(tmp_path, "trials=4")
     assignments = [coordinator.next_assignment() for _ in range(4)]
     ends = [
-        coordinator.reported(a.trial, report(90, error))
-        for a, error in zip(assignments, (0.1, 0.2, 0.3, 0.4), strict=True)
+        coordinator.reported(a, report(90, error)) for a, error in zip(assignments, (0.1, 0.2, 0.3, 0.4), strict=True)
     ]
     assert ends == [False, False, True, True]
     for assignment in assignments[2:]:
-        coordinator.ended(assignment.trial, Outcome(report(90, 0.3), None, done=False))
+        coordinator.ended(assignment, Outcome(report(90, 0.3), None, done=False))
     assert [trial.state for trial in ledger.trials("search")] == ["running", "running", "pruned", "pruned"]
 
 
@@ -79,7 +78,7 @@ def test_a_lost_worker_costs_an_attempt_and_too_many_of_them_the_trial(tmp_path)
     for attempt in range(1, LOSSES + 1):
         assignment = coordinator.next_assignment()
         assert assignment.address.endswith(f"attempt-{attempt}")
-        coordinator.worker_lost(assignment.trial, "its node died")
+        coordinator.worker_lost(assignment, "its node died")
     assert coordinator.next_assignment() is None
     assert (ledger.trials("search")[0].state, ledger.trials("search")[0].reason) == ("failed", "lost_worker")
 
@@ -88,7 +87,7 @@ def test_what_a_dead_driver_left_unreported_is_replayed_and_may_prune(tmp_path):
     coordinator, ledger = coordinator_of(tmp_path, "trials=4")
     assignments = [coordinator.next_assignment() for _ in range(4)]
     for assignment, error in zip(assignments[:3], (0.1, 0.2, 0.15), strict=True):
-        coordinator.reported(assignment.trial, report(90, error))
+        coordinator.reported(assignment, report(90, error))
     sweep = coordinator._sweep
     sweep.trials.begin(TrialId("search", 3), 1, [report(60, 0.6), report(90, 0.5)])  # recorded, and never reported
     for trial in ledger.trials("search"):

@@ -68,9 +68,7 @@ def test_a_sweep_that_is_stopped_is_resumed_to_the_same_result(tmp_path):
     sweep.directory.clear_stop_request()
     ledger = Ledger(sweep.directory.ledger, sweep.spec)
     assert ledger.trials("search")[3].state == "running"
-    for trial in ledger.all_trials():
-        if trial.state == "running":
-            ledger.requeue(trial)
+    ledger.take_over()
     run(sweep, ledger)
     results = [[(t.state, t.step, t.values) for t in ledger.trials("search")] for ledger in (whole.ledger, ledger)]
     assert results[0] == results[1]

@@ -23,7 +23,7 @@ from trainers.models import build
 
 
 def assigned(settings, address="", previous=None, gpus=0.0):
-    return Assignment(TrialId("search", 0), settings.model_dump_json(), {}, address, previous, 1, gpus)
+    return Assignment(TrialId("search", 0), 1, settings.model_dump_json(), {}, address, previous, 1, gpus)
 
 
 def assignment(directory, previous=None, **changes):
@@ -65,7 +65,7 @@ ONE_PROCESS = """
 import sys
 from mt_sweeps.execution.attempt import Assignment, Attempt
 from mt_sweeps.spec.arms import TrialId
-attempt = Attempt(Assignment(TrialId("search", 0), sys.argv[1], {}, sys.argv[2], None, 1, 0.0))
+attempt = Attempt(Assignment(TrialId("search", 0), 1, sys.argv[1], {}, sys.argv[2], None, 1, 0.0))
 while not attempt.advance().done:
     pass
 """

@@ -1,0 +1,83 @@
+"""Sweeps that are disturbed in every way, by the thousand: `python -m tests.simulation --seeds 50000`."""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import optuna
+
+from tests.simulation.mutants import MUTANTS
+from tests.simulation.parts import Parts
+from tests.simulation.simulation import Simulation
+from tests.simulation.world import Violation
+
+_MEMORY = Path("/dev/shm")
+
+
+def run(seed: int, make_parts: Callable[..., Parts] = Parts) -> tuple[str, list[str]]:
+    """Run one schedule; return what is wrong ("" for nothing), and what happened."""
+    with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
+        before, tempfile.tempdir = tempfile.tempdir, folder  # of the nodes
+        simulation = Simulation(seed, Path(folder), make_parts)
+        try:
+            simulation.run()
+        except Violation as violation:
+            return str(violation), simulation.world.trace
+        except Exception:
+            return traceback.format_exc(), simulation.world.trace
+        finally:
+            tempfile.tempdir = before
+    return "", simulation.world.trace
+
+
+def problem(seed: int) -> str:
+    return run(seed)[0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=1000, help="how many schedules")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--mutant", choices=sorted(MUTANTS), help="with this mistake, until it is found")
+    parser.add_argument("--seed", type=int, help="replay this one, and print what happens")
+    arguments = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if "PYTHONHASHSEED" not in os.environ:  # the order of sets is a part of a schedule
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
+    make_parts = MUTANTS.get(arguments.mutant, Parts)
+    if arguments.seed is not None:
+        wrong, trace = run(arguments.seed, make_parts)
+        print(*trace, sep="\n")
+        sys.exit(f"\nseed {arguments.seed}: {wrong}" if wrong else 0)
+    began = time.monotonic()
+    seeds, failed = range(arguments.first, arguments.first + arguments.seeds), 0
+    if arguments.mutant is not None:
+        for seed in seeds:
+            if wrong := run(seed, make_parts)[0]:
+                print(f"seed {seed}: {wrong.strip().splitlines()[-1]}")
+                return
+        sys.exit(f"{arguments.mutant} was not found")
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        for seed, wrong in zip(seeds, pool.map(problem, seeds, chunksize=20), strict=True):
+            if wrong:
+                failed += 1
+                print(f"seed {seed}: {wrong.strip().splitlines()[-1]}", flush=True)
+    seconds, used = time.monotonic() - began, os.times()
+    processor = used.children_user + used.children_system
+    print(
+        f"{len(seeds):,} schedules in {seconds:,.0f} s, {3600 * len(seeds) / seconds:,.0f} an hour; {processor:,.0f} s of "
+        f"processor time, {1000 * processor / len(seeds):.0f} ms each; {failed} failed"
+    )
+    sys.exit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()

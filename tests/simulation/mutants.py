@@ -1,0 +1,101 @@
+"""Five ways to get it wrong, each of which the simulation must find."""
+
+from collections.abc import Callable, Iterator
+
+from mt_sweeps.execution.attempt import Assignment
+from mt_sweeps.execution.coordinator import Coordinator, Listener
+from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.trial import Trial
+from tests.simulation.parts import Parts
+from tests.simulation.trainer import ScriptedTrainer
+from trainers.report import Report
+
+
+class _LosesReport(Ledger):
+    def report(self, trial: Trial, report: Report) -> bool:
+        """Drop the first new report of a later attempt."""
+        if (
+            trial.attempt > 1
+            and trial.id not in self._dropped
+            and report.step > self.trials(trial.arm)[trial.number].step
+        ):
+            self._dropped.add(trial.id)
+            return False
+        return super().report(trial, report)
+
+    @property
+    def _dropped(self) -> set[object]:
+        return self.__dict__.setdefault("dropped", set())
+
+
+class _PrunesTwice(Ledger):
+    is_again = False
+
+    def report(self, trial: Trial, report: Report) -> bool:
+        """Answer the report after one that pruned a trial as that one."""
+        is_pruned = super().report(trial, report)
+        is_pruned, self.is_again = is_pruned or self.is_again, is_pruned
+        return is_pruned
+
+
+class _RequeuesOne(Ledger):
+    def requeue(self, trial: Trial) -> Trial:
+        """Leave the first trial running that lost its driver."""
+        is_lost = trial.number == min(one.number for one in self.trials(trial.arm) if one.state == "running")
+        return trial if is_lost and trial.lost_workers == 0 else super().requeue(trial)
+
+
+class _NeverLooks(Ledger):
+    def check_driver(self) -> None:
+        """Believe to drive the sweep, whoever has taken it over."""
+
+
+class _ReportsFirst(ScriptedTrainer):
+    tell: Callable[[Report], object]
+
+    def run(self) -> Iterator[Report]:
+        """Report before the record is written."""
+        for report in super().run():
+            self.tell(report)
+            yield report
+
+
+class _WithLedger(Parts):
+    kind: type[Ledger]
+
+    def ledger(self) -> Ledger:
+        return self.kind("simulation", self.spec, self.database.open(), self.world.clock)
+
+
+class LostReport(_WithLedger):
+    kind = _LosesReport
+
+
+class DoublePrune(_WithLedger):
+    kind = _PrunesTwice
+
+
+class WrongRequeue(_WithLedger):
+    kind = _RequeuesOne
+
+
+class StaleOwner(_WithLedger):
+    kind = _NeverLooks
+
+
+class WriteBeforeRecord(Parts):
+    """The report is in the ledger before its record is on the disk."""
+
+    driver: Coordinator
+
+    def coordinator(self, ledger: Ledger, listener: Listener) -> Coordinator:
+        self.driver = super().coordinator(ledger, listener)
+        return self.driver
+
+    def trainer(self, assignment: Assignment, folder) -> ScriptedTrainer:
+        trainer = _ReportsFirst(self.world, assignment, folder, folder.parent.name in self.diverging)
+        trainer.tell = lambda report: self.driver.reported(assignment, report)
+        return trainer
+
+
+MUTANTS = {kind.__name__: kind for kind in (LostReport, DoublePrune, WrongRequeue, WriteBeforeRecord, StaleOwner)}

@@ -1,0 +1,122 @@
+"""The simulated database of the ledger: Optuna's own storages, with a point before and after each write.
+
+Most schedules run on Optuna's storage in memory, which is fast. The others run on the real one, SQLite: there a process
+may also be killed within a transaction, and leaves what SQLite then has on the disk.
+"""
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+
+from tests.simulation.world import World
+
+
+class _WithPoints(BaseStorage):
+    """The writes that a ledger makes."""
+
+    world: World
+
+    def create_new_trial(self, *arguments: Any, **named: Any) -> Any:
+        return self._write("create_new_trial", super().create_new_trial, *arguments, **named)
+
+    def set_trial_state_values(self, *arguments: Any, **named: Any) -> Any:
+        return self._write("set_trial_state_values", super().set_trial_state_values, *arguments, **named)
+
+    def set_trial_intermediate_value(self, *arguments: Any, **named: Any) -> Any:
+        return self._write("set_trial_intermediate_value", super().set_trial_intermediate_value, *arguments, **named)
+
+    def set_trial_user_attr(self, *arguments: Any, **named: Any) -> Any:
+        return self._write("set_trial_user_attr", super().set_trial_user_attr, *arguments, **named)
+
+    def set_study_user_attr(self, *arguments: Any, **named: Any) -> Any:
+        return self._write("set_study_user_attr", super().set_study_user_attr, *arguments, **named)
+
+    def _write(self, name: str, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        self.world.point(f"ledger: {name}{arguments[:2]}")
+        if self.world.is_disk_full and self.world.process is not None:
+            full = sqlite3.OperationalError("database or disk is full")
+            full.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise optuna.exceptions.StorageInternalError("the ledger was not written") from full
+        answer = call(*arguments, **named)
+        self.world.point(f"ledger: {name} is done")
+        return answer
+
+
+class MemoryStorage(_WithPoints, InMemoryStorage):
+    """In memory. It outlives its processes, as a database does."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world = world
+
+
+class SQLiteStorage(_WithPoints, RDBStorage):
+    """In a file, which has the tables."""
+
+    def __init__(self, world: World, file: Path) -> None:
+        super().__init__(f"sqlite:///{file}", skip_compatibility_check=True, skip_table_creation=True)
+        self.world = world
+        self._file = file
+        for event in ("before_cursor_execute", "commit"):
+            sqlalchemy.event.listen(self.engine, event, self._about_to_execute)
+
+    def _about_to_execute(self, *arguments: Any) -> None:
+        """A statement, or the end of a transaction, is about to be executed."""
+        statement = str(arguments[2]).partition("\n")[0] if len(arguments) > 2 else "COMMIT"
+        process = self.world.process
+        if process is None or statement.startswith("SELECT"):
+            return
+        was_dead = process.is_dead
+        try:
+            self.world.point(f"SQLite: {statement[:40]}")
+        finally:
+            if process.is_dead and not was_dead:
+                for file in self._file.parent.glob(f"{self._file.name}*"):
+                    shutil.copy(file, file.with_name(f"crashed-{file.name}"))
+
+
+class Database:
+    """The database of one world, which processes open.
+
+    Args:
+        world: of it.
+        file: of SQLite; None: in memory.
+    """
+
+    def __init__(self, world: World, file: Path | None) -> None:
+        self._world = world
+        self._file = file
+        self._memory = MemoryStorage(world)
+        self._opened: list[SQLiteStorage] = []
+
+    def open(self) -> BaseStorage:
+        """Return the storage, as a process that starts finds it."""
+        if self._file is None:
+            return self._memory
+        self._opened.append(SQLiteStorage(self._world, self._file))
+        return self._opened[-1]
+
+    @property
+    def reader(self) -> BaseStorage:
+        """The storage, for those who look on."""
+        return self._opened[-1] if self._opened else self.open()
+
+    def close(self) -> None:
+        """Let go of the file, and bring it to what it was when a process was killed in a transaction."""
+        for storage in self._opened:
+            storage.remove_session()
+            storage.engine.dispose()
+        self._opened = []
+        if self._file is None:
+            return
+        copies = list(self._file.parent.glob(f"crashed-{self._file.name}*"))
+        for file in self._file.parent.glob(f"{self._file.name}*") if copies else ():
+            file.unlink()
+        for copy in copies:
+            copy.replace(copy.with_name(copy.name.removeprefix("crashed-")))
