@@ -203,7 +203,7 @@ def test_whatever_raises_while_a_trial_is_prepared_is_that_trials_failure(tmp_pa
     files.begin(first.trial, 1, [report(30, 0.1)])
     records = next(Path(files.location).glob("**/records.jsonl"))
     records.write_text("[1, 2]\n")  # no record
-    coordinator.worker_lost(first.trial, "its node died")
+    coordinator.worker_lost(first, "its node died")
     second = coordinator.next_assignment()
     assert second.trial == TrialId("search", 1)
     assert (ledger.trials("search")[0].state, ledger.trials("search")[0].reason) == ("failed", "refused")
