@@ -47,6 +47,11 @@ class CrossValidation:
         """SHA-256 of the file that the networks started from; None: their first weights were drawn at random."""
         return self._trainer.first_weights
 
+    @property
+    def data_fingerprint(self) -> str:
+        """SHA-256 over the data set's pixels, labels and class names."""
+        return self._trainer.data_fingerprint
+
     def run(self) -> Iterator[Report]:
         """Train on what is left of every fold and yield one report per evaluation. Raises as `Trainer.run` does."""
         while True:

@@ -44,6 +44,7 @@ class Assignment:
         threads: that torch may use.
         gpus: that the trial gets; 0 hides every GPU, a fraction also limits the memory.
         first_weights: SHA-256 of the file that its network is to start from, if there is one.
+        data_fingerprint: of the images that it is to be trained on, as `Trainer.data_fingerprint`; None: of any.
     """
 
     trial: TrialId
@@ -55,6 +56,7 @@ class Assignment:
     threads: int
     gpus: float
     first_weights: str | None = None
+    data_fingerprint: str | None = None
 
     @cached_property
     def config(self) -> TrainerConfig:
@@ -126,6 +128,10 @@ def make_trainer(assignment: Assignment, folder: Path) -> records.Run:
     if assignment.first_weights is not None and trainer.first_weights != assignment.first_weights:
         raise DataError(
             "model.weights: the file is not the one that the sweep began with; bring it back, or start a new sweep"
+        )
+    if assignment.data_fingerprint is not None and trainer.data_fingerprint != assignment.data_fingerprint:
+        raise DataError(
+            "dataset: the images are not those that the sweep began with; bring them back, or start a new sweep"
         )
     return trainer
 

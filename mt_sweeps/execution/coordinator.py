@@ -66,7 +66,7 @@ class Coordinator:
         self._ledger = ledger
         self._sweep = sweep
         self._share = share
-        self._first_weights = sweep.load_environment().weights
+        self._environment = sweep.load_environment()
         self._listener = listener
         self._clock = clock
         self._running: dict[TrialId, Trial] = {}
@@ -268,7 +268,8 @@ class Coordinator:
             previous=files.last_checkpoint(trial.id, trial.attempt) if trial.attempt > 1 else None,
             threads=self._share.cpus,
             gpus=self._share.gpus,
-            first_weights=None if weights is None else self._first_weights.get(weights),
+            first_weights=None if weights is None else self._environment.weights.get(weights),
+            data_fingerprint=self._environment.data_fingerprint,
         )
 
     def _trial_ended(self, trial: Trial) -> None:

@@ -17,6 +17,7 @@ from mt_sweeps.storage import records
 from mt_sweeps.storage.file_store import open_files
 from tests.helpers.plugins import plugins, write_plugin  # noqa: F401 (a fixture)
 from tests.helpers.training import config, in_fresh_process
+from trainers import CrossValidation, Trainer
 from trainers.errors import DataError
 from trainers.files import BEST_MODEL, CHECKPOINT
 from trainers.models import build
@@ -194,6 +195,16 @@ def test_a_trial_refuses_first_weights_that_the_sweep_did_not_begin_with(tmp_pat
     make_trainer(replace(assigned(settings), first_weights=digest), tmp_path / "same")
     with pytest.raises(DataError, match=r"model\.weights: the file is not the one that the sweep began with"):
         make_trainer(replace(assigned(settings), first_weights="0" * 64), tmp_path / "other")
+
+
+@pytest.mark.parametrize("split", [{"validation": 50}, {"validation": 0, "folds": 2}], ids=["one split", "folds"])
+def test_a_trial_refuses_images_that_the_sweep_did_not_begin_with(split, tmp_path):
+    settings = config(dataset={"name": "digits", "labels": 50} | split)
+    same = Trainer(config()).data_fingerprint
+    made = make_trainer(replace(assigned(settings), data_fingerprint=same), tmp_path / "same")
+    assert isinstance(made, CrossValidation) == ("folds" in split)
+    with pytest.raises(DataError, match="dataset: the images are not those that the sweep began with; bring them back"):
+        make_trainer(replace(assigned(settings), data_fingerprint="0" * 64), tmp_path / "other")
 
 
 def test_a_trial_whose_plugin_cannot_be_imported_fails_with_the_reason(worker, tmp_path):
