@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, JpegImagePlugin
+from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
 from trainers.config.dataset import ImageFolder, Imagenet
 from trainers.data.image_formats import first_bytes_format, how_to_read, register_formats
+from trainers.data.tiff_values import tiff_values, unread_tiff
 from trainers.data.wide_greys import GreyValues, OutOfRange, PixelRange, is_wide, to_eight_bits, why_too_dark
 from trainers.errors import DataError, escaped
 
@@ -35,18 +36,21 @@ class Decoded:
         lowest: uint8 [kept], the lowest value of each image.
         highest: uint8 [kept], the highest value of each image.
         flat: bool [kept], whether all pixels of an image have the same colour.
+        several: indices of the files with several pages or frames, of which the first is the image.
     """
 
     kept: list[int]
     lowest: np.ndarray
     highest: np.ndarray
     flat: np.ndarray
+    several: list[int]
 
 
 @dataclass(frozen=True)
 class _Picture:
     pixels: np.ndarray
     greys: GreyValues | None  # of a file of more than 8 bits
+    is_one_of_several: bool  # pages or frames of its file
 
 
 def decode_files(files: list[str], config: ImageFolder | Imagenet, write: Write, progress: Progress | None) -> Decoded:
@@ -65,6 +69,7 @@ def decode_files(files: list[str], config: ImageFolder | Imagenet, write: Write,
     kept: list[int] = []
     extremes: list[tuple[int, int, bool]] = []
     greys: list[GreyValues] = []
+    several: list[int] = []
     shape: tuple[int, ...] | None = None
     report = _once_per_second(progress, len(files))
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:  # decoding releases the GIL
@@ -87,6 +92,8 @@ def decode_files(files: list[str], config: ImageFolder | Imagenet, write: Write,
                 block.append(image)
                 kept.append(i)
                 extremes.append(extreme)
+                if picture.is_one_of_several:
+                    several.append(i)
                 if picture.greys is not None:
                     greys.append(picture.greys)
             if block:
@@ -97,7 +104,7 @@ def decode_files(files: list[str], config: ImageFolder | Imagenet, write: Write,
     if problem is not None:
         raise DataError(f"dataset.root: {escaped(config.root)}: {problem}")
     columns = np.array(extremes, np.uint8).reshape(-1, 3)
-    return Decoded(kept, columns[:, 0], columns[:, 1], columns[:, 2].astype(bool))
+    return Decoded(kept, columns[:, 0], columns[:, 1], columns[:, 2].astype(bool), several)
 
 
 def _once_per_second(progress: Progress | None, total: int) -> Callable[[int], None]:
@@ -158,10 +165,13 @@ def _read(path: str, size: int | None, pixel_range: PixelRange) -> _Picture:
     register_formats()
     try:
         with _opened(path, size) as file:
+            stored = tiff_values(file)
+            # Photographs of some phones have a second frame for the brightness of displays, or the distance.
+            is_one_of_several = file.format != "MPO" and getattr(file, "is_animated", False)
             upright = ImageOps.exif_transpose(file)
             greys = None
-            if is_wide(upright):
-                upright, greys = to_eight_bits(upright, pixel_range)
+            if is_wide(upright, stored):
+                upright, greys = to_eight_bits(upright, stored, pixel_range)
             image = _opaque(upright)
             if size is not None:
                 image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
@@ -170,7 +180,7 @@ def _read(path: str, size: int | None, pixel_range: PixelRange) -> _Picture:
                     f"{escaped(path)} is not square ({image.width}x{image.height} pixels); set dataset.image_size to "
                     "resize and centre-crop all images"
                 )
-            return _Picture(np.asarray(image), greys)
+            return _Picture(np.asarray(image), greys, is_one_of_several)
     except OutOfRange as error:
         raise UnsupportedGreys(f"{escaped(path)}: {error}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -216,6 +226,11 @@ def _why_unreadable(path: str, error: Exception) -> str:
     todo = None if kind is None else how_to_read(kind)
     if todo is not None:
         return f"{escaped(path)} cannot be read as an image: it is {kind}: {todo}"
+    if kind == "TIFF" and isinstance(error, UnidentifiedImageError) and (values := unread_tiff(path)) is not None:
+        return (
+            f"{escaped(path)} cannot be read as an image: it is a TIFF of {values}, which Pillow does not read; "
+            "save it with 8 bits per channel, or as one channel of 16 bits or of 32-bit floats"
+        )
     if isinstance(error, OSError) and error.strerror:
         return f"{escaped(path)} cannot be read as an image: {error.strerror}; {_REPAIR}"
     return f"{escaped(path)} cannot be read as an image: {escaped(error)}; {_REPAIR}"

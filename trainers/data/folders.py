@@ -156,11 +156,12 @@ class Folder:
         if not whole and "train" not in level.folders:
             found = ", ".join(f"{name}/" for name in level.folders[:5]) + (", ..." if len(level.folders) > 5 else "")
             near = next((name for name in level.folders if _meant(name, parts) == "train"), None)
-            advice = "" if near is None else f" Rename {near}/ to train/."
+            renamed = "" if near is None else f"Rename {near}/ to train/."
+            advice = where_train_is(self.root, level.folders) or renamed
             raise DataError(
                 f"dataset.root: there is no folder {escaped(self._path('train'))}{self._relative_to()}; {self._layout}."
                 f" It holds {escaped(found) or 'no folders'}{f' and {len(level.images)} images' * bool(level.images)}."
-                + escaped(advice)
+                + escaped(f" {advice}" if advice else "")
             )
         self._loose = level.images
         if not whole:
@@ -218,6 +219,12 @@ class Folder:
         train = self._path("train")
         self._refuse_unlisted("the folder", train)
         self.classes = sorted(folders)
+        if "train" in self.classes and all(purpose_of(name) for name in self.classes):
+            names = ", ".join(f"{name}/" for name in self.classes)
+            raise DataError(
+                f"dataset.root: {escaped(train)} holds {escaped(names)}, which are no classes; if the images are in "
+                f"train/<class>/ of this folder, set dataset.root to {escaped(train)}"
+            )
         if len(self.classes) < 2:
             raise DataError(
                 f"dataset.root: {escaped(train)} has {len(self.classes)} class folders"
@@ -343,9 +350,38 @@ class Folder:
         return "" if root.is_absolute() else f" ({escaped(root)} is relative to {escaped(Path.cwd())})"
 
 
+def purpose_of(name: str) -> str | None:
+    """Return the purpose that a folder's name says in any usual spelling (train, unlabeled, test, val), or None."""
+    plain = _plain(name)
+    for part, spellings in {**_SPELLINGS, "val": _VALIDATION}.items():
+        if plain == part or plain in spellings:
+            return part
+    return None
+
+
+def where_train_is(root: Path, folders: list[str]) -> str | None:
+    """Return what to do if the training images lie under another name, or a folder deeper; or None.
+
+    Args:
+        root: of the images, without a folder `train`.
+        folders: names of its folders.
+    """
+    for name in folders:
+        if purpose_of(name) == "train":
+            return f"Rename {name}/ to train/."
+    for name in folders:
+        if (root / name / "train").is_dir():
+            return f"Name {root / name}, which holds a folder train/, in its place."
+    return None
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_").replace(" ", "_").strip("_")
+
+
 def _meant(name: str, parts: set[str]) -> str | None:
     """Return the folder that is read and that a name nearly is, or None."""
-    plain = name.lower().replace("-", "_").replace(" ", "_").strip("_")
+    plain = _plain(name)
     for part in sorted(parts):
         if plain == part or plain in _SPELLINGS.get(part, ()):
             return part

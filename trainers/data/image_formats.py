@@ -33,6 +33,10 @@ _OTHER_SUFFIXES = dict.fromkeys(
      ".pdf", ".pkl", ".py", ".rar", ".rst", ".sh", ".sqlite", ".tar", ".toml", ".txt", ".wav", ".xls",
      ".xlsx", ".xml", ".xmp", ".yaml", ".yml", ".zip"),
     "no image",
+) | dict.fromkeys(
+    (".ai", ".czi", ".dcm", ".dds", ".eps", ".exr", ".fits", ".hdr", ".ico", ".ims", ".lif", ".nd2", ".nii", ".pcx",
+     ".psd", ".qoi", ".svg", ".tga", ".xcf"),
+    "a format that is not read; export it as PNG, JPEG or TIFF",
 )  # fmt: skip
 
 _OTHER_SUFFIXES |= dict.fromkeys(

@@ -13,13 +13,12 @@ from PIL import Image
 from pydantic import ValidationError
 
 from trainers.config.dataset import ImageFolder
-from trainers.data.folders import Folder
+from trainers.data.folders import Folder, purpose_of, where_train_is
 from trainers.data.listing import LeftOutCount, list_images
 from trainers.errors import DataError
 
 MOST_HEADERS = 2000  # files whose size in pixels is read
 _MOST_COLOURS = 48  # files whose pixels are compared, to see whether a colour file is grey
-_NO_CLASSES = ("test", "unlabeled", "val", "valid", "validation")  # folders that a class is hardly named as
 _THUMBNAIL = 32  # pixels per side
 
 Progress = Callable[[str, int, int], None]
@@ -148,8 +147,11 @@ def why_not_laid_out(root: Path, has_label_file: bool) -> str | None:
         )
     if root.absolute().name == "train":
         return f"{root} is the folder train/ itself; name the one that holds it: {root.absolute().parent}"
-    folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and entry.name not in _NO_CLASSES)
-    classes = [name for name in folders if list_images(root / name)[0]]
+    folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
+    if not has_label_file and (advice := where_train_is(root.absolute(), folders)) is not None:
+        return f"{root} has no folder train/; expected train/<class>/*. {advice}"
+    purposes = [name for name in folders if purpose_of(name)]
+    classes = [name for name in folders if name not in purposes and list_images(root / name)[0]]
     if len(classes) < 2 and not has_label_file:
         return (
             f"{root} has no folder train/; expected train/<class>/*, one folder for each class, and where there are "
@@ -157,10 +159,19 @@ def why_not_laid_out(root: Path, has_label_file: bool) -> str | None:
         )
     fitting, images = root.absolute().with_name(f"{root.absolute().name}-sweep"), root.absolute()
     holds = "the images themselves" if has_label_file else f"{len(classes)} folders of images ({_listed(classes)})"
+    train = quote(str(fitting / "train"))
+    commands = [f"mkdir {quote(str(fitting))}", f"ln -s {quote(str(images))} {train}"]
+    if purposes and not has_label_file:  # they are no classes
+        commands = [f"mkdir -p {train}", f"ln -s {quote(str(images))}/* {train}"]
+        commands += [
+            f"mv {quote(str(fitting / 'train' / name))} {quote(str(fitting / str(purpose_of(name))))}"
+            for name in purposes
+        ]
+    number = "two" if len(commands) == 2 else str(len(commands))
     return (
-        f"{root} has no folder train/; it holds {holds}. These two commands make a folder that fits, and leave yours "
-        f"as it is:\n  mkdir {quote(str(fitting))}\n  ln -s {quote(str(images))} {quote(str(fitting / 'train'))}\n"
-        f"then name {quote(str(fitting))} in the place of {root}"
+        f"{root} has no folder train/; it holds {holds}. These {number} commands make a folder that fits, and leave "
+        "yours as it is:\n" + "".join(f"  {command}\n" for command in commands) + f"then name {quote(str(fitting))} in "
+        f"the place of {root}"
     )
 
 

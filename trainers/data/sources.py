@@ -22,7 +22,7 @@ from trainers.data.contrast import contrast_cautions
 from trainers.data.decoding import Progress, Write, decode_files
 from trainers.data.folders import Folder
 from trainers.data.listing import LeftOutCount, Listed
-from trainers.errors import DataError
+from trainers.errors import DataError, escaped
 
 
 @dataclass(frozen=True)
@@ -183,6 +183,12 @@ def _folder(config: ImageFolder | Imagenet, cache: Path, write: Write, progress:
     kept_labels = np.array([labels[i] for i in kept], np.int64)
     skipped = sorted(set(range(len(files))) - set(kept))
     cautions = class_name_cautions(folder.classes)
+    if decoded.several:
+        shown = escaped(", ".join(names[i] for i in decoded.several[:3])) + (
+            ", ..." if len(decoded.several) > 3 else ""
+        )
+        count = f"{len(decoded.several):,} {'files have' if len(decoded.several) > 1 else 'file has'}"
+        cautions.append(f"{count} several pages or frames, of which the first is used: {shown}")
     cautions += contrast_cautions(decoded.lowest, decoded.highest, decoded.flat, kept_labels, folder.classes)
     return Contents(
         kept_labels[:n],

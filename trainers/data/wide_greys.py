@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from trainers.data.tiff_values import TiffValues
+
 INTEGERS = (0.0, 65535.0)
 FLOATS = (0.0, 1.0)
 
@@ -28,7 +30,7 @@ class GreyValues:
     """The greys of an image of more than 8 bits, as they are in the file.
 
     Attributes:
-        mode: Pillow's name for the type.
+        mode: Pillow's name for the type, or NumPy's where Pillow has none.
         highest: the largest value.
     """
 
@@ -36,16 +38,17 @@ class GreyValues:
     highest: float
 
 
-def is_wide(image: Image.Image) -> bool:
-    """Return True for greys of more than 8 bits, which Pillow would clip."""
-    return image.mode in ("I", "F") or image.mode.startswith("I;")
+def is_wide(image: Image.Image, stored: TiffValues) -> bool:
+    """Return True for greys of more than 8 bits, or below 0, which Pillow would clip."""
+    return image.mode in ("I", "F") or image.mode.startswith("I;") or stored.dtype is not None
 
 
-def to_eight_bits(image: Image.Image, pixel_range: PixelRange) -> tuple[Image.Image, GreyValues]:
-    """Convert greys of more than 8 bits.
+def to_eight_bits(image: Image.Image, stored: TiffValues, pixel_range: PixelRange) -> tuple[Image.Image, GreyValues]:
+    """Convert greys of more than 8 bits. What is transparent becomes white.
 
     Args:
         image: for which `is_wide`.
+        stored: how the values of its file are to be read.
         pixel_range: values that become black and white. What is beyond them is black or white too.
 
     Returns:
@@ -55,22 +58,26 @@ def to_eight_bits(image: Image.Image, pixel_range: PixelRange) -> tuple[Image.Im
         OutOfRange: no range is set, and the image has values beyond the range of its type; or values that are no
             number.
     """
-    values = np.asarray(image).astype(np.float64)
+    raw = np.asarray(image)
+    mode = image.mode if stored.dtype is None else np.dtype(stored.dtype).name
+    values = (raw if stored.dtype is None else raw.view(stored.dtype)).astype(np.float64)
     if not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())
-        raise OutOfRange(
-            f"{bad:,} of its {values.size:,} pixels (mode {image.mode}) are no number; write numbers there"
-        )
+        raise OutOfRange(f"{bad:,} of its {values.size:,} pixels (mode {mode}) are no number; write numbers there")
     lowest, highest = float(values.min()), float(values.max())
     low, high = pixel_range or (FLOATS if image.mode == "F" else INTEGERS)
     slack = (high - low) * _HALF_LEVEL if image.mode == "F" else 0.0
     if pixel_range is None and (lowest < low - slack or highest > high + slack):
         raise OutOfRange(
-            f"its greys (mode {image.mode}) go from {lowest:g} to {highest:g}; allowed: from {low:g} to {high:g}, or "
+            f"its greys (mode {mode}) go from {lowest:g} to {highest:g}; allowed: from {low:g} to {high:g}, or "
             "set dataset.pixel_range: [black, white] to the values that are to become black and white in every image"
         )
-    scaled = np.clip((values - low) * (255 / (high - low)), 0, 255)
-    return Image.fromarray(scaled.round().astype(np.uint8)), GreyValues(image.mode, highest)
+    scaled = np.clip((values - low) * (255 / (high - low)), 0, 255).round().astype(np.uint8)
+    if stored.is_white_zero:
+        scaled = 255 - scaled
+    if isinstance(transparent := image.info.get("transparency"), int):
+        scaled[values == transparent] = 255
+    return Image.fromarray(scaled), GreyValues(mode, highest)
 
 
 def why_too_dark(greys: list[GreyValues]) -> str | None:

@@ -1,5 +1,7 @@
 """What a look at a folder of images finds."""
 
+import subprocess
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -79,6 +81,37 @@ def test_class_folders_without_train_are_told_with_two_commands_that_help(root):
     fitting.mkdir()
     (fitting / "train").symlink_to(classes)
     assert inspect_folder(str(fitting)).classes == {"a": 3, "b": 2}
+
+
+def test_folders_beside_the_classes_that_are_none_keep_their_purpose(root):
+    classes = (root / "train").rename(root / "images")
+    for name in ("Unlabelled", "test"):
+        write_image(classes / name / "a/0.png", np.full((8, 8, 3), 9, np.uint8))
+    problem = why_not_laid_out(classes, has_label_file=False)
+    assert "holds 2 folders of images (a, b). These 4 commands" in problem
+    subprocess.run("\n".join(line for line in problem.splitlines() if line.startswith("  ")), shell=True, check=True)
+    found = inspect_folder(str(root / "images-sweep"))
+    assert (found.classes, found.unlabeled, found.test) == ({"a": 3, "b": 2}, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("folders", "advice"),
+    [
+        (["Train", "Valid"], r"Rename Train/ to train/\.$"),
+        (["training", "testing"], r"Rename training/ to train/\.$"),
+        (["masks", "photos/train"], r"Name .*/sets/photos, which holds a folder train/, in its place\.$"),
+        (
+            ["train/train", "train/val"],
+            r"sets/train holds train/, val/, which are no classes; .* set dataset\.root to .*/train$",
+        ),
+    ],
+)
+def test_folders_of_purposes_are_never_taken_for_classes(tmp_path, folders, advice):
+    for name in folders:
+        for number in "ab":
+            write_image(tmp_path / "sets" / name / number / "0.png", np.full((8, 8, 3), ord(number), np.uint8))
+    with pytest.raises(DataError, match=advice):
+        inspect_folder(str(tmp_path / "sets"))
 
 
 def test_the_folder_train_itself_is_told_with_the_one_that_holds_it(root):
