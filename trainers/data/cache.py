@@ -21,7 +21,7 @@ from trainers.data.sources import Contents, decode, source_key
 from trainers.errors import ConflictingClasses, DataError, escaped
 from trainers.files import atomic_file, cache_folder, write_atomically
 
-VERSION = 4  # of the file format; part of the file name, so that no version reads the files of another
+VERSION = 5  # of the file format; part of the file name, so that no version reads the files of another
 
 _SAMPLES, _SAMPLE = 256, 4096  # parts of the pixels, and bytes of each, that tell one file of pixels from another
 
