@@ -150,7 +150,7 @@ def test_the_file_tells_its_format_and_classes(folder):
 
     with safe_open(cache.prepare(folder), framework="numpy") as stored:
         facts = stored.metadata()
-    assert facts["format"] == "mt-sweeps-images/4"
+    assert facts["format"] == "mt-sweeps-images/5"
     assert json.loads(facts["classes"]) == ["a", "b"]
     assert json.loads(facts["skipped"]) == []
 
