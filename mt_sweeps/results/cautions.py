@@ -30,7 +30,12 @@ def cautions(ledger: Ledger, images: dict[str, int]) -> list[str]:
     complete.sort(key=lambda trial: trial.objective(metric))  # the earliest of equals first, as in `best_of`
     if not complete:
         return []
-    return [*_within_noise(ledger, images, complete), *_large_validation(images), *_edges(ledger, complete)]
+    return [
+        *_within_noise(ledger, images, complete),
+        *_large_validation(images),
+        *_edges(ledger, complete),
+        *_never_confident(complete[0]),
+    ]
 
 
 def _within_noise(ledger: Ledger, images: dict[str, int], complete: Sequence[Trial]) -> list[str]:
@@ -105,6 +110,16 @@ def _edges(ledger: Ledger, complete: Sequence[Trial]) -> list[str]:
                 f"{'raise its high' if upper else 'lower its low'} and search again"
             )
     return sorted(warnings)
+
+
+def _never_confident(best: Trial) -> list[str]:
+    """Warn if no target was confident enough to count at the end of the best trial."""
+    if best.last is None or best.last.metrics.get("train.confident_share", 1.0) > 0:
+        return []
+    return [
+        "at the end of the best trial no target exceeded consistency.confidence, so that nothing was learnt from "
+        "images without labels; lower it"
+    ]
 
 
 def _is_valid_beyond(ledger: Ledger, best: Trial, key: str, branch: FloatRange | IntRange, upper: bool) -> bool:
