@@ -63,7 +63,7 @@ def import_plugins(modules: Iterable[str], source: str, from_here: bool = True) 
         before = registered_plugins()
         try:
             importlib.import_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script that ends itself
             cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
             is_absent = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
             advice = "install it, start in the folder that holds it, or set PYTHONPATH" if is_absent else "correct it"

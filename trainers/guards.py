@@ -46,8 +46,10 @@ def check_consistency(
 ) -> None:
     """Refuse a consistency loss that is 0 or has no gradient though its weight is above 0.
 
-    This is checked once, at the first evaluation after there are targets. Before, a teacher that started as a copy
-    agrees with the student. Much later, two confident networks may agree to the last bit.
+    This is checked once, at the first evaluation after there are targets that count. Before, a teacher that started as
+    a copy agrees with the student. Much later, two confident networks may agree to the last bit. A run in which no
+    target ever exceeds `consistency.confidence` is not refused: its `train.confident_share` is 0, and it learns as
+    before `consistency.start`.
 
     Args:
         metrics: of the interval that ends with `step`.
@@ -61,36 +63,21 @@ def check_consistency(
     """
     if "train.consistency_loss" not in metrics or config.consistency.weight == 0:
         return
-    if config.consistency.confidence:
-        _check_confident_images(metrics, config, step, history, first_target_step)
+    was_checked = any(_has_targets(report.metrics, report.step, first_target_step) for report in history)
+    if was_checked or not _has_targets(metrics, step, first_target_step):
         return
-    was_checked = bool(history) and history[-1].step > first_target_step
-    if was_checked or step <= first_target_step:
-        return
-    for name in ("train.consistency_loss", "train.consistency_gradient_norm"):
+    # With a threshold of confidence, the step that the gradient was measured at may have no image that counts.
+    gradient = () if config.consistency.confidence else ("train.consistency_gradient_norm",)
+    for name in ("train.consistency_loss", *gradient):
         if not abs(metrics[name]) > 0:  # KL of a pair that nearly agrees may round to less than 0
             raise ConsistencyMissing(
                 f"{name} is {metrics[name]} at step {step} though consistency.weight is {config.consistency.weight}"
             )
 
 
-def _check_confident_images(
-    metrics: dict[str, float], config: TrainerConfig, step: int, history: list[Report], first_target_step: int
-) -> None:
-    """Refuse a loss of 0 where images counted, and a run in which none ever did."""
-    share = metrics["train.confident_share"]
-    if step > first_target_step and share > 0 and not abs(metrics["train.consistency_loss"]) > 0:
-        raise ConsistencyMissing(
-            f"train.consistency_loss is {metrics['train.consistency_loss']} at step {step} though "
-            f"train.confident_share is {share:.3g} and consistency.weight is {config.consistency.weight}"
-        )
-    if step == config.steps and not any(
-        share > 0 for share in (share, *(one.metrics["train.confident_share"] for one in history))
-    ):
-        raise ConsistencyMissing(
-            f"in no step did the highest probability of a target exceed consistency.confidence "
-            f"({config.consistency.confidence}): nothing was learnt from images without labels; lower it"
-        )
+def _has_targets(metrics: dict[str, float], step: int, first_target_step: int) -> bool:
+    """Return whether images counted in the interval that ends with `step`."""
+    return step > first_target_step and metrics.get("train.confident_share", 1.0) > 0
 
 
 def check_teacher(metrics: dict[str, float], labels: Tensor, step: int, history: list[Report]) -> None:

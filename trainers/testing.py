@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from trainers.config import ModelSettings, TrainerConfig
@@ -22,6 +21,7 @@ from trainers.data.sources import check_source
 from trainers.data.splits import split_for
 from trainers.errors import DataError, WrongNetwork
 from trainers.models import Network, build
+from trainers.models.plugin import check_state
 
 CLASSES = 5  # of the networks that are tried
 
@@ -53,9 +53,10 @@ def check_model(name: str, image_size: int = 32, channels: tuple[int, ...] = (1,
         for heads in (1, 2):
             try:
                 _check_network(config, count, heads, image_size)
-            except (AssertionError, WrongNetwork) as error:
+            except Exception as error:  # of whatever the network is made of
                 where = f"model {name} with {count} channels, {heads} heads, images of {image_size} pixels"
-                raise AssertionError(f"{where}: {error}") from error
+                kind = "" if isinstance(error, AssertionError | WrongNetwork) else f"{type(error).__name__}: "
+                raise AssertionError(f"{where}: {kind}{error}") from error
 
 
 def check_dataset(name: str, **settings: Any) -> None:
@@ -94,11 +95,11 @@ def check_dataset(name: str, **settings: Any) -> None:
 
 def _check_network(config: TrainerConfig, channels: int, heads: int, size: int) -> None:
     network, again = (_seeded(config, channels, heads) for _ in range(2))
+    check_state(network)
     _require(
         _equal(network.state_dict(), again.state_dict()),
         "two networks of one seed have different weights; expected: the same; draw them from torch's global generator",
     )
-    _check_state(network)
     images = torch.rand(4, channels, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     outputs = []
     for one in (network, again):
@@ -127,16 +128,6 @@ def _check_network(config: TrainerConfig, channels: int, heads: int, size: int) 
             _check_logits(network.train().forward_heads(images), heads, len(images), "in bfloat16")
         _check_dropout(config, network, images)
     _check_parameters(config, network)
-
-
-def _check_state(network: Network) -> None:
-    try:
-        save({name: value.contiguous() for name, value in network.state_dict().items()})
-    except Exception as error:
-        raise AssertionError(
-            f"its state_dict cannot be saved ({' '.join(str(error).split())}); expected: tensors alone, each with "
-            "memory of its own"
-        ) from error
 
 
 def _check_logits(logits: tuple[Tensor, Tensor], heads: int, images: int, when: str) -> None:

@@ -39,6 +39,7 @@ def cautions(ledger: Ledger, images: dict[str, int], guessing: float | None = No
         *_pruned_by_noise(ledger, images),
         *_large_validation(images),
         *_edges(ledger, complete),
+        *_never_confident(complete[0]),
     ]
 
 
@@ -152,6 +153,16 @@ def _edges(ledger: Ledger, complete: Sequence[Trial]) -> list[str]:
                 f"{'raise its high' if upper else 'lower its low'} and search again"
             )
     return sorted(warnings)
+
+
+def _never_confident(best: Trial) -> list[str]:
+    """Warn if no target was confident enough to count at the end of the best trial."""
+    if best.last is None or best.last.metrics.get("train.confident_share", 1.0) > 0:
+        return []
+    return [
+        "at the end of the best trial no target exceeded consistency.confidence, so that nothing was learnt from "
+        "images without labels; lower it"
+    ]
 
 
 def _is_valid_beyond(ledger: Ledger, best: Trial, key: str, branch: FloatRange | IntRange, upper: bool) -> bool:

@@ -71,6 +71,7 @@ def test_the_code_of_a_plugin_is_among_the_versions_of_the_runs_that_use_it(tmp_
         (None, r"--plugin broken: cannot be imported on this machine \(ModuleNotFoundError.*\); install it, start in"),
         ("import nowhere_to_be_found", r"\(ModuleNotFoundError: No module named 'nowhere_to_be_found'\); correct it"),
         ("1 / 0", r"cannot be imported on this machine \(ZeroDivisionError: division by zero\); correct it"),
+        ("raise SystemExit(3)", r"cannot be imported on this machine \(SystemExit: 3\); correct it"),
         ("x = 1", r"--plugin broken: registers nothing \(.*broken.py\); decorate a function with trainers.register_m"),
     ],
 )

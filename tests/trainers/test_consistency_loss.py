@@ -48,19 +48,31 @@ def test_images_that_are_not_confident_count_as_nothing_in_the_mean():
     assert 0 < some["train.consistency_loss"] < everything["train.consistency_loss"]
 
 
-def test_a_run_in_which_no_image_ever_counts_fails():
-    with pytest.raises(ConsistencyMissing, match=r"exceed consistency\.confidence \(0\.999\).*lower it"):
-        finished(config(consistency={"confidence": 0.999}))
+def test_a_run_in_which_no_image_ever_counts_learns_from_labels_alone():
+    none, unweighted = (
+        finished(config(consistency=consistency)).history for consistency in ({"confidence": 0.999}, {"weight": 0.0})
+    )
+    assert [report.metrics["train.confident_share"] for report in none] == [0, 0, 0]
+    assert [report.metrics["train.consistency_loss"] for report in none] == [0, 0, 0]
+    for name in ("train.loss", "validation.student_error", "validation.teacher_error"):
+        assert [report.metrics[name] for report in none] == [report.metrics[name] for report in unweighted]
 
 
-def test_without_a_confident_image_the_loss_may_be_0_and_with_one_it_may_not():
+def test_the_loss_is_asked_for_once_at_the_first_evaluation_in_which_an_image_counted():
     settings = config(consistency={"confidence": 0.9})
-    none = metrics(consistency_loss=0.0, confident_share=0.0)
+    none, broken = metrics(consistency_loss=0.0, confident_share=0.0), metrics(consistency_loss=0.0)
     check_consistency(none, settings, 2, [], 1)
-    check_consistency(none, settings, settings.steps, [Report(2, 0.0, metrics())], 1)
-    with pytest.raises(ConsistencyMissing, match=r"is 0\.0 at step 2 though train\.confident_share is 0\.5"):
-        check_consistency(metrics(consistency_loss=0.0), settings, 2, [], 1)
-    check_consistency(metrics(consistency_loss=0.0), settings, 2, [], 2)  # a teacher that began as a copy still agrees
+    check_consistency(none, settings, settings.steps, [Report(2, 0.0, none), Report(4, 0.0, none)], 1)
+    for before in ([], [Report(2, 0.0, none)]):
+        with pytest.raises(
+            ConsistencyMissing, match=r"consistency_loss is 0\.0 at step 4 though consistency\.weight is 10"
+        ):
+            check_consistency(broken, settings, 4, before, 1)
+    check_consistency(broken, settings, 2, [], 2)  # a teacher that began as a copy still agrees
+    with pytest.raises(ConsistencyMissing):
+        check_consistency(broken, settings, 4, [Report(2, 0.0, metrics())], 2)  # that was before there were targets
+    check_consistency(broken, settings, 4, [Report(2, 0.0, metrics())], 1)  # confident networks may come to agree
+    check_consistency(metrics(consistency_gradient_norm=0.0), settings, 4, [], 1)  # of a step without such an image
 
 
 def test_the_ramp_up_begins_at_the_start():

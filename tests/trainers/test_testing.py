@@ -80,7 +80,14 @@ def test_a_good_network_passes_for_every_number_of_channels_and_heads():
 @pytest.mark.parametrize(
     ("function", "settings", "message"),
     [
-        (lambda _, channels: (nn.Flatten(), channels), Tiny, r"the features have the shape .*; expected: \[b, 1\]"),
+        (
+            lambda _, channels: (nn.Flatten(), channels),
+            Tiny,
+            r"the features of 4 images have the shape .*; expected: \[b, 1\]",
+        ),
+        (lambda *_: (nn.Linear(8, 4), 4), Tiny, r"the features of 4 images have the shape \[4, 1, 8, 4\]"),
+        (lambda *_: (nn.Linear(7, 4), 4), Tiny, "RuntimeError: .*mat1 and mat2 shapes cannot be multiplied"),
+        (layer(lambda one, x: (one.linear(x),)), Tiny, "the features are tuple; expected: a floating-point tensor"),
         (unseeded, Tiny, "two networks of one seed have different weights"),
         (layer(lambda one, x: one.linear(x) + np.random.rand()), Tiny, "two passes in train mode of one seed differ"),
         (layer(lambda one, x: one.linear(x).detach()), Tiny, "no gradient reaches features.linear"),

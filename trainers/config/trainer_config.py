@@ -23,7 +23,7 @@ from trainers.config.plugins import DATASETS, MODELS
 
 ClassWeights = Annotated[
     Annotated[Literal["none", "balanced"], Tag("name")]
-    | Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1), Tag("weights")],
+    | Annotated[dict[str, Annotated[float, Field(ge=1e-6, le=1e6)]], Field(min_length=1), Tag("weights")],
     Discriminator(lambda value: "weights" if isinstance(value, dict) else "name"),
 ]
 
@@ -45,8 +45,8 @@ class TrainerConfig(Settings):
     )
     class_weights: ClassWeights = Field(
         "none",
-        description="factors on the classification loss, by class name, 1 for the others; balanced: n / (classes * "
-        "labeled images of the class)",
+        description="factors on the classification loss, by class name, 1e-6 to 1e6, 1 for the others; balanced: n / "
+        "(classes * labeled images of the class)",
     )
     class_loss_normalizer: Literal["labeled", "whole_batch"] = Field(
         "labeled",

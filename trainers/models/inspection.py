@@ -10,6 +10,7 @@ from trainers.config.plugins import MODELS
 from trainers.errors import DataError, WrongNetwork
 from trainers.models import build
 from trainers.models.first_weights import load_first_weights, read_first_weights
+from trainers.models.plugin import check_state
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Inspection:
 
 @torch.no_grad()
 def inspect_network(config: TrainerConfig, channels: int, classes: int, image_size: int) -> Inspection:
-    """Build the network of a run and let two black images pass.
+    """Build the network of a run and let two black images pass; a plugin's in train mode too, and save its weights.
 
     Args:
         config: of the run.
@@ -49,10 +50,14 @@ def inspect_network(config: TrainerConfig, channels: int, classes: int, image_si
             unused = load_first_weights(network.features, first)
             weights, loaded = first.origin.sha256, len(first.tensors) - len(unused)
         size = config.augmentation.crop or image_size
+        plugin, images = MODELS.get(config.model.name), torch.zeros(2, channels, size, size)
         try:
-            network(torch.zeros(2, channels, size, size))
+            network(images)
+            if plugin is not None:
+                network.train()(images)
+                check_state(network)
         except Exception as error:  # of whatever the network is made of
-            cause, plugin = " ".join(str(error).split()), MODELS.get(config.model.name)
+            cause = " ".join(str(error).split())
             if plugin is not None:
                 shape = [2, channels, size, size]
                 raise WrongNetwork(f"model {config.model.name}: {plugin}: on images {shape}: {cause}") from error

@@ -43,11 +43,11 @@ class Network(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the logits of the classes, [b, classes]."""
-        return self._heads(self.features(pixels))[0]
+        return self._heads(self.features(pixels), len(pixels))[0]
 
     def forward_heads(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits that classify and those that agree with the teacher; with one head, one tensor twice."""
-        return self._heads(self.features(pixels))
+        return self._heads(self.features(pixels), len(pixels))
 
     def freeze_body(self) -> None:
         """From now on, only the heads learn: the other weights and the statistics of batch norm stay as they are."""
@@ -75,10 +75,16 @@ class Network(nn.Module):
             if isinstance(layer, Dropout):
                 layer.set(probability)
 
-    def _heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def _heads(self, features: Tensor, images: int) -> tuple[Tensor, Tensor]:
         """Return the logits of both heads in the precision of the weights, whatever that of the features."""
-        if features.ndim != 2 or features.shape[1] != self._width:  # a plugin's mistake, which a loss may not notice
-            raise WrongNetwork(f"the features have the shape {list(features.shape)}; expected: [b, {self._width}]")
+        # What follows are mistakes of a plugin, which a loss may not notice.
+        if not isinstance(features, Tensor) or not features.is_floating_point():
+            kind = features.dtype if isinstance(features, Tensor) else type(features).__name__
+            raise WrongNetwork(f"the features are {kind}; expected: a floating-point tensor [b, {self._width}]")
+        if features.shape != (images, self._width):
+            raise WrongNetwork(
+                f"the features of {images} images have the shape {list(features.shape)}; expected: [b, {self._width}]"
+            )
         with torch.autocast(features.device.type, enabled=False):
             features = features.to(next(self.classifier.parameters()).dtype)
             logits = self.classifier(features)

@@ -1,5 +1,6 @@
 """Networks that plugins bring, made by their function."""
 
+from safetensors.torch import save
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -43,6 +44,21 @@ def plugin_network(plugin: Plugin, settings: ModelSettings, channels: int, class
             "teacher.dropout could change; use that layer in the place of torch's, or give the setting another name"
         )
     return Network(features, width, classes, heads)
+
+
+def check_state(network: Network) -> None:
+    """Refuse a network whose weights no file can hold.
+
+    Raises:
+        WrongNetwork: its state_dict has something else than dense tensors, or two of them share memory.
+    """
+    try:
+        save({name: value.contiguous() for name, value in network.state_dict().items()})
+    except Exception as error:  # whatever is no tensor
+        raise WrongNetwork(
+            f"its state_dict cannot be saved ({' '.join(str(error).split())[:300]}); expected: dense tensors alone, "
+            "each with memory of its own"
+        ) from error
 
 
 def _name(plugin: Plugin, settings: ModelSettings) -> str:

@@ -149,3 +149,13 @@ def test_whole_numbers_have_edges_and_choices_have_none(tmp_path):
 def test_a_range_that_ends_where_its_setting_does_is_no_mistake(tmp_path):
     dropout = "search_space.model.dropout={type: float, low: 0.0, high: 0.5}"
     assert cautions_of(tmp_path, *at("model.dropout", [0.0, 0.05, 0.3, 0.5]), settings=[dropout]) == []
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01])
+def test_a_best_trial_that_learnt_nothing_from_unlabeled_images_is_doubted(tmp_path, share):
+    ledger = new_ledger(tmp_path / "ledger.db", digits("trials=1", "finalists.baselines=[]"))
+    last = report(300, 0.1)
+    ledger.complete(ledger.ask_search(), replace(last, metrics={**last.metrics, "train.confident_share": share}))
+    assert [caution[:69] for caution in cautions(ledger, IMAGES)] == (
+        [] if share else ["at the end of the best trial no target exceeded consistency.confidenc"]
+    )

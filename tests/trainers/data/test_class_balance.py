@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from sklearn.utils.class_weight import compute_class_weight
 
 from tests.helpers.training import config
@@ -20,6 +21,12 @@ def test_balanced_weights_are_those_of_scikit_learn_and_have_the_mean_1_over_the
 def test_classes_without_a_weight_of_their_own_have_the_weight_1():
     assert class_weights(config(class_weights={"metal": 2.5}), LABELS, CLASSES).tolist() == [1, 2.5, 1]
     assert class_weights(config(), LABELS, CLASSES) is None
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, 1e-300, 1e300, float("inf"), float("nan")])
+def test_weights_that_fp32_cannot_divide_by_are_refused(weight):
+    with pytest.raises(ValidationError, match=r"class_weights\.weights\.metal\n  Input should be"):
+        config(class_weights={"metal": weight})
 
 
 def test_a_weight_for_no_class_is_refused_with_the_names_of_the_classes():

@@ -18,6 +18,29 @@ pytestmark = pytest.mark.usefixtures("plugins")
 FLAT = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
+class Pooled(nn.Module):
+    """Averages of the pixels, changed by a function in train mode, and in eval mode too unless it is told otherwise."""
+
+    def __init__(self, change, in_eval=True):
+        super().__init__()
+        self.change, self.in_eval = change, in_eval
+
+    def forward(self, images):
+        means = images.mean((2, 3))
+        return self.change(means) if self.training or self.in_eval else means
+
+
+class WithAFact(Pooled):
+    def get_extra_state(self):
+        return {"a": "fact"}
+
+
+def with_shared_weights(channels):
+    first, second = nn.Linear(channels, channels), nn.Linear(channels, channels)
+    second.weight = first.weight
+    return nn.Sequential(*FLAT, first, second), channels
+
+
 class ForLargeImages(Tiny):
     @property
     def smallest_image(self):
@@ -65,9 +88,18 @@ def test_a_resumed_run_of_a_plugin_equals_an_uninterrupted_one(tmp_path):
         (lambda _: 1 / 0, "raised ZeroDivisionError: division by zero"),
         (
             lambda c: (FLAT, c + 1),
-            r"on images \[2, 1, 8, 8\]: the features have the shape \[2, 1\]; expected: \[b, 2\]",
+            r"on images \[2, 1, 8, 8\]: the features of 2 images have the shape \[2, 1\]; expected: \[b, 2\]",
         ),
-        (lambda _: (nn.Conv2d(1, 4, 3), 6), r"the features have the shape \[2, 4, 6, 6\]; expected: \[b, 6\]"),
+        (
+            lambda _: (nn.Conv2d(1, 4, 3), 6),
+            r"the features of 2 images have the shape \[2, 4, 6, 6\]; expected: \[b, 6\]",
+        ),
+        (lambda c: (Pooled(lambda x: x.mean(0)[None]), c), r"of 2 images have the shape \[1, 1\]; expected: \[b, 1\]"),
+        (
+            lambda c: (Pooled(lambda x: (x, x)), c),
+            r"the features are tuple; expected: a floating-point tensor \[b, 1\]",
+        ),
+        (lambda c: (Pooled(lambda x: x.long()), c), "the features are torch.int64; expected: a floating-point tensor"),
         (lambda _: (nn.Conv2d(3, 4, 3), 4), r"on images \[2, 1, 8, 8\]: Given groups=1"),
     ],
 )
@@ -77,6 +109,19 @@ def test_a_network_of_another_shape_is_refused_with_what_was_expected(returned, 
         inspect_network(settings, channels=1, classes=10, image_size=8)
     with pytest.raises((WrongNetwork, RuntimeError)):
         finished(settings)
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda c: (Pooled(lambda x: x[:, :0], in_eval=False), c), r"of 2 images have the shape \[2, 0\]"),
+        (lambda c: (WithAFact(lambda x: x), c), "its state_dict cannot be saved .*; expected: dense tensors alone"),
+        (with_shared_weights, "its state_dict cannot be saved .Some tensors share memory"),
+    ],
+)
+def test_what_would_fail_in_training_or_at_the_first_checkpoint_is_found_before_the_run(returned, message):
+    with pytest.raises(WrongNetwork, match=f"model tiny: tests.trainers.models.test_plugin.*{message}"):
+        inspect_network(made(returned), channels=1, classes=10, image_size=8)
 
 
 def test_dropout_among_the_settings_needs_layers_that_the_teacher_can_change():
