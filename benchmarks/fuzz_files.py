@@ -1,9 +1,10 @@
-"""Mutated search-space files, best files and `--set`: each is accepted or refused with a message, and what is accepted runs.
+"""Mutate search-space files, best files and `--set`: each is refused with a message, or accepted, and then it runs.
 
     uv run python -m benchmarks.fuzz_files --spaces 20000 --best 10000 --set 1000
 
-A finding is a traceback, more than five seconds, a message that does not name the file (or `--set`) and a key or line, or
-an accepted file of whose draws the trainer refuses one. One seed makes one file, so `--seed N --spaces 1` makes it again.
+A finding is a traceback, more than five seconds of processor time, a message that does not begin with the file (or
+`--set`), or an accepted file of which 50 draws do not each build a `TrainerConfig`. One seed makes one file:
+`--seed N --spaces 1` makes it again.
 """
 
 import argparse
@@ -71,8 +72,39 @@ ENTRIES: dict[str, Any] = {
     "seed": {"type": "int", "low": 0, "high": 2**40},
 }
 """Searched keys that are added: many go together with the rest for some of their values only."""
-FRAGMENTS = ["&a ", "*a", "!!int ", "- ", "? ", ": ", "{", "}", "[", "]", "'", '"', "|\n", ">\n", "#", "\t", "---\n", "%"]
-FRAGMENTS += ["1,000", "2020-01-01", "0x" + "f" * 50, "9" * 400, "9" * 5000, "\\x1b", "~", "\x00", "\ufeff", "<<: ", "1e999"]
+FRAGMENTS = [
+    "&a ",
+    "*a",
+    "!!int ",
+    "- ",
+    "? ",
+    ": ",
+    "{",
+    "}",
+    "[",
+    "]",
+    "'",
+    '"',
+    "|\n",
+    ">\n",
+    "#",
+    "\t",
+    "---\n",
+    "%",
+]
+FRAGMENTS += [
+    "1,000",
+    "2020-01-01",
+    "0x" + "f" * 50,
+    "9" * 400,
+    "9" * 5000,
+    "\\x1b",
+    "~",
+    "\x00",
+    "\ufeff",
+    "<<: ",
+    "1e999",
+]
 
 
 @dataclass
@@ -165,7 +197,6 @@ def _fuzz(
     one: Callable[[random.Random, Path], Any],
     check: Callable[[Any, random.Random], str | None] = lambda _, __: None,
 ) -> Counts:
-    import timm  # noqa: F401 (with torch it takes seconds, which are no file's)
 
     counts = Counts()
     with tempfile.TemporaryDirectory() as folder:
@@ -296,6 +327,8 @@ def main() -> None:
     parser.add_argument("--set", type=int, default=0, dest="overrides")
     parser.add_argument("--seed", type=int, default=0, help="the first")
     arguments = parser.parse_args()
+    import timm  # noqa: F401 (with torch it takes seconds, which are no file's)
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     print("| what | made | accepted | refused | findings | slowest, s | all, s |\n|---|---|---|---|---|---|---|")
     kinds = (("search-space files", fuzz_spaces, arguments.spaces), ("best files", fuzz_best_files, arguments.best))
