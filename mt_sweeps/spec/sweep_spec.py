@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ModelWrapValidatorHandler, TypeAdapter, field_validator, model_validator
 from pydantic_core import to_json
 
+from mt_sweeps.errors import short_repr
 from mt_sweeps.search_space.distributions import Entry, Tied
 from mt_sweeps.search_space.filters import Expression
 from mt_sweeps.search_space.space import Space, Value, Values
@@ -68,7 +69,7 @@ class SweepSpec(Settings):
     def _every_node_reaches_it(cls, storage: str | None) -> str | None:
         if storage is not None and not re.fullmatch(_STORAGE, storage):
             raise ValueError(
-                f"{storage!r} is not shared storage; use the absolute path of a folder, or s3://bucket/prefix"
+                f"{short_repr(storage)} is not shared storage; use the absolute path of a folder, or s3://bucket/prefix"
             )
         return storage
 
