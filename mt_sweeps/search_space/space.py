@@ -26,7 +26,7 @@ from mt_sweeps.search_space.distributions import (
     exclude_each_other,
     internal_names,
 )
-from mt_sweeps.search_space.filters import Filter
+from mt_sweeps.search_space.filters import MAX_LENGTH, Filter
 from mt_sweeps.search_space.grid import all_combinations
 
 MAX_GRID = 100_000
@@ -227,6 +227,11 @@ class Space:
             raise ValueError(
                 f"sampler grid has more than {MAX_GRID:,} combinations; take out keys or values, give int ranges "
                 "`levels: n`, or use another sampler"
+            )
+        if len(every) * sum(len(one.text) for one in self.filters) > MAX_GRID * MAX_LENGTH:
+            raise ValueError(
+                f"sampler grid has {len(every):,} combinations, and to try the filters on each takes too long; take "
+                "out keys or values, or shorten the filters"
             )
         return list(filter(self.allows, every))
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ModelWrapValidatorHandler, TypeAdapter, field_validator, model_validator
 from pydantic_core import to_json
 
+from mt_sweeps.errors import short_repr
 from mt_sweeps.search_space.distributions import Entry, Tied
 from mt_sweeps.search_space.filters import Expression
 from mt_sweeps.search_space.space import Space, Value, Values
@@ -21,6 +22,7 @@ from trainers.recipes.published import published_settings
 from trainers.report import error_name, metric_of
 
 _STORAGE = r"/.*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?"  # a bucket has 3 to 63 characters
+MAX_FILTERS = 5_000  # characters of all: each is computed for thousands of combinations
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 Entries = dict[str, Annotated[list[Entry], Field(min_length=1, max_length=100)]]
@@ -67,9 +69,16 @@ class SweepSpec(Settings):
     def _every_node_reaches_it(cls, storage: str | None) -> str | None:
         if storage is not None and not re.fullmatch(_STORAGE, storage):
             raise ValueError(
-                f"{storage!r} is not shared storage; use the absolute path of a folder, or s3://bucket/prefix"
+                f"{short_repr(storage)} is not shared storage; use the absolute path of a folder, or s3://bucket/prefix"
             )
         return storage
+
+    @field_validator("filters")
+    @classmethod
+    def _can_be_tried_in_a_second(cls, filters: list[str]) -> list[str]:
+        if (length := sum(map(len, filters))) > MAX_FILTERS:
+            raise ValueError(f"{length:,} characters in all; write at most {MAX_FILTERS:,}")
+        return filters
 
     @field_validator("trainer")
     @classmethod

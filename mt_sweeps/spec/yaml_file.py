@@ -38,8 +38,6 @@ def read(path: Path) -> Any:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: is not UTF-8 text") from None
-    if len(text) > MAX_LENGTH:
-        raise InputError(f"{path}: larger than {MAX_LENGTH:,} characters; this is not a file for mt-sweep")
     return parse(text, str(path))
 
 
