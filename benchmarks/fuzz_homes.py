@@ -105,11 +105,12 @@ def main() -> None:
         if options.whole is not None:
             shutil.copytree(options.whole.parent, folder, dirs_exist_ok=True)
         findings, whole = Findings(), Path(folder) / "whole" if options.whole else make_home(Path(folder))
-        for seed in range(options.seed, options.seed + options.homes):
-            before = len(findings.problems)
-            fuzz(whole, seed, findings, seed % options.write_every == 0)
-            for problem in findings.problems[before:]:
-                print(f"--- seed {seed}: {problem}", flush=True)
+        with suppress(KeyboardInterrupt):  # Ctrl+C: what was seen so far
+            for seed in range(options.seed, options.seed + options.homes):
+                before = len(findings.problems)
+                fuzz(whole, seed, findings, seed % options.write_every == 0)
+                for problem in findings.problems[before:]:
+                    print(f"--- seed {seed}: {problem}", flush=True)
     print(f"\n{findings.homes} homes, {sum(findings.commands.values())} commands, slowest {findings.slowest:.1f} s")
     print("\n| command | status 0 | status 2 | other |\n|---|---|---|---|")
     for name in sorted({name for name, _ in findings.commands}):
