@@ -6,7 +6,9 @@ Nothing is unpickled: checkpoints are read with `weights_only=True`, and model f
 import hashlib
 import io
 import json
+import math
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,19 +19,24 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from trainers.config import TrainerConfig
-from trainers.config.plugins import missing_plugins, plugins_of
+from trainers.config import ModelConfig, Timm, TrainerConfig
+from trainers.config.plugins import MODELS, missing_plugins, plugins_of
 from trainers.data.geometry import center_crop
 from trainers.data.normalization import Normalization, load_normalization
 from trainers.errors import CheckpointError, DataError, MissingPlugin, UnreadableCheckpoint, WrongNetwork
 from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.models import build, is_changed
+from trainers.models.timm_network import parameter_count
 
 CHECKPOINT_FORMAT = "mt-sweeps-checkpoint/3"
 MODEL_FORMAT = "mt-sweeps-model/4"
 # Also read: some networks have changed since, and are built as they were for model files.
 EARLIER_CHECKPOINT_FORMAT = "mt-sweeps-checkpoint/2"
 EARLIER_MODEL_FORMAT = "mt-sweeps-model/3"
+LARGEST_IMAGE = 2048
+"""Pixels per side of the largest images that a model file may be for."""
+_MOST_PER_VALUE = 3  # weights of a network, as they are estimated, for each value in its file
+_MISFITS = (KeyError, TypeError, StopIteration, ValueError, RuntimeError, RecursionError, DataError, WrongNetwork)
 _ORIGIN = {"config", "data", "device"}
 
 
@@ -216,41 +223,83 @@ def save_model(
 def load_model(path: Path, device: str = "cpu") -> Model:
     """Read what `save_model` wrote, in this version or with the format before.
 
-    Nothing is imported because the file says so: a plugin that it needs must have been imported.
+    Nothing is imported because the file says so: a plugin that it needs must have been imported. Nor is memory taken:
+    the sizes that its header names are first compared with those of its tensors.
 
     Raises:
         MissingPlugin: its network or its data set is of a plugin that was not imported.
-        CheckpointError: the file is damaged, is not a model file of this format, or its weights do not fit its
-            configuration.
+        CheckpointError: the file is damaged, is not a model file of this format, its weights do not fit its
+            configuration, or they are not finite.
     """
+    facts: dict[str, str] = {}
     try:
         with safe_open(path, framework="pt", device=device) as file:
             facts = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            if facts.get("format") not in (MODEL_FORMAT, EARLIER_MODEL_FORMAT):
+                other = _other_version(facts.get("format"))
+                raise CheckpointError(f"{path} is not a model of format {MODEL_FORMAT}{other}")
+            names = list(file.keys())
+            config = TrainerConfig.model_validate_json(facts["config"])
+            classes, size, channels = json.loads(facts["classes"]), int(facts["image_size"]), int(facts["channels"])
+            shapes = {name: file.get_slice(name).get_shape() for name in names}
+            _check_sizes(config.model, classes, size, channels, shapes)
+            tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as a model: {error}") from None
-    if facts.get("format") not in (MODEL_FORMAT, EARLIER_MODEL_FORMAT):
-        raise CheckpointError(f"{path} is not a model of format {MODEL_FORMAT}{_other_version(facts.get('format'))}")
+    except _MISFITS as error:
+        raise _misfit(path, facts, error) from None
+    for name, value in tensors.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise CheckpointError(f"{path}: its weights are not finite: {name}")
     try:
-        config = TrainerConfig.model_validate_json(facts["config"])
-        classes = json.loads(facts["classes"])
         parts: dict[str, dict[str, Tensor]] = {"normalization.": {}, "network.": {}}
         for name, value in tensors.items():
             part = next(part for part in parts if name.startswith(part))
             parts[part][name.removeprefix(part)] = value
         normalization = load_normalization(config.normalization, parts["normalization."])
-        size, channels = int(facts["image_size"]), int(facts["channels"])
         earlier = facts["format"] == EARLIER_MODEL_FORMAT
         network = build(config.model, channels, len(classes), config.heads, earlier).to(device)
         network.load_state_dict(parts["network."])
         model = Model(network.eval(), normalization, classes, size, channels, config)
         model.logits(torch.zeros(1, size, size, channels, dtype=torch.uint8, device=device))  # sizes that do not fit
-    except (KeyError, TypeError, StopIteration, ValueError, RuntimeError, DataError, WrongNetwork) as error:
-        if isinstance(error, ValidationError) and (missing := missing_plugins(_plugins_in(facts))):
-            raise MissingPlugin(path, missing) from None
-        cause = " ".join(str(error).split())
-        raise CheckpointError(f"{path}: its weights and its configuration do not fit: {cause[:300]}") from None
+    except _MISFITS as error:
+        raise _misfit(path, facts, error) from None
     return model
+
+
+def _check_sizes(
+    settings: ModelConfig, classes: Any, size: int, channels: int, shapes: Mapping[str, Sequence[int]]
+) -> None:
+    """Make sure that the network of a file takes no more memory than the file itself, about, and an image not much.
+
+    Args:
+        settings: of the network.
+        classes: names of the classes, if the file is none that was tampered with.
+        size: pixels per side of an image.
+        channels: of an image.
+        shapes: of the tensors of the file.
+
+    Raises:
+        ValueError: it would take more.
+    """
+    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+        raise ValueError("classes are no list of names")
+    if not (1 <= size <= LARGEST_IMAGE and channels in (1, 3)):
+        raise ValueError(f"images have from 1 to {LARGEST_IMAGE} pixels per side and 1 or 3 channels")
+    if not any(shape[:1] == [len(classes)] for name, shape in shapes.items() if name.startswith("network.classifier.")):
+        raise ValueError(f"it has {len(classes):,} classes, and no weights for so many")
+    values = sum(map(math.prod, shapes.values()))
+    weights = parameter_count(settings.architecture) if isinstance(settings, Timm) else settings.parameters
+    if settings.name not in MODELS.plugins and weights > _MOST_PER_VALUE * values:
+        raise ValueError(f"the network of its configuration has more weights than the file ({values:,})")
+
+
+def _misfit(path: Path, facts: dict[str, str], error: Exception) -> CheckpointError | MissingPlugin:
+    """Return the error for a file whose parts do not fit together."""
+    if isinstance(error, ValidationError) and (missing := missing_plugins(_plugins_in(facts))):
+        return MissingPlugin(path, missing)
+    cause = " ".join(str(error).split())
+    return CheckpointError(f"{path}: its weights and its configuration do not fit: {cause[:300]}")
 
 
 def plugins_in(path: Path) -> list[str]:

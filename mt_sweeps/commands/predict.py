@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 FORMAT = "mt-sweeps-predicted/1"  # of `--json`, described in docs/json.md
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}")
+_FORMULA += ("\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # spreadsheets of some languages
+
 _Row = tuple[str, str, str]
 _Write = Callable[[Iterable[_Row]], None]
 
@@ -64,6 +67,8 @@ def find(name: str, home: Home) -> Path:
 
 def predict(file: Path, folder: Path, output: Path | None, as_json: bool = False) -> None:
     """Write one CSV line per image: its path, its class, and the probability of the class.
+
+    A path or a class that a spreadsheet would take for a formula has an apostrophe before it.
 
     If images are in folders that are named as classes (`<folder>/<class>/*`), the errors are printed, too: in all, by
     class, and as a confusion matrix.
@@ -102,7 +107,7 @@ def predict(file: Path, folder: Path, output: Path | None, as_json: bool = False
     try:
         with rows as write, _progress() as progress:
             write([("path", "class", "probability")])
-            predicted = _classify(model, files, write, progress)
+            predicted = _classify(file, model, files, write, progress)
             left_out = len(files) - len(predicted)
             if not predicted:  # raised in here, so that an earlier output file stays
                 raise SweepError(f"{folder}: not one of its images can be read")
@@ -164,11 +169,11 @@ def _print_errors(confusion: Confusion, classes: list[str], as_json: bool) -> No
         return
     error = error_text((evaluation.rate, evaluation.standard_error))
     lines = [f"error {error} (standard error, {counted(images, 'image')} in folders of classes)"]
-    lines += [balance_text(confusion), *table_lines(confusion, classes)]
+    lines += [balance_text(confusion), *table_lines(confusion, [escaped(name) for name in classes])]
     print("\n".join(lines), file=sys.stderr)
 
 
-def _classify(model: "Model", files: list[str], write: _Write, progress: Progress) -> dict[str, int]:
+def _classify(file: Path, model: "Model", files: list[str], write: _Write, progress: Progress) -> dict[str, int]:
     """Write the rows of all images, with one batch in memory at a time; return the class of each that can be read."""
     import numpy as np
     import torch
@@ -201,6 +206,8 @@ def _classify(model: "Model", files: list[str], write: _Write, progress: Progres
             if known:
                 pixels = torch.from_numpy(np.stack([image for _, image in known])).to(device)
                 shares, classes = model.logits(pixels).softmax(1).max(1)
+                if not shares.isfinite().all():
+                    raise InputError(f"{file}: the probabilities that it gives are not finite; train the model again")
                 predicted |= zip((path for path, _ in known), classes.tolist(), strict=True)
                 write(
                     (path, model.classes[number], f"{share:.6f}")
@@ -226,6 +233,11 @@ class _Terminal:
         sys.stdout.write(printable(line))
 
 
+def _no_formula(cell: str) -> str:
+    """Return a cell that no spreadsheet takes for a formula: with an apostrophe before what would begin one."""
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
 @contextmanager
 def _rows_to(output: Path | None) -> Iterator[_Write]:
     """Give a function that writes rows to the terminal, or to a file that appears once all are written."""
@@ -233,7 +245,8 @@ def _rows_to(output: Path | None) -> Iterator[_Write]:
     def rows(file: IO[bytes]) -> tuple[TextIOWrapper, _Write]:
         # The name of a file may hold any bytes; they are written as they are.
         text = TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="", write_through=True)
-        return text, csv.writer(text, lineterminator="\n").writerows
+        writer = csv.writer(text, lineterminator="\n")
+        return text, lambda rows: writer.writerows([_no_formula(cell) for cell in row] for row in rows)
 
     if output is None and sys.stdout.isatty():
         yield csv.writer(_Terminal(), lineterminator="\n").writerows

@@ -1,4 +1,6 @@
+import json
 import math
+import resource
 import tarfile
 
 import pytest
@@ -118,6 +120,53 @@ def test_a_model_whose_header_is_not_that_of_its_weights_is_refused_by_name(tmp_
     with pytest.raises(CheckpointError, match=str(path)) as error:
         load_model(path)
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"image_size": "100000"}, "from 1 to 2048 pixels per side"),
+        ({"image_size": "0"}, "from 1 to 2048 pixels per side"),
+        ({"channels": "1000000000"}, "1 or 3 channels"),
+        (
+            {"config": config(model={"name": "shake_shake", "width": 1024}).model_dump_json()},
+            "has more weights than the file",
+        ),
+        (
+            {"config": config(model={"name": "wide_resnet", "depth": 400, "width": 64}).model_dump_json()},
+            "has more weights than the file",
+        ),
+        ({"classes": "[" * 100_000}, "do not fit"),
+        ({"classes": '{"a": 1}'}, "no list of names"),
+        ({"classes": json.dumps(["a"] * 500_000)}, "it has 500,000 classes, and no weights for so many"),
+    ],
+)
+def test_a_header_that_asks_for_much_memory_is_refused_without_it(tmp_path, facts, told):
+    path = tmp_path / "model"
+    settings = HEADS[1]
+    save_model(path, build(settings.model, 1, 10, 1), NORMALIZATION, CLASSES, 8, 1, settings)
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    save_file(load_file(path), path, header | facts)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError, match=str(path)) as error:
+        load_model(path)
+    assert told in str(error.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kilobytes
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", ["network.classifier.weight", "normalization.mean"])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, name, value):
+    path, settings = tmp_path / "model", HEADS[1]
+    save_model(path, build(settings.model, 1, 10, 1), NORMALIZATION, CLASSES, 8, 1, settings)
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    tensors = load_file(path)
+    tensors[name].view(-1)[0] = value
+    save_file(tensors, path, header)
+    with pytest.raises(CheckpointError, match=f"{path}: its weights are not finite: {name}"):
+        load_model(path)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -1,6 +1,8 @@
 import csv
 import io
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,6 +112,44 @@ def test_any_name_can_be_read_from_the_csv_and_any_kind_of_image_is_classified(t
     out, err = capfdbinary.readouterr()
     assert out == (tmp_path / "out.csv").read_bytes()
     assert b"8 images classified" in err
+
+
+def test_no_cell_is_a_formula(trained, tmp_path, monkeypatch):
+    grey = dataset.load(CONFIG.dataset).test[0, :, :, 0].numpy()
+    names = ["=1+1.png", "+1.png", "-1.png", "@SUM(A1).png", "\N{FULLWIDTH EQUALS SIGN}1.png"]
+    for name in names:
+        write_image(tmp_path / f"=cmd/{name}", grey)
+    with safe_open(trained[1], framework="pt") as model:
+        header = model.metadata()
+    formulas = json.dumps([f"=HYPERLINK({number})" for number in range(10)])
+    save_file(load_file(trained[1]), tmp_path / "model.safetensors", header | {"classes": formulas})
+    monkeypatch.chdir(tmp_path)
+    predict.predict(tmp_path / "model.safetensors", Path("=cmd"), tmp_path / "out.csv")
+    found = rows((tmp_path / "out.csv").read_text())
+    assert {row["path"] for row in found} == {f"'=cmd/{name}" for name in names}
+    assert all(row["class"].startswith("'=HYPERLINK(") for row in found)
+
+
+def test_a_fifo_among_the_images_is_left_out_and_not_waited_for(trained, tmp_path, capfd):
+    write_image(tmp_path / "good.png", np.zeros((8, 8), np.uint8))
+    os.mkfifo(tmp_path / "x.png")
+    predict.predict(trained[1], tmp_path, tmp_path / "out.csv")
+    assert [row["path"] for row in rows((tmp_path / "out.csv").read_text())] == [f"{tmp_path}/good.png"]
+    assert "left out: 1 file: a FIFO, socket or device: x.png" in capfd.readouterr().err
+
+
+def test_probabilities_that_are_not_finite_are_refused_and_an_earlier_result_stays(trained, tmp_path):
+    write_image(tmp_path / "images/a.png", np.full((8, 8), 200, np.uint8))
+    (tmp_path / "out.csv").write_text("of yesterday")
+    with safe_open(trained[1], framework="pt") as model:
+        header = model.metadata()
+    tensors = load_file(trained[1])
+    tensors["network.classifier.weight"].fill_(3e38)  # finite, but what follows is not
+    tensors["network.classifier.weight"][0].neg_()
+    save_file(tensors, tmp_path / "model.safetensors", header)
+    with pytest.raises(InputError, match="the probabilities that it gives are not finite"):
+        predict.predict(tmp_path / "model.safetensors", tmp_path / "images", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == "of yesterday"
 
 
 def test_an_unreadable_image_is_named_and_left_out(trained, tmp_path, capfd):
