@@ -30,6 +30,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import click
 from click.testing import CliRunner
 
 from mt_sweeps import cli
@@ -212,12 +213,16 @@ def read(arguments: Sequence[str], limit: float = 120.0) -> Ended:
     signal.signal(signal.SIGALRM, _interrupt)
     started, queued = time.monotonic(), _queued(os.getpid())
     signal.setitimer(signal.ITIMER_REAL, limit)
-    result = CliRunner().invoke(cli.cli, list(arguments))
+    result = CliRunner().invoke(cli.cli, list(arguments), standalone_mode=False)
     signal.setitimer(signal.ITIMER_REAL, 0)
     seconds = time.monotonic() - started - (_queued(os.getpid()) - queued)
     status, output = result.exit_code, result.output
-    if isinstance(error := result.exception, InputError | SweepError):
+    if isinstance(error := result.exception, click.Abort):
+        raise KeyboardInterrupt
+    if isinstance(error, InputError | SweepError):
         status, output = error.exit_status, f"{output}error: {error}\n"
+    elif isinstance(error, click.ClickException):
+        status, output = error.exit_code, f"{output}error: {error.format_message()}\n"
     elif error is not None and not isinstance(error, SystemExit):
         output += "".join(traceback.format_exception(error))
     return Ended(status, seconds, output)
