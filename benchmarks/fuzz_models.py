@@ -35,7 +35,11 @@ _STRANGE = [None, True, [], {}, "x", -1, 0, 10**30, 1e308, float("nan"), "\x1b[3
 def a_model(folder: Path) -> bytes:
     """Return the content of a small model file that can be used."""
     config = TrainerConfig.model_validate(
-        {"dataset": {"name": "digits", "labels": 50, "validation": 50}, "model": {"name": "small_cnn", "width": 2}, "steps": 10}
+        {
+            "dataset": {"name": "digits", "labels": 50, "validation": 50},
+            "model": {"name": "small_cnn", "width": 2},
+            "steps": 10,
+        }
     )
     torch.manual_seed(0)
     network = build(config.model, 1, 10, config.heads)
@@ -136,7 +140,14 @@ def _facts_of(content: bytes) -> dict[str, str]:
 def _facts(content: bytes, rng: random.Random) -> bytes:
     facts = _facts_of(content)
     key = rng.choice(sorted(facts))
-    lists = ["[" * 50_000, "[]", '["a"]', json.dumps(["a"] * 100_000), json.dumps([1] * 10), json.dumps(["\x1b[2J"] * 10)]
+    lists = [
+        "[" * 50_000,
+        "[]",
+        '["a"]',
+        json.dumps(["a"] * 100_000),
+        json.dumps([1] * 10),
+        json.dumps(["\x1b[2J"] * 10),
+    ]
     facts[key] = rng.choice([*_NUMBERS, *lists, "{}", "mt-sweeps-model/3", "mt-sweeps-model/999", "\0", facts[key] * 2])
     if rng.random() < 0.2:
         del facts[key]
