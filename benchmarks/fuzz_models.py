@@ -1,9 +1,9 @@
-"""Mutated model files: none may end `predict` with a traceback, a hang, much memory, or anything but a result or one error.
+"""Mutated model files: none may end `predict` with a traceback, a hang, or anything but a result or one error.
 
     uv run --group dev python benchmarks/fuzz_models.py --files 500 --seed 0
 
-Each file is a small model that was changed: bytes, the length and the JSON of the header, the settings, sizes and classes
-that it names, values and shapes of tensors; or it was cut off, or is another kind of file altogether.
+Each file is a small model that was changed: bytes, the length and the JSON of the header, the settings, sizes and
+classes that it names, values and shapes of tensors; or it was cut off, or is another kind of file altogether.
 """
 
 import argparse

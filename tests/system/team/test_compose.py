@@ -55,6 +55,11 @@ def test_every_service_restarts_is_limited_and_is_looked_after():
         assert service["restart"] in ("unless-stopped", "on-failure"), name
         assert service["deploy"]["resources"]["limits"]["memory"], name
         assert "no-new-privileges:true" in service["security_opt"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert "cap_add" not in service, name
+        # Our own image says in the Dockerfile that it does not run as root.
+        assert service.get("user", "1000").split(":")[0] not in ("0", "root"), name
+        assert ("user" in service) == (name not in OURS), name
         assert ("healthcheck" in service) != (name == "buckets"), name
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
@@ -69,6 +74,21 @@ def test_services_start_in_the_order_in_which_they_need_each_other():
             assert how == {"condition": done}, (name, other)
     assert SERVICES["gpu"]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
     assert {service for service, about in SERVICES.items() if "profiles" in about} == {"gpu", "cpu"}
+
+
+def test_the_image_runs_without_root_and_checks_the_hash_of_every_package():
+    lines = (compose.ROOT / "Dockerfile").read_text().splitlines()
+    assert [line for line in lines if line.startswith("USER ")][-1] == "USER 1000"
+    assert [line for line in lines if "pip install" in line] == [
+        "RUN pip install --no-cache-dir --require-hashes --requirement requirements.txt",
+        "RUN pip install --no-cache-dir --no-deps .",
+    ]
+
+
+def test_the_head_says_which_server_its_password_is_for():
+    head = SERVICES["head"]["environment"]
+    assert head["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
+    assert "MLFLOW_TRACKING_PASSWORD" in head
 
 
 def test_trials_are_given_what_they_need_and_no_more():
