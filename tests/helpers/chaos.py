@@ -22,6 +22,8 @@ from tests.helpers.command_line import DIGITS, MT_SWEEP
 from tests.helpers.sweeps import digits, swept
 
 KILLS = int(os.environ.get("MT_SWEEPS_KILLS", "6"))  # of the campaign of random kills
+PAUSES = int(os.environ.get("MT_SWEEPS_PAUSES", "0"))  # of the same campaign
+PAUSE_SECONDS = 30.0  # longer than Ray's heartbeats are waited for
 NAME = "digits"
 INTERVAL, STEPS = 30, 300  # optimiser steps of an evaluation interval, and of a trial
 SAME = ("sampler.name=random", "finalists.baselines=[]", "finalists.top=0", "trainer.model.width=4")
@@ -136,6 +138,32 @@ class Driver:
         Returns:
             Whether there was one.
         """
+        found = self._find(what)
+        if not found:
+            return False
+        try:
+            os.kill(found[int(which * len(found))], how)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def pause(self, what: str, which: float = 0.0) -> bool:
+        """Stop a process for `PAUSE_SECONDS`, and let it go on; arguments and result as of `kill`."""
+        found = self._find(what)
+        if not found:
+            return False
+        pid = found[int(which * len(found))]
+        born = _born(pid)
+        try:
+            os.kill(pid, signal.SIGSTOP)
+        except ProcessLookupError:
+            return False
+        time.sleep(PAUSE_SECONDS)
+        if _born(pid) == born:
+            os.kill(pid, signal.SIGCONT)
+        return True
+
+    def _find(self, what: str) -> list[int]:
         tree = descendants(self.process.pid)
         self._ours |= {(pid, _born(pid)) for pid in tree}
         if what == "driver":
@@ -144,13 +172,7 @@ class Driver:
             found = [pid for pid in tree if _title(pid).startswith(("ray::TrialWorker", "ray::ResourceTrainable"))]
         else:
             found = [pid for pid in tree if Path(_title(pid).split(" ")[0]).name == what]
-        if not found:
-            return False
-        try:
-            os.kill(sorted(found)[int(which * len(found))], how)
-        except ProcessLookupError:
-            return False
-        return True
+        return sorted(found)
 
     def wait(self, seconds: float = 240) -> tuple[int, str]:
         """Its exit status, and what it printed. Ends it where it hangs."""

@@ -6,12 +6,14 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import optuna
 
+from tests.simulation.faults import Faults
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.parts import Parts
 from tests.simulation.simulation import Simulation
@@ -20,11 +22,11 @@ from tests.simulation.world import Violation
 _MEMORY = Path("/dev/shm")
 
 
-def run(seed: int, make_parts: Callable[..., Parts] = Parts) -> tuple[str, list[str]]:
+def run(seed: int, make_parts: Callable[..., Parts] = Parts, faults: Faults | None = None) -> tuple[str, list[str]]:
     """Run one schedule; return what is wrong ("" for nothing), and what happened."""
     with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
         before, tempfile.tempdir = tempfile.tempdir, folder  # of the nodes
-        simulation = Simulation(seed, Path(folder), make_parts)
+        simulation = Simulation(seed, Path(folder), make_parts, faults)
         try:
             simulation.run()
         except Violation as violation:
@@ -49,6 +51,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="replay this one, and print what happens")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*the trial begins anew")
     if "PYTHONHASHSEED" not in os.environ:  # the order of sets is a part of a schedule
         os.environ["PYTHONHASHSEED"] = "0"
         os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
@@ -73,8 +76,8 @@ def main() -> None:
     seconds, used = time.monotonic() - began, os.times()
     processor = used.children_user + used.children_system
     print(
-        f"{len(seeds):,} schedules in {seconds:,.0f} s, {3600 * len(seeds) / seconds:,.0f} an hour; {processor:,.0f} s of "
-        f"processor time, {1000 * processor / len(seeds):.0f} ms each; {failed} failed"
+        f"{len(seeds):,} schedules in {seconds:,.0f} s, {3600 * len(seeds) / seconds:,.0f} an hour; "
+        f"{processor:,.0f} s of processor time, {1000 * processor / len(seeds):.0f} ms each; {failed} failed"
     )
     sys.exit(failed > 0)
 

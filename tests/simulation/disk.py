@@ -8,6 +8,7 @@ import errno
 import os
 import sys
 from pathlib import Path
+from typing import Self
 
 from mt_sweeps.storage import records
 from tests.simulation.world import World
@@ -32,7 +33,7 @@ class Disk:
         self._world = world
         self._folder = str(folder)
 
-    def __enter__(self) -> "Disk":
+    def __enter__(self) -> Self:
         if not Disk._is_hooked:
             sys.addaudithook(_hook)  # a hook cannot be removed, so there is one
             Disk._is_hooked = True

@@ -68,6 +68,7 @@ class Engine:
             if not actions:
                 return
             self._world.clock.passed += self._world.rng.choice((0.05, 0.2, 0.6))
+            self._world.point("between two messages")
             self._world.rng.choice(actions)()
             self._go_wrong()
 

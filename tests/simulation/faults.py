@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-_POINTS = 220  # of a driver's life, about
+_POINTS = 250  # of a driver's life, about
 
 
 @dataclass(frozen=True)

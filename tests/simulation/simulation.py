@@ -18,7 +18,7 @@ from tests.simulation.world import Crash, Process, Violation, World
 from trainers.files import CHECKPOINTS
 
 LIVES = 12  # drivers, at the most
-SQLITE_EVERY = 40  # one in so many schedules has its ledger in SQLite
+SQLITE_EVERY = 100  # one in so many schedules has its ledger in SQLite
 
 
 class Simulation:

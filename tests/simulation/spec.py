@@ -17,9 +17,9 @@ _SHORT = (
 )
 _SHORT += ("trainer.dataset.labels=20", "trainer.dataset.validation=40", "trainer.dataset.verdict=0", "points=[]")
 _VARIANTS = (
-    ("trials=5", "pruner.name=none", "finalists.baselines=[]"),
-    ("trials=7", "pruner.name=asha", "pruner.reduction_factor=2", "finalists.baselines=[]"),
-    ("trials=7", "pruner.name=median", "finalists.baselines=[]"),
+    ("trials=4", "pruner.name=none", "finalists.baselines=[]"),
+    ("trials=6", "pruner.name=asha", "pruner.reduction_factor=2", "finalists.baselines=[]"),
+    ("trials=6", "pruner.name=median", "finalists.baselines=[]"),
     ("trials=3", "pruner.name=none", "finalists.top=1", "finalists.seeds=2", "finalists.baselines=[supervised]"),
 )
 _CONFIGS: dict[tuple[str, Arm], TrainerConfig] = {}

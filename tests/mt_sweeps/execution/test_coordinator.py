@@ -83,6 +83,43 @@ def test_a_lost_worker_costs_an_attempt_and_too_many_of_them_the_trial(tmp_path)
     assert (ledger.trials("search")[0].state, ledger.trials("search")[0].reason) == ("failed", "lost_worker")
 
 
+def test_a_report_that_comes_again_does_not_prune_a_trial_in_hindsight(tmp_path):
+    coordinator, ledger = coordinator_of(tmp_path, "trials=4")
+    first, *others = [coordinator.next_assignment() for _ in range(4)]
+    assert not coordinator.reported(first, report(90, 0.4)), "the first at a rung goes on"
+    assert not coordinator.reported(first, report(120, 0.4))
+    for assignment, error in zip(others, (0.1, 0.2, 0.3), strict=True):
+        coordinator.reported(assignment, report(90, error))
+    assert not coordinator.reported(first, report(90, 0.4)), "now the last of four, and long past the rung"
+    assert not coordinator.reported(first, report(120, 0.4))
+    assert ledger.trials("search")[0].step == 120
+
+
+def test_what_comes_late_of_a_worker_that_was_given_up_changes_nothing(tmp_path):
+    coordinator, ledger = coordinator_of(tmp_path, "trials=1")
+    first = coordinator.next_assignment()
+    coordinator.worker_lost(first, "its node does not answer")
+    second = coordinator.next_assignment()
+    assert coordinator.reported(first, report(30, 0.9)), "that worker is to end"
+    coordinator.ended(first, Outcome(report(300, 0.9), None, done=True))
+    coordinator.worker_lost(first, "its node does not answer")
+    trial = ledger.trials("search")[0]
+    assert (trial.state, trial.attempt, trial.step, trial.lost_workers) == ("running", 2, 0, 1)
+    complete(coordinator, second)
+    complete(coordinator, second)
+    assert [trial.state for trial in ledger.trials("search")] == ["complete"]
+
+
+def test_the_records_of_an_attempt_that_was_given_up_end_where_the_next_one_begins(tmp_path):
+    coordinator, _ = coordinator_of(tmp_path, "trials=1")
+    first = coordinator.next_assignment()
+    coordinator.worker_lost(first, "its node does not answer")
+    coordinator.next_assignment()
+    files = coordinator._sweep.trials
+    files.begin(first.trial, 1, [report(30, 0.9)])  # by a worker that is not dead after all
+    assert files.records(first.trial) == []
+
+
 def test_what_a_dead_driver_left_unreported_is_replayed_and_may_prune(tmp_path):
     coordinator, ledger = coordinator_of(tmp_path, "trials=4")
     assignments = [coordinator.next_assignment() for _ in range(4)]

@@ -4,7 +4,7 @@ import time
 import optuna
 import pytest
 
-from mt_sweeps.errors import InputError
+from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.study.ledger import LOSSES, Ledger
 from mt_sweeps.study.trial import common_failure, trials_since_improvement
 from tests.helpers.sweeps import digits, finish, new_ledger, reopened, report, run_all, url
@@ -237,3 +237,64 @@ def test_the_best_that_improves_within_its_noise_has_not_improved(ledger):
     for error, since in ((0.5, 0), (0.495, 1), (0.2, 0), (0.191, 1)):
         finish(ledger, ledger.ask_search(), error)
         assert trials_since_improvement(ledger.trials("search"), ledger.spec.metric) == since
+
+
+class JumpingClock:
+    """Ten seconds pass between two looks; meanwhile the wall clock is set back by an hour each time."""
+
+    def __init__(self):
+        self.looks = 0
+
+    def time(self):
+        return 1_700_000_000.0 - 3600 * self.looks
+
+    def monotonic(self):
+        self.looks += 1
+        return 10.0 * self.looks
+
+
+def test_a_wall_clock_that_is_set_back_takes_no_time_from_a_trial(tmp_path):
+    new_ledger(tmp_path / "ledger.db", digits("trials=1", "finalists.baselines=[]"))
+    ledger = Ledger(tmp_path / "ledger.db", digits("trials=1", "finalists.baselines=[]"), clock=JumpingClock())
+    trial = finish(ledger, ledger.ask_search())
+    assert 10 <= trial.seconds <= 100
+    assert ledger.seconds_done == trial.seconds
+
+
+def test_a_driver_that_was_replaced_writes_no_more(tmp_path):
+    clock = JumpingClock()  # so that every write is after a pause
+    new_ledger(tmp_path / "ledger.db", digits("trials=3"))
+    paused = Ledger(tmp_path / "ledger.db", digits("trials=3"), clock=clock)
+    paused.take_over()
+    trial = paused.ask_search()
+    paused.report(trial, report(30, 0.5))
+    other = Ledger(tmp_path / "ledger.db", paused.spec)
+    other.take_over()
+    assert other.trials(trial.arm)[0].state == "waiting"
+    for write in (
+        lambda: paused.report(trial, report(60, 0.5)),
+        lambda: paused.complete(trial, report(300, 0.5)),
+        paused.ask_search,
+        paused.check_driver,
+    ):
+        with pytest.raises(Unfinished, match="another process has taken the sweep over"):
+            write()
+    assert Ledger(tmp_path / "ledger.db", paused.spec).all_trials() == other.all_trials()
+
+
+def test_a_driver_that_died_as_a_trial_lost_its_last_worker_is_followed_by_one_that_fails_it(tmp_path):
+    class Dies(Ledger):
+        def fail(self, *_):
+            raise SystemExit
+
+    spec = digits("trials=1", "finalists.baselines=[]")
+    new_ledger(tmp_path / "ledger.db", spec).close()
+    ledger = Dies(tmp_path / "ledger.db", spec)
+    for _ in range(LOSSES - 1):
+        ledger.worker_lost(ledger.ask_search(), "its node died")
+    trial = ledger.ask_search()
+    with pytest.raises(SystemExit):
+        ledger.worker_lost(trial, "its node died")
+    again = reopened(ledger, tmp_path)
+    again.take_over()
+    assert [(trial.state, trial.reason) for trial in again.all_trials()] == [("failed", "lost_worker")]

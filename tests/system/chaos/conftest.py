@@ -3,13 +3,13 @@
 import pytest
 
 from tests.helpers import chaos
-from tests.helpers.chaos import KILLS, Driver
+from tests.helpers.chaos import KILLS, PAUSES, Driver
 
 
 @pytest.fixture(scope="package")
 def undisturbed(tmp_path_factory):
     """The trials of a sweep that nothing disturbs, as many as any of the others has."""
-    return chaos.undisturbed(tmp_path_factory.mktemp("undisturbed"), trials=max(12, 2 * KILLS))
+    return chaos.undisturbed(tmp_path_factory.mktemp("undisturbed"), trials=max(12, 2 * KILLS + 15 * PAUSES))
 
 
 @pytest.fixture(autouse=True)
