@@ -21,7 +21,7 @@ from mt_sweeps.tracking.embedded_store import embedded_uri
 from tests.helpers.command_line import DIGITS, MT_SWEEP
 from tests.helpers.sweeps import digits, swept
 
-KILLS = int(os.environ.get("MT_SWEEPS_KILLS", "6"))  # of the campaign of random kills
+KILLS = int(os.environ.get("MT_SWEEPS_KILLS", "3"))  # of the campaign of random kills
 PAUSES = int(os.environ.get("MT_SWEEPS_PAUSES", "0"))  # of the same campaign
 PAUSE_SECONDS = 30.0  # longer than Ray's heartbeats are waited for
 NAME = "digits"

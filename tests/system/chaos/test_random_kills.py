@@ -1,6 +1,6 @@
 """One sweep, killed again and again at random moments, and what it must still come to.
 
-`MT_SWEEPS_KILLS` says how often (6 if it does not), `MT_SWEEPS_PAUSES` how often a process is stopped for half a minute
+`MT_SWEEPS_KILLS` says how often (3 if it does not), `MT_SWEEPS_PAUSES` how often a process is stopped for half a minute
 besides (never), `MT_SWEEPS_SEED` at which moments.
 """
 
