@@ -18,7 +18,6 @@ from typing import Any, NoReturn
 import numpy as np
 from pydantic import Field
 
-from mt_sweeps.clock import Clock
 from trainers.config import TrainerConfig
 from trainers.config.base import Settings
 from trainers.config.compatibility import ONLY_LABELS
@@ -103,15 +102,13 @@ class SimulatedTrainer:
         config: all settings; the errors follow from them, and their noise from them and the seed.
         directory: for the checkpoint; its parent is named as the trial is in the script. None: nothing is written.
         script: what happens.
-        clock: that the moments of its reports are read from.
     """
 
-    def __init__(self, config: TrainerConfig, directory: Path | None, script: Script, clock: Clock = time) -> None:
+    def __init__(self, config: TrainerConfig, directory: Path | None, script: Script) -> None:
         self.config = config
         self.history: list[Report] = []
         self._directory = directory
         self._script = script
-        self._clock = clock
         self._curve = Curve(script.task, config)
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
@@ -176,7 +173,7 @@ class SimulatedTrainer:
                 matrix = _two_classes(images, wrong, of_classes)
                 metrics |= matrix.metrics(f"{purpose}.{network}")
                 confusion[f"{purpose}.{network}"] = matrix.as_json()
-        return Report(step, self._clock.time(), metrics, confusion)
+        return Report(step, time.time(), metrics, confusion)
 
 
 def _two_classes(images: int, wrong: int, rng: np.random.Generator) -> Confusion:

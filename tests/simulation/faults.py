@@ -14,7 +14,6 @@ class Faults:
         lives: drivers that are disturbed; the next one is not, and finishes the sweep.
         concurrent: trials at once.
         driver_dies: probability that a driver is killed at one of its points.
-        driver_dies_at: that the first driver is killed at, counted from 1; 0: at random.
         worker_dies: that a worker is killed at one of its points.
         node_dies: that all workers of a node are killed.
         is_cut_off: that a living worker is taken for dead.
@@ -33,7 +32,6 @@ class Faults:
     lives: int = 0
     concurrent: int = 2
     driver_dies: float = 0.0
-    driver_dies_at: int = 0
     worker_dies: float = 0.0
     node_dies: float = 0.0
     is_cut_off: float = 0.0
@@ -52,8 +50,6 @@ class Faults:
         """Return the point at which the driver of a life dies; 0: it does not."""
         if life >= self.lives:
             return 0
-        if self.driver_dies_at:
-            return self.driver_dies_at if life == 0 else 0
         return rng.randint(1, _POINTS) if rng.random() < self.driver_dies else 0
 
     def worker_point(self, rng: random.Random) -> int:

@@ -56,7 +56,6 @@ class Simulation:
         self._stale: list[Worker] = []
         self._life = 0
         self._sync: Callable[[], object] | None = None
-        self.drivers_points = 0
         self.listener = invariants.Listener(self.parts)
 
     def run(self) -> None:
@@ -87,7 +86,6 @@ class Simulation:
         except Crash:
             return False
         finally:
-            self.drivers_points = max(self.drivers_points, driver.points)
             self.parts.database.close()
             self._tear(faults)
             invariants.check_order(self.parts)
