@@ -27,10 +27,12 @@ def read(path: Path) -> Any:
     """Return the content of a YAML file.
 
     Raises:
-        InputError: the file is missing or no file (a folder, a pipe), or `parse` refuses its content.
+        InputError: the file is missing or no file (a folder, a pipe with a name), or `parse` refuses its content.
     """
     try:
-        if path.exists() and not path.is_file():  # to open a pipe would wait for somebody who writes into it
+        # To open a pipe with a name would wait for somebody who writes into it; those of a shell have a writer.
+        is_of_shell = path == Path("/dev/stdin") or path.parent == Path("/dev/fd")
+        if path.exists() and not path.is_file() and not is_of_shell:
             raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'no ordinary file'}; name a YAML file")
         with path.open(encoding="utf-8") as file:
             text = file.read(MAX_LENGTH + 1)

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -212,3 +213,13 @@ def test_a_whole_number_is_told_as_it_is_written_here(value, whole):
 def test_an_override_that_leads_nowhere_is_refused(override):
     with pytest.raises(InputError, match="--set "):
         digits(override)
+
+
+def test_a_pipe_of_the_shell_is_read():
+    reading, writing = os.pipe()
+    os.write(writing, b"name: mine\n")
+    os.close(writing)
+    try:
+        assert yaml_file.read(Path(f"/dev/fd/{reading}")) == {"name": "mine"}
+    finally:
+        os.close(reading)
