@@ -10,7 +10,7 @@ from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT
 
 @pytest.mark.system
 def test_trials_whose_checkpoints_are_torn_or_gone_come_to_the_same_result(tmp_path, undisturbed):
-    sweep = Sweep(tmp_path, trials=4, seconds=0.4)
+    sweep = Sweep(tmp_path, trials=4, seconds=0.8)  # long enough to be seen half-way on a busy machine
     driver = sweep.drive()
     until = time.monotonic() + 120
     while not all(has_both(sweep, number) for number in (0, 1)):
