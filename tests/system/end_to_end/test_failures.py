@@ -56,7 +56,7 @@ def test_gpus_that_are_not_there_are_refused(tmp_path, monkeypatch):
 
 
 def test_a_disk_without_room_is_refused(tmp_path):
-    huge = sets("trainer.model.width=1024", "trials=1000000")
+    huge = sets("trainer.model.width=1024", "trials=100000")
     done = mt_sweep("run", DIGITS, *huge, folder=tmp_path, status=2)
     assert "MB of disk" in done.stderr
     assert "--home DIR" in done.stderr
