@@ -83,15 +83,6 @@ def test_a_specification_that_was_changed_does_not_go_on(tmp_path):
     assert "trainer.steps: the sweep was started with 300, now it is 400" in told
 
 
-def test_a_trial_that_loses_its_worker_three_times_fails_and_the_sweep_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setenv(VARIABLE, Script(fails={"0001": "lost_worker"}).model_dump_json())
-    out = mt_sweep("run", DIGITS, "--trials", 3, *ALONE, *BARE, folder=tmp_path).stdout
-    assert out.count("trial 1 lost its worker and waits for another") == 2
-    assert "trial 1 failed: lost_worker: its worker was lost 3 times" in out
-    search = as_json("status", folder=tmp_path)["arms"]["search"]
-    assert (search["complete"], search["failed"]) == (2, 1)
-
-
 def test_a_trial_that_hangs_does_not_keep_the_sweep_from_being_stopped(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, Script(hangs=["0001"]).model_dump_json())
     command = [MT_SWEEP, "run", DIGITS, "--trials", "2", *ALONE, *BARE]
