@@ -106,18 +106,18 @@ def test_a_resume_reads_the_number_of_trials_when_it_is_the_only_one(tmp_path, m
     assert directory.load_spec().trials == 11
 
 
-def test_an_edit_of_the_file_since_the_sweep_began_is_reported_with_what_to_do(tmp_path, capsys):
+@pytest.mark.parametrize("is_told", [True, False], ids=["edited", "as it was"])
+def test_an_edit_of_the_file_since_the_sweep_began_is_reported_with_what_to_do(is_told, tmp_path, capsys):
     home = LocalHome(tmp_path / "home")
     directory, file = begun(home, digits()), tmp_path / "my space.yaml"
     file.write_text("edited")
-    environment = directory.load_environment()
-    for digest, is_told in (("of what was run", True), (sha256(b"edited").hexdigest(), False)):
-        directory.save_environment(replace(environment, file=str(file), file_digest=digest))
-        with pytest.raises(AssertionError, match="Ray was started"):
-            resume_sweep(home, "digits")
-        out = capsys.readouterr().out
-        assert ("has changed since the sweep began, and the change is not used" in out) == is_told
-        assert (f"mt-sweep run '{file}' --home {home.path}" in out) == is_told
+    digest = "of what was run" if is_told else sha256(b"edited").hexdigest()
+    directory.save_environment(replace(directory.load_environment(), file=str(file), file_digest=digest))
+    with pytest.raises(AssertionError, match="Ray was started"):
+        resume_sweep(home, "digits")
+    out = capsys.readouterr().out
+    assert ("has changed since the sweep began, and the change is not used" in out) == is_told
+    assert (f"mt-sweep run '{file}' --home {home.path}" in out) == is_told
 
 
 def test_a_home_that_is_deleted_under_a_sweep_ends_it_with_one_sentence_and_stays_deleted(

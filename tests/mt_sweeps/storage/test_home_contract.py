@@ -173,7 +173,9 @@ def test_a_typed_name_is_used_as_it_is(home):
 def test_a_typed_name_that_is_taken_is_refused_with_what_to_do(home):
     saved(home, "mine")
     home.create_sweep("claimed", "digits")
-    with pytest.raises(InputError, match=r"resume it with `mt-sweep resume mine --home .*`, or choose another name"):
+    with pytest.raises(
+        InputError, match=r"resume it with `(uv run )?mt-sweep resume mine --home .*`, or choose another name"
+    ):
         home.create_sweep("mine", "digits")
     with pytest.raises(InputError, match="is no sweep, or one that ended before it began"):
         home.create_sweep("claimed", "digits")
