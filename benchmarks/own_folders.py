@@ -27,7 +27,7 @@ TRACKS = {"signs"}  # files are named as their track
 
 @dataclass(frozen=True)
 class Folder:
-    """A set, laid out: where its images are, and what `init` must be told of them."""
+    """The folder of a set, and the options that `init` needs for it."""
 
     root: Path
     options: list[str]
@@ -104,14 +104,14 @@ def row(name: str, chosen: dict[str, Any], report: dict[str, Any], result: dict[
         f"{one} {mean['mean']:.1%} [{100 * mean['low']:.1f}, {100 * mean['high']:.1f}]"
         for one, mean in (verdict["means"] if verdict else {}).items()
     ]
-    told = verdict["gain"]["told"] if verdict and verdict["gain"] else ""
+    gain = verdict["gain"]["told"] if verdict and verdict["gain"] else ""
     test = result["test"][result["network"]]
     return [
         name,
         f"{images['labeled']} + {images['validation']} validation, {images['unlabeled']} unlabeled",
         f"{trainer['model']['name']}, {trainer['dataset']['image_size']} px; {length}",
         "; ".join(means),
-        told,
+        gain,
         f"{test['error']:.1%} ± {1.96 * test['standard_error']:.1%}",
         str(len(report["cautions"])),
     ]

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from pydantic import ValidationError
+
 from mt_sweeps.clock import Clock
 from mt_sweeps.errors import SweepError, Unfinished, disk_full_text
 from mt_sweeps.execution.attempt import DISK_FULL, MACHINE_FAULTS, STORAGE_LOST, Assignment, Outcome, failure_reason
@@ -23,6 +25,7 @@ from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study import budget
 from mt_sweeps.study.ledger import REFUSED, STORAGE_ERRORS, Ledger
 from mt_sweeps.study.trial import Trial, common_failure
+from trainers.config import TrainerConfig
 from trainers.report import Report
 
 _POLL_SECONDS = 0.5  # between two looks at the lock and the request to stop
@@ -227,10 +230,12 @@ class Coordinator:
         if trial.finished:
             self._trial_ended(trial)
             return None
+        spec = self._ledger.spec
         try:
-            problem = "; ".join(config_problems(self._ledger.spec, trial.values, trial.arm))
-            if not problem:
-                return self._assignment(trial) if self._replay(trial) else None
+            config = spec.config(trial.values, trial.arm)
+            return self._assignment(trial, config) if self._replay(trial) else None
+        except ValidationError:
+            problem = "; ".join(config_problems(spec, trial.values, trial.arm))
         except Exception as error:
             if failure_reason(error) in MACHINE_FAULTS or isinstance(error, STORAGE_ERRORS):
                 raise
@@ -255,9 +260,8 @@ class Coordinator:
         self._reported[trial.id] = known[-1].step if known else 0
         return True
 
-    def _assignment(self, trial: Trial) -> Assignment:
+    def _assignment(self, trial: Trial, config: TrainerConfig) -> Assignment:
         files = self._sweep.trials
-        config = self._ledger.spec.config(trial.values, trial.arm)
         weights = weights_key(config.model)
         return Assignment(
             trial=trial.id,

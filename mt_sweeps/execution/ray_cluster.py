@@ -63,7 +63,7 @@ def check_without_credentials(name: str, address: str) -> None:
     """Make sure that the address of a cluster holds no credentials, since it is printed and recorded.
 
     Args:
-        name: where it was said.
+        name: of the option or variable that holds it, for the error.
         address: of the cluster, or of its job server.
 
     Raises:

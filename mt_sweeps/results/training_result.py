@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.storage.reading import read_text
+from mt_sweeps.storage.reading import first_problem, read_text
 from trainers.config import Settings, TrainerConfig
 
 if TYPE_CHECKING:
@@ -113,11 +113,9 @@ def _read(file: Path) -> TrainingResult:
     try:
         return TrainingResult.model_validate_json(text)
     except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(map(str, problem["loc"]))
+        key, problem = first_problem(error)
         raise InputError(
-            f"{file}: {key}: is no result of this version ({problem['msg']}); use the version that wrote it, or "
-            f"{remedy}"
+            f"{file}: {key}: is no result of this version ({problem}); use the version that wrote it, or {remedy}"
         ) from None
 
 

@@ -20,7 +20,7 @@ MAX_VALUES = 10_000
 MAX_BITS = 64
 """Of a whole number: more are a mistake, and of very many it takes long to read and to print them."""
 MAX_DIGITS = 1000
-"""Of a number that Python is asked to read."""
+"""Digits of a number; Python takes long to read more."""
 
 
 def read(path: Path) -> Any:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from mt_sweeps.errors import InputError
+from mt_sweeps.storage.reading import first_problem
 from trainers.config import ModelConfig
 from trainers.config.model import first_weights_of
 
@@ -76,7 +77,5 @@ def parse_environment(content: Any, source: str, remedy: str) -> Environment:
     try:
         return _environment.validate_python(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        place = f"{source}: {key}" if key else source
-        raise InputError(f"{place}: is damaged ({first['msg']}); {remedy}") from None
+        key, problem = first_problem(error)
+        raise InputError(f"{source}: {f'{key}: ' if key else ''}is damaged ({problem}); {remedy}") from None

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from mt_sweeps.errors import InputError
 
 MAX_BYTES = 100_000_000  # of a file that is read whole: the largest, the result of a training, has a few megabytes
@@ -49,3 +51,9 @@ def read_json(file: Path, remedy: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: is not JSON ({error}); {remedy}") from None
+
+
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """Return the dotted key of the first value that does not fit (empty: all of it), and why it does not."""
+    problem = error.errors()[0]
+    return ".".join(map(str, problem["loc"])), problem["msg"]

@@ -13,6 +13,7 @@ from typing import BinaryIO, Protocol
 from pydantic import TypeAdapter, ValidationError
 
 from mt_sweeps.errors import InputError
+from mt_sweeps.storage.reading import first_problem
 from trainers.report import Report
 
 FILE = "records.jsonl"
@@ -105,11 +106,8 @@ def parse(content: bytes, source: str) -> list[Report]:
         try:
             reports.append(_report.validate_python(record))
         except ValidationError as error:
-            problem = error.errors()[0]
-            raise InputError(
-                f"{source}: line {number}: is no record ({'.'.join(map(str, problem['loc']))}: {problem['msg']}); "
-                f"{_REMEDY}"
-            ) from None
+            key, problem = first_problem(error)
+            raise InputError(f"{source}: line {number}: is no record ({key}: {problem}); {_REMEDY}") from None
     return sorted(reports, key=lambda report: report.step)
 
 

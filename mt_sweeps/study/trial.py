@@ -22,8 +22,8 @@ STATES: dict[TrialState, State] = {
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What a trial was asked to try."""
+class _Task:
+    """The values that a trial tries, and when its attempt began; the attribute `asked`."""
 
     values: dict[str, Any]  # `Values`, and what plugins have as settings
     attempt: int
@@ -54,7 +54,7 @@ class _Lost:
 class _Attributes:
     """The attributes of a trial in Optuna's storage."""
 
-    asked: _Asked
+    asked: _Task
     end: _End = _End()
     lost: _Lost = _Lost()
 
@@ -184,16 +184,16 @@ def trial_from_optuna(arm: Arm, frozen: FrozenTrial, metric: str) -> Trial:
         ValueError: something of it is missing, or cannot be.
     """
     attributes = _attributes.validate_python(frozen.user_attrs)
-    asked, end, lost = attributes.asked, attributes.end, attributes.lost
+    task, end, lost = attributes.asked, attributes.end, attributes.lost
     trial = Trial(
         arm=arm,
         number=frozen.number,
         state=STATES[frozen.state],
-        values=asked.values,
-        attempt=asked.attempt,
-        replicates=asked.of and TrialId(*asked.of),
-        started=asked.started,
-        attempt_started=asked.began,
+        values=task.values,
+        attempt=task.attempt,
+        replicates=task.of and TrialId(*task.of),
+        started=task.started,
+        attempt_started=task.began,
         reason=end.reason,
         message=end.message,
         step=max(frozen.intermediate_values, default=0),

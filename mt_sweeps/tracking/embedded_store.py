@@ -20,6 +20,7 @@ from filelock import FileLock
 from mt_sweeps.errors import InputError
 from mt_sweeps.storage.home import Home
 from mt_sweeps.storage.rdb import sqlite_url
+from mt_sweeps.terminal import print
 from trainers.files import cache_folder
 
 _LOCK_SECONDS = 600  # that another process may take to make the store, or to bring it up to date
@@ -171,9 +172,8 @@ def _rebase(home: Home) -> None:
     here = home.artifacts.as_uri()
     with closing(sqlite3.connect(home.mlflow_db, timeout=60)) as store, store:
         roots = [root for (root,) in store.execute(_OWN_ROOTS) if root != here and not _is_same(root, home.artifacts)]
-        columns = _ADDRESSES if roots else ()
         for root in roots:
-            for table, column in columns:
+            for table, column in _ADDRESSES:
                 store.execute(
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608 (names from this file)
                     f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",

@@ -99,6 +99,16 @@ def test_a_model_with_settings_of_a_later_version_is_refused_by_name(tmp_path, n
         load_model(path)
 
 
+def saved_with(facts, path):
+    """Save a model whose header says something else of it than its weights."""
+    settings = HEADS[1]
+    save_model(path, build(settings.model, 1, 10, 1), NORMALIZATION, CLASSES, 8, 1, settings)
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    save_file(load_file(path), path, header | facts)
+    return path
+
+
 @pytest.mark.parametrize(
     ("facts", "told"),
     [
@@ -111,12 +121,7 @@ def test_a_model_with_settings_of_a_later_version_is_refused_by_name(tmp_path, n
     ],
 )
 def test_a_model_whose_header_is_not_that_of_its_weights_is_refused_by_name(tmp_path, facts, told):
-    path = tmp_path / "model"
-    settings = HEADS[1]
-    save_model(path, build(settings.model, 1, 10, 1), NORMALIZATION, CLASSES, 8, 1, settings)
-    with safe_open(path, framework="pt") as file:
-        header = file.metadata()
-    save_file(load_file(path), path, header | facts)
+    path = saved_with(facts, tmp_path / "model")
     with pytest.raises(CheckpointError, match=str(path)) as error:
         load_model(path)
     assert told in str(error.value)
@@ -142,12 +147,7 @@ def test_a_model_whose_header_is_not_that_of_its_weights_is_refused_by_name(tmp_
     ],
 )
 def test_a_header_that_asks_for_much_memory_is_refused_without_it(tmp_path, facts, told):
-    path = tmp_path / "model"
-    settings = HEADS[1]
-    save_model(path, build(settings.model, 1, 10, 1), NORMALIZATION, CLASSES, 8, 1, settings)
-    with safe_open(path, framework="pt") as file:
-        header = file.metadata()
-    save_file(load_file(path), path, header | facts)
+    path = saved_with(facts, tmp_path / "model")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(CheckpointError, match=str(path)) as error:
         load_model(path)
