@@ -8,6 +8,7 @@ IMAGES holds train/<class>/* and test/<class>/* of CIFAR-10; without it, the las
 facts       of the card: products and copies per second, and the time that one launch takes from Python
 parity      CPU against CUDA in float64, without noise: the largest difference of any weight
 repeats     one run twice, and one that is resumed in its middle, in the trainer's own precision
+captured    the CUDA graph of a step against the step itself: the largest difference of any weight, images per second
 host_waits  where a step waits for the device: file and line, waits per step (torch's synchronisation debug mode)
 launches    kernels per step, and the share of a step in which the card computes
 speed       images per second, eager and compiled, in both precisions
@@ -39,9 +40,10 @@ from safetensors.torch import load_file
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the trainer needs no installation
 os.environ.setdefault("MT_SWEEP_CACHE", tempfile.mkdtemp())
 
-from throughput import has_bf16_units, random_images
+from throughput import random_images
 
 from trainers import Trainer, TrainerConfig, recipes
+from trainers.devices import has_bf16_units
 from trainers.files import write_atomically
 from trainers.recipes.published import scaled
 
@@ -149,6 +151,24 @@ class Check:
             found[name] = {"twice": _difference(first, again), "resumed": _difference(first, resumed)}
         return found
 
+    def captured(self) -> dict[str, Any]:
+        """A difference of 0 is: equal to the last bit. `graph` says whether the step could be captured."""
+        found = {}
+        for name, more in (STEPS | VIEWS).items() if self._is_cuda else ():
+            more = more | {"steps": 200, "evaluate_every": 100}
+            replayed, called = (Trainer(self._config(more)) for _ in range(2))
+            called._replay = None
+            speeds = []
+            for trainer in (replayed, called):
+                *_, last = trainer.run()
+                speeds.append(round(last.metrics["time.images_per_second"]))
+            found[name] = {
+                "graph": replayed._replay is not None and replayed._replay.is_captured,
+                "difference": _difference(_weights(replayed), _weights(called)),
+                "images per second, replayed and called": speeds,
+            }
+        return found
+
     def host_waits(self) -> dict[str, Any]:
         """The waits of 30 steps less those of 10, so that what a run does once does not count."""
         found = {}
@@ -247,19 +267,18 @@ class Check:
         """Return the weights of the teacher (of the student, if there is no teacher) at the end of a run."""
         trainer = Trainer(self._config(more), folder)
         _finish(trainer)
-        with tempfile.TemporaryDirectory() as place:
-            trainer.save_model(Path(place) / "model.safetensors")
-            return load_file(Path(place) / "model.safetensors")
+        return _weights(trainer)
 
     def _waits(self, more: dict[str, Any], steps: int) -> Counter[str]:
         trainer = Trainer(self._config({"steps": steps, "evaluate_every": steps} | more))
+        trainer._replay = None  # a graph cannot wait
         with _told_waits() as caught:
             _finish(trainer)
         places = (f"{Path(one.filename).name}:{one.lineno}" for one in caught if "synchroniz" in str(one.message))
         return Counter(places)
 
 
-PARTS = ("facts", "parity", "repeats", "host_waits", "launches", "speed", "sharing", "training")
+PARTS = ("facts", "parity", "repeats", "captured", "host_waits", "launches", "speed", "sharing", "training")
 
 
 @contextmanager
@@ -288,6 +307,12 @@ def _seconds(work: Callable[[], Any], times: int) -> float:
 def _finish(trainer: Trainer) -> None:
     for _ in trainer.run():
         pass
+
+
+def _weights(trainer: Trainer) -> dict[str, torch.Tensor]:
+    with tempfile.TemporaryDirectory() as place:
+        trainer.save_model(Path(place) / "model.safetensors")
+        return load_file(Path(place) / "model.safetensors")
 
 
 def _difference(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:

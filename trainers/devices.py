@@ -42,7 +42,28 @@ def memory_format(channels_last: bool) -> torch.memory_format:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context for the passes of networks; warn where bf16 is slower than fp32."""
-    if precision == "bf16" and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        warnings.warn("precision: bf16 is slower than fp32 here: this CPU has no units for it", stacklevel=3)
+    """Return the context for the passes of networks; warn where the device has no units for the precision.
+
+    On CUDA, convolutions and matrix products of fp32 use TF32 only if that is the precision: torch's default is TF32
+    for convolutions. This holds for the process until the next run.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    if precision == "bf16" and not has_bf16_units(device):
+        warnings.warn(
+            f"precision: bf16 is slower than fp32 here: this {_kind(device)} has no units for it", stacklevel=3
+        )
+    if precision == "tf32" and device.type == "cpu":
+        warnings.warn("precision: tf32 is fp32 here: this CPU has no units for it", stacklevel=3)
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def has_bf16_units(device: torch.device) -> bool:
+    """Return whether the device computes in bfloat16 itself."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _kind(device: torch.device) -> str:
+    return "GPU" if device.type == "cuda" else "CPU"

@@ -8,7 +8,7 @@ from torch import Tensor
 from trainers.config import TrainerConfig
 from trainers.ema import update_average
 from trainers.models.network import Network
-from trainers.schedules import ema_decay
+from trainers.timetable import Now
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,14 @@ class Method:
         """
         return None
 
-    def after_step(self, step: int, indices: Tensor, logits: Tensor) -> dict[str, float]:  # noqa: ARG002
-        """Learn from the optimiser step that was just taken; return metrics to report.
+    def after_step(self, now: Now, indices: Tensor, logits: Tensor) -> None:
+        """Learn from the optimiser step that was just taken.
 
         Args:
-            step: how many steps were taken, this one included.
+            now: the scheduled values of that step.
             indices: int64 [b], the images of the batch, on the device.
             logits: float [b, classes], the student's, before the step, without gradient.
         """
-        return {}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what a checkpoint keeps of the method, except for the teacher's weights."""
@@ -126,15 +125,14 @@ class TemporalEnsembling(Method):
         return Target(self._sums[indices] / torch.where(updates > 0, bias_correction, 1.0)[:, None], known)
 
     @torch.no_grad()
-    def after_step(self, step: int, indices: Tensor, logits: Tensor) -> dict[str, float]:  # noqa: ARG002
-        # If labels are few, a batch can hold an image twice. That is one update, with the mean of its predictions.
-        images, positions, counts = torch.unique(indices, return_inverse=True, return_counts=True)
+    def after_step(self, now: Now, indices: Tensor, logits: Tensor) -> None:  # noqa: ARG002
+        # If labels are few, a batch can hold an image twice. That is one update with the mean of its predictions, which
+        # each of its rows writes. (With `torch.unique` the program would wait for the device.)
         probabilities = logits.softmax(1)
-        sums = torch.zeros_like(probabilities[: len(images)]).index_add_(0, positions, probabilities)
-        means = sums / counts[:, None]
-        self._sums[images] = self._decay * self._sums[images] + (1.0 - self._decay) * means
-        self._updates[images] += 1
-        return {}
+        same = (indices[:, None] == indices).to(probabilities.dtype)
+        means = same @ probabilities / same.sum(1, keepdim=True)
+        self._sums[indices] = self._decay * self._sums[indices] + (1.0 - self._decay) * means
+        self._updates[indices] = self._updates[indices] + 1
 
     def state_dict(self) -> dict[str, Tensor]:
         # Under the names that checkpoints of earlier versions have.
@@ -161,7 +159,7 @@ class MeanTeacher(Method):
 
     def __init__(self, student: Network, teacher: Network, config: TrainerConfig) -> None:
         self._student = student
-        self._config = config
+        self._batch_norm = config.teacher.batch_norm
         self.teacher = teacher.requires_grad_(False).train(config.teacher.mode == "train")
         if config.teacher.dropout is not None:
             teacher.set_dropout(config.teacher.dropout)
@@ -171,10 +169,8 @@ class MeanTeacher(Method):
         assert view is not None
         return Target(self.teacher.forward_heads(view)[0].softmax(1))
 
-    def after_step(self, step: int, indices: Tensor, logits: Tensor) -> dict[str, float]:  # noqa: ARG002
-        decay = ema_decay(step, self._config.ema, self._config.consistency_ramp_end)
-        update_average(self.teacher, self._student, decay, self._config.teacher.batch_norm)
-        return {"train.ema_decay": decay}
+    def after_step(self, now: Now, indices: Tensor, logits: Tensor) -> None:  # noqa: ARG002
+        update_average(self.teacher, self._student, now.student_share, self._batch_norm)
 
 
 METHODS: dict[str, type[Method]] = {

@@ -1,19 +1,42 @@
-"""The optimiser, and the schedules that set its learning rate and betas before every step."""
+"""The optimisers, with a learning rate and betas that are tensors on the device.
 
-import math
+torch's own take them as numbers of the program, at least where Adam's betas change (the authors' TensorFlow code).
+"""
+
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from trainers.config import Adam, AdamW, Sgd, TrainerConfig
+from trainers.config import AdamW, Sgd, TrainerConfig
 from trainers.models import Network
-from trainers.schedules import learning_rate_factor, ramp_down
+from trainers.timetable import Now
 
 
-class ScheduledOptimizer:
-    """torch's optimiser of a network's weights, with scheduled learning rate and betas.
+@dataclass
+class _Group:
+    """Weights that are updated alike.
+
+    Attributes:
+        weights: that are trained.
+        weight_decay: of these weights.
+        rate_factor: on the learning rate.
+        averages: by the name that torch's optimisers give them, one tensor per weight: SGD's velocity, or Adam's means
+            of the gradients and of their squares.
+    """
+
+    weights: list[Tensor]
+    weight_decay: float
+    rate_factor: float
+    averages: dict[str, list[Tensor]]
+
+
+class Optimizer:
+    """SGD with momentum, Adam (Kingma & Ba 2015) or AdamW, of a network's weights.
+
+    Adam's means start at 0 and are divided by 1 - (the product of all betas so far).
 
     Args:
         network: the network to train; weights that are frozen are left out.
@@ -21,102 +44,118 @@ class ScheduledOptimizer:
     """
 
     def __init__(self, network: Network, config: TrainerConfig) -> None:
-        self._config = config
-        self._optimizer, self._factors = _optimizer(network, config.optimizer)
-        self._scheduled_betas = _ScheduledBetas(config) if isinstance(config.optimizer, Adam) else None
+        self._config = config.optimizer
+        self._groups = [
+            _Group(weights, decay, factor, {name: _zeros_like(weights) for name in self._names()})
+            for part, factor in _parts(network, config.optimizer.body_learning_rate_factor)
+            for weights, decay in _decayed(part, config.optimizer.weight_decay, config.optimizer.weight_decay_on)
+        ]
 
-    def step(self, step: int) -> float:
+    @torch.no_grad()
+    def step(self, now: Now) -> None:
         """Update the weights from their gradients, then drop the gradients.
 
-        Args:
-            step: how many steps were taken before this one.
-
-        Returns:
-            The learning rate of this step; the body's is `body_learning_rate_factor` times as high.
+        A weight that has none, since the loss does not depend on it, stays as it is.
         """
-        config = self._config
-        rate = config.optimizer.learning_rate * learning_rate_factor(step, config.schedule, config.steps)
-        for group, factor in zip(self._optimizer.param_groups, self._factors, strict=True):
-            group["lr"] = factor * rate
-        if self._scheduled_betas is not None:
-            self._scheduled_betas.apply(self._optimizer, step)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        return rate
+        update = self._sgd if isinstance(self._config, Sgd) else self._adam
+        for group in self._groups:
+            used = [index for index, weight in enumerate(group.weights) if weight.grad is not None]
+            gradients = [weight.grad for weight in group.weights if weight.grad is not None]
+            averages = [[tensors[index] for index in used] for tensors in group.averages.values()]
+            if used:
+                update(group, now, [group.weights[index] for index in used], gradients, *averages)
+        self.drop_gradients()
+
+    def drop_gradients(self) -> None:
+        """Forget all gradients."""
+        for group in self._groups:
+            for weight in group.weights:
+                weight.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        betas = self._scheduled_betas
-        return {"optimizer": self._optimizer.state_dict(), "products": None if betas is None else betas.products}
+        """Return the averages by the position of their weight and their name, as torch's optimisers do."""
+        each = [
+            dict(zip(group.averages, of_one, strict=True)) for group in self._groups for of_one in _by_weight(group)
+        ]
+        return {"optimizer": {"state": dict(enumerate(each))}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._optimizer.load_state_dict(state["optimizer"])
-        if self._scheduled_betas is not None:
-            self._scheduled_betas.products = state["products"]
+        """Continue from what `state_dict` returned, or from the state of torch's optimiser."""
+        saved, position = state["optimizer"]["state"], 0
+        for group in self._groups:
+            for index in range(len(group.weights)):
+                for name, tensors in group.averages.items():
+                    if position in saved:  # torch keeps nothing of a weight that never had a gradient
+                        tensors[index].copy_(saved[position][name])
+                position += 1
+
+    def _names(self) -> tuple[str, ...]:
+        return ("momentum_buffer",) if isinstance(self._config, Sgd) else ("exp_avg", "exp_avg_sq")
+
+    def _sgd(
+        self, group: _Group, now: Now, weights: list[Tensor], gradients: list[Tensor], velocities: list[Tensor]
+    ) -> None:
+        assert isinstance(self._config, Sgd)
+        if group.weight_decay:
+            torch._foreach_add_(gradients, weights, alpha=group.weight_decay)
+        torch._foreach_mul_(velocities, self._config.momentum)
+        torch._foreach_add_(velocities, gradients)
+        if self._config.nesterov:
+            torch._foreach_add_(gradients, velocities, alpha=self._config.momentum)
+        else:
+            torch._foreach_copy_(gradients, velocities)
+        torch._foreach_mul_(gradients, group.rate_factor * now.learning_rate)
+        torch._foreach_sub_(weights, gradients)
+
+    def _adam(
+        self,
+        group: _Group,
+        now: Now,
+        weights: list[Tensor],
+        gradients: list[Tensor],
+        means: list[Tensor],
+        squares: list[Tensor],
+    ) -> None:
+        assert not isinstance(self._config, Sgd)
+        rate = group.rate_factor * now.learning_rate
+        if group.weight_decay and isinstance(self._config, AdamW):
+            torch._foreach_mul_(weights, 1.0 - group.weight_decay * rate)
+        elif group.weight_decay:
+            torch._foreach_add_(gradients, weights, alpha=group.weight_decay)
+        torch._foreach_mul_(squares, now.beta2)
+        changes = torch._foreach_mul(gradients, gradients)
+        torch._foreach_mul_(changes, now.square_share)
+        torch._foreach_add_(squares, changes)
+        torch._foreach_sub_(gradients, means)
+        torch._foreach_mul_(gradients, now.gradient_share)
+        torch._foreach_add_(means, gradients)
+        divisors = torch._foreach_sqrt(squares)
+        torch._foreach_div_(divisors, now.second_correction)
+        torch._foreach_add_(divisors, self._config.epsilon)
+        changes = torch._foreach_div(means, divisors)
+        torch._foreach_mul_(changes, rate / now.first_correction)
+        torch._foreach_sub_(weights, changes)
 
 
-class _ScheduledBetas:
-    """Adam's betas as in the authors' TensorFlow code: beta2 changes after the warm-up, beta1 during the ramp-down.
-
-    Adam's moments start at 0 and must be divided by 1 - (product of all betas so far). torch's Adam uses a power of the
-    current beta instead of that product. The learning rate and epsilon are adjusted to compensate for the difference.
-    """
-
-    def __init__(self, config: TrainerConfig) -> None:
-        assert isinstance(config.optimizer, Adam)
-        self._adam = config.optimizer
-        self._warm_up_steps = config.schedule.warm_up_steps
-        self._steps, self._ramp_down_steps = config.steps, getattr(config.schedule, "ramp_down_steps", None)
-        self._constant = self._adam.warm_up_beta2 is None and self._adam.ramp_down_beta1 is None
-        self.products = [1.0, 1.0]
-
-    def apply(self, optimizer: torch.optim.Optimizer, step: int) -> None:
-        """Set the betas of the step after `step` others, with the learning rate and epsilon that compensate."""
-        if self._constant:
-            return
-        betas = self._betas(step)
-        self.products = [product * beta for product, beta in zip(self.products, betas, strict=True)]
-        first, second = (
-            (1 - beta ** (step + 1)) / (1 - product) for beta, product in zip(betas, self.products, strict=True)
-        )
-        for group in optimizer.param_groups:
-            group["betas"] = betas
-            group["lr"] *= first / math.sqrt(second)
-            group["eps"] = self._adam.epsilon / math.sqrt(second)
-
-    def _betas(self, step: int) -> tuple[float, float]:
-        adam = self._adam
-        beta1, beta2 = adam.beta1, adam.beta2
-        if adam.ramp_down_beta1 is not None and self._ramp_down_steps is not None:
-            factor = ramp_down(step, self._ramp_down_steps, self._steps)
-            beta1 = factor * beta1 + (1 - factor) * adam.ramp_down_beta1
-        if adam.warm_up_beta2 is not None and step < self._warm_up_steps:
-            beta2 = adam.warm_up_beta2
-        return beta1, beta2
+def _zeros_like(weights: list[Tensor]) -> list[Tensor]:
+    return [torch.zeros_like(weight, requires_grad=False) for weight in weights]
 
 
-def _optimizer(network: Network, config: Sgd | Adam | AdamW) -> tuple[torch.optim.Optimizer, list[float]]:
-    """Return the optimiser, and for each of its groups of weights the factor on the learning rate."""
-    factor = config.body_learning_rate_factor
-    parts: list[tuple[Iterable[nn.Parameter], float]] = [(network.parameters(), 1.0)]
-    if factor != 1:
-        head = [weight for name, weight in network.named_parameters() if not name.startswith("features.")]
-        parts = [(head, 1.0), (network.features.parameters(), factor)]
-    groups, factors = [], []
-    for weights, its_factor in parts:
-        for group in _groups(weights, config.weight_decay, config.weight_decay_on == "all"):
-            groups.append(group)
-            factors.append(its_factor)
-    rate = config.learning_rate
-    if isinstance(config, Sgd):
-        return torch.optim.SGD(groups, lr=rate, momentum=config.momentum, nesterov=config.nesterov), factors
-    kind = torch.optim.AdamW if isinstance(config, AdamW) else torch.optim.Adam
-    return kind(groups, lr=rate, betas=(config.beta1, config.beta2), eps=config.epsilon), factors
+def _by_weight(group: _Group) -> Iterable[tuple[Tensor, ...]]:
+    return zip(*group.averages.values(), strict=True)
 
 
-def _groups(weights: Iterable[nn.Parameter], weight_decay: float, on_all: bool) -> list[dict[str, Any]]:
-    """Return the groups with and without weight decay. Norms and biases are the parameters of one dimension."""
-    parameters = [parameter for parameter in weights if parameter.requires_grad]
-    decayed = [parameter for parameter in parameters if on_all or parameter.ndim > 1]
-    free = [parameter for parameter in parameters if not on_all and parameter.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+def _parts(network: Network, body_factor: float) -> list[tuple[Iterable[nn.Parameter], float]]:
+    """Return the weights of the network in parts, each with the factor on its learning rate."""
+    if body_factor == 1:
+        return [(network.parameters(), 1.0)]
+    head = [weight for name, weight in network.named_parameters() if not name.startswith("features.")]
+    return [(head, 1.0), (network.features.parameters(), body_factor)]
+
+
+def _decayed(weights: Iterable[nn.Parameter], weight_decay: float, on: str) -> list[tuple[list[Tensor], float]]:
+    """Return the weights with and without weight decay. Norms and biases are the parameters of one dimension."""
+    trained: list[Tensor] = [weight for weight in weights if weight.requires_grad]
+    decayed = [weight for weight in trained if on == "all" or weight.ndim > 1]
+    free = [weight for weight in trained if on != "all" and weight.ndim <= 1]
+    return [(some, decay) for some, decay in ((decayed, weight_decay), (free, 0.0)) if some]

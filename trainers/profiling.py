@@ -26,7 +26,9 @@ class Stopwatch:
         self.seconds: dict[str, float] = {}
 
     def start(self, name: str) -> None:
-        """Count the time from now until the next call for `name`."""
+        """Count the time from now until the next call with another name for `name`; not while a graph is captured."""
+        if (self._names and self._names[-1] == name) or (self._on_cuda and torch.cuda.is_current_stream_capturing()):
+            return
         self._names.append(name)
         if self._on_cuda:
             event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]

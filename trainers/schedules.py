@@ -2,7 +2,7 @@
 
 import math
 
-from trainers.config import Consistency, Ema, HalfCosine, QuarterCosine, RampDown, Schedule, StepDecay
+from trainers.config import Adam, Consistency, Ema, HalfCosine, QuarterCosine, RampDown, Schedule, StepDecay
 
 
 def sigmoid_ramp_up(step: int, length: int) -> float:
@@ -69,3 +69,17 @@ def ema_decay(updates: int, config: Ema, ramp_end: int) -> float:
     if config.ramp_up_decay is not None and updates <= ramp_end:
         alpha = config.ramp_up_decay
     return min(1.0 - 1.0 / (updates + 1), alpha)
+
+
+def adam_betas(step: int, config: Adam, schedule: Schedule, steps: int) -> tuple[float, float]:
+    """Return beta1 and beta2 after `step` of `steps` steps were taken.
+
+    beta2 changes after the warm-up, beta1 during the ramp-down (the authors' TensorFlow code).
+    """
+    beta1, beta2 = config.beta1, config.beta2
+    if config.ramp_down_beta1 is not None and isinstance(schedule, RampDown):
+        factor = ramp_down(step, schedule.ramp_down_steps, steps)
+        beta1 = factor * beta1 + (1.0 - factor) * config.ramp_down_beta1
+    if config.warm_up_beta2 is not None and step < schedule.warm_up_steps:
+        beta2 = config.warm_up_beta2
+    return beta1, beta2

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainers import losses, schedules
+from trainers import losses
+from trainers.captured_step import CapturedStep
 from trainers.checkpoint import load_latest_checkpoint, save_checkpoint, save_model
 from trainers.config import TrainerConfig, WithWeights
 from trainers.consistency import consistency_loss
@@ -26,12 +27,18 @@ from trainers.guards import check_consistency, check_losses, check_teacher, chec
 from trainers.methods import METHODS, MeanTeacher, Method, PiModel, Supervised, TemporalEnsembling
 from trainers.models import Network, build
 from trainers.models.first_weights import FirstWeights, WeightsOrigin, load_first_weights, read_first_weights
-from trainers.models.weight_normalization import initialize_from_batch, is_weight_normalized
-from trainers.optimizer import ScheduledOptimizer
+from trainers.models.weight_normalization import (
+    initialize_from_batch,
+    is_weight_normalized,
+    keep_directions_contiguous,
+)
+from trainers.optimizer import Optimizer
+from trainers.planned_rows import PLANNED
 from trainers.probe import fit_probe
 from trainers.profiling import Stopwatch, peak_memory, reset_peak_memory
 from trainers.randomness import RunGenerator
 from trainers.report import Report
+from trainers.timetable import Timetable
 
 
 class Trainer:
@@ -96,9 +103,15 @@ class Trainer:
         if config.compile:
             for network in self._networks().values():
                 network.compile_passes()
-        self._optimizer = ScheduledOptimizer(self._student, config)
+        self._optimizer = Optimizer(self._student, config)
+        self._timetable = Timetable(config, self._device)
+        self._replay: CapturedStep | None = None
+        if self._device.type == "cuda" and self._data.is_resident:
+            self._replay = CapturedStep(self._take_step, self._data.generators, self._optimizer.drop_gradients)
 
         self._step = 0
+        self._loss_names: list[str] = []
+        self._loss_sums: Tensor | None = None
         self._best_error = float("inf")
         self._stopwatch = Stopwatch(self._device)
         self._first_weights = None  # its memory
@@ -194,18 +207,31 @@ class Trainer:
     def _train(self, end: int) -> dict[str, float]:
         """Take the steps up to `end`; return the metrics of this interval."""
         first, seconds_before = self._step, self._stopwatch.total("data", "step")
-        sums = torch.zeros((), device=self._device)
-        step_losses: dict[str, Tensor] = {}
-        interval_metrics: dict[str, Tensor | float] = {}
+        if self._loss_sums is not None:
+            self._loss_sums.zero_()
+        at_end: dict[str, Tensor] = {}
         while self._step < end:
-            step_losses, interval_metrics = self._train_step(measure=self._step + 1 == end)
-            sums = sums + torch.stack(list(step_losses.values()))
+            planned = min(PLANNED, end - self._step)
+            self._timetable.plan(self._step, planned)
+            self._data.plan(planned)
+            for _ in range(planned):
+                is_last = self._step + 1 == end
+                if self._replay is None or is_last:
+                    at_end = self._take_step(measure=is_last)
+                else:
+                    self._stopwatch.start("step")
+                    self._replay()
+                self._step += 1
         self._stopwatch.stop()
         steps, seconds = self._step - first, self._stopwatch.total("data", "step") - seconds_before
         # Reading a value waits for the device, so it is done once per interval. NaN and infinity survive the sum.
-        metrics = dict(zip(step_losses, (sums / steps).tolist(), strict=True))
-        metrics |= {name: float(value) for name, value in interval_metrics.items()}
-        metrics["train.weighted_class_loss"] = metrics["train.class_weight"] * metrics["train.class_loss"]
+        assert self._loss_sums is not None
+        metrics = dict(zip(self._loss_names, (self._loss_sums / steps).tolist(), strict=True))
+        metrics |= self._timetable.metrics(end - 1) | {name: float(value) for name, value in at_end.items()}
+        metrics["train.class_weight"] = self._class_weight
+        if "train.consistency_weight" in metrics:
+            metrics["train.effective_consistency_weight"] = metrics["train.consistency_weight"] / self._class_weight
+        metrics["train.weighted_class_loss"] = self._class_weight * metrics["train.class_loss"]
         metrics["time.images_per_second"] = steps * self.config.batch_size / seconds
         check_losses(metrics, self._step)
         check_consistency(metrics, self.config, self._step, self.history, self._method.first_target_step)
@@ -221,18 +247,17 @@ class Trainer:
         self._stopwatch.stop()
         return {"train.class_loss": probe.loss, "train.loss": probe.loss, "train.penalty": probe.penalty}
 
-    def _train_step(self, measure: bool) -> tuple[dict[str, Tensor], dict[str, Tensor | float]]:
-        """Take one optimiser step.
+    def _take_step(self, measure: bool = False) -> dict[str, Tensor]:
+        """Take one of the planned steps, and add its losses to the sums of the interval.
+
+        All that changes from step to step is on the device, so that the step can be captured.
 
         Args:
             measure: also return the metrics that are costly and only reported once per interval.
-
-        Returns:
-            The losses of this step, and the metrics of the interval's last step, by the names they are reported under.
         """
         config, labeled = self.config, self.config.labeled_per_batch
         self._stopwatch.start("data")
-        batch = self._data.next_batch()
+        now, batch = self._timetable.next(), self._data.next_batch()
         view, *second_view = self._data.views(batch)
 
         self._stopwatch.start("step")
@@ -240,42 +265,49 @@ class Trainer:
             logits, consistency_logits = self._student.forward_heads(view)
             target = self._method.target(batch.indices, *second_view)
 
-        by_batch_size = config.class_loss_normalizer == "whole_batch"
         class_loss = losses.classification(
             logits[:labeled],
             self._data.labels[batch.indices[:labeled]],
             self._data.class_weights,
-            "count" if by_batch_size else "weights",
+            "count" if config.class_loss_normalizer == "whole_batch" else "weights",
         )
-        class_weight = labeled / config.batch_size if by_batch_size else 1.0
-        loss = class_weight * class_loss
-        step_losses = {"train.class_loss": class_loss.detach()}
-        interval_metrics: dict[str, Tensor | float] = {"train.class_weight": class_weight}
+        loss = self._class_weight * class_loss
+        step_losses: dict[str, Tensor] = {"train.class_loss": class_loss}
+        measured: dict[str, Tensor] = {}
         if target is not None:
-            weight = schedules.consistency_weight(self._step, config.consistency, config.ramp_up_steps)
             consistency, confident_share = consistency_loss(config, consistency_logits, target)
-            loss = loss + weight * consistency
-            step_losses["train.consistency_loss"] = consistency.detach()
-            step_losses["train.weighted_consistency_loss"] = weight * consistency.detach()
+            weighted = now.consistency_weight * consistency
+            loss = loss + weighted
+            step_losses |= {"train.consistency_loss": consistency, "train.weighted_consistency_loss": weighted}
             if confident_share is not None:
                 step_losses["train.confident_share"] = confident_share
             if measure:
-                gradient_norm = losses.gradient_norm(consistency, consistency_logits)
-                interval_metrics["train.consistency_weight"] = weight
-                interval_metrics["train.effective_consistency_weight"] = weight / class_weight
-                interval_metrics["train.consistency_gradient_norm"] = gradient_norm
+                measured["train.consistency_gradient_norm"] = losses.gradient_norm(consistency, consistency_logits)
         if consistency_logits is not logits:
             distance = losses.logit_distance(logits, consistency_logits)
-            loss = loss + config.consistency.logit_distance_weight * distance
-            step_losses["train.logit_distance"] = distance.detach()
-            step_losses["train.weighted_logit_distance"] = config.consistency.logit_distance_weight * distance.detach()
-        step_losses["train.loss"] = loss.detach()
+            weighted = config.consistency.logit_distance_weight * distance
+            loss = loss + weighted
+            step_losses |= {"train.logit_distance": distance, "train.weighted_logit_distance": weighted}
+        step_losses["train.loss"] = loss
 
         loss.backward()  # type: ignore[no-untyped-call]
-        interval_metrics["train.learning_rate"] = self._optimizer.step(self._step)
-        self._step += 1
-        interval_metrics |= self._method.after_step(self._step, batch.indices, logits.detach())
-        return step_losses, interval_metrics
+        self._optimizer.step(now)
+        self._method.after_step(now, batch.indices, logits.detach())
+        self._add_up(step_losses)
+        return measured
+
+    def _add_up(self, step_losses: dict[str, Tensor]) -> None:
+        """Add the losses of a step to the sums of the interval."""
+        values = torch.stack([loss.detach() for loss in step_losses.values()])
+        if self._loss_sums is None:
+            self._loss_names, self._loss_sums = list(step_losses), torch.zeros_like(values)
+        self._loss_sums += values
+
+    @property
+    def _class_weight(self) -> float:
+        """The weight of the classification loss, of labeled images, in the loss."""
+        config = self.config
+        return config.labeled_per_batch / config.batch_size if config.class_loss_normalizer == "whole_batch" else 1.0
 
     def _evaluate(self) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
         """Return the metrics of an evaluation (errors, seconds and memory), and its confusion matrices."""
@@ -331,6 +363,7 @@ class Trainer:
             network.freeze_body()
         layout = memory_format(self.config.channels_last)
         network.to(self._device, memory_format=layout)  # type: ignore[call-overload]
+        keep_directions_contiguous(network)
         if self._is_fresh and is_weight_normalized(network):
             initialize_from_batch(network, self._data.first_view())
         return network

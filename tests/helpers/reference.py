@@ -176,7 +176,7 @@ class Reference:
         alpha = min(updates / (updates + 1), config.ramp_up_decay if early else config.decay)
         batch_norm = self._config.teacher.batch_norm
         for name, value in self._student.items():
-            if name in self._parameters or (batch_norm == "averaged" and not name.endswith("num_batches_tracked")):
+            if name in self._parameters or batch_norm == "averaged":
                 teacher[name] = alpha * teacher[name] + (1 - alpha) * value
             elif batch_norm != "own":
                 teacher[name] = value
@@ -194,7 +194,6 @@ def _passed(network: Weights, pixels: Tensor, train: bool, mask: Tensor | float)
             n = features.numel() / features.shape[1]
             for name, value in (("mean", mean), ("var", variance * n / (n - 1))):
                 network[f"{norm}running_{name}"] = 0.9 * network[f"{norm}running_{name}"] + 0.1 * value.detach()
-            network[f"{norm}num_batches_tracked"] = network[f"{norm}num_batches_tracked"] + 1
         else:
             mean, variance = network[f"{norm}running_mean"], network[f"{norm}running_var"]
         features = (features - mean[:, None, None]) / (variance[:, None, None] + 1e-5).sqrt()

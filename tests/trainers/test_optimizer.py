@@ -3,6 +3,7 @@
 The gradients are given, so that only the optimiser is under test.
 """
 
+import copy
 import io
 from typing import Any
 
@@ -14,7 +15,8 @@ from torch import nn
 from tests.helpers.training import config
 from trainers.config import SmallCnn, TrainerConfig
 from trainers.models import build
-from trainers.optimizer import ScheduledOptimizer
+from trainers.optimizer import Optimizer
+from trainers.timetable import Timetable
 
 STEPS, WARM_UP, RAMP_DOWN = 20, 8, 6
 SHAPES = [(3, 4), (3,), (2, 3), (2,)]  # of the parameters of `network`, two of them biases
@@ -38,18 +40,29 @@ def gradients() -> list[list[np.ndarray]]:
     return [[rng.normal(size=shape) for shape in SHAPES] for _ in range(STEPS)]
 
 
-def update(optimization: ScheduledOptimizer, layers: nn.Module, step: int) -> float:
-    for parameter, gradient in zip(layers.parameters(), gradients()[step], strict=True):
-        parameter.grad = torch.from_numpy(gradient.copy())
-    return optimization.step(step)
+class Run:
+    """A network, its optimiser and the timetable, in float64."""
+
+    def __init__(self, settings: TrainerConfig, first: int = 0) -> None:
+        torch.set_default_dtype(torch.float64)
+        self.layers = network()
+        self.optimizer = Optimizer(self.layers, settings)
+        self.timetable = Timetable(settings, torch.device("cpu"))
+        self.timetable.plan(first, STEPS - first)
+        torch.set_default_dtype(torch.float32)
+
+    def update(self, step: int) -> None:
+        for parameter, gradient in zip(self.layers.parameters(), gradients()[step], strict=True):
+            parameter.grad = torch.from_numpy(gradient.copy())
+        self.optimizer.step(self.timetable.next())
 
 
 def assert_follows(settings: TrainerConfig, expected: list[list[np.ndarray]]) -> None:
     """Assert that the weights after each step are the expected ones."""
-    layers = network()
-    optimization = ScheduledOptimizer(layers, settings)
+    of_run = Run(settings)
+    layers = of_run.layers
     for step in range(STEPS):
-        update(optimization, layers, step)
+        of_run.update(step)
         for parameter, value in zip(layers.parameters(), expected[step], strict=True):
             np.testing.assert_allclose(parameter.detach().numpy(), value, rtol=0, atol=1e-12 * np.abs(value).max())
 
@@ -159,11 +172,9 @@ def test_adam_follows_the_betas_of_the_authors_and_corrects_for_all_of_them(name
 
 def test_the_reported_learning_rate_is_that_of_the_schedule_whatever_the_betas_do():
     switches, schedule, factors, *_ = SWITCHES["both"]
-    layers = network()
-    optimization = ScheduledOptimizer(
-        layers, run({"name": "adam", "learning_rate": 0.003} | switches, schedule=schedule)
-    )
-    told = [update(optimization, layers, step) for step in range(STEPS)]
+    settings = run({"name": "adam", "learning_rate": 0.003} | switches, schedule=schedule)
+    timetable = Timetable(settings, torch.device("cpu"))
+    told = [timetable.metrics(step)["train.learning_rate"] for step in range(STEPS)]
     np.testing.assert_allclose(told, 0.003 * factors, rtol=1e-12)
 
 
@@ -180,7 +191,10 @@ def test_weight_decay_leaves_out_norms_and_biases_if_asked_to(name, on):
         parameter.data += 0.5  # a bias of 0 could not decay
         parameter.grad = torch.zeros_like(parameter)
         before[key] = parameter.detach().clone()
-    ScheduledOptimizer(student, config(optimizer={"name": name, "weight_decay": 0.3, "weight_decay_on": on})).step(0)
+    settings = config(optimizer={"name": name, "weight_decay": 0.3, "weight_decay_on": on})
+    timetable = Timetable(settings, torch.device("cpu"))
+    timetable.plan(0, 1)
+    Optimizer(student, settings).step(timetable.next())
     decayed = {key for key, parameter in student.named_parameters() if not torch.equal(parameter, before[key])}
     kinds = (nn.Conv2d, nn.Linear)
     weights = {f"{key}.weight" for key, layer in student.named_modules() if isinstance(layer, kinds)}
@@ -208,9 +222,19 @@ def test_twenty_steps_decay_the_weights_alone_if_asked_to(name):
 
 
 def test_the_gradients_are_dropped_once_they_are_used():
-    layers = network()
-    update(ScheduledOptimizer(layers, run({"name": "sgd"})), layers, 0)
-    assert [parameter.grad for parameter in layers.parameters()] == [None] * 4
+    of_run = Run(run({"name": "sgd"}))
+    of_run.update(0)
+    assert [parameter.grad for parameter in of_run.layers.parameters()] == [None] * 4
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_a_weight_that_the_loss_does_not_depend_on_stays_as_it_is(name):
+    of_run = Run(run({"name": name, "weight_decay": 0.5}))
+    before = copy.deepcopy(of_run.layers.state_dict())
+    of_run.layers[0].weight.grad = torch.ones(SHAPES[0], dtype=torch.float64)
+    of_run.optimizer.step(of_run.timetable.next())
+    changed = [key for key, value in of_run.layers.state_dict().items() if not torch.equal(value, before[key])]
+    assert changed == ["0.weight"]
 
 
 OPTIMIZERS = {
@@ -228,19 +252,40 @@ OPTIMIZERS = {
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimiser_goes_on_from_a_saved_state_as_if_it_had_never_stopped(name, taken):
     optimizer, changes = OPTIMIZERS[name]
-    layers = network()
-    optimization = ScheduledOptimizer(layers, run(optimizer, **changes))
+    settings = run(optimizer, **changes)
+    whole = Run(settings)
     for step in range(taken):
-        update(optimization, layers, step)
+        whole.update(step)
     file = io.BytesIO()
-    torch.save([layers.state_dict(), optimization.state_dict()], file)
-    resumed = network()
-    resumed_optimization = ScheduledOptimizer(resumed, run(optimizer, **changes))
+    torch.save([whole.layers.state_dict(), whole.optimizer.state_dict()], file)
+    resumed = Run(settings, first=taken)
     weights, state = torch.load(io.BytesIO(file.getvalue()), weights_only=True)
-    resumed.load_state_dict(weights)
-    resumed_optimization.load_state_dict(state)
+    resumed.layers.load_state_dict(weights)
+    resumed.optimizer.load_state_dict(state)
     for step in range(taken, STEPS):
-        update(optimization, layers, step)
-        update(resumed_optimization, resumed, step)
-    for ours, theirs in zip(layers.parameters(), resumed.parameters(), strict=True):
+        whole.update(step)
+        resumed.update(step)
+    for ours, theirs in zip(whole.layers.parameters(), resumed.layers.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_a_run_goes_on_from_the_state_of_torchs_optimiser_which_earlier_versions_kept(name):
+    kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    settings = run({"name": name, "learning_rate": 0.1, "weight_decay": 0.0}, schedule={"name": "constant"})
+    first, whole = network(), Run(settings)
+    more = {"momentum": 0.9, "nesterov": True} if name == "sgd" else {"weight_decay": 0.0}
+    earlier = kinds[name](first.parameters(), lr=0.1, **more)
+    for step in range(5):
+        for parameter, gradient in zip(first.parameters(), gradients()[step], strict=True):
+            parameter.grad = torch.from_numpy(gradient.copy())
+        earlier.step()
+        whole.update(step)
+    resumed = Run(settings, first=5)
+    resumed.layers.load_state_dict(first.state_dict())
+    resumed.optimizer.load_state_dict({"optimizer": earlier.state_dict(), "products": [1.0, 1.0]})
+    for step in range(5, STEPS):
+        whole.update(step)
+        resumed.update(step)
+    for ours, theirs in zip(whole.layers.parameters(), resumed.layers.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)

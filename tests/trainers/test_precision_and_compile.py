@@ -23,7 +23,7 @@ from tests.helpers.training import (
     weights,
     write_image,
 )
-from trainers import Trainer, TrainerConfig
+from trainers import Trainer, TrainerConfig, devices
 
 NOISY = EVERY_NOISE | {"steps": 6, "evaluate_every": 1}
 NO_UNITS = "precision: bf16 is slower than fp32 here: this CPU has no units for it"
@@ -173,6 +173,19 @@ def test_a_run_that_is_not_to_be_compiled_is_not(compiled):
     assert compiled == []
 
 
+def test_a_network_that_cannot_be_compiled_is_trained_uncompiled_and_that_is_told_once(monkeypatch, caplog):
+    def failing(*_):
+        raise RuntimeError("no C compiler")
+
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=failing))
+    told = finished(config(**NOISY | {"method": "supervised", "compile": True}))
+    torch._dynamo.reset()
+    (message,) = [record.message for record in caplog.records if "compile" in record.message]
+    assert "no C compiler" in message
+    assert results(told) == results(finished(config(**NOISY | {"method": "supervised"})))
+
+
 ANOTHER_TRIAL = {
     "dropout": {"model": {"name": "small_cnn", "width": 4, "dropout": 0.5}},
     "no dropout": {"model": {"name": "small_cnn", "width": 4}},
@@ -233,3 +246,37 @@ def test_a_run_with_compiled_kernels_agrees_with_one_without_and_can_be_resumed(
     resumed = finished(settings, tmp_path / "run")
     assert results(resumed) == results(uninterrupted)
     torch._dynamo.reset()
+
+
+# --- CUDA, without a GPU
+
+
+@pytest.fixture
+def _torch_settings():
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    yield
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("fp32", False), ("tf32", True), ("bf16", False)])
+@pytest.mark.usefixtures("_torch_settings")
+def test_on_cuda_fp32_is_not_rounded_to_tf32(monkeypatch, precision, allowed):
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = not allowed
+    monkeypatch.setattr(devices, "has_bf16_units", lambda _: True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*CUDA is not available")  # of torch
+        devices.autocast(torch.device("cuda"), precision)
+    assert torch.backends.cudnn.allow_tf32 is torch.backends.cuda.matmul.allow_tf32 is allowed
+
+
+@pytest.mark.filterwarnings("ignore:CUDA is not available")
+@pytest.mark.usefixtures("_torch_settings")
+def test_a_gpu_without_units_for_bf16_is_told(monkeypatch):
+    monkeypatch.setattr(devices, "has_bf16_units", lambda _: False)
+    with pytest.warns(UserWarning, match="bf16 is slower than fp32 here: this GPU has no units for it"):
+        devices.autocast(torch.device("cuda"), "bf16")
+
+
+def test_tf32_on_a_cpu_is_fp32_and_told():
+    with pytest.warns(UserWarning, match="tf32 is fp32 here"):
+        assert not devices.autocast(torch.device("cpu"), "tf32")._enabled

@@ -69,8 +69,10 @@ class TrainerConfig(Settings):
         description="resident: on the device; streamed: from disk, by worker processes; auto: resident if they take at "
         "most a quarter of the device's memory",
     )
-    precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="of the networks' features; heads, losses and weights stay in fp32"
+    precision: Literal["fp32", "tf32", "bf16"] = Field(
+        "fp32",
+        description="of the networks' features; heads, losses and weights stay in fp32; tf32: on CUDA, products "
+        "of numbers that are rounded to 10 bits",
     )
     channels_last: bool = Field(True, description="memory layout of images and features")
     compile: bool = Field(False, description="torch.compile: slow to start, faster steps")

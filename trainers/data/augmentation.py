@@ -19,6 +19,9 @@ class ViewAugmenter:
         noise: standard deviation of the Gaussian noise on normalised pixels.
         seed: of this view; views with different seeds are independent.
         device: of the images.
+
+    Attributes:
+        generator: what all views are drawn from.
     """
 
     def __init__(
@@ -27,7 +30,7 @@ class ViewAugmenter:
         self._normalization = normalization
         self._config = config
         self._noise = noise
-        self._generator = torch.Generator(device).manual_seed(seed)
+        self.generator = torch.Generator(device).manual_seed(seed)
 
     def draw(self, images: Tensor, indices: Tensor) -> Tensor:
         """Return an augmented view of some images.
@@ -43,15 +46,15 @@ class ViewAugmenter:
         moved = self._warped(images[indices]) if warps else self._moved(images, indices)
         if self._config.jitters:
             colours = moved.permute(0, 3, 1, 2).to(torch.get_default_dtype()) / 255
-            moved = 255 * jitter(colours, self._config, self._generator).permute(0, 2, 3, 1)
+            moved = 255 * jitter(colours, self._config, self.generator).permute(0, 2, 3, 1)
         if self._config.strong != "none":
             moved = self._strengthened(moved)
         pixels = moved.permute(0, 3, 1, 2) if images.is_floating_point() else self._normalization(moved)
         if self._noise:
-            noise = torch.empty_like(pixels).normal_(generator=self._generator)
+            noise = torch.empty_like(pixels).normal_(generator=self.generator)
             pixels = pixels + self._noise * noise
         if self._config.erase:
-            pixels = erase(pixels, self._config.erase, self._generator)
+            pixels = erase(pixels, self._config.erase, self.generator)
         return pixels
 
     def _moved(self, images: Tensor, indices: Tensor) -> Tensor:
@@ -61,10 +64,10 @@ class ViewAugmenter:
         columns = torch.arange(width, device=images.device).expand(b, -1)
         if self._config.translate:
             limit = self._config.translate
-            shifts = torch.randint(-limit, limit + 1, (2, b, 1), generator=self._generator, device=images.device)
+            shifts = torch.randint(-limit, limit + 1, (2, b, 1), generator=self.generator, device=images.device)
             rows, columns = _reflected(rows + shifts[0]), _reflected(columns + shifts[1])
         if self._config.flip:
-            mirrored = torch.rand((b, 1), generator=self._generator, device=images.device) < 0.5
+            mirrored = torch.rand((b, 1), generator=self.generator, device=images.device) < 0.5
             columns = torch.where(mirrored, columns.flip(1), columns)
         # One index per pixel is several times as fast as one index per axis.
         positions = ((indices[:, None] * height + rows) * width)[:, :, None] + columns[:, None, :]
@@ -73,7 +76,7 @@ class ViewAugmenter:
     def _warped(self, picked: Tensor) -> Tensor:
         """Crop, rotate, shift and mirror by fractions of pixels: [b, height, width, channels], float."""
         pixels = picked.permute(0, 3, 1, 2).to(torch.get_default_dtype())
-        return warp(pixels, self._config, self._generator).permute(0, 2, 3, 1)
+        return warp(pixels, self._config, self.generator).permute(0, 2, 3, 1)
 
     def _strengthened(self, moved: Tensor) -> Tensor:
         """Apply the strong operations, which take whole grey levels: uint8 [b, height, width, channels]."""
@@ -81,13 +84,13 @@ class ViewAugmenter:
         from trainers.data.strong_views import strengthen
 
         levels = moved.round().to(torch.uint8) if moved.is_floating_point() else moved
-        return strengthen(levels.permute(0, 3, 1, 2), self._config, self._generator).permute(0, 2, 3, 1)
+        return strengthen(levels.permute(0, 3, 1, 2), self._config, self.generator).permute(0, 2, 3, 1)
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {"generator": self._generator.get_state()}
+        return {"generator": self.generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self._generator.set_state(state["generator"])
+        self.generator.set_state(state["generator"])
 
 
 def _reflected(positions: Tensor) -> Tensor:

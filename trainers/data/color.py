@@ -4,6 +4,8 @@ The changes are those of torchvision's ColorJitter, which uses the same amounts 
 in the order brightness, contrast, saturation, hue.
 """
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -46,7 +48,13 @@ def _blend(pixels: Tensor, others: Tensor, share: Tensor) -> Tensor:
 def _grey(pixels: Tensor) -> Tensor:
     if pixels.shape[1] == 1:
         return pixels
-    return torch.einsum("bchw,c->bhw", pixels, pixels.new_tensor(_GREY))[:, None]
+    return torch.einsum("bchw,c->bhw", pixels, _constant(_GREY, pixels.dtype, pixels.device))[:, None]
+
+
+@cache
+def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return numbers as a tensor, which is copied to the device only once."""
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 def shift_hue(pixels: Tensor, turns: Tensor) -> Tensor:
@@ -63,5 +71,6 @@ def shift_hue(pixels: Tensor, turns: Tensor) -> Tensor:
     sixths = torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe)
     sixths = torch.where(value == red, (green - blue) / safe, sixths)
     # From hue back to colours: each channel is a trapezoid over the circle (Smith 1978).
-    positions = (pixels.new_tensor([5.0, 3.0, 1.0])[:, None, None] + (sixths + 6 * turns)[:, None]) % 6
+    offsets = _constant((5.0, 3.0, 1.0), pixels.dtype, pixels.device)
+    positions = (offsets[:, None, None] + (sixths + 6 * turns)[:, None]) % 6
     return value[:, None] - chroma[:, None] * torch.minimum(positions, 4 - positions).clamp(0, 1)

@@ -43,13 +43,17 @@ def apply(images: Tensor, operations: Tensor, amounts: Tensor) -> Tensor:
 
 def _change_where(asked: Tensor, change: Callable[..., Tensor], images: Tensor, *arguments: Tensor) -> None:
     """Change, in place, the images for which it is asked; each of the arguments has a value for each image."""
-    if images.device.type != "cpu":
-        # The program would have to wait for the device to know how many images there are to change.
+    if _would_wait(images.device):
         images.copy_(torch.where(asked[:, None, None, None], change(images, *arguments), images))
         return
     rows = asked.nonzero().flatten()
     if len(rows):
         images.index_copy_(0, rows, change(images[rows], *(values[rows] for values in arguments)))
+
+
+def _would_wait(device: torch.device) -> bool:
+    """Return whether the program would have to wait for the device to know how many images there are to change."""
+    return device.type != "cpu"
 
 
 def _move(images: Tensor, operations: Tensor, amounts: Tensor) -> Tensor:

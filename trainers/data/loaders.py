@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from trainers.data.samplers import TwoStreamBatches
+from trainers.planned_rows import PlannedRows
 
 RESIDENT_SHARE = 0.25  # of the device's memory, or of this process's part of it, that images may take
 WORKERS = 2  # they only copy; images are augmented on the device
@@ -47,11 +48,16 @@ class Resident:
     def __init__(self, images: Tensor, batches: TwoStreamBatches, device: torch.device) -> None:
         self._images = images.to(device)
         self._batches = batches
+        self._planned = PlannedRows(batches.size, torch.int64, device)
         self.held = images.numel()
 
+    def plan(self, count: int) -> None:
+        """Draw the next batches, at most `PLANNED`; all of them must be taken before more are drawn."""
+        self._planned.fill(torch.stack([self._batches.next() for _ in range(count)]))
+
     def next(self) -> Batch:
-        """Return the next batch."""
-        indices = self._batches.next().to(self._images.device, non_blocking=True)
+        """Return the next of the batches that were drawn. The program does not wait for the device."""
+        indices = self._planned.take()
         return Batch(indices, self._images, indices)
 
     def take(self, indices: Tensor) -> Tensor:
@@ -78,13 +84,19 @@ class Streamed:
         self._images = images
         self._batches = batches
         self._device = device
+        self._planned = PlannedRows(batches.size, torch.int64, device)
         self._ahead: Iterator[Tensor] | None = None
 
-    def next(self) -> Batch:
-        """Return the next batch."""
+    def plan(self, count: int) -> None:
+        """Draw the next batches, at most `PLANNED`; all of them must be taken before more are drawn."""
         if self._ahead is None:
             self._ahead = self._start()
-        indices = self._batches.next().to(self._device, non_blocking=True)
+        self._planned.fill(torch.stack([self._batches.next() for _ in range(count)]))
+
+    def next(self) -> Batch:
+        """Return the next of the batches that were drawn."""
+        assert self._ahead is not None
+        indices = self._planned.take()
         pixels = next(self._ahead).to(self._device, non_blocking=True)
         return Batch(indices, pixels, torch.arange(len(indices), device=self._device))
 

@@ -64,6 +64,7 @@ class PerChannel(Normalization):
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         self.mean = mean
         self.std = std
+        self._rows: dict[int, tuple[Tensor, Tensor]] = {}  # mean and std of whole rows of pixels, by their width
 
     @classmethod
     def of(cls, take: Take, indices: Tensor) -> "PerChannel":
@@ -96,8 +97,10 @@ class PerChannel(Normalization):
     def normalized(self, pixels: Tensor) -> Tensor:
         # Whole rows of pixels at once: an inner loop over only three channels would not be vectorised.
         width = pixels.shape[2]
-        rows = (pixels.flatten(2) - self.mean.repeat(width)) / self.std.repeat(width)
-        return rows.view(pixels.shape)
+        if width not in self._rows:
+            self._rows[width] = self.mean.repeat(width), self.std.repeat(width)
+        mean, std = self._rows[width]
+        return ((pixels.flatten(2) - mean) / std).view(pixels.shape)
 
     def shown(self, normalized: Tensor) -> Tensor:
         return ((normalized * self.std[:, None, None] + self.mean[:, None, None]) / 255).clamp(0, 1)

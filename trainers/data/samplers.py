@@ -119,6 +119,7 @@ class TwoStreamBatches:
         classes: int64 [n], the class of each labeled image: all classes are drawn equally often. None: all images are.
 
     Attributes:
+        size: images per batch.
         epoch: batches until every image was drawn once, except for the last, incomplete batch of unlabeled images.
     """
 
@@ -131,6 +132,7 @@ class TwoStreamBatches:
         seeds: tuple[int, int],
         classes: np.ndarray | None = None,
     ) -> None:
+        self.size = batch_size
         unlabeled_per_batch = batch_size - labeled_per_batch
         needed = len(labeled)  # drawn images, until each was drawn once
         self._labeled: Stream | ClassBalancedStream

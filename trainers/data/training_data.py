@@ -13,7 +13,7 @@ from trainers.data import dataset
 from trainers.data.augmentation import ViewAugmenter
 from trainers.data.class_balance import class_weights
 from trainers.data.geometry import center_crop
-from trainers.data.loaders import Batch, loader
+from trainers.data.loaders import Batch, Resident, loader
 from trainers.data.normalization import Normalization, PerChannel, Take, fit_normalization
 from trainers.data.samplers import TwoStreamBatches
 from trainers.data.splits import split_for
@@ -163,9 +163,23 @@ class TrainingData:
             lambda indices: pixels[indices].to(self._device), torch.arange(len(pixels)), self._images.test_labels
         )
 
+    def plan(self, count: int) -> None:
+        """Draw the batches of the next steps, at most `PLANNED`; all must be taken before more are drawn."""
+        self._loader.plan(count)
+
     def next_batch(self) -> Batch:
-        """Return the images of the next step, labeled ones first."""
+        """Return the images of the next step that was planned, labeled ones first."""
         return self._loader.next()
+
+    @property
+    def is_resident(self) -> bool:
+        """Whether all images are kept on the device."""
+        return isinstance(self._loader, Resident)
+
+    @property
+    def generators(self) -> list[torch.Generator]:
+        """What the views draw from, on the device."""
+        return [augmenter.generator for augmenter in self._augmenters]
 
     def views(self, batch: Batch) -> list[Tensor]:
         """Return the augmented views of a batch.

@@ -34,14 +34,19 @@ class Dropout(nn.Module):
         super().__init__()
         self.register_buffer("lowest", torch.zeros((), dtype=torch.int16), persistent=False)
         self.register_buffer("scale", torch.ones(()), persistent=False)
+        self._used: dict[tuple[float, torch.device], tuple[Tensor, Tensor]] = {}
         self.set(probability)
 
     def set(self, probability: float) -> None:
         """Use this probability from now on."""
-        dropped = min(round(probability * _LEVELS), _LEVELS - 1)
-        # New tensors: a backward pass may still need the old ones.
-        self.lowest = torch.full_like(self.lowest, dropped - _LEVELS // 2)
-        self.scale = torch.full_like(self.scale, _LEVELS / (_LEVELS - dropped))
+        # Tensors of its own for each probability: a backward pass may still need those of the one before, and a
+        # captured step finds them where they were.
+        key = (probability, self.lowest.device)
+        if key not in self._used:
+            dropped = min(round(probability * _LEVELS), _LEVELS - 1)
+            lowest = torch.full_like(self.lowest, dropped - _LEVELS // 2)
+            self._used[key] = (lowest, torch.full_like(self.scale, _LEVELS / (_LEVELS - dropped)))
+        self.lowest, self.scale = self._used[key]
 
     def forward(self, features: Tensor) -> Tensor:
         if not self.training:

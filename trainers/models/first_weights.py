@@ -158,11 +158,11 @@ def _tensors(file: Path, content: bytes) -> dict[str, Tensor]:
     for _ in range(_NESTED):
         inner = (state[key] for key in _WRAPPERS if isinstance(state, dict) and isinstance(state.get(key), dict))
         state = next(inner, state)
-    tensors = (
-        {str(name): value for name, value in state.items() if isinstance(value, Tensor) and not value.is_sparse}
-        if isinstance(state, dict)
-        else {}
-    )
+    tensors = {
+        str(name): value
+        for name, value in (state.items() if isinstance(state, dict) else ())
+        if isinstance(value, Tensor) and not value.is_sparse and _is_needed(str(name))
+    }
     if not tensors:
         raise DataError(f"model.weights: {file} holds no tensors by name; save the network's state_dict()")
     return tensors
@@ -203,7 +203,7 @@ def _names_in(weights: FirstWeights, wanted: dict[str, Tensor]) -> dict[str, str
 
 
 def _is_needed(name: str) -> bool:
-    return not name.endswith("num_batches_tracked")  # which old files lack
+    return not name.endswith("num_batches_tracked")  # the batches that a norm has seen; old files lack it
 
 
 def _names_in_order(weights: FirstWeights, wanted: dict[str, Tensor]) -> dict[str, str]:

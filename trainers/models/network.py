@@ -1,7 +1,8 @@
 """The common part of all networks: features, and one or two linear heads on them."""
 
+import logging
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from trainers.models.blocks import Dropout
 from trainers.models.weight_normalization import MeanOnlyBatchNorm
 
 _COMPILED = 256  # compiled passes that a process keeps: as many as torch allows in total
+_log = logging.getLogger(__name__)
 
 
 class Network(nn.Module):
@@ -40,6 +42,10 @@ class Network(nn.Module):
         self.agreement = head(width, classes) if heads == 2 else None
         self._width = width
         self._body_is_frozen = False
+        for layer in self.modules():
+            if isinstance(layer, _BatchNorm) and layer.momentum is not None:
+                layer.num_batches_tracked = None  # nothing reads it, and counting costs one launch per layer and pass
+        self.register_load_state_dict_post_hook(_accept_counts)  # type: ignore[no-untyped-call]
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the logits of the classes, [b, classes]."""
@@ -64,10 +70,24 @@ class Network(nn.Module):
         return self
 
     def compile_passes(self) -> None:
-        """Compile `forward_heads` at its first call, once per process for all networks of the same shape."""
+        """Compile `forward_heads` at its first call, once per process for all networks of the same shape.
+
+        If that fails, as without a C compiler, it is logged once, and the passes go on uncompiled.
+        """
         # A worker trains trials of many shapes. Beyond its default limit, torch would continue uncompiled.
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _COMPILED)
-        self.forward_heads = torch.compile(self.forward_heads, dynamic=False)  # type: ignore[method-assign]
+        plain, compiled = self.forward_heads, torch.compile(self.forward_heads, dynamic=False)
+
+        def passes(pixels: Tensor) -> tuple[Tensor, Tensor]:
+            try:
+                return compiled(pixels)
+            except torch._dynamo.exc.TorchDynamoException as error:
+                cause = " ".join(str(error).split())[:300]
+                _log.warning("compile: the network cannot be compiled here, and is trained uncompiled: %s", cause)
+                self.forward_heads = plain  # type: ignore[method-assign]
+                return plain(pixels)
+
+        self.forward_heads = passes  # type: ignore[method-assign]
 
     def set_dropout(self, probability: float) -> None:
         """Use this dropout probability from now on."""
@@ -89,3 +109,8 @@ class Network(nn.Module):
             features = features.to(next(self.classifier.parameters()).dtype)
             logits = self.classifier(features)
             return logits, logits if self.agreement is None else self.agreement(features)
+
+
+def _accept_counts(_: nn.Module, keys: Any) -> None:
+    """Let weights have counts of batches, as those of earlier versions do, and as torch adds them to old files."""
+    keys.unexpected_keys[:] = [name for name in keys.unexpected_keys if not name.endswith("num_batches_tracked")]

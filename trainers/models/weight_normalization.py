@@ -59,6 +59,17 @@ def is_weight_normalized(network: nn.Module) -> bool:
     return any(isinstance(layer, MeanOnlyBatchNorm) for layer in network.modules())
 
 
+def keep_directions_contiguous(network: nn.Module) -> None:
+    """Lay out the directions of weight-normalised layers as torch computes with them, whatever the layout of images.
+
+    Else every pass copies them.
+    """
+    for layer in network.modules():
+        if parametrize.is_parametrized(layer, "weight"):
+            for parameter in layer.parametrizations["weight"].parameters():  # type: ignore[index, union-attr]
+                parameter.data = parameter.data.contiguous()
+
+
 @torch.no_grad()
 def initialize_from_batch(network: nn.Module, pixels: Tensor) -> None:
     """Scale the weight-normalised layers so that what they return on a batch has deviation 1.

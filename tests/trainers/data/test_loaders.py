@@ -22,7 +22,9 @@ def batches(classes: np.ndarray | None = None) -> TwoStreamBatches:
 @pytest.mark.parametrize("classes", [None, np.array([0, 0, 0, 0, 0, 1, 1, 2])])
 def test_both_give_the_same_images_in_the_same_order(classes):
     resident, streamed = Resident(IMAGES, batches(classes), CPU), Streamed(IMAGES, batches(classes), CPU)
-    for _ in range(12):  # some epochs of both streams
+    for step in range(12):  # some epochs of both streams
+        for of in (resident, streamed) if step % 4 == 0 else ():
+            of.plan(4)
         ours, theirs = resident.next(), streamed.next()
         assert torch.equal(ours.indices, theirs.indices)
         assert torch.equal(ours.images[ours.rows], theirs.images[theirs.rows])
@@ -35,6 +37,7 @@ def test_both_give_the_same_images_in_the_same_order(classes):
 def test_workers_that_are_ahead_do_not_move_what_a_checkpoint_keeps(classes):
     ours, untouched = batches(classes), batches(classes)
     streamed = Streamed(IMAGES, ours, CPU)
+    streamed.plan(1)
     streamed.next()
     untouched.next()
     assert torch.equal(ours.next(), untouched.next())
@@ -42,7 +45,9 @@ def test_workers_that_are_ahead_do_not_move_what_a_checkpoint_keeps(classes):
 
 def test_streaming_draws_nothing_from_torchs_global_generator():
     before = torch.get_rng_state()
-    Streamed(IMAGES, batches(), CPU).next()
+    streamed = Streamed(IMAGES, batches(), CPU)
+    streamed.plan(1)
+    streamed.next()
     assert torch.equal(torch.get_rng_state(), before)
 
 

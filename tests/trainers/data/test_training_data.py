@@ -18,6 +18,7 @@ def test_the_first_view_is_that_of_the_first_step_which_draws_what_it_would_have
     first = asked.first_view()
     steps = []
     for each in (asked, alone):
+        each.plan(3)
         batches = [each.next_batch() for _ in range(3)]
         steps.append({f"{i}, {j}": view for i, batch in enumerate(batches) for j, view in enumerate(each.views(batch))})
     assert torch.equal(first, steps[0]["0, 0"])

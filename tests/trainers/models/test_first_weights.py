@@ -233,7 +233,7 @@ def _zipped(path, state):
         (_not_finite, "nan.pth", r"layer1\.0\.conv1\.weight has values that are not finite"),
         (_of_integers, "int.safetensors", r"layer1\.0\.conv1\.weight has values of the type torch\.int32"),
         (_without_values, "meta.pth", r"layer1\.0\.conv1\.weight has no values"),
-        (_sparse, "sparse.pth", r"has no weights for 1 of the 90 tensors of the network \(layer1\.0\.conv1\.weight"),
+        (_sparse, "sparse.pth", r"has no weights for 1 of the 75 tensors of the network \(layer1\.0\.conv1\.weight"),
         (_empty, "empty.safetensors", "is empty; copy it again"),
         (_empty, "empty.pth", "is empty; copy it again"),
         (_pipe, "pipe.pth", "is no regular file"),

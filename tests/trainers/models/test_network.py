@@ -84,3 +84,20 @@ def test_dropout_is_set_throughout():
     net.set_dropout(0.75)
     kept = layers(torch.ones(20_000, 6)) > 0
     assert kept.double().mean().item() == pytest.approx(0.25**2, abs=0.005)
+
+
+def test_batches_are_not_counted_and_weights_that_have_counts_are_read():
+    net = Network(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(6)), 6, 4, 1).double()
+    net(PIXELS)
+    saved = net.state_dict()
+    assert not any("num_batches_tracked" in name for name in saved)
+    earlier = {name: value + 1 for name, value in saved.items()}
+    net.load_state_dict(earlier | {"features.1.num_batches_tracked": torch.tensor(7)})
+    assert all(torch.equal(value, earlier[name]) for name, value in net.state_dict().items())
+
+
+def test_batches_are_counted_where_the_statistics_are_a_plain_mean():
+    net = Network(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(6, momentum=None)), 6, 4, 1).double()
+    net(PIXELS)
+    net.load_state_dict(net.state_dict())
+    assert net.features[1].num_batches_tracked == 1

@@ -1,0 +1,77 @@
+"""How many operations a training step asks of the device, and whether the program waits for it; counted on a CPU.
+
+    uv run --group dev python -m benchmarks.launches
+
+An operation is a launch on a GPU, except for views and allocations, which are not counted. One on a list of tensors is
+counted once; a GPU needs a few launches where the list is long. The two steps that are compared are the fourth and the
+fifth of a run: they are the same if they are the same operations with the same numbers at the same addresses, so that a
+CUDA graph can replay them.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.throughput import random_images
+from tests.helpers.recorded_step import RecordedStep
+from trainers import Trainer, TrainerConfig, recipes
+from trainers.data import image_operations
+
+ADAM = {
+    "optimizer": {"name": "adam", "warm_up_beta2": 0.99, "ramp_down_beta1": 0.5},
+    "schedule": {"name": "ramp_down", "ramp_down_steps": 5, "warm_up_steps": 5},
+}
+STEPS: dict[str, dict[str, Any]] = {
+    "small CNN": {},
+    "small CNN, supervised": {"method": "supervised"},
+    "small CNN, Pi-model": {"method": "pi_model"},
+    "small CNN, temporal ensembling": {"method": "temporal_ensembling"},
+    "small CNN, TrivialAugment": {"augmentation": {"strong": "trivial_augment"}},
+    "WRN-28-2": {"model": {"name": "wide_resnet"}},
+    "ConvLarge, batch norm": {"model": {"name": "conv_large"}},
+    "ConvLarge as published: weight norm, Adam, ZCA": {
+        "model": {"name": "conv_large", "norm": "weight"},
+        "normalization": "zca",
+        **ADAM,
+    },
+    "shake-shake-26": {"model": {"name": "shake_shake", "width": 8}},
+}
+
+
+def row(name: str, more: dict[str, Any], images: Path) -> str:
+    """Return what is counted in one step, as a row of the table."""
+    settings = {
+        "dataset": {"name": "image_folder", "root": str(images), "labels": 40, "validation": 20},
+        "steps": 400,
+        "batch_size": 4,
+        "augmentation": {"translate": 2, "flip": True},
+        "device": "cpu",
+    }
+    trainer = Trainer(TrainerConfig.model_validate(recipes.merged(settings, more)))
+    trainer._timetable.plan(0, 5)
+    trainer._data.plan(5)
+    records = []
+    for _ in range(5):
+        with RecordedStep() as record:
+            trainer._take_step()
+        records.append(record)
+    same = "yes" if records[3].operations == records[4].operations else "no"
+    return f"| {name} | {records[4].launches} | {len(records[4].waits)} | {same} |"
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    image_operations._would_wait = lambda _: True  # as on a GPU
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["MT_SWEEP_CACHE"] = str(Path(folder) / "cache")
+        random_images(Path(folder), 20)
+        print("| step | operations | waits for the device | the next step is the same |\n|---|---|---|---|")
+        for name, more in STEPS.items():
+            print(row(name, more, Path(folder)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
