@@ -29,6 +29,7 @@ import argparse
 import importlib.metadata
 import os
 import platform
+import secrets
 import sqlite3
 import statistics
 import subprocess
@@ -216,6 +217,8 @@ def measure(way: str, options: argparse.Namespace) -> Measured:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Ray's processes may end later
         home, log = Path(folder), Path(folder) / "log.txt"
         environment = os.environ | {"MT_SWEEP_CACHE": str(home / "cache"), "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+        # Without a token of its own, Ray writes one into the user's home.
+        environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         start, memory = time.time(), 0.0
         with log.open("w") as out:
             process = subprocess.Popen(
