@@ -95,22 +95,22 @@ def trained(settings: Settings, on: str) -> Result:
     return errors | {"images/s": report.metrics["time.images_per_second"], "network": errors[names[-1]]}
 
 
-def measured(arms: Mapping[str, Settings], seeds: Sequence[int], on: str, workers: int) -> dict[str, list[Result]]:
+def measured(
+    arms: Mapping[str, Settings], seeds: Sequence[int], on: str, pool: ProcessPoolExecutor
+) -> dict[str, list[Result]]:
     """The results of each arm, one a seed and in the order of the seeds."""
-    start, results = time.monotonic(), {}
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), one_thread) as pool:
-        runs = {}
-        for seed, (arm, settings) in itertools.product(seeds, arms.items()):
-            seeded = changed(settings, {"seed": seed, "dataset.split_seed": seed})
-            runs[pool.submit(trained, seeded, on)] = arm, seed
-        for done in as_completed(runs):
-            arm, seed = runs[done]
-            result = results[arm, seed] = done.result()
-            print(
-                f"{time.monotonic() - start:6.0f} s  {len(results):3} of {len(runs)}  seed {seed}  {arm}: "
-                f"{on} error {result['network']:.2%}, {result['images/s']:.0f} images/s",
-                flush=True,
-            )
+    start, results, runs = time.monotonic(), {}, {}
+    for seed, (arm, settings) in itertools.product(seeds, arms.items()):
+        seeded = changed(settings, {"seed": seed, "dataset.split_seed": seed})
+        runs[pool.submit(trained, seeded, on)] = arm, seed
+    for done in as_completed(runs):
+        arm, seed = runs[done]
+        result = results[arm, seed] = done.result()
+        print(
+            f"{time.monotonic() - start:6.0f} s  {len(results):3} of {len(runs)}  seed {seed}  {arm}: "
+            f"{on} error {result['network']:.2%}, {result['images/s']:.0f} images/s",
+            flush=True,
+        )
     return {arm: [results[arm, seed] for seed in seeds] for arm in arms}
 
 
@@ -148,6 +148,10 @@ def table(*rows: str) -> None:
         print(f"| {row} |")
 
 
+def digits(options: argparse.Namespace, changes: Settings) -> dict[str, Any]:
+    return changed(DIGITS, {**changes, "steps": options.steps})
+
+
 def choose(options: argparse.Namespace) -> None:
     """As many settings for the baseline as for Mean Teacher; no test image is looked at."""
     grids: dict[str, tuple[Settings, dict[str, list[Any]]]] = {
@@ -170,8 +174,9 @@ def choose(options: argparse.Namespace) -> None:
     }
     for method, (fixed, grid) in grids.items():
         tried = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-        arms = {str(each): changed(DIGITS, {**fixed, **each}) for each in tried}
-        results = measured(arms, CHOOSING_SEEDS[: options.seeds], "validation", options.workers)
+        tried = tried[: options.settings]
+        arms = {str(each): digits(options, {**fixed, **each}) for each in tried}
+        results = measured(arms, CHOOSING_SEEDS[: options.seeds], "validation", options.pool)
         best_first = sorted(results, key=lambda arm: statistics.mean(points(results[arm])))
         rows = [f"{arm} | {mean_and_spread(points(results[arm]))}" for arm in best_first]
         table(f"{method}: {len(tried)} settings | validation error, %", *rows)
@@ -185,15 +190,15 @@ def gain(options: argparse.Namespace) -> None:
         "ema.decay": 0.95,
     }
     arms = {
-        "supervised, the same settings": DIGITS,
-        "supervised, chosen": changed(DIGITS, CHOSEN_SUPERVISED),
-        "supervised, chosen, averaged": changed(DIGITS, {**average_alone, **CHOSEN_SUPERVISED}),
-        "Pi-model": changed(DIGITS, {"method": "pi_model", **CONSISTENT}),
-        "temporal ensembling": changed(DIGITS, {"method": "temporal_ensembling", **CONSISTENT}),
-        "Mean Teacher": changed(DIGITS, MEAN_TEACHER),
+        "supervised, the same settings": digits(options, {}),
+        "supervised, chosen": digits(options, CHOSEN_SUPERVISED),
+        "supervised, chosen, averaged": digits(options, {**average_alone, **CHOSEN_SUPERVISED}),
+        "Pi-model": digits(options, {"method": "pi_model", **CONSISTENT}),
+        "temporal ensembling": digits(options, {"method": "temporal_ensembling", **CONSISTENT}),
+        "Mean Teacher": digits(options, MEAN_TEACHER),
     }
     seeds = SEEDS[: options.seeds]
-    results = measured(arms, seeds, "test", options.workers)
+    results = measured(arms, seeds, "test", options.pool)
     errors = {arm: points(results[arm]) for arm in arms}
     errors["Mean Teacher, its student"] = points(results["Mean Teacher"], "student")
     for baseline in ("supervised, chosen", "supervised, the same settings", "Pi-model"):
@@ -209,9 +214,9 @@ def gain(options: argparse.Namespace) -> None:
 
 
 def precision(options: argparse.Namespace) -> None:
-    tasks = {"digits": (changed(DIGITS, MEAN_TEACHER), SEEDS[: options.seeds])}
+    tasks = {"digits": (digits(options, MEAN_TEACHER), SEEDS[: options.seeds])}
     if options.images is not None:
-        settings = changed(IMAGES, {"dataset.root": options.images, "steps": options.steps})
+        settings = changed(IMAGES, {"dataset.root": options.images, "steps": options.image_steps})
         prepare(TrainerConfig(**settings).dataset)  # a folder that does not do is refused before the digits are trained
         tasks["images"] = settings, SEEDS[: options.seeds][: options.image_seeds]
     summary, by_seed = (
@@ -220,7 +225,7 @@ def precision(options: argparse.Namespace) -> None:
     )
     for task, (settings, seeds) in tasks.items():
         arms = {f"{task}, {each}": changed(settings, {"precision": each}) for each in ("fp32", "bf16")}
-        results = measured(arms, seeds, "test", options.workers)
+        results = measured(arms, seeds, "test", options.pool)
         wide, narrow = results.values()
         speeds = [statistics.median(result["images/s"] for result in each) for each in (wide, narrow)]
         for network in ("teacher", "student"):
@@ -246,9 +251,12 @@ def main() -> None:
         sub.set_defaults(command=command)
         sub.add_argument("--workers", type=int, default=2, help="processes at a time")
         sub.add_argument("--seeds", type=int, help="only so many, at least 2: a rehearsal, no result")
+        sub.add_argument("--steps", type=int, default=DIGITS["steps"], help="of a run on the digits")
+        if command is choose:
+            sub.add_argument("--settings", type=int, help="only so many of each method: a rehearsal, no result")
         if command is precision:
             sub.add_argument("--images", metavar="DIR", help="also an image folder of ten classes")
-            sub.add_argument("--steps", type=int, default=160, help="of a run on it")
+            sub.add_argument("--image-steps", type=int, default=160, help="of a run on it")
             sub.add_argument("--image-seeds", type=int, default=8, help="how many runs of each precision on it")
     options = parser.parse_args()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
@@ -256,7 +264,8 @@ def main() -> None:
         f"{platform.platform()}, {len(os.sched_getaffinity(0))} cores, {device}, Python {platform.python_version()}, "
         f"torch {torch.__version__}"
     )
-    options.command(options)
+    with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn"), one_thread) as options.pool:
+        options.command(options)
 
 
 if __name__ == "__main__":

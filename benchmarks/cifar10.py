@@ -34,6 +34,7 @@ def config_of(options: argparse.Namespace) -> TrainerConfig:
     overrides: dict[str, Any] = {
         "dataset": dataset | {"labels": options.labels, "validation": options.validation},
         "steps": options.steps,
+        "batch_size": options.batch_size,
         # As many labeled images as a batch drawn from all images has on average, and the recipe's weight of them.
         "labeled_batch_fraction": max(options.labels / images, 0.01),
         "consistency": {
@@ -77,6 +78,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True, help="folder that holds train/ and test/")
     parser.add_argument("--directory", type=Path, required=True, help="for the checkpoints; the run goes on from there")
     parser.add_argument("--steps", type=int, default=PAPER_STEPS)
+    parser.add_argument("--batch-size", type=int, default=100, help="images per step")
     parser.add_argument("--labels", type=int, default=4000)
     parser.add_argument("--validation", type=int, default=1000, help="training images kept back for the progress lines")
     parser.add_argument("--evaluate-every", type=int, help="steps between lines and checkpoints (default: 60 in all)")

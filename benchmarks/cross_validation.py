@@ -25,14 +25,13 @@ from trainers import CrossValidation, Trainer, TrainerConfig
 from trainers.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "cross-validation.json"
-TRIALS = 8
 UNSEEN = {"digits": 800, "natural": 400}
 SHARES = {"a fifth for validation": 0.2, "two fifths for validation": 0.4}
 FOLDS = {"cross-validation, 5 folds": 5}
 """The ways to choose."""
 
 
-def configurations(draw: int) -> list[dict[str, Any]]:
+def configurations(draw: int, trials: int) -> list[dict[str, Any]]:
     """Return the configurations of a draw, by dotted key."""
     rng = np.random.default_rng([draw, 0xC0])
     return [
@@ -42,7 +41,7 @@ def configurations(draw: int) -> list[dict[str, Any]]:
             "consistency.weight": float(np.exp(rng.uniform(np.log(1), np.log(100)))),
             "augmentation.noise": float(rng.uniform(0.0, 0.6)),
         }
-        for _ in range(TRIALS)
+        for _ in range(trials)
     ]
 
 
@@ -72,14 +71,15 @@ def draw_once(options: argparse.Namespace, task: str, draw: int) -> dict[str, An
     """Train all that a draw needs: the true error of each configuration, and what each way sees, with its seconds."""
     labels = int(task.partition(":")[2])
     found: dict[str, Any] = {"true": [], "seen": {}, "seconds": {}}
-    for values in configurations(draw):
+    drawn = configurations(draw, options.trials)
+    for values in drawn:
         # Folds of which none is held out: all labels are trained on.
         whole = config(options, task, draw, values, validation=0, folds=2).model_copy(update={"verdict": True})
         (report,) = Trainer(whole).run()
         found["true"].append(report.metrics["verdict.teacher_error"])
     for way in (*SHARES, *FOLDS):
         start = time.process_time()
-        found["seen"][way] = [_seen(options, task, draw, values, way, labels) for values in configurations(draw)]
+        found["seen"][way] = [_seen(options, task, draw, values, way, labels) for values in drawn]
         found["seconds"][way] = round(time.process_time() - start, 1)
     return found
 
@@ -125,6 +125,7 @@ def main() -> None:
     parser.add_argument("tasks", nargs="+", help="set:labels; digits, or a set below --images")
     parser.add_argument("--images", type=Path, default=Path(), help="holds a folder for each set")
     parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=8, help="configurations per draw")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="show what has been trained, and train nothing")

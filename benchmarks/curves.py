@@ -19,7 +19,8 @@ def config_of(method: str, options: argparse.Namespace) -> TrainerConfig:
     """The recipe at the chosen size."""
     overrides: dict[str, Any] = {
         "method": method,
-        "dataset": {"name": "image_folder", "root": str(options.images), "labels": 4000, "validation": 2000},
+        "dataset": {"name": "image_folder", "root": str(options.images)}
+        | {"labels": options.labels, "validation": options.validation},
         "model": {"depth": options.depth, "width": options.width},
         "steps": options.steps,
         "batch_size": options.batch_size,
@@ -42,7 +43,7 @@ def trained(config: TrainerConfig, method: str) -> list[Report]:
     return trainer.history
 
 
-def draw(histories: dict[str, list[Report]], output: Path) -> None:
+def draw(histories: dict[str, list[Report]], labels: int, output: Path) -> None:
     """The validation errors over the steps."""
     from matplotlib.figure import Figure
 
@@ -51,7 +52,7 @@ def draw(histories: dict[str, list[Report]], output: Path) -> None:
     lines = (
         ("mean_teacher", "teacher", "Mean Teacher: teacher", "#1f6feb", "-"),
         ("mean_teacher", "student", "Mean Teacher: student", "#1f6feb", ":"),
-        ("supervised", "student", "the 4,000 labeled images alone", "#d1242f", "-"),
+        ("supervised", "student", f"the {labels:,} labeled images alone", "#d1242f", "-"),
     )
     for method, network, label, color, style in lines:
         steps = [report.step for report in histories[method]]
@@ -67,6 +68,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True, help="folder that holds train/")
     parser.add_argument("--output", type=Path, default=Path("curves.png"))
+    parser.add_argument("--labels", type=int, default=4000)
+    parser.add_argument("--validation", type=int, default=2000, help="training images that the curves are read on")
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--depth", type=int, default=10)
     parser.add_argument("--width", type=int, default=1)
@@ -76,7 +79,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     histories = {method: trained(config_of(method, options), method) for method in METHODS}
-    draw(histories, options.output)
+    draw(histories, options.labels, options.output)
     print("\n| method | steps | student, % | teacher, % | images/s | minutes |\n|---|---|---|---|---|---|")
     for method, history in histories.items():
         last = history[-1].metrics

@@ -24,7 +24,8 @@ TRAIN = """
 import resource, sys, time
 start = time.perf_counter()
 from trainers import Trainer, TrainerConfig
-dataset = {"name": "image_folder", "root": sys.argv[1], "image_size": 64, "labels": 1000, "validation": 1000}
+dataset = {"name": "image_folder", "root": sys.argv[1], "image_size": 64}
+dataset |= {"labels": int(sys.argv[3]), "validation": int(sys.argv[3])}
 config = TrainerConfig(dataset=dataset, model={"name": "small_cnn", "width": 8}, steps=10, images=sys.argv[2])
 trainer = Trainer(config)
 ready = time.perf_counter()
@@ -47,6 +48,7 @@ def make(folder: Path, first: int, count: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=100_000)
+    parser.add_argument("--labels", type=int, default=1000, help="and as many images for validation")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         images, cache = Path(temporary) / "images", Path(temporary) / "cache"
@@ -54,14 +56,16 @@ def main() -> None:
             (images / "train" / f"class-{label}").mkdir(parents=True)
         start, part = time.perf_counter(), 1000
         with ProcessPoolExecutor() as processes:
-            for done in [processes.submit(make, images, i, part) for i in range(0, options.images, part)]:
+            for done in [
+                processes.submit(make, images, i, min(part, options.images - i)) for i in range(0, options.images, part)
+            ]:
                 done.result()
         size = sum(file.stat().st_size for file in images.glob("train/*/*"))
         print(f"made {options.images:,} images, {size / 1e9:.2f} GB, in {time.perf_counter() - start:.0f} s\n")
         print("| cache | images | trainer ready, s | first report, s | peak memory, MiB |\n|---|---|---|---|---|")
         environment = os.environ | {"MT_SWEEP_CACHE": str(cache)}
         for state, where in (("empty", "auto"), ("filled", "auto"), ("filled", "streamed")):
-            command = [sys.executable, "-c", TRAIN, str(images), where]
+            command = [sys.executable, "-c", TRAIN, str(images), where, str(options.labels)]
             run = subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, capture_output=True, text=True)
             print(f"| {state} | {where} | {run.stdout.strip()} |", flush=True)
         print(f"\nThe cache takes {sum(file.stat().st_size for file in cache.iterdir()) / 1e9:.2f} GB.")

@@ -16,6 +16,7 @@ import os
 import platform
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,8 @@ MEMORY = Path("/dev/shm")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=40.0, help="of each outage")
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, metavar="MODE", help="only these outages")
+    options = parser.parse_args()
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("mlflow", "optuna"))
     print(f"{os.cpu_count()} cores, {platform.platform()}, Python {platform.python_version()}, {versions}\n")
     print("| what MLflow does | calls | median, ms | 99.9 %, ms | longest, ms | points missing | points twice |")
@@ -44,18 +46,24 @@ def main() -> None:
         tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder,
         MLflowServer(Path(folder)) as server,
     ):
-        for mode in MODES:
-            print(_row(mode, Path(folder) / mode.replace(" ", "-"), server, seconds), flush=True)
+        for mode in options.modes:
+            print(_row(mode, Path(folder) / mode.replace(" ", "-"), server, options.seconds), flush=True)
 
 
 def _row(mode: str, folder: Path, server: MLflowServer, seconds: float) -> str:
     proxy = Proxy(server.port, STALL)
     sweep = Sweep(folder, f"tracking.uri={proxy.uri}", f"tracking.experiment={folder.name}", "trials=100000")
     window = SweepRun(sweep.home, sweep.directory, sweep.ledger)
-    writer = BackgroundWriter(window.sync)
+    synced = threading.Event()
+
+    def sync() -> None:
+        window.sync()
+        synced.set()
+
+    writer = BackgroundWriter(sync)
     if mode != "no window":
         writer.start()
-        time.sleep(10)  # MLflow is imported
+        assert synced.wait(120)  # MLflow is imported
     if mode == "server killed":
         server.kill()
     elif mode != "no window":

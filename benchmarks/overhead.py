@@ -2,6 +2,7 @@
 
     uv run python benchmarks/overhead.py                                         # 300 trials; and plain Tune
     uv run python benchmarks/overhead.py --trials 10000 --plain 0                # the ten thousandth
+    uv run python benchmarks/overhead.py --in-process --plain 0                  # without Ray
     uv run python benchmarks/overhead.py --sampler tpe --filled 10000 --plain 0  # TPE's, in a ledger that is full
 
 A trial is scripted (`MT_SWEEP_SCRIPT`) and evaluated once. Seconds a trial are those between the ends of trials, as the
@@ -15,6 +16,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import secrets
 import sqlite3
 import subprocess
 import sys
@@ -80,9 +82,9 @@ def arguments(sampler: str) -> list[str]:
     return [word for setting in (*SETTINGS, f"sampler.name={sampler}") for word in ("--set", setting)]
 
 
-def fill(home: Path, sampler: str, trials: int) -> None:
+def fill(home: Path, words: list[str], trials: int) -> None:
     """A sweep that has completed so many trials, with random values."""
-    drive(home, "run", str(FILE), "--name", NAME, "--trials", "1", *arguments(sampler))
+    drive(home, "run", str(FILE), "--name", NAME, "--trials", "1", *words)
     directory = LocalHome(home).sweep(NAME)
     random = directory.load_spec().model_copy(update={"trials": trials})
     random = random.model_copy(update={"sampler": random.sampler.model_copy(update={"name": "random"})})
@@ -140,10 +142,11 @@ def shown(home: Path) -> int:
         return 0
 
 
-def plain(search: str, trials: int) -> None:
-    """Ray Tune as it comes: a class, no reuse of actors. Prints the times at which trials ended."""
+def plain(trials: int) -> None:
+    """Ray Tune as it comes: a class, no reuse of actors. Prints the times at which trials ended, for each search."""
     import ray
     from ray import tune
+    from ray.tune.search.optuna import OptunaSearch
 
     class Nothing(tune.Trainable):  # type: ignore[misc]
         def step(self) -> dict[str, object]:
@@ -153,43 +156,50 @@ def plain(search: str, trials: int) -> None:
             """Nothing to keep."""
 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    algorithm, space = None, {"x": tune.uniform(0, 1)}
-    if search == "optuna":
-        from ray.tune.search.optuna import OptunaSearch
+    space = {"x": tune.uniform(0, 1)}
+    ends = {}
+    for name, search in {"random": None, "OptunaSearch": OptunaSearch(metric="error", mode="min")}.items():
+        with tempfile.TemporaryDirectory() as folder:
+            results = tune.Tuner(
+                Nothing,
+                param_space=space,
+                tune_config=tune.TuneConfig(search_alg=search, num_samples=trials, max_concurrent_trials=2),
+                run_config=tune.RunConfig(storage_path=folder, verbose=0),
+            ).fit()
+        ends[name] = sorted(result.metrics["ended"] for result in results)
+    print(json.dumps(ends))
 
-        algorithm = OptunaSearch(metric="error", mode="min")
-    with tempfile.TemporaryDirectory() as folder:
-        results = tune.Tuner(
-            Nothing,
-            param_space=space,
-            tune_config=tune.TuneConfig(search_alg=algorithm, num_samples=trials, max_concurrent_trials=2),
-            run_config=tune.RunConfig(storage_path=folder, verbose=0),
-        ).fit()
-    print(json.dumps(sorted(result.metrics["ended"] for result in results)))
 
-
-def plain_seconds(search: str, trials: int) -> float:
-    """A trial's, the first four left out."""
+def plain_seconds(trials: int) -> dict[str, float]:
+    """A trial's, by search; the first four left out, and of fewer than eight half."""
+    environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     output = subprocess.run(
-        [sys.executable, __file__, "--plain-child", search, "--plain", str(trials)],
+        [sys.executable, __file__, "--plain-child", "--plain", str(trials)],
         check=True,
         capture_output=True,
         text=True,
+        env=environment,  # or Ray would write a token into the user's home
     ).stdout
-    ends = json.loads(output.strip().splitlines()[-1])
-    return float((ends[-1] - ends[3]) / (len(ends) - 4))
+    left_out = min(4, trials // 2)
+    return {
+        search: (ends[-1] - ends[left_out - 1]) / (len(ends) - left_out)
+        for search, ends in json.loads(output.strip().splitlines()[-1]).items()
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--trials", type=int, default=300, help=f"more than {WARM}")
     parser.add_argument("--sampler", default="random", choices=["random", "tpe"])
     parser.add_argument("--filled", type=int, default=0, metavar="N", help="trials that the ledger has before")
-    parser.add_argument("--plain", type=int, default=24, metavar="N", help="trials of plain Tune; 0: none")
-    parser.add_argument("--plain-child", help=argparse.SUPPRESS)
+    parser.add_argument("--plain", type=int, default=24, metavar="N", help="trials of plain Tune, at least 2; 0: none")
+    parser.add_argument("--in-process", action="store_true", help="without Ray, one trial after another")
+    parser.add_argument("--plain-child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.trials <= WARM or options.plain == 1:
+        parser.error(f"--trials must be more than {WARM}, and --plain 0 or at least 2")
     if options.plain_child:
-        plain(options.plain_child, options.plain)
+        plain(options.plain)
         return
 
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("ray", "optuna", "mlflow"))
@@ -199,14 +209,16 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         home, many = Path(folder), f"{options.trials:,}"
+        engine = ["--in-process"] if options.in_process else []
+        words = arguments(options.sampler) + engine
         if options.filled:
-            fill(home, options.sampler, options.filled)
-            sweep = drive(home, "resume", NAME, "--trials", f"+{options.trials}")
+            fill(home, words, options.filled)
+            sweep = drive(home, "resume", NAME, "--trials", f"+{options.trials}", *engine)
         else:
-            words = ("--name", NAME, "--trials", str(options.trials))
-            sweep = drive(home, "run", str(FILE), *words, *arguments(options.sampler))
+            sweep = drive(home, "run", str(FILE), "--name", NAME, "--trials", str(options.trials), *words)
     count = len(sweep.ends)
     before = f", after {options.filled:,}" if options.filled else ""
+    before += ", without Ray" if options.in_process else ""
     print(f"| {options.sampler}, {many} trials{before} | |\n|---|---|")
     print(f"| seconds a trial, the first {WARM} left out | {sweep.seconds(WARM, count):.3f} |")
     print(f"| of which the driver's CPU, its window's too | {sweep.busy(WARM, count):.3f} |")
@@ -220,10 +232,8 @@ def main() -> None:
     print(f"| seconds from the last trial's end to the command's | {sweep.closed - sweep.ends[-1]:.1f} |")
     if "not up to date" in sweep.told:
         print("| MLflow at the end | not up to date |")
-    for search in ("random", "optuna") if options.plain else ():
-        name = "OptunaSearch" if search == "optuna" else "random"
-        seconds = plain_seconds(search, options.plain)
-        print(f"| plain Tune, {name}, {options.plain} trials: seconds a trial | {seconds:.3f} |")
+    for search, seconds in plain_seconds(options.plain).items() if options.plain else ():
+        print(f"| plain Tune, {search}, {options.plain} trials: seconds a trial | {seconds:.3f} |")
 
 
 if __name__ == "__main__":

@@ -87,7 +87,8 @@ def run(options: argparse.Namespace, name: str) -> list[str]:
     made = json.loads(
         command(place, "init", "init", name, *laid_out.options, "--hours", str(options.hours), "--json", "--force")
     )
-    command(place, "run", "run", f"{name}.yaml")
+    settings = [word for setting in options.set for word in ("--set", setting)]
+    command(place, "run", "run", f"{name}.yaml", *settings, *(["--in-process"] if options.in_process else []))
     command(place, "export", "export", name, "-o", "best.yaml")
     command(place, "train", "train", "best.yaml")
     report = json.loads(command(place, "report", "report", name, "--json"))
@@ -123,6 +124,8 @@ def main() -> None:
     parser.add_argument("sets", nargs="+")
     parser.add_argument("--labels", type=int, default=100)
     parser.add_argument("--hours", type=float, default=0.15, help="that each sweep may take")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="other settings of the sweeps")
+    parser.add_argument("--in-process", action="store_true", help="run the sweeps without Ray")
     parser.add_argument("--output", type=Path, default=Path("own-folders"))
     options = parser.parse_args()
     heads = [

@@ -20,10 +20,10 @@ ROOT = Path(__file__).parents[1]
 MT_SWEEP = Path(sys.prefix) / "bin" / "mt-sweep"
 
 
-def once() -> tuple[float, float]:
-    """Seconds to the first report, and to the end, of one sweep."""
+def once(words: list[str]) -> tuple[float, float]:
+    """Seconds to the first report, and to the end, of one sweep; `words` are added to its command."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [MT_SWEEP, "run", ROOT / "search_spaces" / "digits.yaml", "--home", folder]
+        command = [MT_SWEEP, "run", ROOT / "search_spaces" / "digits.yaml", "--home", folder, *words]
         start = time.monotonic()
         first = None
         with subprocess.Popen(
@@ -51,14 +51,19 @@ def told(name: str, seconds: list[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=5)
-    repetitions = parser.parse_args().repetitions
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="other settings of the sweep")
+    parser.add_argument("--in-process", action="store_true", help="run the sweep without Ray")
+    options = parser.parse_args()
+    repetitions = options.repetitions
+    words = [word for setting in options.set for word in ("--set", setting)]
+    words += ["--in-process"] if options.in_process else []
     helps = [help_seconds() for _ in range(4 * repetitions)]
-    firsts, totals = zip(*(once() for _ in range(repetitions)), strict=True)
+    firsts, totals = zip(*(once(words) for _ in range(repetitions)), strict=True)
     print(f"{platform.platform()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}\n")
     print("| seconds until | n | median | range |\n|---|---|---|---|")
     print(told("`mt-sweep --help` has answered", helps))
     print(told("the first trial has reported", list(firsts)))
-    print(told("16 trials and the baselines have ended", list(totals)))
+    print(told("the sweep has ended", list(totals)))
 
 
 if __name__ == "__main__":

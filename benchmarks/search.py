@@ -27,6 +27,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock, patch
@@ -178,7 +179,11 @@ def scripted(task: str, arm: str, seed: int, trials: int) -> list[Point]:
     return searched(spec, trials * spec.steps, 4, curves, truth, arm == NAIVE)
 
 
-def digits(task: str, arm: str, seed: int, trials: int) -> list[Point]:  # noqa: ARG001
+def digits_settings(steps: int) -> tuple[str, ...]:
+    return f"trainer.steps={steps}", f"trainer.evaluate_every={max(1, steps // 10)}"
+
+
+def digits(task: str, arm: str, seed: int, trials: int, steps: int) -> list[Point]:  # noqa: ARG001
     """Each repetition draws its own labels, validation and verdict images."""
     import torch
 
@@ -186,6 +191,7 @@ def digits(task: str, arm: str, seed: int, trials: int) -> list[Point]:  # noqa:
 
     torch.set_num_threads(1)
     own = (f"trainer.dataset.split_seed={seed}", f"trainer.seed={seed}", "trainer.verdict=true")
+    own += digits_settings(steps)
     spec = specification("digits.yaml", *ARMS[arm], seed, trials, *own)
 
     def truth(trial: Trial) -> float:
@@ -289,6 +295,7 @@ def main() -> None:
     parser.add_argument("--digits", action="store_true", help="real trainings")
     parser.add_argument("--repetitions", type=int, default=20)
     parser.add_argument("--trials", type=int, help="of a search; left out: 64, of the digits 16")
+    parser.add_argument("--steps", type=int, default=300, help="of a training of the digits")
     parser.add_argument("--workers", type=int, default=2, help="processes at a time")
     parser.add_argument("--arms", nargs="+", help="only these, beside the base")
     parser.add_argument("--tasks", nargs="+", help="only these")
@@ -307,7 +314,7 @@ def main() -> None:
     print(f"{trials} trials a search, n = {len(seeds)}; steps are counted in whole trainings", flush=True)
     begun, results = time.monotonic(), {}
     with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool:
-        run = digits if options.digits else scripted
+        run = partial(digits, steps=options.steps) if options.digits else scripted
         jobs = {
             pool.submit(run, task, arm, seed, trials): (task, arm, seed)
             for task in tasks
@@ -327,7 +334,8 @@ def main() -> None:
     together: dict[str, list[Any]] = {arm: [] for arm in arms}
     for task in tasks:
         file = "digits.yaml" if options.digits else TASKS[task].file
-        steps = specification(file, "random", "none", 0, trials).steps
+        own = digits_settings(options.steps) if options.digits else ()
+        steps = specification(file, "random", "none", 0, trials, *own).steps
         by_arm = {arm: [results[task, arm, seed] for seed in seeds] for arm in arms}
         for arm, pairs in compared(task, by_arm, trials, steps).items():
             together[arm].append(pairs)

@@ -31,10 +31,11 @@ NEAR = {"ema.decay": 0.97, "consistency.weight": 50.0}
 """What another good trial of the same search differs in from the file's first point."""
 
 
-def contenders(seed: int, kind: str) -> dict[str, TrainerConfig]:
+def contenders(seed: int, kind: str, steps: int = 300) -> dict[str, TrainerConfig]:
     """The configurations that are compared under one seed."""
     redrawn = kind == "redrawn"
-    spec = load_spec(SPACE, ("trainer.evaluate_every=300", *(["trainer.dataset.verdict=0"] if redrawn else [])))
+    length = (f"trainer.steps={steps}", f"trainer.evaluate_every={steps}")
+    spec = load_spec(SPACE, (*length, *(["trainer.dataset.verdict=0"] if redrawn else [])))
     best = dict(spec.points[0])
     draws = {"seed": seed, "dataset.split_seed" if redrawn else "dataset.label_seed": seed}
     return {
@@ -60,11 +61,13 @@ def wrong(config: TrainerConfig) -> tuple[np.ndarray, np.ndarray]:
     return images, (said != data.train_labels[images]).numpy()
 
 
-def outcomes(kind: str, file: Path | None = None) -> tuple[list[str], np.ndarray]:
-    """Train all contenders of a kind under all its seeds.
+def outcomes(kind: str, seeds: range, steps: int, file: Path | None = None) -> tuple[list[str], np.ndarray]:
+    """Train all contenders of a kind under all seeds.
 
     Args:
         kind: `kept back` or `redrawn`.
+        seeds: of that kind.
+        steps: of a training.
         file: keeps what was trained, so that a command that was interrupted goes on.
 
     Returns:
@@ -75,11 +78,11 @@ def outcomes(kind: str, file: Path | None = None) -> tuple[list[str], np.ndarray
     torch.set_num_threads(1)
     names, start = list(contenders(0, kind)), time.monotonic()
     images = len(dataset.load(contenders(0, kind)["supervised"].dataset).train)
-    found = np.full((len(names), len(SEEDS[kind]), images), np.nan, np.float32)
+    found = np.full((len(names), len(seeds), images), np.nan, np.float32)
     if file is not None and file.exists():
         found = np.load(file)
-    for s, seed in enumerate(SEEDS[kind]):
-        for c, config in enumerate(contenders(seed, kind).values()):
+    for s, seed in enumerate(seeds):
+        for c, config in enumerate(contenders(seed, kind, steps).values()):
             if np.isnan(found[c, s]).all():
                 looked_at, errs = wrong(config)
                 found[c, s, looked_at] = errs
@@ -122,7 +125,7 @@ def share_of_images(differences: np.ndarray) -> float:
     return in_images(differences) / SCORED / spread_of_scored(differences) ** 2
 
 
-def estimate(folder: Path | None) -> None:
+def estimate(folder: Path | None, most_seeds: int | None = None, steps: int = 300) -> None:
     """Train what has to be trained and print the estimates.
 
     The correlation of two redrawn splits is what their differences owe to the images that all splits are drawn from. Of
@@ -130,11 +133,12 @@ def estimate(folder: Path | None) -> None:
     the luck of weights and batches, but it cannot be more than all that is not the scored images', times the share of
     images that are labeled. What the unlabeled ones have is not estimated.
     """
+    all_seeds = {kind: seeds[:most_seeds] for kind, seeds in SEEDS.items()}
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     rows: dict[str, list[str]] = {kind: [] for kind in SEEDS}
-    for kind, seeds in SEEDS.items():
-        names, errs = outcomes(kind, folder and folder / f"{kind.replace(' ', '-')}.npy")
+    for kind, seeds in all_seeds.items():
+        names, errs = outcomes(kind, seeds, steps, folder and folder / f"{kind.replace(' ', '-')}.npy")
         for name, each in zip(names, errs, strict=True):
             means = 100 * np.nanmean(each, 1)
             print(f"{kind}, n = {len(seeds)}: {name} errs {means.mean():.2f} ± {means.std(ddof=1):.2f} %")
@@ -149,7 +153,7 @@ def estimate(folder: Path | None) -> None:
                 cells += [_three(scoring), f"{scoring[2] + LABELED / POOL:.3f}"]
             rows[kind].append(" | ".join(cells))
     for kind, more in {"kept back": "", "redrawn": " | correlation by scored images | with labels, at most"}.items():
-        head = f"{kind}, n = {len(SEEDS[kind])} | points | s.d. | 95 % | share of the images in the variance{more}"
+        head = f"{kind}, n = {len(all_seeds[kind])} | points | s.d. | 95 % | share of the images in the variance{more}"
         print(f"\n| {head} |\n|{'---|' * (head.count(' | ') + 1)}", *(f"| {row} |" for row in rows[kind]), sep="\n")
 
 

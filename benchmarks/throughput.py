@@ -2,6 +2,7 @@
 
     uv run python benchmarks/throughput.py
     uv run python benchmarks/throughput.py --device cuda --images IMAGES
+    uv run python benchmarks/throughput.py --model wide_resnet shake_shake conv_large_recipe
 
 plain     the loop of `plain_loop.py`, fp32, once for each number of DataLoader workers; the fastest is compared with
 trainer   `trainers.Trainer` through its public interface, fp32, and bf16 where the machine has units for it; all that a
@@ -12,6 +13,9 @@ floor     student forward and backward and teacher forward on fixed tensors, in 
 In each round everyone trains for about `--seconds`, one after another; ratios are taken within a round. Everyone has
 the same cores, loader workers too, and those are stopped while others are timed.
 IMAGES holds train/<class>/*, all images of one size; without it, random JPEGs of CIFAR-10's size are made and dropped.
+
+`conv_large_recipe` trains as the recipe conv_large_cifar10_4000 does: weight normalization, Adam, images whitened by
+ZCA. The plain loop has none of the three, so there the trainer is compared with the floor alone.
 """
 
 import argparse
@@ -40,12 +44,20 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the trainer needs no insta
 
 from plain_loop import PlainLoop
 
-from trainers import Trainer, TrainerConfig
-from trainers.config import ConvLarge, ModelConfig, SmallCnn
+from trainers import Trainer, TrainerConfig, recipes
+from trainers.config import ConvLarge, ModelConfig, ShakeShake, SmallCnn, WideResnet
 from trainers.models import Network, build
+from trainers.recipes.published import scaled
 
-MODELS: dict[str, ModelConfig] = {"small_cnn": SmallCnn(), "conv_large": ConvLarge(name="conv_large")}
-LABELS, TRANSLATE = 1000, 2
+RECIPE = "conv_large_recipe"
+MODELS: dict[str, ModelConfig] = {
+    "small_cnn": SmallCnn(),
+    "conv_large": ConvLarge(name="conv_large"),
+    "wide_resnet": WideResnet(name="wide_resnet"),
+    "shake_shake": ShakeShake(name="shake_shake"),
+    RECIPE: ConvLarge(name="conv_large", norm="weight"),
+}
+TRANSLATE = 2
 
 
 class Contender(Protocol):
@@ -61,7 +73,7 @@ class Plain:
         network = build(model, 3, options.classes)
         labeled = round(options.labeled_batch_fraction * options.batch_size)
         self._losses = PlainLoop(
-            options.images, LABELS, network, options.batch_size, labeled, TRANSLATE, workers, options.device
+            options.images, options.labels, network, options.batch_size, labeled, TRANSLATE, workers, options.device
         ).train()
         before = set(multiprocessing.active_children())
         next(self._losses)
@@ -88,16 +100,22 @@ class Plain:
 
 
 class Ours:
-    def __init__(self, options: argparse.Namespace, model: ModelConfig, precision: str, steps: int) -> None:
-        config = {
-            "dataset": {"name": "image_folder", "root": str(options.images), "labels": LABELS, "validation": 100},
-            "model": model.model_dump(),
-            "steps": steps * (options.rounds + 1),
+    def __init__(self, options: argparse.Namespace, name: str, precision: str, steps: int) -> None:
+        total = steps * (options.rounds + 1)
+        method = {
+            "model": MODELS[name].model_dump(),
+            "augmentation": {"translate": TRANSLATE, "flip": True},
+            "schedule": {"name": "constant"},
+        }
+        if name == RECIPE:
+            method = scaled(recipes.settings("conv_large_cifar10_4000"), total)
+        dataset = {"name": "image_folder", "root": str(options.images), "labels": options.labels, "validation": 100}
+        config = method | {
+            "dataset": dataset,
+            "steps": total,
             "evaluate_every": steps,
             "batch_size": options.batch_size,
             "labeled_batch_fraction": options.labeled_batch_fraction,
-            "augmentation": {"translate": TRANSLATE, "flip": True},
-            "schedule": {"name": "constant"},
             "precision": precision,
             "compile": options.compile,
             "device": options.device.type,
@@ -166,7 +184,7 @@ def measure(name: str, options: argparse.Namespace, stack: ExitStack) -> None:
         tried = max(1, round(0.2 / contender.seconds(1)))
         return max(1, round(options.seconds * tried / contender.seconds(tried)))
 
-    for workers in options.workers:
+    for workers in plain_loops(name, options):
         before = _allocated(options.device)
         plain = Plain(options, model, workers)
         stack.callback(plain.close)
@@ -177,7 +195,7 @@ def measure(name: str, options: argparse.Namespace, stack: ExitStack) -> None:
         enter(f"floor {precision}", floor, steps_of(floor), before)
         before = _allocated(options.device)
         of_a_round = steps[f"floor {precision}"]
-        enter(f"trainer {precision}", Ours(options, model, precision, of_a_round), of_a_round, before)
+        enter(f"trainer {precision}", Ours(options, name, precision, of_a_round), of_a_round, before)
 
     speeds: dict[str, list[float]] = {who: [] for who in contenders}
     peaks = dict.fromkeys(contenders, 0)
@@ -204,14 +222,17 @@ def tell(
     print(f"\n### {name}\n")
     print("| images a second | n | steps a round | median | range |" + (" peak MiB |" if on_cuda else ""))
     print("|---|---|---|---|---|" + ("---|" if on_cuda else ""))
+    plain = [_plain(workers) for workers in plain_loops(name, options)]
+    if not plain:
+        print("| no plain loop | | | | |" + (" |" if on_cuda else ""))
     for who, values in speeds.items():
         row = f"| {who} | {len(values)} | {steps[who]} | {_spread(values, 1)} |"
         print(row + (f" {peaks[who] / 2**20:.0f} |" if on_cuda else ""))
-    fastest = max((_plain(workers) for workers in options.workers), key=lambda who: statistics.median(speeds[who]))
+    fastest = max(plain, key=lambda who: statistics.median(speeds[who]), default=None)
     print("\n| ratio | n | median | range |\n|---|---|---|---|")
     for precision in options.precision:
         ours = f"trainer {precision}"
-        for other in (fastest, f"floor {precision}"):
+        for other in filter(None, (fastest, f"floor {precision}")):
             ratios = [a / b for a, b in zip(speeds[ours], speeds[other], strict=True)]
             print(f"| {ours} / {other} | {len(ratios)} | {_spread(ratios, 2)} |")
     sys.stdout.flush()
@@ -225,6 +246,11 @@ def random_images(folder: Path, of_each_class: int = 500) -> None:
         for i in range(of_each_class):
             coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8))
             coarse.resize((32, 32), Image.Resampling.BICUBIC).save(folder / "train" / str(label) / f"{i}.jpg")
+
+
+def plain_loops(name: str, options: argparse.Namespace) -> list[int]:
+    """Return the numbers of loader workers with which the plain loop trains a network."""
+    return [] if name == RECIPE else options.workers
 
 
 def _plain(workers: int) -> str:
@@ -256,8 +282,9 @@ def has_bf16_units(device: torch.device) -> bool:
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--model", nargs="+", choices=MODELS, default=["small_cnn", "conv_large"])
     parser.add_argument("--images", type=Path, help="folder that holds train/<class>/*")
+    parser.add_argument("--labels", type=int, default=1000, help="images that keep their label")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=2.0, help="of everyone in a round; at least one step")
     parser.add_argument("--batch-size", type=int, default=100)

@@ -211,6 +211,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=2000, help="sweeps a number of the tables is a share of")
     parser.add_argument("--estimate", action="store_true", help="train the digits instead: half an hour on one core")
+    parser.add_argument("--seeds", type=int, help="with --estimate: only so many, at least 3: a rehearsal, no result")
+    parser.add_argument("--steps", type=int, default=300, help="with --estimate: of a training")
     parser.add_argument("--outcomes", type=Path, metavar="DIR", help="keeps what --estimate trained, to go on from")
     options = parser.parse_args()
     cores, python = len(os.sched_getaffinity(0)), platform.python_version()
@@ -218,7 +220,7 @@ def main() -> int:
     if options.estimate:
         import spreads  # beside this file; brings torch
 
-        spreads.estimate(options.outcomes)
+        spreads.estimate(options.outcomes, options.seeds, options.steps)
         return 0
     return 0 if simulate(options.repetitions) else 1
 
