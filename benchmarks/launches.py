@@ -1,6 +1,6 @@
 """How many operations a training step asks of the device, and whether the program waits for it; counted on a CPU.
 
-    uv run --group dev python -m benchmarks.launches
+    uv run --group dev python benchmarks/launches.py
 
 An operation is a launch on a GPU, except for views and allocations, which are not counted. One on a list of tensors is
 counted once; a GPU needs a few launches where the list is long. The two steps that are compared are the fourth and the
@@ -9,13 +9,17 @@ CUDA graph can replay them.
 """
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.throughput import random_images
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the helper of the tests
+
+from throughput import random_images
+
 from tests.helpers.recorded_step import RecordedStep
 from trainers import Trainer, TrainerConfig, recipes
 from trainers.data import image_operations

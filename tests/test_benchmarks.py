@@ -27,6 +27,7 @@ COMMANDS = {
     "curves.py": "--images IMAGES --output OUT/curves.png --steps 2 --batch-size 8 --labels 20 --validation 20",
     "image_folder.py": "--images 120 --labels 20",
     "imbalance.py": "SETS --sets natural --seeds 2 --labels 20 --steps 2 --image-size 16 --results OUT/found.json",
+    "launches.py": "",
     "outages.py": "--seconds 1 --modes no·window server·killed",
     "overhead.py": "--trials 22 --filled 2 --sampler tpe --plain 2 --in-process",
     "own_folders.py": f"SETS steel --labels 20 --output OUT --in-process --set {LENGTH}",
