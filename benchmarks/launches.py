@@ -8,6 +8,7 @@ fifth of a run: they are the same if they are the same operations with the same 
 CUDA graph can replay them.
 """
 
+import argparse
 import os
 import sys
 import tempfile
@@ -67,14 +68,17 @@ def row(name: str, more: dict[str, Any], images: Path) -> str:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=list(STEPS), default=list(STEPS), help="these steps alone")
+    options = parser.parse_args()
     torch.set_num_threads(1)
     image_operations._would_wait = lambda _: True  # as on a GPU
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MT_SWEEP_CACHE"] = str(Path(folder) / "cache")
         random_images(Path(folder), 20)
         print("| step | operations | waits for the device | the next step is the same |\n|---|---|---|---|")
-        for name, more in STEPS.items():
-            print(row(name, more, Path(folder)), flush=True)
+        for name in options.only:
+            print(row(name, STEPS[name], Path(folder)), flush=True)
 
 
 if __name__ == "__main__":

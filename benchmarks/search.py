@@ -14,14 +14,12 @@ over repetitions.
 """
 
 import argparse
-import contextlib
 import heapq
 import importlib.metadata
 import multiprocessing
 import os
 import platform
 import statistics
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +28,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock, patch
 
 import numpy as np
 import optuna
@@ -40,7 +37,6 @@ from scipy.stats import spearmanr
 from mt_sweeps.execution.simulated_trainer import Curve, Script, SimulatedTrainer, Task
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.spec.sweep_spec import SweepSpec
-from mt_sweeps.study import ledger
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.pruner import RungRanking, rungs
 from mt_sweeps.study.trial import Trial
@@ -100,15 +96,11 @@ def specification(file: str, sampler: str, pruner: str, seed: int, trials: int, 
     return load_spec(SPACES / file, ("points=[]", "finalists.baselines=[]", "finalists.top=0", *settings, *more))
 
 
-@contextlib.contextmanager
-def new_ledger(spec: SweepSpec) -> Iterator[Ledger]:
+def new_ledger(spec: SweepSpec) -> Ledger:
     """A ledger with its rows in memory instead of SQLite: it decides the same and takes a fifth of the time."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    storage = InMemoryStorage()
-    storage.engine = Mock()  # of a database there would be one
-    with tempfile.NamedTemporaryFile() as file, patch.object(ledger, "_storage", lambda _: storage):
-        yield Ledger.create(Path(file.name), spec, {})
+    return Ledger.create("in memory", spec, {}, InMemoryStorage())
 
 
 def searched(spec: SweepSpec, budget: int, workers: int, curves: Any, truth: Any, naive: bool = False) -> list[Point]:
@@ -123,37 +115,37 @@ def searched(spec: SweepSpec, budget: int, workers: int, curves: Any, truth: Any
         naive: whether rungs begin at the first evaluation, against the design.
     """
     points, spent = [], 0
-    with new_ledger(spec) as ledger:
-        if naive:
-            ledger._ranking = RungRanking(spec, at=early_rungs(spec))
-        running: list[tuple[int, int, Trial, Iterator[Report], Report]] = []
+    ledger = new_ledger(spec)
+    if naive:
+        ledger._ranking = RungRanking(spec, at=early_rungs(spec))
+    running: list[tuple[int, int, Trial, Iterator[Report], Report]] = []
 
-        def start(now: int) -> None:
-            trial = ledger.ask_search() if spent < budget else None
-            if trial is not None:
-                reports = iter(curves(spec.config(trial.values)))
-                first = next(reports)
-                heapq.heappush(running, (now + first.step, trial.number, trial, reports, first))
+    def start(now: int) -> None:
+        trial = ledger.ask_search() if spent < budget else None
+        if trial is not None:
+            reports = iter(curves(spec.config(trial.values)))
+            first = next(reports)
+            heapq.heappush(running, (now + first.step, trial.number, trial, reports, first))
 
-        for _ in range(workers):
-            start(0)
-        before: dict[int, int] = {}
-        while running:
-            now, number, trial, reports, report = heapq.heappop(running)
-            spent += report.step - before.get(number, 0)
-            before[number] = report.step
-            pruned = ledger.report(trial, report)
-            following = None if pruned else next(reports, None)
-            if following is not None:
-                heapq.heappush(running, (now + following.step - report.step, number, trial, reports, following))
-                continue
-            if pruned:
-                ledger.prune(trial, report)
-            else:
-                ledger.complete(trial, report)
-            best = ledger.best()
-            points.append(Point(spent, truth(best) if best is not None else 1.0))
-            start(now)
+    for _ in range(workers):
+        start(0)
+    before: dict[int, int] = {}
+    while running:
+        now, number, trial, reports, report = heapq.heappop(running)
+        spent += report.step - before.get(number, 0)
+        before[number] = report.step
+        pruned = ledger.report(trial, report)
+        following = None if pruned else next(reports, None)
+        if following is not None:
+            heapq.heappush(running, (now + following.step - report.step, number, trial, reports, following))
+            continue
+        if pruned:
+            ledger.prune(trial, report)
+        else:
+            ledger.complete(trial, report)
+        best = ledger.best()
+        points.append(Point(spent, truth(best) if best is not None else 1.0))
+        start(now)
     return points
 
 
@@ -228,8 +220,8 @@ def correlations(task: str) -> str:
     """How the order of 300 random configurations at a step foretells their order at the end, without noise."""
     setting = TASKS[task]
     spec = specification(setting.file, "random", "asha", 0, 300)
-    with new_ledger(spec) as ledger:
-        curves = [Curve(setting.task, spec.config(trial.values)) for trial in iter(ledger.ask_search, None) if trial]
+    ledger = new_ledger(spec)
+    curves = [Curve(setting.task, spec.config(trial.values)) for trial in iter(ledger.ask_search, None) if trial]
     ends = [curve.teacher(spec.steps) for curve in curves]
     told = []
     for step in (spec.sample_config().evaluation_interval, rungs(spec)[0]):
