@@ -1,6 +1,7 @@
 """The transactional storage of ledgers: a SQLite file, or a PostgreSQL database that may be away for a while."""
 
 import functools
+import json
 import warnings
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.retry import RETRY_SECONDS, retrying
+from mt_sweeps.storage.ledger_rows import StudyRows, TrialRow
 from mt_sweeps.storage.optuna_private import FrozenStudy, trial_id
 
 _T = TypeVar("_T")
@@ -39,6 +41,28 @@ def open_storage(address: Path | str) -> RDBStorage:
         )
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError, ValueError) as error:
         raise InputError(f"{address}: is no ledger ({_first_line(error)}); put back the file that was here") from None
+
+
+def rows_of_storage(storage: BaseStorage, names: Sequence[str]) -> list[StudyRows]:
+    """Return the studies of these names.
+
+    Raises:
+        KeyError: one is missing.
+    """
+    return [
+        StudyRows(
+            study,
+            storage.get_study_user_attrs(study),
+            [_row(trial) for trial in storage.get_all_trials(study, deepcopy=False)],
+        )
+        for study in map(storage.get_study_id_from_name, names)
+    ]
+
+
+def _row(trial: FrozenTrial) -> TrialRow:
+    attributes = {key: json.dumps(value) for key, value in trial.user_attrs.items()}
+    step = max(trial.intermediate_values, default=0)
+    return TrialRow(trial_id(trial), trial.number, trial.state.name, step, attributes, trial.intermediate_values)
 
 
 def sqlite_url(file: Path) -> str:
