@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mt_sweeps.formatting import counted, error_text, percent
 from mt_sweeps.storage.home import SweepStore
-from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.ledger_view import LedgerView
 from trainers.confusion import Confusion
 
 MOST_CLASSES = 20  # whose confusion matrix is shown in a terminal
@@ -48,7 +48,7 @@ def class_errors(confusion: Confusion, classes: Sequence[str]) -> list[ClassErro
     return sorted(found, key=lambda one: -one.error)
 
 
-def of_best(sweep: SweepStore, ledger: Ledger) -> Confusion | None:
+def of_best(sweep: SweepStore, ledger: LedgerView) -> Confusion | None:
     """Return the confusion matrix of the best trial of the search, at its last evaluation on the validation images.
 
     Args:
@@ -67,7 +67,7 @@ def of_best(sweep: SweepStore, ledger: Ledger) -> Confusion | None:
     return None if content is None else Confusion.from_json(content)
 
 
-def guessing_error(sweep: SweepStore, ledger: Ledger) -> float | None:
+def guessing_error(sweep: SweepStore, ledger: LedgerView) -> float | None:
     """Return the error of always naming the largest class of the validation images, or None if it is not known.
 
     Of a balanced error, and where the classes of the images are not known, it is that of naming any of the classes.

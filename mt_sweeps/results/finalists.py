@@ -12,14 +12,14 @@ from typing import Any
 from mt_sweeps.results.statistics import Comparison, Gain, Interval, compare, gain, interval
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.spec.sweep_spec import SweepSpec, dotted
-from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.ledger_view import LedgerView
 from mt_sweeps.study.trial import Trial, best_of
 from trainers.report import metric_of
 
 FIRST_SEED = 10_000  # far from those that a search uses
 
 
-def contenders(ledger: Ledger) -> list[Trial]:
+def contenders(ledger: LedgerView) -> list[Trial]:
     """Return the trials that are trained again: the best of the search, then the best of each baseline.
 
     Trials that differ only in their seed count as one configuration.
@@ -34,7 +34,7 @@ def contenders(ledger: Ledger) -> list[Trial]:
     return best and best + [trial for trial in baselines if trial is not None]
 
 
-def plan(ledger: Ledger) -> list[dict[str, Any]]:
+def plan(ledger: LedgerView) -> list[dict[str, Any]]:
     """Return the trials of the finalists' arm, as `Ledger.add_finalists` takes them.
 
     The first seed of every contender comes before the second of any, so that all have about as many seeds if the
@@ -51,7 +51,7 @@ def plan(ledger: Ledger) -> list[dict[str, Any]]:
     ]
 
 
-def errors_by_seed(ledger: Ledger) -> dict[str, dict[int, float]]:
+def errors_by_seed(ledger: LedgerView) -> dict[str, dict[int, float]]:
     """Return the errors of the completed finalists, by contender and by seed.
 
     Contenders stand in the order in which they were chosen, the best of the search first, so that the order does not
@@ -95,7 +95,9 @@ class Verdict:
     probe: str | None = None
 
 
-def compare_finalists(ledger: Ledger, images: dict[str, int], groups: dict[str, int] | None = None) -> Verdict | None:
+def compare_finalists(
+    ledger: LedgerView, images: dict[str, int], groups: dict[str, int] | None = None
+) -> Verdict | None:
     """Return mean errors with their intervals and the comparisons, or None while no contender has two seeds.
 
     Args:
@@ -153,7 +155,7 @@ def probe_text(comparisons: Sequence[Comparison], kept_back: bool) -> str | None
     return f"the linear probe is not beaten: it {how} the best of the search, and is fitted in seconds{favour}"
 
 
-def text(ledger: Ledger, images: dict[str, int], groups: dict[str, int] | None = None) -> str:
+def text(ledger: LedgerView, images: dict[str, int], groups: dict[str, int] | None = None) -> str:
     """Return the verdict for the summary, or an empty string if there is none yet; arguments as of the comparison."""
     verdict = compare_finalists(ledger, images, groups)
     if verdict is None:
@@ -180,7 +182,7 @@ def text(ledger: Ledger, images: dict[str, int], groups: dict[str, int] | None =
     return "\n".join(lines)
 
 
-def _finalists(ledger: Ledger) -> list[Trial]:
+def _finalists(ledger: LedgerView) -> list[Trial]:
     return ledger.trials("finalists") if "finalists" in ledger.spec.arms() else []
 
 

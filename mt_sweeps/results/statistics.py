@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import stdtr, stdtrit  # Student's t; scipy.stats takes a second to import
 
 ALPHA = 0.05  # the probability of any false "beats" in all comparisons of a sweep together
 MOST_SEEDS = 1000  # a need for more seeds is reported as hopeless
@@ -206,12 +205,16 @@ def _p_value(paired: np.ndarray, overlap: float, floor: float) -> float:
     error = _standard_error(paired, overlap, floor)
     if error == 0:
         return 1.0 if paired.mean() == 0 else 0.0
+    from scipy.special import stdtr  # Student's t; loaded late, as most commands show no comparison
+
     return float(2 * stdtr(len(paired) - 1, -abs(paired.mean()) / error))
 
 
 @lru_cache
 def _quantile(seeds: int, level: float) -> float:
     """Return how many standard errors the mean over so many seeds must be away from 0 to be significant."""
+    from scipy.special import stdtrit
+
     return float(stdtrit(seeds - 1, 1 - level / 2))
 
 
@@ -241,6 +244,8 @@ def _more_seeds(paired: np.ndarray, overlap: float, floor: float, level: float) 
 @lru_cache
 def _significant_differences(level: float, overlap: float) -> np.ndarray:
     """Return the smallest significant mean difference with 2, 3, ... seeds, in standard deviations of a difference."""
+    from scipy.special import stdtrit
+
     seeds = np.arange(2, MOST_SEEDS)
     differences: np.ndarray = stdtrit(seeds - 1, 1 - level / 2) * np.sqrt(1 / seeds + overlap)
     return differences

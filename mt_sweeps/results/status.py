@@ -8,7 +8,7 @@ from mt_sweeps.search_space.space import Values
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study import budget
-from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.ledger_view import LedgerView
 from mt_sweeps.study.trial import Trial, common_failure
 from trainers.report import error_name
 
@@ -71,7 +71,7 @@ def sweep_status(sweep: SweepStore) -> SweepStatus:
     """
     sweep.check_plugins()
     spec = sweep.load_spec()
-    ledger = Ledger(sweep.ledger, spec)
+    ledger = LedgerView(sweep.ledger, spec)
     driven = sweep.is_driven
     best = ledger.best()
     return SweepStatus(
@@ -83,7 +83,7 @@ def sweep_status(sweep: SweepStore) -> SweepStatus:
     )
 
 
-def sweep_state(sweep: SweepStore, ledger: Ledger, driven: bool) -> State:
+def sweep_state(sweep: SweepStore, ledger: LedgerView, driven: bool) -> State:
     """Return the state of a sweep.
 
     Args:
@@ -137,7 +137,7 @@ def list_text(sweeps: list[SweepStatus]) -> str:
     return "\n".join(lines)
 
 
-def _arm_status(ledger: Ledger, arm: Arm, driven: bool) -> ArmStatus:
+def _arm_status(ledger: LedgerView, arm: Arm, driven: bool) -> ArmStatus:
     states = [trial.state for trial in ledger.trials(arm)]
     waiting, running = ledger.remaining(arm), states.count("running")
     if not driven:  # what a dead driver left running will run again
@@ -162,7 +162,7 @@ def _best_error_text(best: BestStatus) -> str:
     return metric_text(error_name(best.metric), (best.error, best.standard_error))
 
 
-def _has_work_left(sweep: SweepStore, ledger: Ledger) -> bool:
+def _has_work_left(sweep: SweepStore, ledger: LedgerView) -> bool:
     """Return True if a driver would find a trial to run."""
     environment = sweep.load_environment()
     gpus, concurrent = environment.gpus_per_trial, environment.concurrent

@@ -10,15 +10,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, SweepSpec
 from mt_sweeps.storage import home as homes
 from mt_sweeps.storage.environment import ENVIRONMENT, Environment, parse_environment
 from mt_sweeps.storage.home import Home, SweepStore, local_folder, parse_spec
-from mt_sweeps.storage.rdb import open_storage
 from mt_sweeps.storage.reading import read_json, read_text
 from trainers.files import write_atomically
 
@@ -125,6 +122,8 @@ class LocalSweep(SweepStore):
     def save_environment(self, environment: Environment) -> None:
         write_atomically(self._environment, json.dumps(asdict(environment), indent=2) + "\n")
         if self.ledger.exists():
+            from mt_sweeps.storage.rdb import open_storage  # brings Optuna
+
             storage = open_storage(self.ledger)
             storage.set_study_user_attr(storage.get_study_id_from_name(self.name), ENVIRONMENT, asdict(environment))
             storage.engine.dispose()
@@ -133,6 +132,8 @@ class LocalSweep(SweepStore):
         """Return the copy of the environment in the ledger, or None if there is none that can be read."""
         if not self.ledger.is_file():
             return None
+        from mt_sweeps.storage.rdb import open_storage  # brings Optuna
+
         try:
             storage = open_storage(self.ledger)
             try:
@@ -200,6 +201,8 @@ def exclusive(file: Path, refusal: str) -> Iterator[None]:
     Raises:
         InputError: another process has held the lock for `LOCK_SECONDS`, or the file cannot be locked.
     """
+    from filelock import FileLock, Timeout  # brings asyncio
+
     if not file.parent.is_dir():  # the lock would make the folder again
         raise InputError(f"{file.parent}: was removed meanwhile")
     if file.exists() and not file.is_file():

@@ -1,18 +1,21 @@
 """The transactional storage of ledgers: a SQLite file, or a PostgreSQL database that may be away for a while."""
 
 import functools
+import json
 import warnings
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.retry import RETRY_SECONDS, retrying
+from mt_sweeps.storage.ledger_rows import StudyRows, TrialRow
 from mt_sweeps.storage.optuna_private import FrozenStudy, trial_id
 
 _T = TypeVar("_T")
@@ -39,6 +42,48 @@ def open_storage(address: Path | str) -> RDBStorage:
         )
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError, ValueError) as error:
         raise InputError(f"{address}: is no ledger ({_first_line(error)}); put back the file that was here") from None
+
+
+def rows_of_storage(storage: BaseStorage, names: Sequence[str]) -> list[StudyRows]:
+    """Return the studies of these names.
+
+    Raises:
+        KeyError: one is missing.
+    """
+    return [
+        StudyRows(
+            study,
+            storage.get_study_user_attrs(study),
+            [_row(trial) for trial in storage.get_all_trials(study, deepcopy=False)],
+        )
+        for study in map(storage.get_study_id_from_name, names)
+    ]
+
+
+def _row(trial: FrozenTrial) -> TrialRow:
+    attributes = {key: json.dumps(value) for key, value in trial.user_attrs.items()}
+    step = max(trial.intermediate_values, default=0)
+    return TrialRow(trial_id(trial), trial.number, trial.state.name, step, attributes, trial.intermediate_values)
+
+
+@contextmanager
+def one_transaction(storage: BaseStorage) -> Iterator[None]:
+    """Write to a SQLite file in one transaction within the block: all or nothing, and the disk is waited for once.
+
+    In other storages, each call is a transaction. Only one thread may use the storage meanwhile.
+    """
+    if not isinstance(storage, RDBStorage) or storage.engine.name != "sqlite":
+        yield
+        return
+    sessions = storage.scoped_session
+    with storage.engine.begin() as connection:
+        sessions.remove()
+        sessions.configure(bind=connection, join_transaction_mode="rollback_only")  # their own commits do nothing
+        try:
+            yield
+        finally:
+            sessions.remove()
+            sessions.configure(bind=storage.engine)
 
 
 def sqlite_url(file: Path) -> str:

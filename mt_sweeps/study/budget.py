@@ -1,12 +1,12 @@
 """When a sweep has spent enough: its search, or all of it."""
 
-from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.ledger_view import LedgerView
 from mt_sweeps.study.trial import trials_since_improvement
 
 SPENT = "the budget is spent"
 
 
-def is_spent(ledger: Ledger, seconds: float, gpu_seconds: float) -> bool:
+def is_spent(ledger: LedgerView, seconds: float, gpu_seconds: float) -> bool:
     """Return True if no more trials of any arm are to start.
 
     Args:
@@ -17,7 +17,7 @@ def is_spent(ledger: Ledger, seconds: float, gpu_seconds: float) -> bool:
     return ledger.spec.budget.is_spent(seconds, gpu_seconds)
 
 
-def stop_reason(ledger: Ledger, seconds: float, gpu_seconds: float, gpus: float, concurrent: int) -> str | None:
+def stop_reason(ledger: LedgerView, seconds: float, gpu_seconds: float, gpus: float, concurrent: int) -> str | None:
     """Return why the search is to start no more trials, or None if it goes on.
 
     It stops in time to leave what the finalists are forecast to need, at the speed of the trials so far.
@@ -40,7 +40,7 @@ def stop_reason(ledger: Ledger, seconds: float, gpu_seconds: float, gpus: float,
     return None
 
 
-def _seconds_of_finalists(ledger: Ledger) -> float:
+def _seconds_of_finalists(ledger: LedgerView) -> float:
     """Return the seconds that the finalists still need, one after the other; 0 while no trial has ended."""
     if "finalists" not in ledger.spec.arms():
         return 0.0

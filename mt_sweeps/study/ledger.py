@@ -7,7 +7,6 @@ and keeps a copy in memory, so that the ten thousandth trial of a sweep costs as
 import json
 import time
 import uuid
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,20 +15,19 @@ import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from pydantic import ValidationError
 
 from mt_sweeps.clock import Clock
-from mt_sweeps.errors import InputError, SweepError, Unfinished
+from mt_sweeps.errors import Unfinished
 from mt_sweeps.spec.arms import Arm, TrialId
-from mt_sweeps.spec.sweep_spec import SweepSpec, Values, forbidden_changes
-from mt_sweeps.storage import optuna_private
-from mt_sweeps.storage.rdb import open_storage
+from mt_sweeps.spec.sweep_spec import SweepSpec, Values
+from mt_sweeps.storage.ledger_rows import StudyRows, check_file
+from mt_sweeps.storage.rdb import one_transaction, open_storage, rows_of_storage
+from mt_sweeps.study.ledger_view import FORMAT, LedgerView, study_name
 from mt_sweeps.study.pruner import Correlation, RungRanking
 from mt_sweeps.study.sampler import ArmSampler
-from mt_sweeps.study.trial import STATES, Trial, best_of, ranking_error, trial_from_optuna
+from mt_sweeps.study.trial import STATES, Trial, ranking_error
 from trainers.report import Report
 
-FORMAT = 3
 LOSSES = 3  # workers that a trial may lose; with the last of them it fails
 STORAGE_ERRORS = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)
 """What the storage of the ledger raises. They are no trial's fault."""
@@ -38,18 +36,14 @@ _SAVE_TIME_EVERY = 2.0  # seconds
 _CHECK_DRIVER_EVERY = 0.5
 
 
-class Ledger:
-    """The studies of one sweep.
+class Ledger(LedgerView):
+    """The studies of one sweep, for the process that writes them.
 
     Args:
         where: the storage, as `open_storage` takes it; `create` has made the studies. Only one process may write.
         spec: of the sweep.
         storage: an open storage; None: the one that is opened at `where`.
         clock: that moments and durations are read from.
-
-    Attributes:
-        steps_done: optimiser steps of all trials that ended, without linear probes, which take none.
-        seconds_done: what workers spent on them.
 
     Raises:
         InputError: the file is missing, no ledger, of another format, or of a sweep with another specification.
@@ -63,34 +57,17 @@ class Ledger:
         clock: Clock = time,
     ) -> None:
         if storage is None and isinstance(where, Path):
-            _check_file(where)
-        self.spec = spec
+            check_file(where)
         self._storage = storage or open_storage(where)
         self._clock = clock
         self._driver = ""  # of `take_over`
         self._driver_checked = clock.monotonic()
         self._attempt_began: dict[TrialId, float] = {}  # on the clock that never jumps, of attempts of this process
-        self._trials: dict[Arm, list[Trial]] = {}
-        self._waiting: dict[Arm, set[int]] = {}
         self._ids: dict[Arm, list[int]] = {}
         self._studies: dict[Arm, int] = {}
         self._samplers: dict[Arm, ArmSampler] = {}
-        self._planned: dict[Arm, list[dict[str, Any]]] = {}
-        self.steps_done, self.seconds_done = 0, 0.0
-        try:
-            for arm in spec.arms():
-                self._check(where, arm)
-            self._ranking = RungRanking(spec)
-            for arm in spec.arms():
-                self._read(arm)
-            self._active_seconds = float(self._attributes("search").get("active_seconds", 0.0))
-        except (InputError, SweepError):
-            raise
-        except Exception as error:  # of Optuna or SQLAlchemy, or of a value that cannot be
-            raise InputError(
-                f"{where}: is no ledger of the sweep {spec.name}, or damaged ({_first_line(error)}); put back what was "
-                "here, or remove the sweep and start a new one"
-            ) from None
+        self._ranking = RungRanking(spec)
+        super().__init__(where, spec, lambda _, names: rows_of_storage(self._storage, names))
         self._saved = clock.monotonic()
 
     @classmethod
@@ -109,7 +86,7 @@ class Ledger:
         for arm in spec.arms():
             study = optuna.create_study(
                 storage=opened,
-                study_name=_study_name(spec, arm),
+                study_name=study_name(spec, arm),
                 direction=spec.objective.direction,
                 load_if_exists=True,
             )
@@ -120,14 +97,6 @@ class Ledger:
         if storage is None:
             _close(opened)
         return cls(where, spec, storage=storage)
-
-    def trials(self, arm: Arm) -> list[Trial]:
-        """Return all trials of an arm so far, by number."""
-        return list(self._trials[arm])
-
-    def all_trials(self) -> list[Trial]:
-        """Return all trials of every arm."""
-        return [trial for arm in self._trials for trial in self._trials[arm]]
 
     def ask_search(self) -> Trial | None:
         """Return the next trial of the search or a baseline, now RUNNING in the ledger, or None if none is left.
@@ -208,19 +177,6 @@ class Ledger:
         now = self._trials[trial.arm][trial.number]
         return now.state == "running" and now.attempt == trial.attempt
 
-    def total(self, arm: Arm) -> int:
-        """Return how many trials an arm has when everything is done."""
-        planned = len(self._planned[arm]) if arm in self._planned else self.spec.trials_of(arm)
-        return max(planned, len(self._trials[arm]))  # `trials` may have been lowered since
-
-    def remaining(self, arm: Arm) -> int:
-        """Return how many trials of an arm are still to start: those that wait, and those that do not exist yet."""
-        return self.total(arm) - len(self._trials[arm]) + len(self._waiting[arm])
-
-    def best(self) -> Trial | None:
-        """Return the best completed trial of the search, or None if there is none."""
-        return best_of(self._trials["search"], self.spec.metric)
-
     def distance_to_best(self, trial: Trial) -> float | None:
         """Return how much worse a trial of the search was than the best at its last rung; None: it reached none."""
         return self._ranking.distance_to_best(trial.number)
@@ -229,11 +185,6 @@ class Ledger:
         """Return how well the ranking at each rung predicted the final ranking of the completed trials."""
         ends = {t.number: t.objective(self.spec.metric) for t in self._trials["search"] if t.state == "complete"}
         return self._ranking.correlations(ends)
-
-    @property
-    def active_seconds(self) -> float:
-        """How long drivers have worked on this sweep; written every other second."""
-        return self._active_seconds
 
     def record_active_seconds(self, seconds: float) -> None:
         """Set `active_seconds`; written to the storage every other second."""
@@ -280,44 +231,13 @@ class Ledger:
             self.check_driver()
         return self._storage
 
-    def _check(self, where: Path | str, arm: Arm) -> None:
-        """Make sure that the study of an arm is that of the specification."""
-        self._studies[arm] = self._storage.get_study_id_from_name(_study_name(self.spec, arm))
-        attributes = self._attributes(arm)
-        if attributes["format"] != FORMAT:
-            raise InputError(
-                f"{where}: is a ledger of format {attributes['format']}, this version reads {FORMAT}; use the version "
-                "of mt-sweeps that wrote it"
-            )
-        changed = forbidden_changes(_with_defaults(attributes["spec"]), json.loads(self.spec.model_dump_json()))
-        if changed:
-            file = where.parent / "spec.yaml" if isinstance(where, Path) else self.spec.name
-            raise InputError(
-                *(f"{file}: {change}" for change in changed),
-                "a sweep goes on only with what it was started with (trials, budget, resources and tracking may "
-                "change): change it back, or start a new sweep",
-            )
-
-    def _read(self, arm: Arm) -> None:
-        attributes = self._attributes(arm)
-        frozen = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
-        if [trial.number for trial in frozen] != list(range(len(frozen))):
-            raise ValueError(f"trials of {arm} are missing")
-        if "planned" in attributes:
-            self._planned[arm] = attributes["planned"]
-            if len(self._planned[arm]) < len(frozen) or not all(
-                isinstance(one["values"], dict) for one in self._planned[arm]
-            ):
-                raise ValueError(f"the plan of {arm} is not whole")
-        self._ids[arm] = [optuna_private.trial_id(trial) for trial in frozen]
-        self._trials[arm] = [trial_from_optuna(arm, trial, self.spec.metric) for trial in frozen]
-        ended = [trial for trial in self._trials[arm] if trial.finished and not trial.is_probe]
-        self.steps_done += sum(trial.step for trial in ended)
-        self.seconds_done += sum(trial.seconds for trial in ended)
-        self._waiting[arm] = {trial.number for trial in self._trials[arm] if trial.state == "waiting"}
-        for trial in frozen if arm == "search" else []:
-            for step, value in sorted(trial.intermediate_values.items()):
-                self._ranking.report(trial.number, step, value)
+    def _take(self, arm: Arm, study: StudyRows) -> None:
+        super()._take(arm, study)
+        self._studies[arm] = study.id
+        self._ids[arm] = [row.id for row in study.trials]
+        for row in study.trials if arm == "search" else []:
+            for step, value in sorted(row.values.items()):
+                self._ranking.report(row.number, step, value)
 
     def _ask(self, arm: Arm) -> Trial:
         return self._restart(arm, min(self._waiting[arm])) if self._waiting[arm] else self._create(arm)
@@ -331,8 +251,10 @@ class Ledger:
             "started": before.started,
             "began": self._clock.time(),
         }
-        self._for_writing.set_trial_user_attr(self._ids[arm][number], "asked", facts)
-        self._for_writing.set_trial_state_values(self._ids[arm][number], TrialState.RUNNING)
+        storage = self._for_writing
+        with one_transaction(storage):
+            storage.set_trial_user_attr(self._ids[arm][number], "asked", facts)
+            storage.set_trial_state_values(self._ids[arm][number], TrialState.RUNNING)
         self._attempt_began[before.id] = self._clock.monotonic()
         self._waiting[arm].remove(number)
         return self._change(before, state="running", attempt=facts["attempt"], attempt_started=facts["began"])
@@ -388,12 +310,14 @@ class Ledger:
         if last is not None:
             last = replace(last, confusion={})  # the records have it
             facts["last"] = {"step": last.step, "time": last.time, "metrics": last.metrics}
-        self._for_writing.set_trial_user_attr(self._id(trial), "end", facts)
         ended = replace(
-            now, state=STATES[state], reason=reason, message=message, seconds=seconds, last=last or now.last
+            now, state=STATES[state.name], reason=reason, message=message, seconds=seconds, last=last or now.last
         )
         objective = ended.objective(self.spec.metric) if state == TrialState.COMPLETE else None
-        self._for_writing.set_trial_state_values(self._id(trial), state, None if objective is None else [objective])
+        storage = self._for_writing
+        with one_transaction(storage):
+            storage.set_trial_user_attr(self._id(trial), "end", facts)
+            storage.set_trial_state_values(self._id(trial), state, None if objective is None else [objective])
         self._attempt_began.pop(trial.id, None)
         self._trials[trial.arm][trial.number] = ended
         if not ended.is_probe:
@@ -426,34 +350,6 @@ class Ledger:
         return self._storage.get_study_user_attrs(self._studies[arm])
 
 
-def _with_defaults(spec: str) -> dict[str, Any]:
-    """Return a specification as this version writes it: an earlier one has not all of today's entries."""
-    with suppress(ValidationError):  # of another version: the differences are reported
-        spec = SweepSpec.model_validate_json(spec).model_dump_json()
-    content: dict[str, Any] = json.loads(spec)
-    return content
-
-
-def _check_file(file: Path) -> None:
-    """Make sure that a ledger may be read, before SQLite makes an empty one in its place.
-
-    Raises:
-        InputError: there is no file.
-    """
-    if not file.exists():
-        raise InputError(f"{file}: the ledger is missing, and with it all results of this sweep; start a new one")
-    if not file.is_file() or not file.stat().st_size:
-        raise InputError(f"{file}: is {'empty' if file.is_file() else 'not a file'}; put back the ledger that was here")
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
 def _close(storage: BaseStorage) -> None:
     if isinstance(storage, RDBStorage):
         storage.engine.dispose()
-
-
-def _study_name(spec: SweepSpec, arm: Arm) -> str:
-    return spec.name if arm == "search" else f"{spec.name}/{arm}"

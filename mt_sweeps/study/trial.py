@@ -4,26 +4,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from optuna.trial import FrozenTrial, TrialState
 from pydantic import TypeAdapter
 
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.spec.sweep_spec import Values
+from mt_sweeps.storage.ledger_rows import TrialRow
 from trainers.report import Report, metric_of, standard_error_of
 
 State = Literal["waiting", "running", "complete", "pruned", "failed"]
-STATES: dict[TrialState, State] = {
-    TrialState.WAITING: "waiting",
-    TrialState.RUNNING: "running",
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
+STATES: dict[str, State] = {  # by the names that Optuna has for them
+    "WAITING": "waiting",
+    "RUNNING": "running",
+    "COMPLETE": "complete",
+    "PRUNED": "pruned",
+    "FAIL": "failed",
 }
 
 
 @dataclass(frozen=True)
 class _Task:
-    """The values that a trial tries, and when its attempt began; the attribute `asked`."""
+    """The attribute `asked`: the values that a trial tries, and when its attempt began."""
 
     values: dict[str, Any]  # `Values`, and what plugins have as settings
     attempt: int
@@ -34,7 +34,7 @@ class _Task:
 
 @dataclass(frozen=True)
 class _End:
-    """What became of a trial."""
+    """The attribute `end`: what became of a trial."""
 
     reason: str = ""
     message: str = ""
@@ -44,22 +44,13 @@ class _End:
 
 @dataclass(frozen=True)
 class _Lost:
-    """The workers that a trial lost, and the seconds that they spent on it."""
+    """The attribute `lost`: the workers that a trial lost, and the seconds that they spent on it."""
 
     workers: int = 0
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
-class _Attributes:
-    """The attributes of a trial in Optuna's storage."""
-
-    asked: _Task
-    end: _End = _End()
-    lost: _Lost = _Lost()
-
-
-_attributes = TypeAdapter(_Attributes)
+_task, _end, _lost = TypeAdapter(_Task), TypeAdapter(_End), TypeAdapter(_Lost)
 
 
 @dataclass(frozen=True)
@@ -172,23 +163,25 @@ def ranking_error(report: Report, metric: str) -> float:
     return min(report.metrics[student], report.metrics.get(teacher, 1.0))
 
 
-def trial_from_optuna(arm: Arm, frozen: FrozenTrial, metric: str) -> Trial:
-    """Return a trial as Optuna's storage has it.
+def trial_from_row(arm: Arm, row: TrialRow, metric: str) -> Trial:
+    """Return a trial as the storage has it.
 
     Args:
         arm: that it belongs to.
-        frozen: the trial in Optuna's storage.
+        row: the trial in Optuna's storage.
         metric: that a completed trial must have.
 
     Raises:
-        ValueError: something of it is missing, or cannot be.
+        KeyError: it has no values.
+        ValueError: something else of it is missing, or cannot be.
     """
-    attributes = _attributes.validate_python(frozen.user_attrs)
-    task, end, lost = attributes.asked, attributes.end, attributes.lost
+    task = _task.validate_json(row.attributes["asked"])
+    end = _end.validate_json(row.attributes["end"]) if "end" in row.attributes else _End()
+    lost = _lost.validate_json(row.attributes["lost"]) if "lost" in row.attributes else _Lost()
     trial = Trial(
         arm=arm,
-        number=frozen.number,
-        state=STATES[frozen.state],
+        number=row.number,
+        state=STATES[row.state],
         values=task.values,
         attempt=task.attempt,
         replicates=task.of and TrialId(*task.of),
@@ -196,7 +189,7 @@ def trial_from_optuna(arm: Arm, frozen: FrozenTrial, metric: str) -> Trial:
         attempt_started=task.began,
         reason=end.reason,
         message=end.message,
-        step=max(frozen.intermediate_values, default=0),
+        step=row.step,
         last=end.last,
         lost_workers=lost.workers,
         seconds=lost.seconds if end.seconds is None else end.seconds,

@@ -1,7 +1,9 @@
-"""The check of a node starts in a fresh process on every machine, so it loads no more than it needs."""
+"""The check of a node, and commands that show something, start in fresh processes and load no more than they need."""
 
 import subprocess
 import sys
+
+import pytest
 
 HEAVY = ["rich", "optuna", "sqlalchemy", "ray", "mlflow", "torch", "plotly", "scipy", "sklearn", "pandas"]
 
@@ -52,3 +54,9 @@ def test_the_check_of_a_node_loads_these_modules_and_no_heavy_library():
     loaded = loaded_modules("mt_sweeps.execution.preflight")
     assert [name for name in HEAVY if name in loaded] == []
     assert [name for name in loaded if name.split(".")[0] == "mt_sweeps"] == PREFLIGHT.split()
+
+
+@pytest.mark.parametrize("module", ["status", "best_file"])
+def test_a_command_that_only_shows_something_loads_no_heavy_library(module):
+    loaded = loaded_modules(f"mt_sweeps.results.{module}, mt_sweeps.storage.open, mt_sweeps.cli")
+    assert [name for name in [*HEAVY, "asyncio", "filelock"] if name in loaded] == []

@@ -10,6 +10,7 @@ import pytest
 from mt_sweeps.errors import InputError
 from mt_sweeps.storage.local import LocalHome, is_held
 from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.ledger_view import LedgerView
 from tests.helpers.sweeps import ENVIRONMENT, Sweep, finish
 
 
@@ -83,6 +84,7 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(sweep):
         sweep.load_environment()
 
 
+@pytest.mark.parametrize("opened", [Ledger, LedgerView])
 @pytest.mark.parametrize(
     "damage",
     [
@@ -97,21 +99,22 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(sweep):
         "DROP TABLE trials",
     ],
 )
-def test_a_damaged_row_of_the_ledger_is_an_error_that_names_the_file(sweep, damage):
+def test_a_damaged_row_of_the_ledger_is_an_error_that_names_the_file(sweep, damage, opened):
     with closing(sqlite3.connect(sweep.ledger)) as store, store:
         store.execute(damage)
     with pytest.raises(InputError, match=r"ledger.db: is no ledger .*put back what was here"):
-        Ledger(sweep.ledger, sweep.load_spec())
+        opened(sweep.ledger, sweep.load_spec())
 
 
-def test_an_empty_torn_or_foreign_ledger_is_named_and_left_as_it_is(sweep, tmp_path):
+@pytest.mark.parametrize("opened", [Ledger, LedgerView])
+def test_an_empty_torn_or_foreign_ledger_is_named_and_left_as_it_is(sweep, tmp_path, opened):
     whole = sweep.ledger.read_bytes()
     with closing(sqlite3.connect(tmp_path / "foreign.db")) as store:
         store.execute("CREATE TABLE runs (id)")
     for content in (b"", whole[:5000], b"hello", (tmp_path / "foreign.db").read_bytes()):
         sweep.ledger.write_bytes(content)
         with pytest.raises(InputError, match=r"ledger.db: is "):
-            Ledger(sweep.ledger, sweep.load_spec())
+            opened(sweep.ledger, sweep.load_spec())
         assert sweep.ledger.read_bytes() == content
 
 
