@@ -3,8 +3,7 @@
 import functools
 import json
 import warnings
-from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,26 +63,6 @@ def _row(trial: FrozenTrial) -> TrialRow:
     attributes = {key: json.dumps(value) for key, value in trial.user_attrs.items()}
     step = max(trial.intermediate_values, default=0)
     return TrialRow(trial_id(trial), trial.number, trial.state.name, step, attributes, trial.intermediate_values)
-
-
-@contextmanager
-def one_transaction(storage: BaseStorage) -> Iterator[None]:
-    """Write to a SQLite file in one transaction within the block: all or nothing, and the disk is waited for once.
-
-    In other storages, each call is a transaction. Only one thread may use the storage meanwhile.
-    """
-    if not isinstance(storage, RDBStorage) or storage.engine.name != "sqlite":
-        yield
-        return
-    sessions = storage.scoped_session
-    with storage.engine.begin() as connection:
-        sessions.remove()
-        sessions.configure(bind=connection, join_transaction_mode="rollback_only")  # their own commits do nothing
-        try:
-            yield
-        finally:
-            sessions.remove()
-            sessions.configure(bind=storage.engine)
 
 
 def sqlite_url(file: Path) -> str:

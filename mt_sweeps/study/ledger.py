@@ -21,7 +21,7 @@ from mt_sweeps.errors import Unfinished
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values
 from mt_sweeps.storage.ledger_rows import StudyRows, check_file
-from mt_sweeps.storage.rdb import one_transaction, open_storage, rows_of_storage
+from mt_sweeps.storage.rdb import open_storage, rows_of_storage
 from mt_sweeps.study.ledger_view import FORMAT, LedgerView, study_name
 from mt_sweeps.study.pruner import Correlation, RungRanking
 from mt_sweeps.study.sampler import ArmSampler
@@ -251,10 +251,8 @@ class Ledger(LedgerView):
             "started": before.started,
             "began": self._clock.time(),
         }
-        storage = self._for_writing
-        with one_transaction(storage):
-            storage.set_trial_user_attr(self._ids[arm][number], "asked", facts)
-            storage.set_trial_state_values(self._ids[arm][number], TrialState.RUNNING)
+        self._for_writing.set_trial_user_attr(self._ids[arm][number], "asked", facts)
+        self._for_writing.set_trial_state_values(self._ids[arm][number], TrialState.RUNNING)
         self._attempt_began[before.id] = self._clock.monotonic()
         self._waiting[arm].remove(number)
         return self._change(before, state="running", attempt=facts["attempt"], attempt_started=facts["began"])
@@ -310,14 +308,12 @@ class Ledger(LedgerView):
         if last is not None:
             last = replace(last, confusion={})  # the records have it
             facts["last"] = {"step": last.step, "time": last.time, "metrics": last.metrics}
+        self._for_writing.set_trial_user_attr(self._id(trial), "end", facts)
         ended = replace(
             now, state=STATES[state.name], reason=reason, message=message, seconds=seconds, last=last or now.last
         )
         objective = ended.objective(self.spec.metric) if state == TrialState.COMPLETE else None
-        storage = self._for_writing
-        with one_transaction(storage):
-            storage.set_trial_user_attr(self._id(trial), "end", facts)
-            storage.set_trial_state_values(self._id(trial), state, None if objective is None else [objective])
+        self._for_writing.set_trial_state_values(self._id(trial), state, None if objective is None else [objective])
         self._attempt_began.pop(trial.id, None)
         self._trials[trial.arm][trial.number] = ended
         if not ended.is_probe:

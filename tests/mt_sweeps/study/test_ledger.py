@@ -5,7 +5,6 @@ import optuna
 import pytest
 
 from mt_sweeps.errors import InputError, Unfinished
-from mt_sweeps.storage.ledger_rows import rows_of_file
 from mt_sweeps.study.ledger import LOSSES, Ledger
 from mt_sweeps.study.trial import common_failure, trials_since_improvement
 from tests.helpers.sweeps import digits, finish, new_ledger, reopened, report, run_all, url
@@ -238,45 +237,6 @@ def test_the_best_that_improves_within_its_noise_has_not_improved(ledger):
     for error, since in ((0.5, 0), (0.495, 1), (0.2, 0), (0.191, 1)):
         finish(ledger, ledger.ask_search(), error)
         assert trials_since_improvement(ledger.trials("search"), ledger.spec.metric) == since
-
-
-def transactions(file):
-    """How often a SQLite file was written, as its header has it."""
-    return int.from_bytes(file.read_bytes()[24:28], "big")
-
-
-def test_a_start_a_report_and_an_end_are_written_in_one_transaction_each(ledger, tmp_path):
-    counts = []
-
-    def count(call, *arguments):
-        before = transactions(tmp_path / "ledger.db")
-        answer = call(*arguments)
-        counts.append(transactions(tmp_path / "ledger.db") - before)
-        return answer
-
-    ledger.save_time()  # so that it is not due below
-    trial = count(ledger.ask_search)
-    count(ledger.report, trial, report(300, 0.1))
-    count(ledger.complete, trial, report(300, 0.1))
-    count(ledger.fail, ledger.ask_search(), "diverged", "", None)
-    ledger.requeue(ledger.ask_search())
-    count(ledger.prune, count(ledger.ask_search), report(90, 0.1))
-    assert counts == [1] * 6
-
-
-def test_an_end_that_could_not_be_written_whole_is_not_written_at_all(ledger, tmp_path, monkeypatch):
-    trial = ledger.ask_search()
-
-    def full(*_):
-        raise OSError("the disk is full")
-
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="full"):
-        patched.setattr(ledger._storage, "set_trial_state_values", full)
-        ledger.complete(trial, report(300, 0.1))
-    (row,) = rows_of_file(tmp_path / "ledger.db", ["digits"])[0].trials
-    assert (row.state, row.attributes.keys()) == ("RUNNING", {"asked"})
-    assert ledger.complete(trial, report(300, 0.1)).state == "complete"
-    assert reopened(ledger, tmp_path).trials("search")[0].state == "complete"
 
 
 class JumpingClock:
