@@ -32,6 +32,7 @@ COMMANDS = {
     "own_folders.py": f"SETS steel --labels 20 --output OUT --in-process --set {LENGTH}",
     "peers.py": "--trials 2 --steps 10 --rounds 1 --ways tune-reuse pool",
     "quick_start.py": f"--repetitions 1 --in-process --set {LENGTH}",
+    "reading.py": "--trials 20 --reports 2 --times 1 --commands list,status",
     "real_images.py": "SETS natural:5 --trials 1 --seeds 2 --steps 1 --image-size 32 --results OUT",
     "recipes.py": "conv_large_svhn_250_supervised",
     "search.py": "--repetitions 2 --trials 4 --tasks flat --workers 1",

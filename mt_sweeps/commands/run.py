@@ -239,10 +239,10 @@ def _conduct(
                 _write_report(sweep, ledger)
             environment = sweep.load_environment()
             summary = summary_text(sweep, ledger, environment.images, environment.groups)
+            if status == "FINISHED":  # the answer does not wait for MLflow, nor for the end of Ray
+                stopped = f"\n{stop_reason}: no more trials were started\n" if stop_reason else ""
+                print(f"{stopped}\n{summary}", flush=True)
             _finish_tracking(sweep, run, writer, status, summary)
-    if stop_reason is not None:
-        print(f"\n{stop_reason}: no more trials were started")
-    print(f"\n{summary}", flush=True)
 
 
 def _drive(sweep: SweepStore, ledger: Ledger, share: Share, writer: BackgroundWriter, in_process: bool) -> str | None:
