@@ -6,6 +6,7 @@ Every source is decoded once, to uint8 with the channels last: the training imag
 import hashlib
 import shutil
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -122,15 +123,18 @@ def decode(config: DatasetConfig, cache: Path, write: Write, progress: Progress 
 
 
 def _digits(write: Write) -> Contents:
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
+    # The table that `load_digits` reads: to import scikit-learn takes most of a second.
+    package = find_spec("sklearn")
+    assert package is not None
+    assert package.submodule_search_locations is not None
+    table = np.loadtxt(Path(package.submodule_search_locations[0]) / "datasets/data/digits.csv.gz", delimiter=",")
+    images = np.round(table[:, :64].reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
+    labels = table[:, 64].astype(np.int64)
     # The package has no test set. Every fifth image is one: the same for every user, independent of any seed.
     test = np.arange(len(images)) % 5 == 4
     write(images[~test])
     write(images[test])
-    return Contents(bunch.target[~test], bunch.target[test], [str(c) for c in bunch.target_names])
+    return Contents(labels[~test], labels[test], [str(label) for label in range(10)])
 
 
 def _downloaded(config: Cifar10 | Cifar100 | Svhn, root: Path, write: Write) -> Contents:

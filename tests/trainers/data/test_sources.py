@@ -292,6 +292,19 @@ def test_decoding_tells_how_far_it_is(tmp_path):
     assert [one for one in told if one[0] in (0, 256, 302)] == [(0, 302), (256, 302), (302, 302)]
 
 
+def test_digits_are_those_of_scikit_learn(tmp_path):
+    from sklearn.datasets import load_digits
+
+    images, given = decode_whole(Digits(name="digits", labels=10, validation=1), tmp_path), load_digits()
+    test = np.arange(len(given.target)) % 5 == 4
+    for pixels, labels, chosen in (
+        (images.train, images.train_labels, ~test),
+        (images.test, images.test_labels, test),
+    ):
+        np.testing.assert_array_equal(pixels[..., 0], np.round(given.images[chosen] * 255 / 16))
+        np.testing.assert_array_equal(labels, given.target[chosen])
+
+
 def test_digits_keep_every_fifth_image_for_the_test(tmp_path):
     images = decode_whole(Digits(name="digits", labels=10, validation=1), tmp_path)
     assert images.train.shape == (1438, 8, 8, 1)
