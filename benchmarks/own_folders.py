@@ -92,7 +92,7 @@ def run(options: argparse.Namespace, name: str) -> list[str]:
     command(place, "export", "export", name, "-o", "best.yaml")
     command(place, "train", "train", "best.yaml")
     report = json.loads(command(place, "report", "report", name, "--json"))
-    (result,) = (place / "sweeps").glob("*/trained/*/result.json")
+    (result,) = (place / "sweeps" / "trained").glob("*/result.json")
     return row(name, made["chosen"], report, json.loads(result.read_text()))
 
 
