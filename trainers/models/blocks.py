@@ -34,14 +34,14 @@ class Dropout(nn.Module):
         super().__init__()
         self.register_buffer("lowest", torch.zeros((), dtype=torch.int16), persistent=False)
         self.register_buffer("scale", torch.ones(()), persistent=False)
-        self._used: dict[tuple[float, torch.device], tuple[Tensor, Tensor]] = {}
+        self._used: dict[tuple[float, torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
         self.set(probability)
 
     def set(self, probability: float) -> None:
         """Use this probability from now on."""
         # Tensors of its own for each probability: a backward pass may still need those of the one before, and a
         # captured step finds them where they were.
-        key = (probability, self.lowest.device)
+        key = (probability, self.scale.device, self.scale.dtype)
         if key not in self._used:
             dropped = min(round(probability * _LEVELS), _LEVELS - 1)
             lowest = torch.full_like(self.lowest, dropped - _LEVELS // 2)

@@ -125,6 +125,16 @@ def test_a_probability_set_anew_leaves_a_pending_backward_pass_alone():
     assert torch.equal(features.grad, result.detach())  # 0 or 2, not 4
 
 
+def test_a_probability_that_returns_is_at_the_same_address_in_the_present_precision():
+    layer = Dropout(0.5)
+    first = layer.scale
+    layer.set(0.3)
+    layer.set(0.5)
+    assert layer.scale is first
+    layer.double().set(0.3)
+    assert layer.scale.item() == 2**16 / (2**16 - round(0.3 * 2**16))
+
+
 def test_a_probability_near_one_still_keeps_something_finite():
     result = Dropout(1 - 1e-9)(torch.ones(2000, 2000))
     assert torch.isfinite(result).all()
