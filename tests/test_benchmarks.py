@@ -17,16 +17,25 @@ ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
 LENGTH = "trials=1 trainer.steps=10 trainer.evaluate_every=5 finalists.baselines=[supervised] finalists.seeds=2"
 # Folders of small images: IMAGES has ten classes, SETS a folder per set. OUT is empty.
-COMMANDS = {
-    "accuracy.py gain": "--seeds 2 --steps 24 --workers 1",
+QUICK = {
     "accuracy.py precision": "--seeds 2 --steps 4 --workers 1 --images IMAGES --image-steps 2 --image-seeds 2",
     "cifar10.py": "--images IMAGES --directory OUT --steps 2 --batch-size 8 --labels 400 --validation 20 "
     "--evaluate-every 1 --precision fp32 --device cpu",
-    "cross_validation.py": "digits:50 natural:20 --images SETS --draws 2 --trials 2 --steps 2 --results OUT/found.json",
+    "cross_validation.py": "natural:20 --images SETS --draws 2 --trials 2 --steps 2 --results OUT/found.json",
     "curves.py": "--images IMAGES --output OUT/curves.png --steps 2 --batch-size 8 --labels 20 --validation 20",
     "image_folder.py": "--images 120 --labels 20",
     "imbalance.py": "SETS --sets natural --seeds 2 --labels 20 --steps 2 --image-size 16 --results OUT/found.json",
     "launches.py": "--only small·CNN",
+    "search.py": "--repetitions 2 --trials 4 --tasks flat --workers 1",
+    "search.py --digits": "--repetitions 2 --trials 2 --steps 10 --workers 1",
+    "strong_views.py": "--rounds 1 --batch-size 2",
+    "throughput.py": "--images IMAGES --model small_cnn conv_large_recipe --rounds 1 --seconds 0.01 --batch-size 4 "
+    "--labels 20 --precision fp32",
+    "verdict.py": "--repetitions 1",
+}
+# Some minutes together; with MT_SWEEPS_ALL_BENCHMARKS=1.
+LONGER = {
+    "accuracy.py gain": "--seeds 2 --steps 24 --workers 1",
     "outages.py": "--seconds 1 --modes no·window server·killed",
     "overhead.py": "--trials 22 --filled 2 --sampler tpe --plain 0 --in-process",
     "own_folders.py": f"SETS steel --labels 20 --output OUT --in-process --set {LENGTH}",
@@ -35,14 +44,9 @@ COMMANDS = {
     "reading.py": "--trials 20 --reports 2 --times 1 --commands list,status",
     "real_images.py": "SETS natural:5 --trials 1 --seeds 2 --steps 1 --image-size 32 --results OUT",
     "recipes.py": "conv_large_svhn_250_supervised",
-    "search.py": "--repetitions 2 --trials 4 --tasks flat --workers 1",
-    "search.py --digits": "--repetitions 2 --trials 2 --steps 10 --workers 1",
-    "strong_views.py": "--rounds 1 --batch-size 2",
-    "throughput.py": "--images IMAGES --model small_cnn conv_large_recipe --rounds 1 --seconds 0.01 --batch-size 4 "
-    "--labels 20 --precision fp32",
-    "verdict.py": "--repetitions 1",
     "verdict.py --estimate": "--seeds 3 --steps 10 --outcomes OUT",
 }
+COMMANDS = QUICK | LONGER
 IN_OTHER_TESTS = {"fuzz_files.py", "fuzz_homes.py", "fuzz_models.py"}
 NEEDS_A_GPU = {"gpu_check.py"}
 
@@ -70,7 +74,7 @@ def make(folder: Path, classes: int, of_each: int, size: int) -> None:
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS if os.environ.get("MT_SWEEPS_ALL_BENCHMARKS") else QUICK)
 def test_a_benchmark_runs_and_prints_a_table_of_finite_numbers(name, folders, tmp_path):
     places = {key: str(folder) for key, folder in {**folders, "OUT": tmp_path / "out"}.items()}
     (tmp_path / "out").mkdir()
