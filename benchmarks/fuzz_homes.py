@@ -279,7 +279,10 @@ def _damage(home: Path, rng: random.Random) -> str:
     special = kinds.get(file.name, (0, None))[1]
     general: list[Callable[[Path, random.Random], str]] = [_bytes, _kind_of_file]
     change = special if special is not None and rng.random() < 0.5 else rng.choice(general)
-    return f"{file.relative_to(home)}: {change(file, rng)}"
+    try:
+        return f"{file.relative_to(home)}: {change(file, rng)}"
+    except Exception:  # the damage before has left nothing to change
+        return f"{file.relative_to(home)}: is damaged already"
 
 
 def _bytes(file: Path, rng: random.Random) -> str:
