@@ -272,7 +272,7 @@ class Check:
     def _waits(self, more: dict[str, Any], steps: int) -> Counter[str]:
         trainer = Trainer(self._config({"steps": steps, "evaluate_every": steps} | more))
         trainer._replay = None  # a graph cannot wait
-        with _told_waits() as caught:
+        with _warned_waits() as caught:
             _finish(trainer)
         places = (f"{Path(one.filename).name}:{one.lineno}" for one in caught if "synchroniz" in str(one.message))
         return Counter(places)
@@ -282,7 +282,7 @@ PARTS = ("facts", "parity", "repeats", "captured", "host_waits", "launches", "sp
 
 
 @contextmanager
-def _told_waits() -> Iterator[list[warnings.WarningMessage]]:
+def _warned_waits() -> Iterator[list[warnings.WarningMessage]]:
     """Let torch warn of every wait for the device within the block."""
     torch.cuda.set_sync_debug_mode("warn")
     try:

@@ -43,7 +43,7 @@ def help_seconds() -> float:
     return time.monotonic() - start
 
 
-def told(name: str, seconds: list[float]) -> str:
+def row(name: str, seconds: list[float]) -> str:
     spread = f"{min(seconds):.2f} to {max(seconds):.2f}"
     return f"| {name} | {len(seconds)} | {statistics.median(seconds):.2f} | {spread} |"
 
@@ -61,9 +61,9 @@ def main() -> None:
     firsts, totals = zip(*(once(words) for _ in range(repetitions)), strict=True)
     print(f"{platform.platform()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}\n")
     print("| seconds until | n | median | range |\n|---|---|---|---|")
-    print(told("`mt-sweep --help` has answered", helps))
-    print(told("the first trial has reported", list(firsts)))
-    print(told("the sweep has ended", list(totals)))
+    print(row("`mt-sweep --help` has answered", helps))
+    print(row("the first trial has reported", list(firsts)))
+    print(row("the sweep has ended", list(totals)))
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ from plain_loop import PlainLoop
 
 from trainers import Trainer, TrainerConfig, recipes
 from trainers.config import ConvLarge, ModelConfig, ShakeShake, SmallCnn, WideResnet
+from trainers.devices import has_bf16_units
 from trainers.models import Network, build
 from trainers.recipes.published import scaled
 
@@ -272,12 +273,6 @@ def _allocated(device: torch.device) -> int:
 
 def _peak(device: torch.device) -> int:
     return torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
-
-
-def has_bf16_units(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def parsed() -> argparse.Namespace:

@@ -75,7 +75,9 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Return the averages by the position of their weight and their name, as torch's optimisers do."""
         each = [
-            dict(zip(group.averages, of_one, strict=True)) for group in self._groups for of_one in _by_weight(group)
+            {name: tensors[index] for name, tensors in group.averages.items()}
+            for group in self._groups
+            for index in range(len(group.weights))
         ]
         return {"optimizer": {"state": dict(enumerate(each))}}
 
@@ -139,10 +141,6 @@ class Optimizer:
 
 def _zeros_like(weights: list[Tensor]) -> list[Tensor]:
     return [torch.zeros_like(weight, requires_grad=False) for weight in weights]
-
-
-def _by_weight(group: _Group) -> Iterable[tuple[Tensor, ...]]:
-    return zip(*group.averages.values(), strict=True)
 
 
 def _parts(network: Network, body_factor: float) -> list[tuple[Iterable[nn.Parameter], float]]:

@@ -2,7 +2,11 @@
 
 import math
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import Any
+
+NORMAL_95 = NormalDist().inv_cdf(0.975)
+"""1.96: standard errors from the mean to either end of a normal 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,24 @@ def rate_standard_error(rate: float, n: int) -> float:
         rate: in [0, 1].
         n: at least 1.
     """
-    return math.sqrt(n * rate * (1.0 - rate) + 0.25) / (n + 1)
+    return _wilson(rate, n, 1.0)[1]
+
+
+def rate_interval(rate: float, n: int) -> tuple[float, float]:
+    """Return the ends of Wilson's 95 % interval of a rate that was measured on n images, in [0, 1].
+
+    Args:
+        rate: in [0, 1], a whole number of images over n.
+        n: at least 1.
+    """
+    middle, half = _wilson(rate, n, NORMAL_95)
+    return max(middle - half, 0.0) if rate > 0 else 0.0, min(middle + half, 1.0) if rate < 1 else 1.0
+
+
+def _wilson(rate: float, n: int, z: float) -> tuple[float, float]:
+    """Return the middle of Wilson's interval, and half of its width; `z` is its half width in standard errors."""
+    middle = (n * rate + z**2 / 2) / (n + z**2)
+    return middle, z * math.sqrt(n * rate * (1.0 - rate) + z**2 / 4) / (n + z**2)
 
 
 def metric_of(metric: str, network: str, purpose: str = "validation") -> str:

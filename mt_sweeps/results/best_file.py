@@ -2,11 +2,9 @@
 
 import hashlib
 import json
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
@@ -27,9 +25,9 @@ from mt_sweeps.study.ledger_view import LedgerView
 from mt_sweeps.study.trial import Trial
 from mt_sweeps.versions import versions
 from trainers.config import Settings, TrainerConfig
+from trainers.report import NORMAL_95, rate_interval
 
 VERSION = 2
-_NORMAL = NormalDist().inv_cdf(0.975)  # 1.96: standard errors from the mean to either end of a normal 95 % interval
 CHANGEABLE = ("trainer", "tracking")  # with --set; all else records where the values come from
 
 
@@ -114,10 +112,10 @@ def from_trial(ledger: LedgerView, best: Trial, environment: Environment) -> Bes
     assert error is not None and best.last is not None  # a completed trial has its last report
     config, images = spec.config(best.values), environment.images["validation"]
     if spec.error_name == "error":
-        low, high = _wilson(error[0], images)
+        low, high = rate_interval(round(error[0] * images) / images, images)
         interval = "95 %, Wilson's for a share of images"
     else:  # a mean over classes is no share of images
-        low, high = (min(max(error[0] + end * error[1], 0.0), 1.0) for end in (-_NORMAL, _NORMAL))
+        low, high = (min(max(error[0] + end * error[1], 0.0), 1.0) for end in (-NORMAL_95, NORMAL_95))
         interval = "95 %, 1.96 standard errors to both sides"
     content = BestFile(
         format="mt-sweeps-best/2",
@@ -245,15 +243,6 @@ def _check_version(path: Path, data: dict[str, Any]) -> None:
         f"{path}: is of format {match[1]}, written by an older version ({writer}; {reader}); write it again with "
         f"`mt-sweep export {data.get('sweep', 'SWEEP')} -o FILE`, or train with the version that wrote it"
     )
-
-
-def _wilson(error: float, images: int) -> tuple[float, float]:
-    """Return the ends of Wilson's 95 % interval of a share of images (Wilson 1927, "Probable inference")."""
-    wrong = round(error * images)
-    share, squared = wrong / images, _NORMAL**2 / images
-    middle = (share + squared / 2) / (1 + squared)
-    half = math.sqrt(share * (1 - share) * squared + squared**2 / 4) / (1 + squared)
-    return max(middle - half, 0.0) if wrong else 0.0, min(middle + half, 1.0) if wrong < images else 1.0
 
 
 def _replicated(ledger: LedgerView, best: Trial, environment: Environment) -> ReplicatedError | None:

@@ -7,6 +7,7 @@ and keeps a copy in memory, so that the ten thousandth trial of a sweep costs as
 import json
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ class Ledger(LedgerView):
         clock: that moments and durations are read from.
 
     Raises:
-        InputError: the file is missing, no ledger, of another format, or of a sweep with another specification.
+        InputError: as for `LedgerView`.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Ledger(LedgerView):
         self._studies: dict[Arm, int] = {}
         self._samplers: dict[Arm, ArmSampler] = {}
         self._ranking = RungRanking(spec)
-        super().__init__(where, spec, lambda _, names: rows_of_storage(self._storage, names))
+        super().__init__(where, spec)
         self._saved = clock.monotonic()
 
     @classmethod
@@ -230,6 +231,9 @@ class Ledger(LedgerView):
         if self._clock.monotonic() - self._driver_checked > _CHECK_DRIVER_EVERY:
             self.check_driver()
         return self._storage
+
+    def _rows(self, where: Path | str, names: Sequence[str]) -> list[StudyRows]:  # noqa: ARG002
+        return rows_of_storage(self._storage, names)
 
     def _take(self, arm: Arm, study: StudyRows) -> None:
         super()._take(arm, study)

@@ -1,7 +1,7 @@
 """What a ledger holds: the trials of each arm, and how many are still to come. It writes nothing."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,22 +17,12 @@ from mt_sweeps.study.trial import Trial, best_of, trial_from_row
 FORMAT = 3
 
 
-def read_rows(where: Path | str, names: Sequence[str]) -> list[StudyRows]:
-    """Return the studies of these names from the storage at `where`, as `open_storage` takes it."""
-    if isinstance(where, Path):
-        return rows_of_file(where, names)
-    from mt_sweeps.storage.rdb import open_storage, rows_of_storage  # brings Optuna
-
-    return rows_of_storage(open_storage(where), names)
-
-
 class LedgerView:
     """The studies of one sweep, as they were when this was made.
 
     Args:
         where: the storage, as `open_storage` takes it.
         spec: of the sweep.
-        read: returns studies by their names.
 
     Attributes:
         steps_done: optimiser steps of all trials that ended, without linear probes, which take none.
@@ -42,19 +32,16 @@ class LedgerView:
         InputError: the file is missing, no ledger, of another format, or of a sweep with another specification.
     """
 
-    def __init__(
-        self,
-        where: Path | str,
-        spec: SweepSpec,
-        read: Callable[[Path | str, Sequence[str]], list[StudyRows]] = read_rows,
-    ) -> None:
+    def __init__(self, where: Path | str, spec: SweepSpec) -> None:
         self.spec = spec
         self._trials: dict[Arm, list[Trial]] = {}
         self._waiting: dict[Arm, set[int]] = {}
         self._planned: dict[Arm, list[dict[str, Any]]] = {}
         self.steps_done, self.seconds_done = 0, 0.0
         try:
-            studies = dict(zip(spec.arms(), read(where, [study_name(spec, arm) for arm in spec.arms()]), strict=True))
+            studies = dict(
+                zip(spec.arms(), self._rows(where, [study_name(spec, arm) for arm in spec.arms()]), strict=True)
+            )
             for study in studies.values():
                 self._check(where, study)
             for arm, study in studies.items():
@@ -93,6 +80,14 @@ class LedgerView:
     def active_seconds(self) -> float:
         """How long drivers have worked on this sweep; written every other second."""
         return self._active_seconds
+
+    def _rows(self, where: Path | str, names: Sequence[str]) -> list[StudyRows]:
+        """Return the studies of these names."""
+        if isinstance(where, Path):
+            return rows_of_file(where, names)
+        from mt_sweeps.storage.rdb import open_storage, rows_of_storage  # brings Optuna
+
+        return rows_of_storage(open_storage(where), names)
 
     def _check(self, where: Path | str, study: StudyRows) -> None:
         """Make sure that the study of an arm is that of the specification."""

@@ -23,7 +23,7 @@ STATES: dict[str, State] = {  # by the names that Optuna has for them
 
 @dataclass(frozen=True)
 class _Task:
-    """The attribute `asked`: the values that a trial tries, and when its attempt began."""
+    """The values that a trial tries, and when its attempt began; kept as the attribute `asked`."""
 
     values: dict[str, Any]  # `Values`, and what plugins have as settings
     attempt: int

@@ -39,9 +39,9 @@ class RecordedStep(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
-        told = repr(torch.utils._pytree.tree_map(self._named, (args, kwargs or {})))
+        arguments = repr(torch.utils._pytree.tree_map(self._named, (args, kwargs or {})))
         result = func(*args, **(kwargs or {}))
-        self.operations.append((name, told))
+        self.operations.append((name, arguments))
         self.launches += name not in _VIEWS
         if name in WAITS:
             self.waits.append(name)

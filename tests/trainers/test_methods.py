@@ -284,7 +284,7 @@ def test_no_gradient_reaches_the_teacher_and_every_one_the_student():
     assert not method.target(INDICES, view(2)).probabilities.requires_grad
 
 
-def test_after_a_step_the_teacher_has_moved_by_the_decay_that_is_told():
+def test_after_a_step_the_teacher_has_moved_by_the_decay_that_is_reported():
     student = network()
     switched = {"ema": {"decay": 0.9, "ramp_up_decay": 0.6}, "consistency": {"ramp_up_steps": 4}}
     method = mean_teacher(student, {}, **switched)
@@ -292,8 +292,8 @@ def test_after_a_step_the_teacher_has_moved_by_the_decay_that_is_told():
     for step, decay in enumerate([1 / 2, 0.6, 0.6, 0.6, 5 / 6, 6 / 7, 7 / 8, 8 / 9, 0.9, 0.9], start=1):
         nn.init.normal_(student.classifier.weight)
         method.after_step(now(step, **switched), INDICES, torch.zeros(BATCH, CLASSES))
-        told = Timetable(config(**switched), torch.device("cpu")).metrics(step - 1)["train.ema_decay"]
-        assert told == pytest.approx(decay, rel=1e-14)
+        reported = Timetable(config(**switched), torch.device("cpu")).metrics(step - 1)["train.ema_decay"]
+        assert reported == pytest.approx(decay, rel=1e-14)
         expected = decay * expected + (1 - decay) * student.classifier.weight.detach().numpy()
         np.testing.assert_allclose(method.teacher.classifier.weight.numpy(), expected, rtol=0, atol=1e-14)
 

@@ -271,12 +271,12 @@ def test_on_cuda_fp32_is_not_rounded_to_tf32(monkeypatch, precision, allowed):
 
 @pytest.mark.filterwarnings("ignore:CUDA is not available")
 @pytest.mark.usefixtures("_torch_settings")
-def test_a_gpu_without_units_for_bf16_is_told(monkeypatch):
+def test_a_gpu_without_units_for_bf16_is_used_with_a_warning(monkeypatch):
     monkeypatch.setattr(devices, "has_bf16_units", lambda _: False)
     with pytest.warns(UserWarning, match="bf16 is slower than fp32 here: this GPU has no units for it"):
-        devices.autocast(torch.device("cuda"), "bf16")
+        assert devices.autocast(torch.device("cuda"), "bf16").fast_dtype == torch.bfloat16
 
 
-def test_tf32_on_a_cpu_is_fp32_and_told():
+def test_tf32_on_a_cpu_is_fp32_with_a_warning():
     with pytest.warns(UserWarning, match="tf32 is fp32 here"):
         assert not devices.autocast(torch.device("cpu"), "tf32")._enabled
