@@ -81,8 +81,16 @@ def test_the_image_runs_without_root_and_checks_the_hash_of_every_package():
     assert [line for line in lines if line.startswith("USER ")][-1] == "USER 1000"
     assert [line for line in lines if "pip install" in line] == [
         "RUN pip install --no-cache-dir --require-hashes --requirement requirements.txt",
-        "RUN pip install --no-cache-dir --no-deps .",
+        "RUN pip install --no-cache-dir --no-build-isolation --no-deps .",
     ]
+
+
+def test_foreign_images_are_named_by_their_digests():
+    foreign = [service["image"] for name, service in SERVICES.items() if name not in OURS]
+    base = (compose.ROOT / "Dockerfile").read_text()
+    foreign += re.findall(r"^FROM (.*)$", base, re.MULTILINE)
+    assert len(foreign) == 3
+    assert all(re.fullmatch(r"[a-z/]+:[a-z0-9.-]+@sha256:[0-9a-f]{64}", image) for image in foreign)
 
 
 def test_the_head_says_which_server_its_password_is_for():
