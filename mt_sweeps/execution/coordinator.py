@@ -233,7 +233,7 @@ class Coordinator:
         spec = self._ledger.spec
         try:
             config = spec.config(trial.values, trial.arm)
-            return self._assignment(trial, config) if self._replay(trial) else None
+            return self._assignment(trial, config) if self._replay(trial, config.total_steps) else None
         except ValidationError:
             problem = "; ".join(config_problems(spec, trial.values, trial.arm))
         except Exception as error:
@@ -243,10 +243,11 @@ class Coordinator:
         self._trial_ended(self._ledger.fail(trial, REFUSED, problem, None))
         return None
 
-    def _replay(self, trial: Trial) -> bool:
+    def _replay(self, trial: Trial, steps: int) -> bool:
         """Report to the ledger what earlier attempts recorded; return False if the trial is thereby pruned.
 
-        A crash may have come between a record and the ledger, or between a report and its decision.
+        A crash may have come between a record and the ledger, or between a report and its decision. A trial that has
+        trained all its steps is not pruned.
         """
         files = self._sweep.trials
         known = files.records(trial.id) if trial.attempt > 1 else []
@@ -254,7 +255,7 @@ class Coordinator:
             # First, and also if there are none: what a worker that was given up records from now on is not read.
             files.begin(trial.id, trial.attempt, known)
         decisions = [self._ledger.report(trial, report) for report in known]
-        if decisions and decisions[-1]:
+        if decisions and decisions[-1] and known[-1].step < steps:
             self._trial_ended(self._ledger.prune(trial, known[-1]))
             return False
         self._reported[trial.id] = known[-1].step if known else 0

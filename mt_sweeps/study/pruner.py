@@ -19,7 +19,8 @@ def rungs(spec: SweepSpec) -> list[int]:
 
     The first is at 0.3 of the steps, or at the latest end of a consistency ramp-up in the space if that is later. With
     `asha`, each next one is `reduction_factor` times later; with `median`, there is one per evaluation. There is none
-    in the last fifth of the steps, where pruning would cost a result and save little. Trials of a cross-validation are
+    in the last fifth of the steps or after the last evaluation but one, where pruning would cost a result and save
+    little. Trials of a cross-validation are
     ranked at the ends of folds, so that each is judged on the same images, by whole trainings.
     """
     if spec.pruner.name == "none":
@@ -57,8 +58,9 @@ def first_rung(spec: SweepSpec) -> int:
 
 
 def last_rung(spec: SweepSpec) -> int:
-    """Return the latest step at which pruning a trial still saves something."""
-    return 4 * spec.total_steps // 5
+    """Return the latest step at which pruning a trial still saves something: an evaluation before the end follows."""
+    last_evaluation = (spec.total_steps - 1) // _interval(spec) * _interval(spec)
+    return min(4 * spec.total_steps // 5, last_evaluation)
 
 
 def _interval(spec: SweepSpec) -> int:

@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from itertools import count
 from pathlib import Path
 
 import optuna
@@ -42,6 +43,28 @@ def problem(seed: int) -> str:
     return run(seed)[0]
 
 
+def each_point(seed: int, who: str, stride: int = 1) -> tuple[int, list[str]]:
+    """Run the sweep of a seed, otherwise undisturbed, and kill a process at each of its points in turn.
+
+    Args:
+        seed: of the sweep.
+        who: "driver": the first; "worker": the first of every trial.
+        stride: at every so many points only.
+
+    Returns:
+        How many schedules were run, and what is wrong.
+    """
+    wrong: list[str] = []
+    for number, point in enumerate(count(1, stride)):
+        faults = Faults(lives=1, driver_dies_at=point) if who == "driver" else Faults(lives=1, worker_dies_at=point)
+        problem, trace = run(seed, faults=faults)
+        if problem:
+            wrong.append(f"seed {seed}, {who} killed at its point {point}: {problem.strip().splitlines()[-1]}")
+        if not any(line.endswith("is killed") for line in trace):  # its life was shorter
+            return number, wrong
+    raise AssertionError
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=1000, help="how many schedules")
@@ -49,6 +72,9 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--mutant", choices=sorted(MUTANTS), help="with this mistake, until it is found")
     parser.add_argument("--seed", type=int, help="replay this one, and print what happens")
+    parser.add_argument(
+        "--each-point", action="store_true", help="kill at each point in turn, and disturb in no other way"
+    )
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", message=".*the trial begins anew")
@@ -68,6 +94,14 @@ def main() -> None:
                 print(f"seed {seed}: {wrong.strip().splitlines()[-1]}")
                 return
         sys.exit(f"{arguments.mutant} was not found")
+    if arguments.each_point:
+        with ProcessPoolExecutor(arguments.processes) as pool:
+            jobs = {(seed, who): pool.submit(each_point, seed, who) for seed in seeds for who in ("driver", "worker")}
+            for (seed, who), job in jobs.items():
+                points, problems = job.result()
+                print(*problems, f"seed {seed}: a {who} killed at each of {points} points", sep="\n", flush=True)
+                failed += len(problems)
+        sys.exit(failed > 0)
     with ProcessPoolExecutor(arguments.processes) as pool:
         for seed, wrong in zip(seeds, pool.map(problem, seeds, chunksize=20), strict=True):
             if wrong:

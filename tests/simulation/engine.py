@@ -92,7 +92,7 @@ class Engine:
                     raise AssertionError("the coordinator waits for a trial that nobody runs")
                 return
             name = f"{assignment.trial.slug}/{assignment.attempt}"
-            process = Process(name, self._faults.worker_point(self._world.rng))
+            process = Process(name, self._faults.worker_point(self._world.rng, assignment.attempt))
             attempt = self._parts.attempt(assignment, process)
             self.workers.append(Worker(assignment, attempt, process, self._world.rng.randrange(_NODES)))
 

@@ -27,6 +27,8 @@ class Faults:
         is_replaced: that another driver takes over during such a pause: the lock was lost with a connection.
         stop: that somebody asks the driver to stop.
         tears: that a checkpoint is torn when a driver has died.
+        driver_dies_at: the point at which the first driver dies; 0: drawn.
+        worker_dies_at: the point at which the first worker of each trial dies; 0: drawn.
     """
 
     lives: int = 0
@@ -45,15 +47,21 @@ class Faults:
     is_replaced: float = 0.0
     stop: float = 0.0
     tears: float = 0.0
+    driver_dies_at: int = 0
+    worker_dies_at: int = 0
 
     def driver_point(self, rng: random.Random, life: int) -> int:
         """Return the point at which the driver of a life dies; 0: it does not."""
         if life >= self.lives:
             return 0
+        if self.driver_dies_at:
+            return self.driver_dies_at if life == 0 else 0
         return rng.randint(1, _POINTS) if rng.random() < self.driver_dies else 0
 
-    def worker_point(self, rng: random.Random) -> int:
-        """Return the point at which a worker dies; 0: it does not."""
+    def worker_point(self, rng: random.Random, attempt: int) -> int:
+        """Return the point at which the worker of an attempt dies; 0: it does not."""
+        if self.worker_dies_at:
+            return self.worker_dies_at if attempt == 1 else 0
         return rng.randint(1, 30) if rng.random() < self.worker_dies else 0
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.simulation.__main__ import run
+from tests.simulation.__main__ import each_point, run
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.spec import specs
 
@@ -18,6 +18,13 @@ def _the_sweeps():
 def test_a_sweep_that_is_disturbed_comes_to_what_an_undisturbed_one_does(seed):
     problem, _ = run(seed)
     assert problem == ""
+
+
+@pytest.mark.parametrize(("who", "least"), [("driver", 30), ("worker", 2)])
+def test_a_sweep_whose_process_is_killed_at_one_point_after_another_comes_to_the_same(who, least):
+    points, problems = each_point(5, who, stride=8)
+    assert problems == []
+    assert points >= least
 
 
 @pytest.mark.parametrize("mutant", FOUND_BY)

@@ -120,21 +120,32 @@ def test_the_records_of_an_attempt_that_was_given_up_end_where_the_next_one_begi
     assert files.records(first.trial) == []
 
 
-def test_what_a_dead_driver_left_unreported_is_replayed_and_may_prune(tmp_path):
+def resumed_after(tmp_path, *recorded):
+    """The ledger, and the trials that run, after the driver died before it heard of what trial 3 had recorded."""
     coordinator, ledger = coordinator_of(tmp_path, "trials=4")
     assignments = [coordinator.next_assignment() for _ in range(4)]
     for assignment, error in zip(assignments[:3], (0.1, 0.2, 0.15), strict=True):
         coordinator.reported(assignment, report(90, error))
     sweep = coordinator._sweep
-    sweep.trials.begin(TrialId("search", 3), 1, [report(60, 0.6), report(90, 0.5)])  # recorded, and never reported
+    sweep.trials.begin(TrialId("search", 3), 1, [*recorded])
     for trial in ledger.trials("search"):
         ledger.requeue(trial)
     reopened = Ledger(sweep.ledger, ledger.spec)
     resumed = Coordinator(reopened, sweep, Share(0.0, 1, 4), Silent())
-    numbers = [assignment.trial.number for assignment in iter(resumed.next_assignment, None)]
-    assert 3 not in numbers
-    assert reopened.trials("search")[3].state == "pruned"
-    assert reopened.trials("search")[3].step == 90
+    return reopened, [assignment.trial.number for assignment in iter(resumed.next_assignment, None)]
+
+
+def test_what_a_dead_driver_left_unreported_is_replayed_and_may_prune(tmp_path):
+    ledger, running = resumed_after(tmp_path, report(60, 0.6), report(90, 0.5))
+    assert running == [0, 1, 2]
+    assert ledger.trials("search")[3].state == "pruned"
+    assert ledger.trials("search")[3].step == 90
+
+
+def test_a_trial_that_had_trained_to_its_end_is_not_pruned_by_a_replay(tmp_path):
+    ledger, running = resumed_after(tmp_path, report(60, 0.6), report(300, 0.5))
+    assert running == [0, 1, 2, 3], "it reached the rung with its last report, and only has to be completed"
+    assert ledger.trials("search")[3].step == 300
 
 
 def test_the_first_three_failing_alike_stop_the_sweep_and_name_the_configuration(tmp_path):

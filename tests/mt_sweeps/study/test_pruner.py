@@ -28,6 +28,16 @@ def test_the_median_is_asked_at_every_evaluation_between_the_first_rung_and_the_
     assert rungs(digits("pruner.name=median")) == [90, 120, 150, 180, 210, 240]
 
 
+def test_no_rung_stands_where_the_next_evaluation_is_the_last():
+    short = (
+        "pruner.name=median",
+        "trainer.steps=40",
+        "trainer.evaluate_every=10",
+        "trainer.consistency.ramp_up_steps=10",
+    )
+    assert rungs(digits(*short)) == [12, 22], "one at 32 would be evaluated at 40, when nothing is left to save"
+
+
 def test_trials_of_a_cross_validation_are_ranked_at_the_ends_of_folds():
     folds = ("trainer.dataset.validation=0", "trainer.dataset.folds=5")
     assert rungs(digits(*folds)) == [600], "two of five trainings; six would be more than there are"
