@@ -40,7 +40,7 @@ def why_not_pruning(spec: SweepSpec) -> str | None:
         return (
             f"the first rung would be at step {first_rung(spec)} (the consistency ramp-up must be over, and 0.3 of the "
             f"steps), the last may be at {last_rung(spec)} of {spec.total_steps}: nothing is pruned; raise "
-            "trainer.steps or lower trainer.consistency.ramp_up_steps or start"
+            "trainer.steps, lower trainer.evaluate_every, or lower trainer.consistency.ramp_up_steps or start"
         )
     needed = MEDIAN_OF if spec.pruner.name == "median" else spec.pruner.reduction_factor
     if spec.trials < needed:

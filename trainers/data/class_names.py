@@ -12,8 +12,11 @@ _NO_CLASS = {
 
 
 def class_name(text: str) -> str:
-    """Return the name of a class: composed (Unicode NFC) and without blanks around it, which nobody sees."""
-    return unicodedata.normalize("NFC", text).strip()
+    r"""Return the name of a class: composed (Unicode NFC) and without blanks around it, which nobody sees.
+
+    Bytes of a folder's name that are no UTF-8 become `\xe9`: neither MLflow nor a report could write them.
+    """
+    return unicodedata.normalize("NFC", text.encode(errors="surrogateescape").decode(errors="backslashreplace")).strip()
 
 
 def class_name_cautions(classes: Sequence[str]) -> list[str]:

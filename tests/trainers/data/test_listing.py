@@ -1,5 +1,6 @@
 """Which files of a folder are used, and how those that are not are reported."""
 
+import json
 import os
 import random
 import shutil
@@ -285,6 +286,17 @@ def test_composed_and_decomposed_names_are_one_class(root):
     folder = Folder(config(root))
     assert folder.classes == [composed, "cat", "dog"]
     assert [label for _, label in folder.train] == [0, 0, 1, 1, 2]
+    assert [label for _, label in folder.test] == [0, 2]
+
+
+def test_a_class_whose_name_is_no_utf_8_is_called_by_its_bytes(root):
+    folders = [os.fsdecode(os.fsencode(root / part) + b"/caf\xe9") for part in ("train", "test")]
+    for folder in folders:
+        write_image(Path(folder) / os.fsdecode(b"\xfc.png"), grey(9))
+    folder = Folder(config(root))
+    assert folder.classes == ["caf\\xe9", "cat", "dog"]
+    assert json.dumps(folder.classes).encode()
+    assert [label for _, label in folder.train] == [0, 1, 1, 2]
     assert [label for _, label in folder.test] == [0, 2]
 
 
