@@ -11,9 +11,11 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from mt_sweeps import bytecode
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.terminal import printable
 
+_WITH_TORCH = {"init", "run", "resume", "plan", "validate", "preview", "train", "predict", "doctor"}
 _LINE = 4_000  # characters of an error; the longest that is meant to be read lists all settings
 File = click.Path(path_type=Path)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,11 +83,14 @@ def _added(_: click.Context, __: click.Parameter, text: str | None) -> int:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="mt-sweeps")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Find the Mean Teacher hyper-parameters that are best for your images and labels.
 
     Start with: mt-sweep run search_spaces/digits.yaml
     """
+    if context.invoked_subcommand in _WITH_TORCH and (note := bytecode.note()) is not None:
+        _print(note, err=True)
 
 
 @cli.command()
