@@ -1,6 +1,7 @@
 """The training step and the loop (Tarvainen & Valpola 2017, section 2). Time is counted in optimiser steps."""
 
 import copy
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -19,7 +20,7 @@ from trainers.consistency import consistency_loss
 from trainers.data import dataset
 from trainers.data.normalization import PerChannel
 from trainers.data.training_data import EvaluationImages, TrainingData
-from trainers.devices import autocast, memory_format, on_cpu, resolve_device
+from trainers.devices import autocast, has_bf16_units, memory_format, on_cpu, resolve_device
 from trainers.errors import DataError
 from trainers.evaluation import Evaluation, evaluate
 from trainers.files import BEST_MODEL
@@ -40,6 +41,8 @@ from trainers.randomness import RunGenerator
 from trainers.report import Report
 from trainers.timetable import Timetable
 
+_log = logging.getLogger(__name__)
+
 
 class Trainer:
     """One training run: a student, and with Mean Teacher its teacher.
@@ -54,6 +57,7 @@ class Trainer:
 
     Attributes:
         earlier: as given, or as the checkpoint has them.
+        precision: of the networks' passes: what `auto` stands for here, or where the run began.
         history: all reports so far, those before a resume included.
         classes: names, in the order of their indices.
         split: which images serve which purpose.
@@ -71,7 +75,6 @@ class Trainer:
         self.history: list[Report] = []
         self._directory = directory
         self._device = resolve_device(config.device)
-        self._autocast = autocast(self._device, config.precision)
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
 
@@ -80,6 +83,9 @@ class Trainer:
             fingerprint = dataset.load(config.dataset).fingerprint
             state = load_latest_checkpoint(directory, config, fingerprint, self._device)
         self._is_fresh = state is None
+        kept = state.get("precision", config.precision) if state is not None else None  # earlier ones do not have it
+        self.precision: str = kept or self._choose_precision()
+        self._autocast = autocast(self._device, self.precision)
         self._first_weights: FirstWeights | None = None
         self._weights_origin: WeightsOrigin | None = None
         if isinstance(config.model, WithWeights) and config.model.weights is not None:
@@ -339,6 +345,15 @@ class Trainer:
             for name, network in self._networks().items()
         }
 
+    def _choose_precision(self) -> str:
+        """Return what the setting `precision` stands for on this device, and log it if it was chosen here."""
+        config = self.config
+        if config.precision != "auto":
+            return config.precision
+        precision = config.chosen_precision(has_bf16_units(self._device))
+        _log.info("precision: %s was chosen for %s on this %s", precision, config.model.name, self._device.type)
+        return precision
+
     def _weights_normalization(self) -> PerChannel | None:
         """Return the normalisation of the images that the first weights were trained with, if there are any."""
         origin = self._weights_origin
@@ -404,6 +419,7 @@ class Trainer:
             **self._data.state_dict(),
             "generator": self._generator.state_dict(),
             "best_error": self._best_error,
+            "precision": self.precision,
             "weights_origin": None if self._weights_origin is None else asdict(self._weights_origin),
             "seconds": self._stopwatch.seconds,
             "history": [asdict(report) for report in self.history],

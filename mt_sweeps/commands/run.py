@@ -15,7 +15,7 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -35,8 +35,9 @@ from mt_sweeps.execution.preflight import (
     check_nodes,
     check_storage,
     spec_versions,
+    with_precision,
 )
-from mt_sweeps.execution.resources import Share, local_resources, share_of
+from mt_sweeps.execution.resources import Share, have_bf16_units, local_resources, share_of
 from mt_sweeps.execution.simulated_trainer import VARIABLE
 from mt_sweeps.plugins import changed_plugins
 from mt_sweeps.results import best_file
@@ -78,7 +79,8 @@ def run_sweep(
     check_storage(file, home, spec)
     data = check_data(file, spec)
     mlflow_problem = _check_mlflow(home, spec)
-    with _resources(file, spec, data, in_process) as share:
+    with _resources(file, spec, data, in_process) as (share, have_units):
+        spec = with_precision(spec, have_units)
         planned = forecasts.forecast(spec, share.concurrent)
         check_disk(home, spec.storage, planned.disk_bytes)
         sweep = home.create_sweep(name, spec.name)
@@ -145,7 +147,7 @@ def _resume(sweep: SweepStore, more: int, in_process: bool) -> None:
     for module in changed_plugins(environment.versions, spec_versions(spec)):
         print(f"note: the code of the plugin {module} has changed since the sweep began", flush=True)
     mlflow_problem = _check_mlflow(sweep.home, spec)
-    with _resources(label, spec, data, in_process) as share:
+    with _resources(label, spec, data, in_process) as (share, _):
         if environment.gpus_per_trial and not share.gpus:
             raise InputError(f"{sweep.name}: its trials ran on GPUs and there are none now; resume it where some are")
         print(f"{spec.name} goes on where it was\n  files     {sweep.location}", flush=True)
@@ -310,21 +312,26 @@ def _check_mlflow(home: Home, spec: SweepSpec) -> str | None:
 
 
 @contextmanager
-def _resources(file: Path, spec: SweepSpec, data: DatasetCheck, in_process: bool) -> Iterator[Share]:
-    """Start Ray, or join its cluster, and give what a trial gets there; in this process, trials run one at a time."""
+def _resources(
+    file: Path, spec: SweepSpec, data: DatasetCheck, in_process: bool
+) -> Iterator[tuple[Share, Callable[[], bool]]]:
+    """Start Ray, or join its cluster, and give what a trial gets there, and whether trials could compute in bfloat16.
+
+    In this process, trials run one at a time.
+    """
     if VARIABLE in os.environ:
         print(f"{VARIABLE} is set: the trials are simulated, no network is trained", flush=True)
     if in_process:
         print("trials run in this process, one after another, without Ray", flush=True)
-        yield replace(share_of(file, spec, local_resources()), concurrent=1)
+        share = replace(share_of(file, spec, local_resources()), concurrent=1)
+        yield share, lambda: have_bf16_units(share.gpus)
         return
     address = ray_cluster.cluster_address()
     print(f"joining the Ray cluster at {address}" if address else "starting Ray on this machine", flush=True)
     available = ray_cluster.start()
     try:
         share = share_of(file, spec, available)
-        if address:
-            check_nodes(file, spec, share, data)
-        yield share
+        on_all = check_nodes(file, spec, share, data) if address else None
+        yield share, lambda: have_bf16_units(share.gpus) if on_all is None else on_all
     finally:
         ray_cluster.stop()

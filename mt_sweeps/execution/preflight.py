@@ -10,7 +10,7 @@ import numpy as np
 
 from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.execution import ray_cluster
-from mt_sweeps.execution.resources import Share
+from mt_sweeps.execution.resources import Share, have_bf16_units
 from mt_sweeps.formatting import counted
 from mt_sweeps.plugins import import_plugins, modules_in, run_versions
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values
@@ -255,15 +255,40 @@ class NodeReport:
         fingerprint: of its images; empty if there is a problem.
         weights: SHA-256 of its files of first weights, as in `DatasetCheck`.
         problem: why it cannot run trials, or None.
+        has_bf16_units: whether trials there could compute in bfloat16.
     """
 
     versions: dict[str, str]
     fingerprint: str
     weights: dict[str, str]
     problem: str | None
+    has_bf16_units: bool = False
 
 
-def check_nodes(file: Path, spec: SweepSpec, share: Share, data: DatasetCheck) -> None:
+def with_precision(spec: SweepSpec, have_units: Callable[[], bool]) -> SweepSpec:
+    """Return the specification with the precision that `auto` stands for, the same for all trials; print it.
+
+    Args:
+        spec: of the sweep.
+        have_units: returns whether all that trials may run on computes in bfloat16 itself.
+    """
+    if spec.trainer.get("precision") != "auto":
+        return spec
+    chosen = {spec.config(values, arm).chosen_precision(has_bf16_units=True) for values, arm in spec.corners()}
+    if chosen != {"bf16"}:
+        precision, why = "fp32", "bf16 was not measured with these networks"
+    elif not have_units():
+        precision, why = "fp32", "where trials run there are no units for bf16"
+    else:
+        precision, why = (
+            "bf16",
+            "measured to cost this network nothing, and there are units for it where trials run",
+        )
+    print(f"precision: {precision}: {why}", flush=True)
+    return spec.model_copy(update={"trainer": {**spec.trainer, "precision": precision}})
+
+
+def check_nodes(file: Path, spec: SweepSpec, share: Share, data: DatasetCheck) -> bool:
     """Make sure that each node that may get a trial has our versions and the images, and reaches the storage.
 
     Args:
@@ -272,21 +297,27 @@ def check_nodes(file: Path, spec: SweepSpec, share: Share, data: DatasetCheck) -
         share: what a trial gets.
         data: the images and the first weights that the driver sees.
 
+    Returns:
+        Whether trials compute in bfloat16 on every node.
+
     Raises:
         InputError: a node cannot run trials; what is wrong with it, and what to do.
     """
     own = spec_versions(spec)
-    answers = ray_cluster.on_each_node(share, inspect_node, (modules_in(own), spec.model_dump_json(exclude_none=True)))
+    sweep = modules_in(own), spec.model_dump_json(exclude_none=True), share.gpus
+    answers = ray_cluster.on_each_node(share, inspect_node, sweep)
     if not answers:
         raise InputError(
             f"{file}: resources: no node of the cluster has {share.cpus} cores and {share.gpus:g} GPUs for one trial; "
             "ask for less"
         )
     print(f"checking {counted(len(answers), 'node')}: versions, images, storage", flush=True)
-    problems, gone = [], 0
+    problems, gone, have_units = [], 0, True
     for node, answer in answers.items():
         try:
-            problem = _node_problem(answer(NODE_SECONDS), own, data)
+            report = answer(NODE_SECONDS)
+            problem = _node_problem(report, own, data)
+            have_units = have_units and report.has_bf16_units
         except ray_cluster.NodeGone:
             gone += 1
             print(f"the node {node} has left the cluster: the sweep goes on without it", flush=True)
@@ -299,22 +330,23 @@ def check_nodes(file: Path, spec: SweepSpec, share: Share, data: DatasetCheck) -
         raise InputError(*problems)
     if gone == len(answers):
         raise InputError(f"{file}: every node has left the cluster; start one again")
+    return have_units
 
 
-def inspect_node(sweep_of: tuple[list[str], str]) -> NodeReport:
+def inspect_node(sweep_of: tuple[list[str], str, float]) -> NodeReport:
     """Inspect the node that this runs on.
 
     Args:
-        sweep_of: the modules of the sweep's plugins, and its specification as JSON.
+        sweep_of: the modules of the sweep's plugins, its specification as JSON, and the GPUs that a trial gets.
     """
-    modules, spec = sweep_of
+    modules, spec, gpus = sweep_of
     sweep = SweepSpec.model_validate_json(spec)
     try:
         import_plugins(modules, "plugin")
         if sweep.storage is not None:
             file_store.check_file_store(sweep.storage)
         data = check_data(Path(sweep.name), sweep)
-        return NodeReport(spec_versions(sweep), data.fingerprint, data.weights, None)
+        return NodeReport(spec_versions(sweep), data.fingerprint, data.weights, None, have_bf16_units(gpus))
     except InputError as error:
         return NodeReport(versions(), "", {}, str(error))
 

@@ -34,6 +34,36 @@ def losses(settings: TrainerConfig, name: str) -> list[float]:
     return [report.metrics[f"train.{name}"] for report in finished(settings).history]
 
 
+# --- auto
+
+
+@pytest.mark.parametrize(
+    ("model", "has_units", "chosen"),
+    [("small_cnn", True, "bf16"), ("small_cnn", False, "fp32"), ("wide_resnet", True, "fp32")],
+)
+def test_auto_is_bf16_where_it_is_faster_and_was_measured_to_cost_nothing(model, has_units, chosen):
+    settings = config(model={"name": model}, precision="auto")
+    assert settings.chosen_precision(has_units) == chosen
+    assert settings.model_copy(update={"precision": "tf32"}).chosen_precision(has_units) == "tf32"
+
+
+@WARNED_OR_NOT
+def test_what_auto_chose_where_a_run_began_holds_where_it_goes_on(tmp_path, monkeypatch, caplog):
+    settings = config(**NOISY, precision="auto")
+    monkeypatch.setattr("trainers.trainer.has_bf16_units", lambda device: device.type == "cpu")
+    whole = finished(settings.model_copy(update={"precision": "bf16"}))
+    with caplog.at_level("INFO", "trainers"):
+        began = Trainer(settings, tmp_path)
+    assert "bf16 was chosen for small_cnn on this cpu" in caplog.text
+    for _ in itertools.islice(began.run(), 2):
+        pass
+    monkeypatch.setattr("trainers.trainer.has_bf16_units", lambda _: False)
+    resumed = finished(settings, tmp_path)
+    assert resumed.precision == "bf16"
+    assert results(resumed) == results(whole)
+    assert Trainer(settings).precision == "fp32"
+
+
 # --- bf16
 
 

@@ -27,6 +27,8 @@ ClassWeights = Annotated[
     Discriminator(lambda value: "weights" if isinstance(value, dict) else "name"),
 ]
 
+_BF16_COSTS_NOTHING = ("small_cnn",)  # networks of which this was measured: docs/accuracy.md
+
 
 class TrainerConfig(Settings):
     """All settings of one training run."""
@@ -69,10 +71,11 @@ class TrainerConfig(Settings):
         description="resident: on the device; streamed: from disk, by worker processes; auto: resident if they take at "
         "most a quarter of the device's memory",
     )
-    precision: Literal["fp32", "tf32", "bf16"] = Field(
+    precision: Literal["fp32", "tf32", "bf16", "auto"] = Field(
         "fp32",
         description="of the networks' features; heads, losses and weights stay in fp32; tf32: on CUDA, products "
-        "of numbers that are rounded to 10 bits",
+        "of numbers that are rounded to 10 bits; auto: bf16 where the device has units for it and networks of this "
+        "kind were measured to lose nothing by it, else fp32",
     )
     channels_last: bool = Field(True, description="memory layout of images and features")
     compile: bool = Field(False, description="torch.compile: slow to start, faster steps")
@@ -118,6 +121,16 @@ class TrainerConfig(Settings):
     def of_fold(self, fold: int | None) -> "TrainerConfig":
         """Return the configuration of the training that holds out a fold."""
         return self.model_copy(update={"dataset": self.dataset.model_copy(update={"fold": fold})})
+
+    def chosen_precision(self, has_bf16_units: bool) -> str:
+        """Return the setting `precision`, or what `auto` stands for.
+
+        Args:
+            has_bf16_units: whether the device computes in bfloat16 itself.
+        """
+        if self.precision != "auto":
+            return self.precision
+        return "bf16" if has_bf16_units and self.model.name in _BF16_COSTS_NOTHING else "fp32"
 
     @property
     def total_steps(self) -> int:

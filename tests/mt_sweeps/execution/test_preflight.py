@@ -1,6 +1,7 @@
 """What nodes find of themselves, and what is made of it. On real nodes: tests/system/team."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,16 @@ import pytest
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.execution import ray_cluster
-from mt_sweeps.execution.preflight import DatasetCheck, NodeReport, check_data, check_nodes, inspect_node, spec_versions
-from mt_sweeps.execution.resources import Share
+from mt_sweeps.execution.preflight import (
+    DatasetCheck,
+    NodeReport,
+    check_data,
+    check_nodes,
+    inspect_node,
+    spec_versions,
+    with_precision,
+)
+from mt_sweeps.execution.resources import Share, have_bf16_units
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.versions import versions
 from tests.helpers.plugins import Tiny, plugins, tiny, write_plugin  # noqa: F401 (a fixture)
@@ -36,7 +45,7 @@ def checked(monkeypatch):
         """Each is what a node says, or does."""
         asked = {f"node-{i}": one if callable(one) else lambda _, one=one: one for i, one in enumerate(answers)}
         monkeypatch.setattr(ray_cluster, "on_each_node", lambda *_: asked)
-        check_nodes(FILE, spec or digits(), Share(0.0, 2, 1), DATA)
+        return check_nodes(FILE, spec or digits(), Share(0.0, 2, 1), DATA)
 
     return check
 
@@ -44,6 +53,27 @@ def checked(monkeypatch):
 def test_nodes_that_are_like_the_driver_may_run_trials(checked, capsys):
     checked(OURS, OURS)
     assert "checking 2 nodes: versions, images, storage" in capsys.readouterr().out
+
+
+def test_bf16_is_for_clusters_that_compute_in_it_on_every_node(checked):
+    with_units = replace(OURS, has_bf16_units=True)
+    assert checked(with_units, with_units)
+    assert not checked(with_units, OURS)
+    assert checked(gone, with_units), "a node that has left runs no trial"
+
+
+def test_auto_is_one_precision_for_all_trials_of_a_sweep(capsys):
+    auto = digits("trainer.precision=auto")
+    assert with_precision(auto, lambda: True).trainer["precision"] == "bf16"
+    assert with_precision(auto, lambda: False).trainer["precision"] == "fp32"
+    other = digits("trainer.precision=auto", "trainer.model={name: wide_resnet}")
+    assert with_precision(other, lambda: True).trainer["precision"] == "fp32"
+    assert capsys.readouterr().out.splitlines() == [
+        "precision: bf16: measured to cost this network nothing, and there are units for it where trials run",
+        "precision: fp32: where trials run there are no units for bf16",
+        "precision: fp32: bf16 was not measured with these networks",
+    ]
+    assert with_precision(digits(), lambda: 1 / 0) == digits(), "nobody asked"
 
 
 @pytest.mark.parametrize("package", ["mt-sweeps", "code", "torch"])
@@ -84,18 +114,18 @@ def test_a_cluster_without_a_node_for_one_trial_is_refused(checked):
 
 def test_a_node_finds_its_versions_its_images_and_whether_it_reaches_the_storage(tmp_path):
     spec = digits(f"storage={tmp_path / 'kept'}")
-    assert inspect_node(([], spec.model_dump_json(exclude_none=True))) == NodeReport(
-        versions(), check_data(FILE, spec).fingerprint, {}, None
+    assert inspect_node(([], spec.model_dump_json(exclude_none=True), 0.0)) == NodeReport(
+        versions(), check_data(FILE, spec).fingerprint, {}, None, have_bf16_units(0.0)
     )
     (tmp_path / "file").write_text("")
     unreached = digits(f"storage={tmp_path / 'file'}")
-    assert "cannot be used" in inspect_node(([], unreached.model_dump_json(exclude_none=True))).problem
+    assert "cannot be used" in inspect_node(([], unreached.model_dump_json(exclude_none=True), 0.0)).problem
 
 
 def test_a_node_without_a_plugin_or_with_other_code_of_it_is_named(checked, plugins, tmp_path, monkeypatch):  # noqa: ARG001, F811
     spec = digits()
     sent = spec.model_dump_json(exclude_none=True)
-    assert "plugin nowhere: cannot be imported on this machine" in inspect_node((["nowhere"], sent)).problem
+    assert "plugin nowhere: cannot be imported on this machine" in inspect_node((["nowhere"], sent, 0.0)).problem
     register_model(Tiny)(tiny)
     spec = digits("trainer.model={name: tiny}")
     ours = spec_versions(spec)
@@ -105,7 +135,7 @@ def test_a_node_without_a_plugin_or_with_other_code_of_it_is_named(checked, plug
     write_plugin(tmp_path, "of_the_node")
     monkeypatch.chdir(tmp_path)
     sent = sent.replace('{"name":"small_cnn","width":16}', '{"name":"written"}')
-    found = inspect_node((["of_the_node"], sent))
+    found = inspect_node((["of_the_node"], sent, 0.0))
     assert (found.problem, found.versions.keys() - versions().keys()) == (None, {"plugin of_the_node"})
 
 
