@@ -251,7 +251,7 @@ def _draw_problem(spec: SweepSpec, seed: int) -> str | None:
         sampler = ArmSampler(Sampler(name="random", seed=seed), spec.space(arm), [])
         for number in range(DRAWS):
             try:
-                values, _ = sampler.suggest(number, {})
+                values = sampler.suggest(number, {}).values
                 spec.config(values, arm)
             except ValidationError as error:
                 return f"refused: {arm} {values}: {error.errors()[0]['msg']}"

@@ -153,7 +153,8 @@ def _best(findings: Findings) -> Chapter:
             f"{error_text((best.error, best.standard_error))} (standard error, "
             f"{sweep.images['validation']} images)."
             + (f" Beside it, one run each: {'; '.join(baselines)}." if baselines else "")
-            + " It was chosen on these images, so its error is too low rather than too high."
+            + " It was chosen on these images, so its error is too low rather than too high.",
+            " ".join(map(_sentence, findings.search)),
         ],
         tables=[Table("Its searched values", ["key", "value", "searched"], rows)],
     )

@@ -250,6 +250,7 @@ class Findings:
         verdict: the comparison of the finalists.
         cautions: why results should be doubted, a sentence each.
         best: the best trial of the search.
+        search: what the search gained, and whether more trials would help, a sentence each.
         baselines: the best trial of each baseline, by arm.
         classes: the errors by class of the best trial of the search, and of the final trainings.
         trials: those of the search.
@@ -269,6 +270,7 @@ class Findings:
     verdict: Verdict | None
     cautions: list[str]
     best: BestFinding | None
+    search: list[str]
     baselines: dict[str, BaselineFinding]
     classes: list[ClassFinding]
     trials: list[TrialFinding]

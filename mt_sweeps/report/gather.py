@@ -28,6 +28,7 @@ from mt_sweeps.report.findings import (
 )
 from mt_sweeps.results import class_errors, finalists, training_result
 from mt_sweeps.results.cautions import cautions
+from mt_sweeps.results.summary import search_sentences
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage.environment import Environment
 from mt_sweeps.storage.home import SweepStore
@@ -70,6 +71,7 @@ def gather(sweep: SweepStore, ledger: Ledger, state: str) -> Findings:
         verdict=finalists.compare_finalists(ledger, environment.images, environment.groups),
         cautions=cautions(ledger, environment.images, class_errors.guessing_error(sweep, ledger)),
         best=None if best is None else _best(best, spec),
+        search=search_sentences(ledger, environment.images),
         baselines={arm: BaselineFinding(*_errors(trial, spec)) for arm, trial in baselines.items() if trial},
         classes=_classes(sweep, ledger),
         trials=[_trial(trial, spec) for trial in searched],

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from mt_sweeps.formatting import counted, percent, value_text
+from mt_sweeps.results.search_gain import differences_from_best
 from mt_sweeps.search_space.distributions import FloatRange, IntRange
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
@@ -64,17 +65,10 @@ def nothing_learned(ledger: Ledger, images: dict[str, int], guessing: float | No
     )
 
 
-def _within_noise(ledger: Ledger, images: dict[str, int], complete: Sequence[Trial]) -> list[str]:
-    """Warn if more trials than are trained again are within one standard error of the best.
-
-    The standard error of a difference is that of two trials with separate images. Trials share their images, which
-    makes it smaller, and differ in their seeds, which makes it larger.
-    """
-    metric, validation = ledger.spec.metric, images["validation"]
-    kept = max(1, ledger.spec.finalists.top)
-    (best, best_noise), *others = [trial.error(metric) or (0.0, 0.0) for trial in complete]
-    resolution = 1 / validation  # the smallest difference of two errors
-    differences = [(error - best, max(math.hypot(best_noise, noise), resolution)) for error, noise in others]
+def _within_noise(ledger: Ledger, images: dict[str, int], complete: list[Trial]) -> list[str]:
+    """Warn if more trials than are trained again are within one standard error of the best."""
+    validation, kept = images["validation"], max(1, ledger.spec.finalists.top)
+    differences = differences_from_best(complete, ledger.spec.metric, validation)
     within = 1 + sum(difference < noise for difference, noise in differences)
     if within <= kept:
         return []

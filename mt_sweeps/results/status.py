@@ -4,12 +4,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from mt_sweeps.formatting import counted, duration, metric_text, values_text
+from mt_sweeps.results.search_gain import search_gain
 from mt_sweeps.search_space.space import Values
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study import budget
 from mt_sweeps.study.ledger_view import LedgerView
-from mt_sweeps.study.trial import Trial, common_failure
+from mt_sweeps.study.trial import Origin, Trial, common_failure
 from trainers.report import error_name
 
 FORMAT = "mt-sweeps-status/1"  # of `--json`, described in docs/json.md
@@ -38,6 +39,7 @@ class BestStatus:
     error: float
     standard_error: float
     values: Values
+    origin: Origin
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class SweepStatus:
         arms: the trials of each arm.
         best: the best trial of the search, or None if no trial has completed.
         seconds: that drivers have worked on it.
+        search: who chose the best and what it is better than, in a sentence; empty if that is not known.
     """
 
     name: str
@@ -57,6 +60,7 @@ class SweepStatus:
     arms: dict[Arm, ArmStatus]
     best: BestStatus | None
     seconds: float
+    search: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return what `status --json` prints."""
@@ -74,12 +78,14 @@ def sweep_status(sweep: SweepStore) -> SweepStatus:
     ledger = LedgerView(sweep.ledger, spec)
     driven = sweep.is_driven
     best = ledger.best()
+    gain = search_gain(ledger, sweep.load_environment().images["validation"])
     return SweepStatus(
         name=sweep.name,
         state=sweep_state(sweep, ledger, driven),
         arms={arm: _arm_status(ledger, arm, driven) for arm in spec.arms()},
         best=None if best is None else _best_status(best, spec.metric),
         seconds=ledger.active_seconds,
+        search="" if gain is None else gain.where_from(),
     )
 
 
@@ -116,6 +122,8 @@ def status_text(status: SweepStatus, resume_command: str) -> str:
     if status.best is not None:
         lines.append(f"  best       trial {status.best.trial}: {_best_error_text(status.best)}")
         lines.append(f"             {values_text(status.best.values)}")
+    if status.search:
+        lines.append(f"  search     {status.search}")
     if status.state == "failed":
         lines.append("  no trial completed: the report says why each failed; correct the file, and run it anew")
     if status.state == "interrupted":
@@ -155,7 +163,7 @@ def _arm_status(ledger: LedgerView, arm: Arm, driven: bool) -> ArmStatus:
 def _best_status(best: Trial, metric: str) -> BestStatus:
     error = best.error(metric)
     assert error is not None  # a completed trial has its last report
-    return BestStatus(best.number, metric, *error, best.values)
+    return BestStatus(best.number, metric, *error, best.values, best.origin)
 
 
 def _best_error_text(best: BestStatus) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 from mt_sweeps.formatting import counted, duration, error_text, values_text
 from mt_sweeps.results import class_errors, finalists
 from mt_sweeps.results.cautions import cautions, nothing_learned
+from mt_sweeps.results.outlook import outlook
+from mt_sweeps.results.search_gain import search_gain
 from mt_sweeps.storage.home import SweepStore, command_line
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial, best_of
@@ -38,6 +40,7 @@ def summary_text(
         *(["", _wrapped("verdict", learned_nothing)] if learned_nothing else []),
         *(["", _wrapped("verdict", verdict.probe)] if verdict is not None and verdict.probe else []),
         *_best_lines(ledger, images),
+        *_search_lines(ledger, images),
         *_class_lines(sweep, ledger),
         *_baseline_lines(ledger, trials),
         *finalists.text(ledger, images, groups).splitlines(),
@@ -73,6 +76,24 @@ def _best_lines(ledger: Ledger, images: dict[str, int]) -> list[str]:
     ]
 
 
+def _search_lines(ledger: Ledger, images: dict[str, int]) -> list[str]:
+    text = " ".join(f"{sentence}." for sentence in search_sentences(ledger, images))
+    return [_wrapped("search", text)] if text else []
+
+
+def search_sentences(ledger: Ledger, images: dict[str, int]) -> list[str]:
+    """Return what the search gained, and whether more trials would help, in sentences without their full stops.
+
+    Args:
+        ledger: of the sweep; only read.
+        images: number of images by purpose.
+    """
+    gain = search_gain(ledger, images["validation"])
+    if gain is None:
+        return []
+    return [sentence for sentence in (gain.where_from(), gain.as_good(), outlook(ledger)) if sentence]
+
+
 def _class_lines(sweep: SweepStore, ledger: Ledger) -> list[str]:
     """Return how the errors of the best are distributed over the classes; nothing if an earlier version ran it."""
     confusion = class_errors.of_best(sweep, ledger)
@@ -88,10 +109,19 @@ def _baseline_lines(ledger: Ledger, trials: Sequence[Trial]) -> list[str]:
     for arm, description in _BASELINES.items():
         trial = best_of([trial for trial in trials if trial.arm == arm], metric)
         if trial is not None:
-            lines.append(f"{arm:10} {error_text(trial.error(metric))}: {description}")
+            lines.append(_wrapped(arm, f"{error_text(trial.error(metric))}: {description}{_how_searched(ledger, arm)}"))
     if lines and "finalists" not in ledger.spec.arms():
         lines.append("           (no claim: one run each, on the images that chose the best)")
     return lines
+
+
+def _how_searched(ledger: Ledger, arm: str) -> str:
+    """Return how far the supervised baseline was searched: a baseline that was not is easier to beat."""
+    if arm != "supervised" or not ledger.spec.space("search").entries:
+        return ""
+    if not ledger.spec.space("supervised").entries:
+        return "; not searched, since the file searches no key that concerns it: it could be better"
+    return f"; the best of {counted(len(ledger.trials('supervised')), 'trial')}"
 
 
 def _failure_lines(trials: Sequence[Trial]) -> list[str]:

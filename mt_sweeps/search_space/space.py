@@ -78,6 +78,10 @@ class Space:
         """Return the sampler's values for a new trial. A key is left out if none of its branches holds."""
         return self._complete({}, lambda key, branch: branch.suggest(trial, self.name(key, branch)))
 
+    def draw(self, rng: random.Random) -> Values:
+        """Return a combination drawn at random; filters may rule it out."""
+        return self._complete({}, lambda _, branch: branch.draw(rng))
+
     def suggest_all(self, trial: Suggester) -> None:
         """Let the sampler choose a value for every branch, whether it holds or not."""
         for key, branches in self.entries.items():

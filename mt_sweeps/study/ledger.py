@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 
 from mt_sweeps.clock import Clock
 from mt_sweeps.errors import Unfinished
@@ -25,7 +25,7 @@ from mt_sweeps.storage.ledger_rows import StudyRows, check_file
 from mt_sweeps.storage.rdb import open_storage, rows_of_storage
 from mt_sweeps.study.ledger_view import FORMAT, LedgerView, study_name
 from mt_sweeps.study.pruner import Correlation, RungRanking
-from mt_sweeps.study.sampler import ArmSampler
+from mt_sweeps.study.sampler import ArmSampler, Suggestion
 from mt_sweeps.study.trial import STATES, Trial, ranking_error
 from trainers.report import Report
 
@@ -254,6 +254,7 @@ class Ledger(LedgerView):
             "attempt": before.attempt + 1,
             "started": before.started,
             "began": self._clock.time(),
+            "origin": before.origin,
         }
         self._for_writing.set_trial_user_attr(self._ids[arm][number], "asked", facts)
         self._for_writing.set_trial_state_values(self._ids[arm][number], TrialState.RUNNING)
@@ -264,35 +265,37 @@ class Ledger(LedgerView):
     def _create(self, arm: Arm) -> Trial:
         number, now, problem = len(self._trials[arm]), self._clock.time(), ""
         try:
-            values, template = self._suggest(arm, number)
+            suggested = self._suggest(arm, number)
         except STORAGE_ERRORS:
             raise
         except Exception as error:  # of the sampler: the sweep goes on without this trial
-            values, template = {}, create_trial(state=TrialState.RUNNING)
+            suggested = Suggestion({}, "", create_trial(state=TrialState.RUNNING))
             problem = f"its values cannot be chosen: {type(error).__name__}: {error}"
         of = self._planned[arm][number].get("of") if arm in self._planned else None
-        template.set_user_attr("asked", {"values": values, "of": of, "attempt": 1, "started": now, "began": now})
+        facts = {"values": suggested.values, "of": of, "attempt": 1, "started": now, "began": now}
+        suggested.template.set_user_attr("asked", facts | {"origin": suggested.origin})
         # In one step: a driver that is killed meanwhile leaves no trial without values.
-        self._ids[arm].append(self._for_writing.create_new_trial(self._studies[arm], template_trial=template))
+        self._ids[arm].append(self._for_writing.create_new_trial(self._studies[arm], template_trial=suggested.template))
         self._attempt_began[TrialId(arm, number)] = self._clock.monotonic()
         self._trials[arm].append(
             Trial(
                 arm=arm,
                 number=number,
                 state="running",
-                values=values,
+                values=suggested.values,
                 attempt=1,
                 started=now,
                 attempt_started=now,
+                origin=suggested.origin,
                 replicates=of and TrialId(*of),
             )
         )
         trial = self._trials[arm][number]
         return self.fail(trial, REFUSED, problem, None) if problem else trial
 
-    def _suggest(self, arm: Arm, number: int) -> tuple[Values, FrozenTrial]:
+    def _suggest(self, arm: Arm, number: int) -> Suggestion:
         if arm in self._planned:
-            return self._planned[arm][number]["values"], create_trial(state=TrialState.RUNNING)
+            return Suggestion(self._planned[arm][number]["values"], "", create_trial(state=TrialState.RUNNING))
         space = self.spec.space(arm)
         if arm not in self._samplers:
             past = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
@@ -301,7 +304,8 @@ class Ledger(LedgerView):
         combinations = self.spec.enumerated(arm)
         points = points if combinations is None else combinations
         fixed = space.to_params(points[number]) if number < len(points) else {}
-        return self._samplers[arm].suggest(number, fixed)
+        suggested = self._samplers[arm].suggest(number, fixed)
+        return suggested if combinations is None else replace(suggested, origin="")
 
     def _end(self, trial: Trial, state: TrialState, last: Report | None, reason: str = "", message: str = "") -> Trial:
         if not self.is_current_attempt(trial):

@@ -5,6 +5,7 @@ one step.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -17,6 +18,7 @@ from mt_sweeps.search_space.space import Space, Suggester
 from mt_sweeps.spec.sections import Sampler
 from mt_sweeps.spec.sweep_spec import Values
 from mt_sweeps.storage import optuna_private
+from mt_sweeps.study.trial import Origin
 
 # A trial that failed because of its values counts as the worst possible. Lost workers and bugs say nothing of values.
 ITS_OWN_FAULT = {"diverged", "collapsed", "out_of_memory", "no_consistency", "refused"}
@@ -25,6 +27,22 @@ _SAMPLED, _DRAWN = 20, 10_000  # suggestions of the sampler, then random draws, 
 # The cost of TPE grows with the trials that it sees (0.3 s of CPU per suggestion at 10,000), though it only models
 # where the best 25 are and where the others are. So it sees the newest one to two thousand, and the best before them.
 NEWEST, _BEST = 1_000, 100
+_BLIND = 10  # trials that have ended before a model suggests any; Optuna's default
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """The values of a new trial.
+
+    Attributes:
+        values: under the keys of the file.
+        origin: who chose them.
+        template: the trial as the ledger is to have it, RUNNING.
+    """
+
+    values: Values
+    origin: Origin
+    template: FrozenTrial
 
 
 class ArmSampler:
@@ -45,16 +63,13 @@ class ArmSampler:
             past = list(past)
             self._rebuild_history({trial.number: _remembered(trial) for trial in past if trial.params}, len(past))
 
-    def suggest(self, number: int, fixed: Values) -> tuple[Values, FrozenTrial]:
-        """Return the values of a new trial.
+    def suggest(self, number: int, fixed: Values) -> Suggestion:
+        """Suggest the values of a new trial.
 
         Args:
             number: of the trial; with the seed of the sweep it decides everything random, so that a resumed sweep goes
                 on where it was and never repeats its suggestions.
             fixed: values of a hand-added point or a grid, under the ledger's names.
-
-        Returns:
-            The values under the keys of the file, and the trial as the ledger is to have it, RUNNING.
 
         Raises:
             SweepError: no random draw passes the filters.
@@ -62,11 +77,12 @@ class ArmSampler:
         if self._is_model_based and number % NEWEST == 0:
             trials = self._study.get_trials(deepcopy=False)
             self._rebuild_history({known: trials[place] for known, place in self._numbers.items()}, number)
+        origin: Origin = "point" if fixed else "random" if self._is_blind else "sampler"
         study = self._study if self._is_model_based else optuna.create_study()
         study.sampler = self._sampler(number)
         for tries in range(_SAMPLED + _DRAWN):
             if tries == _SAMPLED:
-                study.sampler = RandomSampler(seed=_seed(self._settings.seed, number))
+                study.sampler, origin = RandomSampler(seed=_seed(self._settings.seed, number)), "random"
             if fixed:
                 study.enqueue_trial(fixed)
             trial = study.ask()
@@ -77,9 +93,10 @@ class ArmSampler:
             if self._space.allows(values):
                 if self._is_model_based:
                     self._numbers[number] = trial.number
-                return values, create_trial(
+                template = create_trial(
                     state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions
                 )
+                return Suggestion(values, origin, template)
             study.tell(trial, state=TrialState.FAIL)
         raise SweepError(f"no combination of {_DRAWN:,} drawn at random passes the filters; loosen them")
 
@@ -127,11 +144,21 @@ class ArmSampler:
     def _is_model_based(self) -> bool:
         return self._settings.name in ("tpe", "gp")
 
+    @property
+    def _is_blind(self) -> bool:
+        """Whether the next trial is drawn at random: there is no model, or it has too little to learn from."""
+        if not self._is_model_based:
+            return True
+        ended = (TrialState.COMPLETE, TrialState.PRUNED)
+        return len(self._study.get_trials(deepcopy=False, states=ended)) < _BLIND
+
     def _sampler(self, number: int) -> BaseSampler:
         seed = _seed(self._settings.seed, number)
         if self._settings.name == "tpe":
-            return TPESampler(seed=seed, multivariate=True, group=True)
-        return GPSampler(seed=seed) if self._settings.name == "gp" else RandomSampler(seed=seed)
+            return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=_BLIND)
+        return (
+            GPSampler(seed=seed, n_startup_trials=_BLIND) if self._settings.name == "gp" else RandomSampler(seed=seed)
+        )
 
 
 def _seed(of_sweep: int, number: int) -> int:

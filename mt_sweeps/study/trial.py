@@ -12,6 +12,8 @@ from mt_sweeps.storage.ledger_rows import TrialRow
 from trainers.report import Report, metric_of, standard_error_of
 
 State = Literal["waiting", "running", "complete", "pruned", "failed"]
+Origin = Literal["point", "random", "sampler", ""]
+"""Who chose the values of a trial: a person, chance or the sampler's model; empty: it was not recorded."""
 STATES: dict[str, State] = {  # by the names that Optuna has for them
     "WAITING": "waiting",
     "RUNNING": "running",
@@ -30,6 +32,7 @@ class _Task:
     started: float
     began: float
     of: tuple[Arm, int] | None
+    origin: Origin = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Trial:
         replicates: of a finalist, the trial whose configuration it trains again; else None.
         lost_workers: number of workers that it lost.
         seconds: that workers spent on it, without a running attempt and without those whose driver was lost.
+        origin: who chose its values; empty also for combinations of a grid and for finalists.
     """
 
     arm: Arm
@@ -88,6 +92,7 @@ class Trial:
     replicates: TrialId | None = None
     lost_workers: int = 0
     seconds: float = 0.0
+    origin: Origin = ""
 
     @property
     def id(self) -> TrialId:
@@ -193,6 +198,7 @@ def trial_from_row(arm: Arm, row: TrialRow, metric: str) -> Trial:
         last=end.last,
         lost_workers=lost.workers,
         seconds=lost.seconds if end.seconds is None else end.seconds,
+        origin=task.origin,
     )
     if trial.state == "complete" and (end.last is None or trial.error(metric) is None):
         raise ValueError(f"{trial.id.label} is complete, and has no last report")

@@ -44,6 +44,7 @@ FINDINGS = Findings(
     ),
     cautions=["a sentence"],
     best=BestFinding(0, "complete", 300, 0.1, {"ema.decay": 0.99}, 0.01),
+    search=["the best was drawn at random"],
     baselines={"supervised": BaselineFinding(0.2, 0.02)},
     classes=[
         ClassFinding("the best", ["a", "b"], [0.1, None], 0.1, 0.02, 0.8, 0.03, {"classes": 2, "cells": [[0, 0, 9]]})
@@ -68,7 +69,7 @@ FINDINGS = Findings(
     reproduction=Reproduction("mt-sweep run spec.yaml", "", {}, {}, "abc", "Linux", "def", 0.0, 2),
 )
 KEYS = {
-    (): "format sweep verdict cautions best baselines classes trials progress curves parameters good importance rungs "
+    (): "format sweep verdict cautions best search baselines classes trials progress curves parameters good importance rungs "
     "failures finalists cost reproduction",
     ("sweep",): "name state metric error_name network steps started seconds images states",
     ("verdict",): "means comparisons gain failed images kept_back",

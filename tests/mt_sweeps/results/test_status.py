@@ -9,15 +9,15 @@ from mt_sweeps.results.status import ArmStatus, BestStatus, SweepStatus, list_te
 from tests.helpers.sweeps import Sweep
 
 SEARCH = ArmStatus(total=5, waiting=1, running=0, complete=2, pruned=1, failed=1)
-BEST = BestStatus(3, "validation.teacher_error", 0.07, 0.01, {"ema.decay": 0.99})
+BEST = BestStatus(3, "validation.teacher_error", 0.07, 0.01, {"ema.decay": 0.99}, "random")
 STATUS = SweepStatus("digits", "interrupted", {"search": SEARCH}, BEST, 61.0)
 
 
 def test_the_keys_of_the_json_and_their_order_are_fixed():
     shown = json.loads(json.dumps(STATUS.as_json()))
-    assert " ".join(shown) == "format name state arms best seconds"
+    assert " ".join(shown) == "format name state arms best seconds search"
     assert " ".join(shown["arms"]["search"]) == "total waiting running complete pruned failed"
-    assert " ".join(shown["best"]) == "trial metric error standard_error values"
+    assert " ".join(shown["best"]) == "trial metric error standard_error values origin"
     assert shown["format"] == "mt-sweeps-status/1"
     assert replace(STATUS, best=None).as_json()["best"] is None
 
