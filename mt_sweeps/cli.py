@@ -313,49 +313,104 @@ def show_status(name: str | None, home: str | None, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("name", metavar="SWEEP")
+@click.argument("name", required=False, metavar="[SWEEP]")
 @_home_option
 @_json_option
 @_plugin_option()
-def best(name: str, home: str | None, as_json: bool) -> None:
-    """Show the best configuration of SWEEP so far."""
-    from mt_sweeps.results import best_file
+def best(name: str | None, home: str | None, as_json: bool) -> None:
+    """Show the best configuration of SWEEP (default: the newest) so far, and its errors."""
+    from mt_sweeps.results import best_file, best_text
     from mt_sweeps.storage.open import open_home
 
-    content = best_file.from_sweep(open_home(home).sweep(name))
-    click.echo(content.model_dump_json(indent=2) if as_json else best_file.to_yaml(content), nl=as_json)
+    sweep = open_home(home).sweep(name)
+    content = best_file.from_sweep(sweep)
+    if as_json:
+        click.echo(content.model_dump_json(indent=2))
+    else:
+        _print(best_text.best_text(sweep, content))
+
+
+@cli.command("trials")
+@click.argument("name", required=False, metavar="[SWEEP]")
+@click.option("--csv", "as_csv", is_flag=True, help="As CSV, with a column per searched key.")
+@_home_option
+@_json_option
+@_plugin_option()
+def list_trials(name: str | None, as_csv: bool, home: str | None, as_json: bool) -> None:
+    """List the trials of SWEEP (default: the newest), the best first."""
+    from mt_sweeps.results import trials
+    from mt_sweeps.storage.open import open_home
+
+    if as_csv and as_json:
+        raise InputError("--csv and --json: use one of them")
+    sweep = open_home(home).sweep(name)
+    rows = trials.trial_rows(sweep)
+    if as_json:
+        click.echo(json.dumps(trials.table_json(sweep, rows), indent=2))
+    elif as_csv:
+        click.echo(trials.table_csv(rows), nl=False)
+    else:
+        _print(trials.table_text(rows))
+
+
+@cli.command("show")
+@click.argument("name", metavar="SWEEP")
+@click.argument("trial", metavar="TRIAL")
+@_home_option
+@_json_option
+@_plugin_option()
+def show_trial(name: str, trial: str, home: str | None, as_json: bool) -> None:
+    """Show TRIAL of SWEEP, its number or its name in `trials`: values, learning curve, why it failed, files."""
+    from mt_sweeps.results import trials
+    from mt_sweeps.storage.open import open_home
+
+    sweep = open_home(home).sweep(name)
+    found = trials.find_trial(sweep, trial)
+    if as_json:
+        click.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        _print(trials.trial_text(found, sweep.load_spec().metric))
+
+
+@cli.command("copy")
+@click.argument("name", metavar="SWEEP")
+@click.option("-o", "--output", type=File, help="Where to. Default: the terminal.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@_home_option
+def copy_spec(name: str, output: Path | None, force: bool, home: str | None) -> None:
+    """Write the search-space file of SWEEP, to change it and run it anew. It holds every setting."""
+    from mt_sweeps.storage.open import open_home
+
+    sweep = open_home(home).sweep(name)
+    sweep.load_spec()  # a damaged one is not copied
+    _write(output, sweep.spec_text(), force, f"run it anew, with changes: {sweep.command('run', str(output))}")
 
 
 @cli.command("export")
-@click.argument("name", metavar="SWEEP")
+@click.argument("name", required=False, metavar="[SWEEP]")
 @click.option("-o", "--output", type=File, help="Where to. Default: the terminal.")
 @_home_option
 @_plugin_option()
-def export_best(name: str, output: Path | None, home: str | None) -> None:
-    """Write the best hyper-parameters of SWEEP to a file that `train` takes."""
+def export_best(name: str | None, output: Path | None, home: str | None) -> None:
+    """Write the best hyper-parameters of SWEEP (default: the newest) to a file that `train` takes."""
     from mt_sweeps.results import best_file
     from mt_sweeps.storage.open import open_home
-    from trainers.files import write_atomically
 
     sweep = open_home(home).sweep(name)
     text = best_file.to_yaml(best_file.from_sweep(sweep))
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    try:
-        write_atomically(output, text)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written: {error.strerror}") from None
-    _print(f"written to {output}; train the final model with: {sweep.command('train', str(output))}")
+    _write(output, text, True, f"train the final model with: {sweep.command('train', str(output))}")
 
 
 @cli.command("report")
-@click.argument("name", metavar="SWEEP")
+@click.argument("name", required=False, metavar="[SWEEP]")
 @_home_option
 @_json_option
 @_plugin_option()
-def write_report(name: str, home: str | None, as_json: bool) -> None:
-    """Write the report of SWEEP, one web page for offline reading; print its path and add it to MLflow."""
+def write_report(name: str | None, home: str | None, as_json: bool) -> None:
+    """Write the report of SWEEP (default: the newest), one web page for offline reading.
+
+    Its path is printed, and it is added to MLflow.
+    """
     from mt_sweeps import report
     from mt_sweeps.storage.open import open_home
 
@@ -453,6 +508,22 @@ def main() -> None:
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         _leave(130)
+
+
+def _write(output: Path | None, text: str, force: bool, then: str) -> None:
+    """Write a text to a file and say what is next, or print it."""
+    from trainers.files import write_atomically
+
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    if output.exists() and not force:
+        raise InputError(f"{output}: is there already; choose another name with -o, or add --force")
+    try:
+        write_atomically(output, text)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written: {error.strerror}") from None
+    _print(f"written to {output}; {then}")
 
 
 def _print(text: object, err: bool = False) -> None:

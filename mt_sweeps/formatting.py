@@ -1,8 +1,23 @@
 """Texts for numbers, durations and the values of a trial."""
 
+from collections.abc import Sequence
+
 from mt_sweeps.search_space.space import Value, Values
 from trainers.errors import escaped
 from trainers.report import Report, error_name, metric_of
+
+_FORMULA: tuple[str, ...] = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+    "\n",
+    "\N{FULLWIDTH EQUALS SIGN}",
+    "\N{FULLWIDTH PLUS SIGN}",
+)
+_FORMULA += ("\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # spreadsheets of some languages
 
 
 def percent(fraction: float | None) -> str:
@@ -43,6 +58,11 @@ def value_text(value: Value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else escaped(value)
 
 
+def labeled(label: str, lines: Sequence[str]) -> list[str]:
+    """Return lines with a label before the first of them, indented as the answers of commands are."""
+    return [f"  {label if i == 0 else '':10} {line}" for i, line in enumerate(lines)]
+
+
 def counted(count: int, word: str) -> str:
     """Return a number with its noun: `1 trial`, `2 trials`."""
     return f"{count} {word}" + "s" * (count != 1)
@@ -56,3 +76,8 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def no_formula(cell: str) -> str:
+    """Return a cell that no spreadsheet takes for a formula: with an apostrophe before what would begin one."""
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell

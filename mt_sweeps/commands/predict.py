@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mt_sweeps.errors import InputError, SweepError, did_you_mean
-from mt_sweeps.formatting import counted, error_text
+from mt_sweeps.formatting import counted, error_text, no_formula
 from mt_sweeps.results.class_errors import balance_text, table_lines
 from mt_sweeps.results.training_result import MODEL, TestError
 from mt_sweeps.storage.home import Home
@@ -33,18 +33,6 @@ if TYPE_CHECKING:
 
 FORMAT = "mt-sweeps-predicted/1"  # of `--json`, described in docs/json.md
 
-_FORMULA: tuple[str, ...] = (
-    "=",
-    "+",
-    "-",
-    "@",
-    "\t",
-    "\r",
-    "\n",
-    "\N{FULLWIDTH EQUALS SIGN}",
-    "\N{FULLWIDTH PLUS SIGN}",
-)
-_FORMULA += ("\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # spreadsheets of some languages
 
 _Row = tuple[str, str, str]
 _Write = Callable[[Iterable[_Row]], None]
@@ -243,11 +231,6 @@ class _Terminal:
         sys.stdout.write(printable(line))
 
 
-def _no_formula(cell: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula: with an apostrophe before what would begin one."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
-
-
 @contextmanager
 def _rows_to(output: Path | None) -> Iterator[_Write]:
     """Give a function that writes rows to the terminal, or to a file that appears once all are written."""
@@ -256,7 +239,7 @@ def _rows_to(output: Path | None) -> Iterator[_Write]:
         # The name of a file may hold any bytes; they are written as they are.
         text = TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="", write_through=True)
         writer = csv.writer(text, lineterminator="\n")
-        return text, lambda rows: writer.writerows([_no_formula(cell) for cell in row] for row in rows)
+        return text, lambda rows: writer.writerows([no_formula(cell) for cell in row] for row in rows)
 
     if output is None and sys.stdout.isatty():
         yield csv.writer(_Terminal(), lineterminator="\n").writerows

@@ -69,8 +69,8 @@ FINDINGS = Findings(
     reproduction=Reproduction("mt-sweep run spec.yaml", "", {}, {}, "abc", "Linux", "def", 0.0, 2),
 )
 KEYS = {
-    (): "format sweep verdict cautions best search baselines classes trials progress curves parameters good importance rungs "
-    "failures finalists cost reproduction",
+    (): "format sweep verdict cautions best search baselines classes trials progress curves parameters good importance "
+    "rungs failures finalists cost reproduction",
     ("sweep",): "name state metric error_name network steps started seconds images states",
     ("verdict",): "means comparisons gain failed images kept_back",
     ("verdict", "means", "trial 0"): "mean low high seeds",

@@ -1,0 +1,41 @@
+"""The best configuration of a sweep on one screen, for `best`."""
+
+from mt_sweeps.formatting import labeled, metric_text, percent, value_text
+from mt_sweeps.results.best_file import BestFile
+from mt_sweeps.results.search_gain import search_gain
+from mt_sweeps.storage.home import SweepStore
+from mt_sweeps.study.ledger_view import LedgerView
+from trainers.report import error_name
+
+
+def best_text(sweep: SweepStore, best: BestFile) -> str:
+    """Return the values of the best configuration, how sure one can be of its error, and who chose it.
+
+    Args:
+        sweep: of which it is.
+        best: what `export` would write.
+    """
+    found, again = best.validation, best.finalists
+    lines = [
+        f"{best.sweep}: trial {best.trial}",
+        *labeled("values", [f"{key} {value_text(value)}" for key, value in best.searched.items()]),
+        f"  validation {metric_text(error_name(found.metric), (found.error, found.standard_error))} on "
+        f"{found.images} images, which chose it; 95 % interval {_range(found.low, found.high)}",
+    ]
+    if again is None:
+        lines.append("  again      it was not trained again on fresh seeds, so how much of this is luck is not known")
+    else:
+        others = ", ".join(f"{name} {percent(error)}" for name, error in again.others.items())
+        lines.append(
+            f"  again      {percent(again.error)} on fresh seeds and label draws, mean of {again.seeds} seeds; 95 % "
+            f"interval {_range(again.low, again.high)}" + (f"; beside it {others}" if others else "")
+        )
+    gain = search_gain(LedgerView(sweep.ledger, sweep.load_spec()), found.images)
+    if gain is not None and gain.where_from():
+        lines.append(f"  search     {gain.where_from()}")
+    lines.append(f"  next       {sweep.command('export', sweep.name, '-o', 'best.yaml')}")
+    return "\n".join(lines)
+
+
+def _range(low: float, high: float) -> str:
+    return f"{100 * low:.1f} to {percent(high)}"

@@ -1,0 +1,133 @@
+"""The table of trials, one trial in full, and the best on one screen, as the commands print them."""
+
+import csv
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from mt_sweeps.cli import cli
+from mt_sweeps.formatting import no_formula
+from tests.helpers.sweeps import Sweep
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Three trials: a point that completed, one that failed, one that completed and is better; and a baseline."""
+    sweep = Sweep(tmp_path, "finalists.baselines=[supervised]", "finalists.top=0")
+    ledger, ended = sweep.ledger, 0
+    while trial := ledger.ask_search():
+        if trial.arm == "supervised":
+            ledger.complete(trial, sweep.train(trial, 0.4, 0.3))
+        elif trial.number == 1:
+            sweep.train(trial, 0.9)
+            ledger.fail(trial, "diverged", "the loss is no longer a number", None)
+        else:
+            ledger.complete(trial, sweep.train(trial, 0.5, 0.2 - 0.05 * trial.number))
+        ended += 1
+    assert ended == 4
+    return sweep
+
+
+def printed(sweep, *arguments, status=0):
+    result = CliRunner().invoke(cli, [*arguments, "--home", str(sweep.home.path)])
+    if status:
+        assert result.exception is not None
+        return str(result.exception)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_table_has_the_search_first_and_its_best_first(sweep):
+    lines = printed(sweep, "trials").splitlines()
+    assert [line.split()[:2] for line in lines] == [
+        ["2", "complete"],
+        ["0", "complete"],
+        ["1", "failed"],
+        ["supervised-0", "complete"],
+    ]
+    assert "10.0 % ± 1.0" in lines[0] and "ema.decay" in lines[0]
+    assert lines[2].endswith("diverged")
+
+
+def test_the_table_for_scripts_has_every_trial_with_its_values(sweep):
+    table = json.loads(printed(sweep, "trials", "digits", "--json"))
+    assert (table["format"], table["sweep"]) == ("mt-sweeps-trials/1", "digits")
+    best, point, failed, baseline = table["trials"]
+    assert (best["name"], best["error"], best["origin"], best["step"]) == ("2", 0.1, "random", 60)
+    assert point["values"]["ema.decay"] == 0.95 and point["origin"] == "point"
+    assert (failed["reason"], failed["error"]) == ("diverged", None)
+    assert (baseline["arm"], baseline["error"]) == ("supervised", 0.3)
+
+
+def test_the_table_for_spreadsheets_has_a_column_per_searched_key(sweep):
+    rows = list(csv.DictReader(printed(sweep, "trials", "--csv").splitlines()))
+    assert [row["name"] for row in rows] == ["2", "0", "1", "supervised-0"]
+    assert float(rows[1]["ema.decay"]) == 0.95 and float(rows[1]["error"]) == 0.2
+    assert rows[2]["error"] == "" and rows[3]["ema.decay"] == ""
+
+
+def test_no_cell_is_a_formula():
+    assert [no_formula(cell) for cell in ("=1", "@x", "a=1", "")] == ["'=1", "'@x", "a=1", ""]
+
+
+def test_a_table_is_of_one_kind(sweep):
+    assert "use one of them" in printed(sweep, "trials", "--csv", "--json", status=2)
+
+
+def test_a_trial_is_shown_with_its_values_its_curve_and_its_files(sweep):
+    text = printed(sweep, "show", "digits", "2")
+    assert text.startswith("trial 2: complete, error 10.0 % ± 1.0, drawn at random\n")
+    assert [line.split() for line in text.splitlines() if line.endswith("%")] == [
+        ["30", "50.0", "%", "50.0", "%"],
+        ["60", "10.0", "%", "10.0", "%"],
+    ]
+    assert f"files      {sweep.directory.trials.location}/0002/attempt-1" in text
+    assert "values     ema.decay" in text
+
+
+def test_a_failed_trial_says_first_why(sweep):
+    lines = printed(sweep, "show", "digits", "1").splitlines()
+    assert lines[:2] == ["trial 1: failed, drawn at random", "  reason     diverged: the loss is no longer a number"]
+
+
+def test_a_baseline_is_shown_by_the_name_that_the_table_has(sweep):
+    assert printed(sweep, "show", "digits", "supervised-0").startswith("trial supervised-0: complete, error 30.0 %")
+    shown = json.loads(printed(sweep, "show", "digits", "supervised-0", "--json"))
+    assert (shown["format"], [one["step"] for one in shown["records"]]) == ("mt-sweeps-trial/1", [30, 60])
+
+
+def test_a_trial_that_is_not_there_is_refused_with_those_that_are(sweep):
+    assert printed(sweep, "show", "digits", "7", status=2) == (
+        "7: digits has no such trial; those of the search are 0 to 2, the others as "
+        f"`mt-sweep trials digits --home {sweep.home.path}` names them"
+    )
+
+
+def test_the_best_is_shown_on_one_screen_with_its_values_and_errors(sweep):
+    text = printed(sweep, "best")
+    lines = text.splitlines()
+    assert lines[0] == "digits: trial 2" and len(lines) <= 12
+    assert "  validation 10.0 % ± 1.0 on " in text
+    assert "it was not trained again on fresh seeds" in text
+    assert "search     The best, trial 2, was drawn at random; the best of your points has 20.0 % (1 completed)" in text
+    assert "export digits -o best.yaml" in lines[-1]
+
+
+def test_a_copy_of_the_file_runs_anew(sweep, tmp_path):
+    copy = tmp_path / "copy.yaml"
+    assert printed(sweep, "copy", "digits") == sweep.directory.spec_text()
+    assert f"written to {copy}; run it anew, with changes: mt-sweep run {copy}" in printed(
+        sweep, "copy", "digits", "-o", str(copy)
+    )
+    assert copy.read_text() == sweep.directory.spec_text()
+    copy.write_text("mine")
+    assert "is there already" in printed(sweep, "copy", "digits", "-o", str(copy), status=2)
+    assert copy.read_text() == "mine"
+    printed(sweep, "copy", "digits", "-o", str(copy), "--force")
+    assert copy.read_text() == sweep.directory.spec_text()
+
+
+@pytest.mark.parametrize("command", ["best", "export", "trials", "status"])
+def test_reading_commands_take_the_newest_sweep(sweep, command):
+    assert printed(sweep, command) == printed(sweep, command, "digits")
