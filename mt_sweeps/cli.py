@@ -278,6 +278,19 @@ def validate(files: tuple[Path, ...], without_images: bool) -> None:
         raise InputError(*problems)
 
 
+@cli.command()
+@click.option("-o", "--output", type=File, help="Where to. Default: the terminal.")
+def schema(output: Path | None) -> None:
+    """Write the JSON Schema of a search-space file, with which editors complete keys and mark mistakes.
+
+    The first line of a file names it: "# yaml-language-server: $schema=schema.json".
+    """
+    from mt_sweeps.spec.schema import file_schema
+
+    line = f"# yaml-language-server: $schema={output}"
+    _write(output, json.dumps(file_schema(), indent=1) + "\n", True, f"first line of a file that uses it: {line}")
+
+
 @cli.command("list")
 @_home_option
 @_json_option

@@ -14,7 +14,7 @@ from mt_sweeps.spec import hints, validation_errors, yaml_file
 from mt_sweeps.spec.allowed_paths import check_paths
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.spec.overrides import apply_override
-from mt_sweeps.spec.sweep_spec import SweepSpec, Values
+from mt_sweeps.spec.sweep_spec import NOT_SEARCHED, SweepSpec, Values
 from trainers.config import Timm, TrainerConfig
 from trainers.config.known_datasets import KNOWN_DATASETS
 from trainers.errors import DataError
@@ -90,7 +90,7 @@ def _key_problems(spec: SweepSpec, settings: list[str]) -> list[str]:
     problems += [
         f"search_space.{key}: is not searched: trials are compared on the same images; set it under trainer"
         for key in spec.search_space
-        if key.startswith(("dataset.", "device", "method", "verdict"))
+        if key.startswith(NOT_SEARCHED)
     ]
     if spec.trainer.get("method") == "probe":
         problems.append(

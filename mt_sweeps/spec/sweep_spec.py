@@ -29,6 +29,10 @@ Entries = dict[str, Annotated[list[Entry], Field(min_length=1, max_length=100)]]
 """The searched keys, dotted, each with its branches."""
 
 
+NOT_SEARCHED = ("dataset.", "device", "method", "verdict")
+"""Beginnings of the dotted keys that are the same for all trials of a sweep."""
+
+
 class SweepSpec(Settings):
     """A search-space file."""
 
