@@ -1,6 +1,8 @@
 """What people write by habit of other tools, and what is written here."""
 
 import re
+from collections.abc import Sequence
+from difflib import get_close_matches
 
 from mt_sweeps.errors import did_you_mean
 
@@ -19,26 +21,36 @@ _HABITS = {
     "max_trials": "trials",
     "num_trials": "trials",
     "n_trials": "trials",
+    "arch": "architecture",
+    "amp": "precision",
+    "dtype": "precision",
+    "fp16": "precision",
 }
 """The last words of keys in other tools, with the last words of ours."""
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
-def unknown_key(key: str, known: list[str]) -> str:
+def unknown_key(key: str, known: list[str], everywhere: Sequence[str] = ()) -> str:
     """Return advice for an unknown key: what it is called here, or the most similar key, and all known keys.
 
     Args:
         key: dotted, or the last word of one.
         known: the keys that may stand there.
+        everywhere: the dotted keys of the whole file, for a key that stands in another group.
     """
     group, _, word = key.lower().rpartition(".")
     if word in ("epochs", "max_epochs", "num_epochs"):
         return "the length of a run is trainer.steps: steps = epochs x images / batch_size"
-    ours = _HABITS.get(word.replace("-", "_"))
+    word = word.replace("-", "_")
+    ours = _HABITS.get(word)
     near = [one for one in known if ours is not None and one.rpartition(".")[2] == ours]
     same_group = [one for one in near if one.rpartition(".")[0] == group] or near
     if same_group:
         return f"did you mean {same_group[0]!r}? Known: {', '.join(sorted(known))}"
+    elsewhere = [one for one in everywhere if one.replace(".", "_") == word]
+    elsewhere += [one for one in everywhere if one.rpartition(".")[2] in (word, ours) and "." in one]
+    if elsewhere and not get_close_matches(word[:100], known, n=1):
+        return f"did you mean {elsewhere[0]!r}? Known: {', '.join(sorted(known))}"
     return did_you_mean(key, known)
 
 

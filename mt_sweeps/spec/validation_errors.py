@@ -36,7 +36,8 @@ def _describe_one(details: ErrorDetails, model: type[BaseModel], data: Any) -> t
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
     path = _without_tags(details["loc"], data, keep_last=kind == "missing")
     if kind == "extra_forbidden":
-        text = f"unknown key; {hints.unknown_key(str(path[-1]), _known_keys(model, details['loc'][:-1]))}"
+        known = _known_keys(model, details["loc"][:-1])
+        text = f"unknown key; {hints.unknown_key(str(path[-1]), known, dotted_keys(model))}"
     elif kind == "missing":
         text = "is missing; add it"
     elif kind == "value_error":

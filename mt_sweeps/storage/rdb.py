@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 import warnings
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.retry import RETRY_SECONDS, retrying
 from mt_sweeps.storage.ledger_rows import StudyRows, TrialRow
 from mt_sweeps.storage.optuna_private import FrozenStudy, trial_id
+
+# An interrupt in the middle of a query also breaks its cursor, which SQLAlchemy would tell with a traceback.
+logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 _T = TypeVar("_T")
 
