@@ -30,13 +30,13 @@ _HABITS = {
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000}
 
 
-def unknown_key(key: str, known: list[str], everywhere: Sequence[str] = ()) -> str:
+def unknown_key(key: str, known: list[str], elsewhere: Sequence[str] = ()) -> str:
     """Return advice for an unknown key: what it is called here, or the most similar key, and all known keys.
 
     Args:
         key: dotted, or the last word of one.
         known: the keys that may stand there.
-        everywhere: the dotted keys of the whole file, for a key that stands in another group.
+        elsewhere: the dotted keys of other groups.
     """
     group, _, word = key.lower().rpartition(".")
     if word in ("epochs", "max_epochs", "num_epochs"):
@@ -47,10 +47,10 @@ def unknown_key(key: str, known: list[str], everywhere: Sequence[str] = ()) -> s
     same_group = [one for one in near if one.rpartition(".")[0] == group] or near
     if same_group:
         return f"did you mean {same_group[0]!r}? Known: {', '.join(sorted(known))}"
-    elsewhere = [one for one in everywhere if one.replace(".", "_") == word]
-    elsewhere += [one for one in everywhere if one.rpartition(".")[2] in (word, ours) and "." in one]
-    if elsewhere and not get_close_matches(word[:100], known, n=1):
-        return f"did you mean {elsewhere[0]!r}? Known: {', '.join(sorted(known))}"
+    meant = [one for one in elsewhere if one.replace(".", "_") == word]
+    meant += [one for one in elsewhere if one.rpartition(".")[2] in (word, ours)]
+    if meant and not get_close_matches(word[:100], known, n=1):
+        return f"did you mean {meant[0]!r}? Known: {', '.join(sorted(known))}"
     return did_you_mean(key, known)
 
 

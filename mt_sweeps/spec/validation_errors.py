@@ -37,7 +37,9 @@ def _describe_one(details: ErrorDetails, model: type[BaseModel], data: Any) -> t
     path = _without_tags(details["loc"], data, keep_last=kind == "missing")
     if kind == "extra_forbidden":
         known = _known_keys(model, details["loc"][:-1])
-        text = f"unknown key; {hints.unknown_key(str(path[-1]), known, dotted_keys(model))}"
+        group = ".".join(map(str, path[:-1]))
+        elsewhere = [key for key in dotted_keys(model) if key.rpartition(".")[0] != group]
+        text = f"unknown key; {hints.unknown_key(str(path[-1]), known, elsewhere)}"
     elif kind == "missing":
         text = "is missing; add it"
     elif kind == "value_error":

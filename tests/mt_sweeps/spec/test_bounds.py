@@ -223,3 +223,22 @@ def test_a_pipe_of_the_shell_is_read():
         assert yaml_file.read(Path(f"/dev/fd/{reading}")) == {"name": "mine"}
     finally:
         os.close(reading)
+
+
+@pytest.mark.parametrize(
+    ("key", "ours"),
+    [
+        ("lr", "optimizer.learning_rate"),
+        ("learning_rate", "optimizer.learning_rate"),
+        ("wd", "optimizer.weight_decay"),
+        ("ema_decay", "ema.decay"),
+        ("num_labels", "dataset.labels"),
+        ("dropout", "model.dropout"),
+        ("amp", "precision"),
+        ("batch", "batch_size"),
+    ],
+)
+def test_a_key_of_another_tool_or_group_is_told_where_it_stands_here(key, ours):
+    with pytest.raises(InputError) as told:
+        digits(f"trainer.{key}=1")
+    assert f"trainer.{key}: unknown key; did you mean {ours!r}? Known: augmentation, " in str(told.value)
