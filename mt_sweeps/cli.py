@@ -34,6 +34,11 @@ _home_option = click.option(
     metavar="DIR",
     help="Where sweeps live, or postgresql://...: docs/team.md. Default: MT_SWEEP_HOME, or ./sweeps.",
 )
+_notify_option = click.option(
+    "--notify",
+    metavar="COMMAND",
+    help="Run COMMAND at the end and when a trial fails, with the status as JSON on its standard input.",
+)
 _json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 
@@ -133,17 +138,24 @@ def init(
 @_set_option
 @_trials_option
 @_in_process_option
+@_notify_option
 @_home_option
 @_allow_paths_option
 @_plugin_option()
 def run(
-    file: Path, name: str | None, overrides: tuple[str, ...], trials: int | None, in_process: bool, home: str | None
+    file: Path,
+    name: str | None,
+    overrides: tuple[str, ...],
+    trials: int | None,
+    in_process: bool,
+    notify: str | None,
+    home: str | None,
 ) -> None:
     """Search the space of FILE, show it in MLflow, and name the best configuration."""
     from mt_sweeps.commands.run import run_sweep
     from mt_sweeps.storage.open import open_home
 
-    run_sweep(file, open_home(home), name, overrides, trials, in_process)
+    run_sweep(file, open_home(home), name, overrides, trials, in_process, notify)
 
 
 @cli.command()
@@ -179,10 +191,17 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> None:
 @click.option("--trials", "more", metavar="+N", callback=_added, help="Search with so many trials more.")
 @click.option("--address", metavar="URL", help="Have a Ray cluster do it, as `submit` does: http://host:8265.")
 @_in_process_option
+@_notify_option
 @_home_option
 @_plugin_option(expose_value=True)
 def resume(
-    name: str | None, more: int, address: str | None, in_process: bool, home: str | None, plugins: tuple[str, ...]
+    name: str | None,
+    more: int,
+    address: str | None,
+    in_process: bool,
+    notify: str | None,
+    home: str | None,
+    plugins: tuple[str, ...],
 ) -> None:
     """Resume an interrupted SWEEP (default: the newest) from its last checkpoints."""
     if address is not None:
@@ -192,12 +211,14 @@ def resume(
             raise click.UsageError("with --address, name the SWEEP")
         if in_process:
             raise click.UsageError("--in-process runs trials on this machine; leave it out, or --address")
+        if notify is not None:
+            raise click.UsageError("--notify runs a command on this machine; leave it out, or --address")
         _print(submit.resume(name, address, more, plugins))
         return
     from mt_sweeps.commands.run import resume_sweep
     from mt_sweeps.storage.open import open_home
 
-    resume_sweep(open_home(home), name, more, in_process)
+    resume_sweep(open_home(home), name, more, in_process, notify)
 
 
 @cli.command()

@@ -33,11 +33,17 @@ class Board:
         ledger: of the sweep; only read.
         concurrent: trials at once.
         on_first_report: called once, when the first trial has reported.
+        on_failure: called when a trial has failed.
         is_live: False: plain lines on a terminal, too, where a debugger needs it.
     """
 
     def __init__(
-        self, ledger: Ledger, concurrent: int, on_first_report: Callable[[], None], is_live: bool = True
+        self,
+        ledger: Ledger,
+        concurrent: int,
+        on_first_report: Callable[[], None],
+        on_failure: Callable[[], None] = lambda: None,
+        is_live: bool = True,
     ) -> None:
         self._spec, self._ledger = ledger.spec, ledger
         self._trials: dict[TrialId, Trial] = {}
@@ -52,6 +58,7 @@ class Board:
             if trial.last is not None:
                 self._count_report(trial, trial.last)
         self._on_first_report: Callable[[], None] | None = on_first_report
+        self._on_failure = on_failure
         self._start = time.monotonic()
         self._concurrent = concurrent
         self._last_line = -5.0
@@ -101,6 +108,8 @@ class Board:
             result = f"{trial.reason}: {trial.message.splitlines()[0]}"
         state = "lost its worker and waits for another" if trial.state == "waiting" else trial.state
         self._line(f"{trial.id.label} {state}: {result}  [{self._ended}/{self._total} trials]{self._left_text()}")
+        if trial.state == "failed":
+            self._on_failure()
 
     def message(self, text: str) -> None:
         """There is news of the sweep as a whole."""

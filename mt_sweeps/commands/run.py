@@ -23,6 +23,7 @@ from pathlib import Path
 
 from mt_sweeps.commands.console import Board
 from mt_sweeps.commands.ending import ending
+from mt_sweeps.commands.notify import Notifier
 from mt_sweeps.errors import InputError, SweepError, Unfinished
 from mt_sweeps.execution import forecast as forecasts
 from mt_sweeps.execution import in_process as in_process_engine
@@ -58,7 +59,13 @@ _INTERRUPTED_SECONDS = 5  # the same, for a sweep that was interrupted
 
 
 def run_sweep(
-    file: Path, home: Home, name: str | None, overrides: tuple[str, ...], trials: int | None, in_process: bool = False
+    file: Path,
+    home: Home,
+    name: str | None,
+    overrides: tuple[str, ...],
+    trials: int | None,
+    in_process: bool = False,
+    notify: str | None = None,
 ) -> None:
     """Start a new sweep and run it to its end.
 
@@ -69,6 +76,7 @@ def run_sweep(
         overrides: `key=value` into the file.
         trials: overrides the number of trials in the file.
         in_process: run the trials in this process, one after another, without Ray.
+        notify: a command that is told how the sweep stands, as `Notifier` runs it.
 
     Raises:
         InputError: the file or the machine cannot do it; nothing has started.
@@ -88,11 +96,14 @@ def run_sweep(
         _create(sweep, spec, data, share, file)
         print(forecasts.text(spec, planned, share, data, None), flush=True)
         print(f"  files     {sweep.location}", flush=True)
-        with sweep.exclusive(sweep.already_driven):
-            _conduct(sweep, spec, share, in_process, mlflow_problem)
+        notifier = Notifier(notify, sweep)
+        with notifier.at_the_end(), sweep.exclusive(sweep.already_driven):
+            _conduct(sweep, spec, share, notifier, in_process, mlflow_problem)
 
 
-def resume_sweep(home: Home, name: str | None, more: int = 0, in_process: bool = False) -> None:
+def resume_sweep(
+    home: Home, name: str | None, more: int = 0, in_process: bool = False, notify: str | None = None
+) -> None:
     """Go on with a sweep whose driver is gone, from each trial's last checkpoint.
 
     Args:
@@ -100,6 +111,7 @@ def resume_sweep(home: Home, name: str | None, more: int = 0, in_process: bool =
         name: of the sweep, or None for the newest.
         more: trials to search with beyond those it was started with.
         in_process: run the trials in this process, one after another, without Ray.
+        notify: as of `run_sweep`.
 
     Raises:
         InputError: there is no such sweep, it has a living driver, or it cannot be resumed here.
@@ -110,12 +122,14 @@ def resume_sweep(home: Home, name: str | None, more: int = 0, in_process: bool =
     check_storage(Path(sweep.name), home, sweep.load_spec())
     if sweep.is_driven:
         raise InputError(sweep.already_driven)
-    with sweep.exclusive(sweep.already_driven):  # before anything is read that another process may change
+    notifier = Notifier(notify, sweep)
+    # Before anything is read that another process may change.
+    with notifier.at_the_end(), sweep.exclusive(sweep.already_driven):
         sweep.clear_stop_request()  # of a driver before this one
-        _resume(sweep, more, in_process)
+        _resume(sweep, more, in_process, notifier)
 
 
-def _resume(sweep: SweepStore, more: int, in_process: bool) -> None:
+def _resume(sweep: SweepStore, more: int, in_process: bool, notifier: Notifier) -> None:
     """Go on with a sweep whose lock is held; arguments and errors as of `resume_sweep`."""
     spec, label = sweep.load_spec(), Path(sweep.name)
     if more:
@@ -125,7 +139,7 @@ def _resume(sweep: SweepStore, more: int, in_process: bool) -> None:
         sweep.save_spec(spec)
     if all(trial.finished for trial in ledger.all_trials()) and not any(map(ledger.remaining, spec.arms())):
         print(f"{spec.name} is finished: MLflow is completed, nothing else is left to do", flush=True)
-        _conduct(sweep, spec, share=None)
+        _conduct(sweep, spec, None, notifier)
         return
     environment = sweep.load_environment()
     _print_file_change(sweep, environment)
@@ -151,7 +165,7 @@ def _resume(sweep: SweepStore, more: int, in_process: bool) -> None:
         if environment.gpus_per_trial and not share.gpus:
             raise InputError(f"{sweep.name}: its trials ran on GPUs and there are none now; resume it where some are")
         print(f"{spec.name} goes on where it was\n  files     {sweep.location}", flush=True)
-        _conduct(sweep, spec, share, in_process, mlflow_problem)
+        _conduct(sweep, spec, share, notifier, in_process, mlflow_problem)
 
 
 def _print_file_change(sweep: SweepStore, environment: Environment) -> None:
@@ -204,7 +218,12 @@ def _create(sweep: SweepStore, spec: SweepSpec, data: DatasetCheck, share: Share
 
 
 def _conduct(
-    sweep: SweepStore, spec: SweepSpec, share: Share | None, in_process: bool = False, mlflow_problem: str | None = None
+    sweep: SweepStore,
+    spec: SweepSpec,
+    share: Share | None,
+    notifier: Notifier,
+    in_process: bool = False,
+    mlflow_problem: str | None = None,
 ) -> None:
     """Steps 5 to 8, for a new sweep and for a resumed one, whose lock is held.
 
@@ -212,6 +231,7 @@ def _conduct(
         sweep: the sweep.
         spec: of it.
         share: what a trial gets, or None if no trial is left to run.
+        notifier: is told when a trial fails.
         in_process: run the trials in this process, without Ray.
         mlflow_problem: why MLflow does not answer, if that was said already.
     """
@@ -223,7 +243,7 @@ def _conduct(
     try:
         ledger.take_over()
         if share is not None:
-            stop_reason = _drive(sweep, ledger, share, writer, in_process)
+            stop_reason = _drive(sweep, ledger, share, writer, notifier, in_process)
         _conclude(sweep, ledger)
     except BaseException as error:
         if sweep.is_gone:
@@ -247,10 +267,12 @@ def _conduct(
             _finish_tracking(sweep, run, writer, status, summary)
 
 
-def _drive(sweep: SweepStore, ledger: Ledger, share: Share, writer: BackgroundWriter, in_process: bool) -> str | None:
+def _drive(
+    sweep: SweepStore, ledger: Ledger, share: Share, writer: BackgroundWriter, notifier: Notifier, in_process: bool
+) -> str | None:
     """Step 6: run trials; return why some were left unstarted, or None."""
     # MLflow takes seconds to load: it waits until the workers are at work.
-    with Board(ledger, share.concurrent, on_first_report=writer.start, is_live=not in_process) as board:
+    with Board(ledger, share.concurrent, writer.start, notifier.trial_failed, is_live=not in_process) as board:
         writer.on_change = board.message
         coordinator = Coordinator(ledger, sweep, share, board)
         if in_process:
