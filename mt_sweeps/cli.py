@@ -406,6 +406,25 @@ def show_trial(name: str, trial: str, home: str | None, as_json: bool) -> None:
         _print(trials.trial_text(found, sweep.load_spec().metric))
 
 
+@cli.command("compare")
+@click.argument("first", metavar="SWEEP")
+@click.argument("second", metavar="SWEEP")
+@_home_option
+@_json_option
+@_plugin_option()
+def compare_two(first: str, second: str, home: str | None, as_json: bool) -> None:
+    """Compare the best configurations of two sweeps of the same images, on the fresh seeds that both have."""
+    from mt_sweeps.results.comparison import compare_sweeps
+    from mt_sweeps.storage.open import open_home
+
+    opened = open_home(home)
+    found = compare_sweeps(opened.sweep(first), opened.sweep(second))
+    if as_json:
+        click.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        _print(found)
+
+
 @cli.command("copy")
 @click.argument("name", metavar="SWEEP")
 @click.option("-o", "--output", type=File, help="Where to. Default: the terminal.")

@@ -108,12 +108,7 @@ def compare_finalists(
     errors = {name: by_seed for name, by_seed in errors_by_seed(ledger).items() if len(by_seed) > 1}
     if not errors:
         return None
-    kept_back = images.get("verdict", 0)
-    # With none kept back, every seed redraws the images of the verdict from the same pool as those of the training.
-    # What is drawn are whole groups, so groups are counted, and not images.
-    counts = groups or {"validation": images["validation"], "training": images["labeled"] + images["unlabeled"]}
-    overlap = 0.0 if kept_back else _overlap(ledger.spec, counts)
-    scored = kept_back or images["validation"]
+    overlap, scored, kept_back = scored_on(ledger.spec, images, groups)
     first = next(iter(errors))
     failed = [trial.replicates for trial in _finalists(ledger) if trial.replicates and trial.state == "failed"]
     comparisons = compare(errors, first, overlap, scored)
@@ -123,9 +118,28 @@ def compare_finalists(
         gain=None if first == "supervised" else gain(errors[first], errors.get("supervised", {}), overlap, scored),
         failed=dict(Counter(map(_contender_name, failed))),
         images=scored,
-        kept_back=bool(kept_back),
-        probe=probe_text(comparisons, bool(kept_back)),
+        kept_back=kept_back,
+        probe=probe_text(comparisons, kept_back),
     )
+
+
+def scored_on(spec: SweepSpec, images: dict[str, int], groups: dict[str, int] | None = None) -> tuple[float, int, bool]:
+    """Return what `statistics.compare` has to know of the images that finalists are scored on.
+
+    Args:
+        spec: of the sweep.
+        images: as of `compare_finalists`.
+        groups: as of `compare_finalists`.
+
+    Returns:
+        How far trainings overlap, the number of images, and whether these chose nothing.
+    """
+    if kept_back := images.get("verdict", 0):
+        return 0.0, kept_back, True
+    # With none kept back, every seed redraws the images of the verdict from the same pool as those of the training.
+    # What is drawn are whole groups, so groups are counted, and not images.
+    counts = groups or {"validation": images["validation"], "training": images["labeled"] + images["unlabeled"]}
+    return _overlap(spec, counts), images["validation"], False
 
 
 def _overlap(spec: SweepSpec, counts: dict[str, int]) -> float:

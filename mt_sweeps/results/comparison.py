@@ -1,0 +1,121 @@
+"""Two sweeps compared by what their best configurations came to on fresh seeds, for `compare`."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mt_sweeps.errors import InputError
+from mt_sweeps.formatting import metric_text, values_text
+from mt_sweeps.results import finalists
+from mt_sweeps.results.statistics import Comparison, compare
+from mt_sweeps.search_space.space import Values
+from mt_sweeps.storage.home import SweepStore
+from mt_sweeps.study.ledger_view import LedgerView
+from mt_sweeps.study.trial import Trial
+
+FORMAT = "mt-sweeps-comparison/1"  # of `compare --json`, described in docs/json.md
+
+
+@dataclass(frozen=True)
+class ComparedSweep:
+    """The best configuration of one of the sweeps.
+
+    Attributes:
+        name: of the sweep.
+        trial: its best trial.
+        error: its validation error, which chose it, as a fraction.
+        standard_error: of that.
+        values: the searched values.
+        mean: the mean error when it was trained again on fresh seeds; None: fewer than two seeds are done.
+    """
+
+    name: str
+    trial: int
+    error: float
+    standard_error: float
+    values: Values
+    mean: finalists.MeanError | None
+
+
+@dataclass(frozen=True)
+class SweepComparison:
+    """Two sweeps beside each other.
+
+    Attributes:
+        error_name: what their errors are.
+        sweeps: both.
+        difference: of the first less the second on the seeds that both have; None: they share fewer than two.
+    """
+
+    error_name: str
+    sweeps: tuple[ComparedSweep, ComparedSweep]
+    difference: Comparison | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `compare --json` prints."""
+        return {"format": FORMAT, **asdict(self)}
+
+    def __str__(self) -> str:
+        lines = []
+        for one in self.sweeps:
+            chosen = metric_text(self.error_name, (one.error, one.standard_error))
+            again = "not trained again" if one.mean is None else f"{one.mean} on fresh seeds ({one.mean.seeds})"
+            lines += [f"{one.name}: trial {one.trial}, {chosen} on the images that chose it; {again}"]
+            lines += [f"  {values_text(one.values)}"]
+        if self.difference is None:
+            lines.append("they share fewer than two fresh seeds (finalists.top, finalists.seeds): nothing is claimed")
+        else:
+            lines.append(f"{self.difference} (paired t-test over {self.difference.seeds} seeds)")
+        return "\n".join(lines)
+
+
+def compare_sweeps(first: SweepStore, second: SweepStore) -> SweepComparison:
+    """Compare the best configurations of two sweeps on the seeds and images that both were trained again on.
+
+    Raises:
+        InputError: they are the same sweep, one has no best, or errors of one are not errors of the other: they are of
+            other images, purposes or metrics.
+    """
+    if first.name == second.name:
+        raise InputError(f"{first.name}: is one sweep; name two")
+    ledgers = [LedgerView(sweep.ledger, sweep.load_spec()) for sweep in _checked(first, second)]
+    compared = tuple(_best(sweep, ledger) for sweep, ledger in zip((first, second), ledgers, strict=True))
+    errors = {
+        one.name: finalists.errors_by_seed(ledger).get(f"trial {one.trial}", {})
+        for one, ledger in zip(compared, ledgers, strict=True)
+    }
+    environment = first.load_environment()
+    overlap, scored, _ = finalists.scored_on(ledgers[0].spec, environment.images, environment.groups)
+    shared = set.intersection(*map(set, errors.values()))
+    found = compare(errors, first.name, overlap, scored) if len(shared) > 1 else []
+    return SweepComparison(ledgers[0].spec.error_name, (compared[0], compared[1]), found[0] if found else None)
+
+
+def _checked(first: SweepStore, second: SweepStore) -> tuple[SweepStore, SweepStore]:
+    """Return both sweeps, after making sure that their errors can be compared."""
+    for sweep in (first, second):
+        sweep.check_plugins()
+    here, there = first.load_environment(), second.load_environment()
+    specs = first.load_spec(), second.load_spec()
+    problems = [
+        reason
+        for reason, differ in (
+            ("they are of other images", here.data_fingerprint != there.data_fingerprint),
+            ("the images serve other purposes", here.split_fingerprint != there.split_fingerprint),
+            (f"one is ranked by {specs[0].metric}, the other by {specs[1].metric}", specs[0].metric != specs[1].metric),
+        )
+        if differ
+    ]
+    if problems:
+        raise InputError(f"{first.name} and {second.name} cannot be compared: {'; '.join(problems)}")
+    return first, second
+
+
+def _best(sweep: SweepStore, ledger: LedgerView) -> ComparedSweep:
+    best: Trial | None = ledger.best()
+    if best is None:
+        raise InputError(f"{sweep.name}: no trial has completed yet; see `{sweep.command('status')}`")
+    environment = sweep.load_environment()
+    verdict = finalists.compare_finalists(ledger, environment.images, environment.groups)
+    error, standard_error = best.error(ledger.spec.metric) or (1.0, 0.0)
+    mean = None if verdict is None else verdict.means.get(best.id.label)
+    return ComparedSweep(sweep.name, best.number, error, standard_error, best.values, mean)
