@@ -123,7 +123,7 @@ def status_text(status: SweepStatus, resume_command: str) -> str:
         lines.append(f"  best       trial {status.best.trial}: {_best_error_text(status.best)}")
         lines.append(f"             {values_text(status.best.values)}")
     if status.search:
-        lines.append(f"  search     {status.search}")
+        lines.append(f"             {status.search}")
     if status.state == "failed":
         lines.append("  no trial completed: the report says why each failed; correct the file, and run it anew")
     if status.state == "interrupted":
