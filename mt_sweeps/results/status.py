@@ -78,7 +78,7 @@ def sweep_status(sweep: SweepStore) -> SweepStatus:
     ledger = LedgerView(sweep.ledger, spec)
     driven = sweep.is_driven
     best = ledger.best()
-    gain = search_gain(ledger, sweep.load_environment().images["validation"])
+    gain = search_gain(ledger, sweep.load_environment().images["validation"]) if best is not None else None
     return SweepStatus(
         name=sweep.name,
         state=sweep_state(sweep, ledger, driven),
