@@ -89,6 +89,7 @@ def test_without_a_command_nobody_is_told(sweep, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.system
 def test_a_sweep_that_is_resumed_to_its_end_is_told_as_finished(tmp_path, monkeypatch):
     from mt_sweeps.storage.local import LocalHome
 

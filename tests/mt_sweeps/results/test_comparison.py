@@ -11,38 +11,41 @@ from mt_sweeps.errors import InputError
 from mt_sweeps.execution.simulated_trainer import Script
 from mt_sweeps.results.comparison import compare_sweeps
 from mt_sweeps.storage.local import LocalHome
-from tests.helpers.sweeps import digits, swept
+from tests.helpers.sweeps import begun, digits, swept
 
-SETTINGS = ("trials=3", "finalists.baselines=[]", "finalists.top=1", "finalists.seeds=4", "pruner.name=none")
+SETTINGS = ("trials=2", "finalists.baselines=[]", "finalists.top=1", "finalists.seeds=3", "pruner.name=none")
+BALANCED = "objective.metric=validation.teacher_balanced_error"
 
 
-@pytest.fixture
-def home(tmp_path):
-    return LocalHome(tmp_path)
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Two sweeps that were trained again, one that was not, and one that is ranked by something else."""
+    home = LocalHome(tmp_path_factory.mktemp("home"))
+    swept(home, digits(*SETTINGS), Script())
+    swept(home, digits(*SETTINGS, "name=other", "sampler.seed=3", "finalists.seeds=2"), Script())
+    swept(home, digits(*SETTINGS, "name=alone", "finalists.top=0"), Script())
+    begun(home, digits(*SETTINGS, "name=balanced", BALANCED))
+    return home
 
 
 def test_two_sweeps_of_the_same_images_are_compared_on_the_seeds_that_both_have(home):
-    first = swept(home, digits(*SETTINGS), Script())
-    second = swept(home, digits(*SETTINGS, "name=other", "sampler.seed=3", "finalists.seeds=3"), Script())
-    found = compare_sweeps(first, second)
+    found = compare_sweeps(home.sweep("digits"), home.sweep("other"))
     assert found.difference is not None
-    assert (found.difference.a, found.difference.b, found.difference.seeds) == ("digits", "other", 3)
+    assert (found.difference.a, found.difference.b, found.difference.seeds) == ("digits", "other", 2)
     means = [one.mean.mean for one in found.sweeps]
-    assert found.sweeps[0].mean.seeds == 4
+    assert [one.mean.seeds for one in found.sweeps] == [3, 2]
     assert abs(found.difference.difference.mean - (means[0] - means[1])) < 0.05
     assert str(found).startswith(f"digits: trial {found.sweeps[0].trial}, ")
-    assert "(paired t-test over 3 seeds)" in str(found)
+    assert "(paired t-test over 2 seeds)" in str(found)
 
 
-def test_without_fresh_seeds_nothing_is_claimed(home):
-    alone = ("finalists.top=0", "trials=2")
-    first = swept(home, digits(*SETTINGS, *alone), Script())
-    second = swept(home, digits(*SETTINGS, *alone, "name=other", "sampler.seed=3"), Script())
-    result = CliRunner().invoke(cli, ["compare", "digits", "other", "--home", str(home.path)])
-    assert "they share fewer than two fresh seeds (finalists.top, finalists.seeds): nothing" in result.output
-    result = CliRunner().invoke(cli, ["compare", "digits", "other", "--json", "--home", str(home.path)])
-    assert json.loads(result.output)["difference"] is None
-    assert (first.name, second.name) == ("digits", "other")
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_without_fresh_seeds_nothing_is_claimed(home, options):
+    output = CliRunner().invoke(cli, ["compare", "digits", "alone", *options, "--home", str(home.path)]).output
+    if options:
+        assert json.loads(output)["difference"] is None
+    else:
+        assert "they share fewer than two fresh seeds (finalists.top, finalists.seeds): nothing is claimed" in output
 
 
 @pytest.mark.parametrize(
@@ -53,22 +56,25 @@ def test_without_fresh_seeds_nothing_is_claimed(home):
     ],
 )
 def test_what_cannot_be_compared_is_refused_with_the_reason(home, change, why):
-    first = swept(home, digits(*SETTINGS), Script())
-    second = swept(home, digits(*SETTINGS, "name=other"), Script())
-    second.save_environment(replace(second.load_environment(), **change))
+    second = home.sweep("other")
+    before = second.load_environment()
+    second.save_environment(replace(before, **change))
     with pytest.raises(InputError, match=f"digits and other cannot be compared: {why}"):
-        compare_sweeps(first, second)
+        compare_sweeps(home.sweep("digits"), second)
+    second.save_environment(before)
 
 
 def test_errors_of_two_kinds_are_not_compared(home):
-    first = swept(home, digits(*SETTINGS), Script())
-    other = "objective.metric=validation.teacher_balanced_error"
-    second = swept(home, digits(*SETTINGS, "name=other", other), Script())
     with pytest.raises(InputError, match=r"one is ranked by validation\.teacher_error, the other"):
-        compare_sweeps(first, second)
+        compare_sweeps(home.sweep("digits"), home.sweep("balanced"))
+
+
+def test_a_sweep_without_a_best_is_named(home):
+    begun(home, digits(*SETTINGS, "name=empty"))
+    with pytest.raises(InputError, match="empty: no trial has completed yet"):
+        compare_sweeps(home.sweep("digits"), home.sweep("empty"))
 
 
 def test_a_sweep_is_not_compared_with_itself(home):
-    sweep = swept(home, digits(*SETTINGS), Script())
     with pytest.raises(InputError, match="digits: is one sweep; name two"):
-        compare_sweeps(sweep, sweep)
+        compare_sweeps(home.sweep("digits"), home.sweep("digits"))

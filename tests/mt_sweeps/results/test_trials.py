@@ -100,7 +100,7 @@ def test_a_baseline_is_shown_by_the_name_that_the_table_has(sweep):
 def test_a_trial_that_is_not_there_is_refused_with_those_that_are(sweep):
     assert printed(sweep, "show", "digits", "7", status=2) == (
         "7: digits has no such trial; those of the search are 0 to 2, the others as "
-        f"`mt-sweep trials digits --home {sweep.home.path}` names them"
+        f"`{sweep.directory.command('trials')}` names them"
     )
 
 
@@ -117,9 +117,9 @@ def test_the_best_is_shown_on_one_screen_with_its_values_and_errors(sweep):
 def test_a_copy_of_the_file_runs_anew(sweep, tmp_path):
     copy = tmp_path / "copy.yaml"
     assert printed(sweep, "copy", "digits") == sweep.directory.spec_text()
-    assert f"written to {copy}; run it anew, with changes: mt-sweep run {copy}" in printed(
-        sweep, "copy", "digits", "-o", str(copy)
-    )
+    run = sweep.directory.command("run", str(copy))
+    told = f"written to {copy}; run it anew, with changes: {run}\n"
+    assert printed(sweep, "copy", "digits", "-o", str(copy)) == told
     assert copy.read_text() == sweep.directory.spec_text()
     copy.write_text("mine")
     assert "is there already" in printed(sweep, "copy", "digits", "-o", str(copy), status=2)
