@@ -122,8 +122,8 @@ def test_a_sampler_looks_at_the_newest_and_the_best_trials_and_a_reopened_ledger
     known = ledger._samplers["search"]._numbers
     assert sorted(known) == [0, 1, *range(24, 40)], "24 to 39 are the newest, 0 and 1 the best of before"
     again = Ledger(tmp_path / "ledger.db", spec)
-    expected = [ledger._suggest("search", 40 + i)[0] for i in range(3)]
-    assert [again._suggest("search", 40 + i)[0] for i in range(3)] == expected
+    expected = [ledger._suggest("search", 40 + i).values for i in range(3)]
+    assert [again._suggest("search", 40 + i).values for i in range(3)] == expected
 
 
 @pytest.mark.system
