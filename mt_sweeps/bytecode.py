@@ -1,4 +1,4 @@
-"""Python compiles the libraries when it first imports them. That takes half a minute: say so."""
+"""Python compiles the libraries when it first imports them. That takes half a minute, so a message says it."""
 
 import importlib.util
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def note() -> str | None:
-    """Return what to tell whoever waits while Python compiles the libraries, or None if it has compiled them."""
+    """Return a message for the first start, while Python compiles the libraries; None if it has compiled them."""
     found = importlib.util.find_spec("torch")  # the largest; it is not imported here
     if found is None or found.origin is None:
         return None

@@ -1,4 +1,4 @@
-"""Tell somebody how a sweep stands: run a command of the user's with the status as JSON on its standard input."""
+"""Run a command of the user's with the status of a sweep as JSON on its standard input."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ class Notifier:
     What goes wrong with the command is printed, and changes nothing for the sweep.
 
     Args:
-        command: as a shell takes it; None: nobody is told.
+        command: as a shell takes it; None: nothing is run.
         sweep: the sweep.
     """
 
@@ -34,23 +34,23 @@ class Notifier:
 
     @contextmanager
     def at_the_end(self) -> Iterator[None]:
-        """Tell that the sweep has ended when the block has, unless it was refused before anything started."""
+        """Run the command when the block has ended, unless the sweep was refused before anything started."""
         try:
             yield
         except InputError:
             raise
         except BaseException:
-            self._tell("ended")
+            self._notify("ended")
             raise
-        self._tell("ended")
+        self._notify("ended")
 
     def trial_failed(self) -> None:
-        """Tell that a trial has failed, in the background; only the first time."""
+        """Run the command in the background since a trial has failed; only the first time."""
         if not self._has_failed:
             self._has_failed = True
-            threading.Thread(target=self._tell, args=("trial_failed",), name="notify", daemon=True).start()
+            threading.Thread(target=self._notify, args=("trial_failed",), name="notify", daemon=True).start()
 
-    def _tell(self, event: Event) -> None:
+    def _notify(self, event: Event) -> None:
         if self._command is None or self._sweep.is_gone:
             return
         try:
@@ -61,8 +61,9 @@ class Notifier:
         except subprocess.TimeoutExpired:
             print(f"--notify: the command did not end within {SECONDS} s, and was ended", flush=True)
         except Exception as error:  # of a ledger that cannot be read, or of the system: it is no fault of the sweep
-            print(f"--notify: nobody was told ({type(error).__name__}: {error})", flush=True)
+            print(f"--notify: the command was not run ({type(error).__name__}: {error})", flush=True)
         else:
             if done.returncode:
                 first = (done.stderr or done.stdout).strip().partition("\n")[0]
-                print(f"--notify: the command ended with status {done.returncode}: {first}", flush=True)
+                why = f": {first}" if first else ""
+                print(f"--notify: the command ended with status {done.returncode}{why}", flush=True)

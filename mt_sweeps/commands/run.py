@@ -15,7 +15,7 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -29,6 +29,7 @@ from mt_sweeps.execution import forecast as forecasts
 from mt_sweeps.execution import in_process as in_process_engine
 from mt_sweeps.execution import ray_cluster
 from mt_sweeps.execution.coordinator import Coordinator
+from mt_sweeps.execution.precision import with_precision
 from mt_sweeps.execution.preflight import (
     DatasetCheck,
     check_data,
@@ -36,9 +37,8 @@ from mt_sweeps.execution.preflight import (
     check_nodes,
     check_storage,
     spec_versions,
-    with_precision,
 )
-from mt_sweeps.execution.resources import Share, have_bf16_units, local_resources, share_of
+from mt_sweeps.execution.resources import Share, local_resources, share_of
 from mt_sweeps.execution.simulated_trainer import VARIABLE
 from mt_sweeps.plugins import changed_plugins
 from mt_sweeps.results import best_file
@@ -76,7 +76,7 @@ def run_sweep(
         overrides: `key=value` into the file.
         trials: overrides the number of trials in the file.
         in_process: run the trials in this process, one after another, without Ray.
-        notify: a command that is told how the sweep stands, as `Notifier` runs it.
+        notify: a command that gets the status of the sweep, as `Notifier` runs it.
 
     Raises:
         InputError: the file or the machine cannot do it; nothing has started.
@@ -87,8 +87,7 @@ def run_sweep(
     check_storage(file, home, spec)
     data = check_data(file, spec)
     mlflow_problem = _check_mlflow(home, spec)
-    with _resources(file, spec, data, in_process) as (share, have_units):
-        spec = with_precision(spec, have_units)
+    with _resources(file, spec, data, in_process) as (share, spec):
         planned = forecasts.forecast(spec, share.concurrent)
         check_disk(home, spec.storage, planned.disk_bytes)
         sweep = home.create_sweep(name, spec.name)
@@ -231,7 +230,7 @@ def _conduct(
         sweep: the sweep.
         spec: of it.
         share: what a trial gets, or None if no trial is left to run.
-        notifier: is told when a trial fails.
+        notifier: runs its command when a trial fails.
         in_process: run the trials in this process, without Ray.
         mlflow_problem: why MLflow does not answer, if that was said already.
     """
@@ -334,10 +333,8 @@ def _check_mlflow(home: Home, spec: SweepSpec) -> str | None:
 
 
 @contextmanager
-def _resources(
-    file: Path, spec: SweepSpec, data: DatasetCheck, in_process: bool
-) -> Iterator[tuple[Share, Callable[[], bool]]]:
-    """Start Ray, or join its cluster, and give what a trial gets there, and whether trials could compute in bfloat16.
+def _resources(file: Path, spec: SweepSpec, data: DatasetCheck, in_process: bool) -> Iterator[tuple[Share, SweepSpec]]:
+    """Start Ray, or join its cluster, and give what a trial gets there, and the specification with its precision.
 
     In this process, trials run one at a time.
     """
@@ -346,14 +343,14 @@ def _resources(
     if in_process:
         print("trials run in this process, one after another, without Ray", flush=True)
         share = replace(share_of(file, spec, local_resources()), concurrent=1)
-        yield share, lambda: have_bf16_units(share.gpus)
+        yield share, with_precision(spec, share, None)
         return
     address = ray_cluster.cluster_address()
     print(f"joining the Ray cluster at {address}" if address else "starting Ray on this machine", flush=True)
     available = ray_cluster.start()
     try:
         share = share_of(file, spec, available)
-        on_all = check_nodes(file, spec, share, data) if address else None
-        yield share, lambda: have_bf16_units(share.gpus) if on_all is None else on_all
+        on_all_nodes = check_nodes(file, spec, share, data) if address else None
+        yield share, with_precision(spec, share, on_all_nodes)
     finally:
         ray_cluster.stop()

@@ -10,7 +10,8 @@ import numpy as np
 
 from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.execution import ray_cluster
-from mt_sweeps.execution.resources import Share, have_bf16_units
+from mt_sweeps.execution.precision import have_bf16_units
+from mt_sweeps.execution.resources import Share
 from mt_sweeps.formatting import counted
 from mt_sweeps.plugins import import_plugins, modules_in, run_versions
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values
@@ -263,29 +264,6 @@ class NodeReport:
     weights: dict[str, str]
     problem: str | None
     has_bf16_units: bool = False
-
-
-def with_precision(spec: SweepSpec, have_units: Callable[[], bool]) -> SweepSpec:
-    """Return the specification with the precision that `auto` stands for, the same for all trials; print it.
-
-    Args:
-        spec: of the sweep.
-        have_units: returns whether all that trials may run on computes in bfloat16 itself.
-    """
-    if spec.trainer.get("precision") != "auto":
-        return spec
-    chosen = {spec.config(values, arm).chosen_precision(has_bf16_units=True) for values, arm in spec.corners()}
-    if chosen != {"bf16"}:
-        precision, why = "fp32", "bf16 was not measured with these networks"
-    elif not have_units():
-        precision, why = "fp32", "where trials run there are no units for bf16"
-    else:
-        precision, why = (
-            "bf16",
-            "measured to cost this network nothing, and there are units for it where trials run",
-        )
-    print(f"precision: {precision}: {why}", flush=True)
-    return spec.model_copy(update={"trainer": {**spec.trainer, "precision": precision}})
 
 
 def check_nodes(file: Path, spec: SweepSpec, share: Share, data: DatasetCheck) -> bool:

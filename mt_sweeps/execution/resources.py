@@ -8,8 +8,6 @@ from mt_sweeps.errors import InputError
 from mt_sweeps.spec.sections import Resources
 from mt_sweeps.spec.sweep_spec import SweepSpec
 
-_AMPERE = (8, 0)  # the compute capability of the first GPUs with units for bfloat16
-
 
 @dataclass(frozen=True)
 class Share:
@@ -25,28 +23,6 @@ def local_resources() -> dict[str, float]:
     import torch
 
     return {"CPU": float(len(os.sched_getaffinity(0))), "GPU": float(torch.cuda.device_count())}
-
-
-def have_bf16_units(gpus: float) -> bool:
-    """Return whether what trials run on, on this machine, computes in bfloat16 itself.
-
-    Args:
-        gpus: that a trial gets. They are asked without CUDA, which would take memory of each.
-    """
-    if gpus:
-        import pynvml
-
-        try:
-            pynvml.nvmlInit()
-            handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-            return all(pynvml.nvmlDeviceGetCudaComputeCapability(handle) >= _AMPERE for handle in handles)
-        except pynvml.NVMLError:
-            return False
-    import torch
-
-    from trainers.devices import has_bf16_units
-
-    return has_bf16_units(torch.device("cpu"))
 
 
 def allocate(resources: Resources, available: dict[str, float], device: str) -> Share:

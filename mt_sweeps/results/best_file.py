@@ -21,7 +21,7 @@ from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, dotted
 from mt_sweeps.storage.environment import Environment, weights_key
 from mt_sweeps.storage.home import SweepStore
-from mt_sweeps.study.ledger_view import LedgerView
+from mt_sweeps.study.ledger_view import LedgerView, ledger_of
 from mt_sweeps.study.trial import Trial
 from mt_sweeps.versions import versions
 from trainers.config import Settings, TrainerConfig
@@ -91,12 +91,20 @@ def from_sweep(sweep: SweepStore) -> BestFile:
     Raises:
         InputError: no trial has completed.
     """
-    sweep.check_plugins()
-    ledger = LedgerView(sweep.ledger, sweep.load_spec())
+    ledger = ledger_of(sweep)
+    return from_trial(ledger, best_trial(sweep, ledger), sweep.load_environment())
+
+
+def best_trial(sweep: SweepStore, ledger: LedgerView) -> Trial:
+    """Return the best trial of the search.
+
+    Raises:
+        InputError: no trial has completed.
+    """
     best = ledger.best()
     if best is None:
         raise InputError(f"{sweep.name}: no trial has completed yet; see `{sweep.command('status')}`")
-    return from_trial(ledger, best, sweep.load_environment())
+    return best
 
 
 def from_trial(ledger: LedgerView, best: Trial, environment: Environment) -> BestFile:

@@ -1,20 +1,21 @@
 """The best configuration of a sweep on one screen, for `best`."""
 
 from mt_sweeps.formatting import labeled, metric_text, percent, value_text
-from mt_sweeps.results.best_file import BestFile
+from mt_sweeps.results.best_file import best_trial, from_trial
 from mt_sweeps.results.search_gain import search_gain
 from mt_sweeps.storage.home import SweepStore
-from mt_sweeps.study.ledger_view import LedgerView
+from mt_sweeps.study.ledger_view import ledger_of
 from trainers.report import error_name
 
 
-def best_text(sweep: SweepStore, best: BestFile) -> str:
+def best_text(sweep: SweepStore) -> str:
     """Return the values of the best configuration, how sure one can be of its error, and who chose it.
 
-    Args:
-        sweep: of which it is.
-        best: what `export` would write.
+    Raises:
+        InputError: no trial has completed.
     """
+    ledger = ledger_of(sweep)
+    best = from_trial(ledger, best_trial(sweep, ledger), sweep.load_environment())
     found, again = best.validation, best.finalists
     lines = [
         f"{best.sweep}: trial {best.trial}",
@@ -23,14 +24,14 @@ def best_text(sweep: SweepStore, best: BestFile) -> str:
         f"{found.images} images, which chose it; 95 % interval {_range(found.low, found.high)}",
     ]
     if again is None:
-        lines.append("  again      it was not trained again on fresh seeds, so how much of this is luck is not known")
+        lines.append("  verdict    not trained again on fresh seeds: how much of this error is luck is not known")
     else:
         others = ", ".join(f"{name} {percent(error)}" for name, error in again.others.items())
         lines.append(
-            f"  again      {percent(again.error)} on fresh seeds and label draws, mean of {again.seeds} seeds; 95 % "
-            f"interval {_range(again.low, again.high)}" + (f"; beside it {others}" if others else "")
+            f"  verdict    {percent(again.error)} on fresh seeds and label draws, mean of {again.seeds} seeds; 95 % "
+            f"interval {_range(again.low, again.high)}" + (f"; for comparison {others}" if others else "")
         )
-    gain = search_gain(LedgerView(sweep.ledger, sweep.load_spec()), found.images)
+    gain = search_gain(ledger, found.images)
     if gain is not None and gain.where_from():
         lines.append(f"  search     {gain.where_from()}")
     lines.append(f"  next       {sweep.command('export', sweep.name, '-o', 'best.yaml')}")

@@ -6,11 +6,11 @@ from typing import Any
 from mt_sweeps.errors import InputError
 from mt_sweeps.formatting import metric_text, values_text
 from mt_sweeps.results import finalists
+from mt_sweeps.results.best_file import best_trial
 from mt_sweeps.results.statistics import Comparison, compare
 from mt_sweeps.search_space.space import Values
 from mt_sweeps.storage.home import SweepStore
-from mt_sweeps.study.ledger_view import LedgerView
-from mt_sweeps.study.trial import Trial
+from mt_sweeps.study.ledger_view import LedgerView, ledger_of
 
 FORMAT = "mt-sweeps-comparison/1"  # of `compare --json`, described in docs/json.md
 
@@ -77,7 +77,8 @@ def compare_sweeps(first: SweepStore, second: SweepStore) -> SweepComparison:
     """
     if first.name == second.name:
         raise InputError(f"{first.name}: is one sweep; name two")
-    ledgers = [LedgerView(sweep.ledger, sweep.load_spec()) for sweep in _checked(first, second)]
+    ledgers = [ledger_of(sweep) for sweep in (first, second)]
+    _check_comparable(first, second, *ledgers)
     compared = tuple(_best(sweep, ledger) for sweep, ledger in zip((first, second), ledgers, strict=True))
     errors = {
         one.name: finalists.errors_by_seed(ledger).get(f"trial {one.trial}", {})
@@ -90,31 +91,26 @@ def compare_sweeps(first: SweepStore, second: SweepStore) -> SweepComparison:
     return SweepComparison(ledgers[0].spec.error_name, (compared[0], compared[1]), found[0] if found else None)
 
 
-def _checked(first: SweepStore, second: SweepStore) -> tuple[SweepStore, SweepStore]:
-    """Return both sweeps, after making sure that their errors can be compared."""
-    for sweep in (first, second):
-        sweep.check_plugins()
-    here, there = first.load_environment(), second.load_environment()
-    specs = first.load_spec(), second.load_spec()
-    problems = [
-        reason
-        for reason, differ in (
-            ("they are of other images", here.data_fingerprint != there.data_fingerprint),
-            ("the images serve other purposes", here.split_fingerprint != there.split_fingerprint),
-            (f"one is ranked by {specs[0].metric}, the other by {specs[1].metric}", specs[0].metric != specs[1].metric),
-        )
-        if differ
-    ]
-    if problems:
-        raise InputError(f"{first.name} and {second.name} cannot be compared: {'; '.join(problems)}")
-    return first, second
+def _check_comparable(first: SweepStore, second: SweepStore, here: LedgerView, there: LedgerView) -> None:
+    """Make sure that errors of one sweep can be compared with those of the other.
+
+    Raises:
+        InputError: they cannot; all reasons.
+    """
+    images, others = first.load_environment(), second.load_environment()
+    metrics = here.spec.metric, there.spec.metric
+    reasons = {
+        "they are of other images": images.data_fingerprint != others.data_fingerprint,
+        "the images serve other purposes": images.split_fingerprint != others.split_fingerprint,
+        f"one is ranked by {metrics[0]}, the other by {metrics[1]}": metrics[0] != metrics[1],
+    }
+    if any(reasons.values()):
+        text = "; ".join(reason for reason, holds in reasons.items() if holds)
+        raise InputError(f"{first.name} and {second.name} cannot be compared: {text}")
 
 
 def _best(sweep: SweepStore, ledger: LedgerView) -> ComparedSweep:
-    best: Trial | None = ledger.best()
-    if best is None:
-        raise InputError(f"{sweep.name}: no trial has completed yet; see `{sweep.command('status')}`")
-    environment = sweep.load_environment()
+    best, environment = best_trial(sweep, ledger), sweep.load_environment()
     verdict = finalists.compare_finalists(ledger, environment.images, environment.groups)
     error, standard_error = best.error(ledger.spec.metric) or (1.0, 0.0)
     mean = None if verdict is None else verdict.means.get(best.id.label)

@@ -53,23 +53,21 @@ def _expected_improvement(space: Space, trials: Sequence[Trial], metric: str) ->
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
+    rng = random.Random(0)
+    drawn = [values for values in (space.draw(rng) for _ in range(_CANDIDATES)) if space.allows(values)]
+    if not space.entries or not drawn:
+        return 0.0
     modelled = sorted(sorted(trials, key=lambda trial: trial.objective(metric))[:_MODELLED], key=lambda one: one.number)
     tried = np.array([_coordinates(space, trial.values) for trial in modelled])
     errors = np.array([trial.error(metric) or (0.0, 0.0) for trial in modelled])
     spread = float(errors[:, 0].std()) or 1.0
-    if not tried.shape[1]:
-        return 0.0
     kernel = ConstantKernel(1.0, (0.1, 10.0)) * Matern(np.ones(tried.shape[1]), (0.1, 30.0), nu=2.5)
     noise = np.maximum(errors[:, 1] / spread, 1e-3) ** 2
     model = GaussianProcessRegressor(kernel, alpha=noise, normalize_y=True, random_state=0)
-    rng = random.Random(0)
-    drawn = [values for values in (space.draw(rng) for _ in range(_CANDIDATES)) if space.allows(values)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a key without effect has no length scale
         model.fit(tried, errors[:, 0])
     best = tried[int(model.predict(tried).argmin())]
-    if not drawn:
-        return 0.0
     mean, covariance = model.predict(np.array([best, *(_coordinates(space, one) for one in drawn)]), return_cov=True)
     better = mean[0] - mean[1:]
     variance = covariance[0, 0] + np.diag(covariance)[1:] - 2 * covariance[0, 1:]

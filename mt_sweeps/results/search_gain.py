@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from mt_sweeps.formatting import counted, percent
 from mt_sweeps.study.ledger_view import LedgerView
-from mt_sweeps.study.trial import Origin, Trial, best_of
+from mt_sweeps.study.trial import CHOSEN, Origin, Trial, best_of
 
 _NAMES: dict[Origin, str] = {
-    "point": "your points",
+    "point": "the points of the file",
     "random": "the random trials",
     "sampler": "the sampler's suggestions",
 }
@@ -21,7 +21,7 @@ class SearchGain:
     Attributes:
         best: the best trial.
         bests: by who chose the values: how many trials completed, and their lowest error.
-        within_noise: completed trials that are not told apart from the best, itself included.
+        within_noise: completed trials within one standard error of the best, itself included.
         completed: trials of the search that completed.
         others: trials of the search that completed or were pruned, and are no points.
     """
@@ -40,16 +40,15 @@ class SearchGain:
             beaten = (
                 f"{counted(self.others, 'other trial')} did not beat it" if self.others else "nothing else was tried"
             )
-            found = f"The best is a point of yours, trial {self.best.number}: {beaten}"
+            best = f"The best is a point of the file, trial {self.best.number}: {beaten}"
         else:
-            how = "drawn at random" if self.best.origin == "random" else "suggested by the sampler"
-            found = f"The best, trial {self.best.number}, was {how}"
+            best = f"The best, trial {self.best.number}, was {CHOSEN[self.best.origin]}"
         others = [
             f"the best of {_NAMES[origin]} has {percent(error)} ({count} completed)"
             for origin, (count, error) in self.bests.items()
             if origin != self.best.origin
         ]
-        return "; ".join([found, *others])
+        return "; ".join([best, *others])
 
     def as_good(self) -> str:
         """Return how many trials are as good as the best, in a sentence."""

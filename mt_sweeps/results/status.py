@@ -9,8 +9,8 @@ from mt_sweeps.search_space.space import Values
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study import budget
-from mt_sweeps.study.ledger_view import LedgerView
-from mt_sweeps.study.trial import Origin, Trial, common_failure
+from mt_sweeps.study.ledger_view import LedgerView, ledger_of
+from mt_sweeps.study.trial import Origin, Trial, common_failure, shown_state
 from trainers.report import error_name
 
 FORMAT = "mt-sweeps-status/1"  # of `--json`, described in docs/json.md
@@ -73,9 +73,8 @@ def sweep_status(sweep: SweepStore) -> SweepStatus:
     Raises:
         InputError: the sweep cannot be read, or a plugin that it needs is not imported.
     """
-    sweep.check_plugins()
-    spec = sweep.load_spec()
-    ledger = LedgerView(sweep.ledger, spec)
+    ledger = ledger_of(sweep)
+    spec = ledger.spec
     driven = sweep.is_driven
     best = ledger.best()
     gain = search_gain(ledger, sweep.load_environment().images["validation"]) if best is not None else None
@@ -146,14 +145,11 @@ def list_text(sweeps: list[SweepStatus]) -> str:
 
 
 def _arm_status(ledger: LedgerView, arm: Arm, driven: bool) -> ArmStatus:
-    states = [trial.state for trial in ledger.trials(arm)]
-    waiting, running = ledger.remaining(arm), states.count("running")
-    if not driven:  # what a dead driver left running will run again
-        waiting, running = waiting + running, 0
+    states = [shown_state(trial, driven) for trial in ledger.trials(arm)]
     return ArmStatus(
         total=ledger.total(arm),
-        waiting=waiting,
-        running=running,
+        waiting=ledger.total(arm) - len(states) + states.count("waiting"),
+        running=states.count("running"),
         complete=states.count("complete"),
         pruned=states.count("pruned"),
         failed=states.count("failed"),

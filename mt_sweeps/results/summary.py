@@ -91,7 +91,9 @@ def search_sentences(ledger: Ledger, images: dict[str, int]) -> list[str]:
     gain = search_gain(ledger, images["validation"])
     if gain is None:
         return []
-    return [sentence for sentence in (gain.where_from(), gain.as_good(), outlook(ledger)) if sentence]
+    is_cautioned = gain.within_noise > max(1, ledger.spec.finalists.top)  # then a caution counts them
+    sentences = gain.where_from(), "" if is_cautioned else gain.as_good(), outlook(ledger)
+    return [sentence for sentence in sentences if sentence]
 
 
 def _class_lines(sweep: SweepStore, ledger: Ledger) -> list[str]:

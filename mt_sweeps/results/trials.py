@@ -11,18 +11,13 @@ from mt_sweeps.formatting import counted, duration, error_text, labeled, no_form
 from mt_sweeps.search_space.space import Values
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.storage.home import SweepStore
-from mt_sweeps.study.ledger_view import LedgerView
-from mt_sweeps.study.trial import Origin, State, Trial
+from mt_sweeps.study.ledger_view import ledger_of
+from mt_sweeps.study.trial import CHOSEN, Origin, State, Trial, shown_state
 from trainers.report import Report, error_name, metric_of
 
 TABLE_FORMAT = "mt-sweeps-trials/1"  # of `trials --json`, described in docs/json.md
 TRIAL_FORMAT = "mt-sweeps-trial/1"  # of `show --json`
 _MOST_ROWS = 20  # of a learning curve
-_CHOSEN: dict[Origin, str] = {
-    "point": ", a point of the file",
-    "random": ", drawn at random",
-    "sampler": ", suggested by the sampler",
-}
 
 
 @dataclass(frozen=True)
@@ -64,8 +59,8 @@ def trial_rows(sweep: SweepStore) -> list[TrialRow]:
     Raises:
         InputError: the sweep cannot be read.
     """
-    ledger = _ledger(sweep)
-    rows = [_row(trial, ledger.spec.metric) for trial in ledger.all_trials()]
+    ledger, driven = ledger_of(sweep), sweep.is_driven
+    rows = [_row(trial, ledger.spec.metric, driven) for trial in ledger.all_trials()]
     states: list[State] = ["complete", "pruned", "running", "waiting", "failed"]
     arms = ledger.spec.arms()
 
@@ -97,7 +92,7 @@ def table_csv(rows: list[TrialRow]) -> str:
 
 def table_text(rows: list[TrialRow]) -> str:
     """Return the table for people: a line per trial, the searched values of each."""
-    lines = []
+    lines = [f"{'trial':14} {'state':9} {'error':15} searched values, or why it failed"] if rows else []
     for row in rows:
         error = "" if row.error is None else error_text((row.error, row.standard_error or 0.0))
         values = "" if row.arm in ("finalists", "published") else values_text(row.values)
@@ -138,11 +133,11 @@ def find_trial(sweep: SweepStore, name: str) -> TrialInFull:
     Raises:
         InputError: there is none of this name.
     """
-    ledger = _ledger(sweep)
+    ledger = ledger_of(sweep)
     for trial in ledger.all_trials():
         if name in (_name(trial.id), trial.id.slug):
             return TrialInFull(
-                row=_row(trial, ledger.spec.metric),
+                row=_row(trial, ledger.spec.metric, sweep.is_driven),
                 attempts=trial.attempt,
                 message=trial.message,
                 files=sweep.trials.address(trial.id, trial.attempt),
@@ -165,9 +160,10 @@ def trial_text(trial: TrialInFull, metric: str) -> str:
     """
     row = trial.row
     error = "" if row.error is None else f", {error_name(metric)} {error_text((row.error, row.standard_error or 0.0))}"
+    chosen = f", {CHOSEN[row.origin]}" if row.origin in CHOSEN else ""
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.started))
     lines = [
-        f"trial {row.name}: {row.state}{error}{_CHOSEN.get(row.origin, '')}",
+        f"trial {row.name}: {row.state}{error}{chosen}",
         *([f"  reason     {row.reason}: {trial.message}"] if row.reason else []),
         f"  started    {began}, {counted(trial.attempts, 'attempt')}, {duration(row.seconds)} of work, step {row.step}",
         *labeled("values", [f"{key} {value_text(value)}" for key, value in row.values.items()]),
@@ -191,18 +187,13 @@ def _curve(reports: list[Report], metric: str) -> list[str]:
     return lines
 
 
-def _ledger(sweep: SweepStore) -> LedgerView:
-    sweep.check_plugins()
-    return LedgerView(sweep.ledger, sweep.load_spec())
-
-
-def _row(trial: Trial, metric: str) -> TrialRow:
+def _row(trial: Trial, metric: str, driven: bool) -> TrialRow:
     error, standard_error = trial.error(metric) or (None, None)
     return TrialRow(
         name=_name(trial.id),
         arm=trial.arm,
         trial=trial.number,
-        state=trial.state,
+        state=shown_state(trial, driven),
         reason=trial.reason,
         origin=trial.origin,
         error=error,

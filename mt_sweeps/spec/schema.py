@@ -23,7 +23,7 @@ def file_schema() -> dict[str, Any]:
     definitions["Entry"] = {"anyOf": [entry, {"type": "array", "items": entry, "minItems": 1}]}
     trainer["properties"]["recipe"] = {
         "enum": sorted(recipes.names()),
-        "description": "published settings by name; what stands beside it comes first",
+        "description": "published settings by name; settings next to it override them",
     }
     spec["properties"]["trainer"] = trainer
     spec["properties"]["search_space"] |= {

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.spec.sweep_spec import SweepSpec, forbidden_changes
+from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.storage.ledger_rows import StudyRows, rows_of_file
 from mt_sweeps.study.trial import Trial, best_of, trial_from_row
 
@@ -121,6 +122,16 @@ class LedgerView:
         self.steps_done += sum(trial.step for trial in ended)
         self.seconds_done += sum(trial.seconds for trial in ended)
         self._waiting[arm] = {trial.number for trial in self._trials[arm] if trial.state == "waiting"}
+
+
+def ledger_of(sweep: SweepStore) -> LedgerView:
+    """Return the ledger of a sweep, for reading.
+
+    Raises:
+        InputError: it cannot be read, or a plugin that the sweep needs is not imported.
+    """
+    sweep.check_plugins()
+    return LedgerView(sweep.ledger, sweep.load_spec())
 
 
 def study_name(spec: SweepSpec, arm: Arm) -> str:

@@ -14,6 +14,12 @@ from trainers.report import Report, metric_of, standard_error_of
 State = Literal["waiting", "running", "complete", "pruned", "failed"]
 Origin = Literal["point", "random", "sampler", ""]
 """Who chose the values of a trial: a person, chance or the sampler's model; empty: it was not recorded."""
+CHOSEN: dict[Origin, str] = {
+    "point": "a point of the file",
+    "random": "drawn at random",
+    "sampler": "suggested by the sampler",
+}
+"""Who chose the values of a trial, in words; nothing of one that was not recorded."""
 STATES: dict[str, State] = {  # by the names that Optuna has for them
     "WAITING": "waiting",
     "RUNNING": "running",
@@ -121,6 +127,16 @@ class Trial:
         error = self.error(metric)
         assert error is not None  # a completed trial has its last report
         return error[0]
+
+
+def shown_state(trial: Trial, driven: bool) -> State:
+    """Return the state of a trial as people see it: what a dead driver left running will run again, and waits.
+
+    Args:
+        trial: any.
+        driven: whether a process drives its sweep.
+    """
+    return "waiting" if trial.state == "running" and not driven else trial.state
 
 
 def best_of(trials: Sequence[Trial], metric: str) -> Trial | None:

@@ -12,6 +12,7 @@ mt_sweeps
 mt_sweeps.addresses
 mt_sweeps.errors
 mt_sweeps.execution
+mt_sweeps.execution.precision
 mt_sweeps.execution.preflight
 mt_sweeps.execution.ray_cluster
 mt_sweeps.execution.ray_folder
@@ -56,7 +57,7 @@ def test_the_check_of_a_node_loads_these_modules_and_no_heavy_library():
     assert [name for name in loaded if name.split(".")[0] == "mt_sweeps"] == PREFLIGHT.split()
 
 
-@pytest.mark.parametrize("module", ["status", "best_file"])
+@pytest.mark.parametrize("module", ["status", "best_file", "best_text", "trials", "comparison"])
 def test_a_command_that_only_shows_something_loads_no_heavy_library(module):
     loaded = loaded_modules(f"mt_sweeps.results.{module}, mt_sweeps.storage.open, mt_sweeps.cli")
     assert [name for name in [*HEAVY, "asyncio", "filelock"] if name in loaded] == []

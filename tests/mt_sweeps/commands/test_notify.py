@@ -21,8 +21,8 @@ def sweep(tmp_path):
     return Sweep(tmp_path, "finalists.baselines=[]", "finalists.top=0")
 
 
-def told(folder, seconds=10):
-    file, until = folder / "told.json", time.monotonic() + seconds
+def received(folder, seconds=10):
+    file, until = folder / "status.json", time.monotonic() + seconds
     while not file.exists() and time.monotonic() < until:
         time.sleep(0.05)
     return json.loads(file.read_text())
@@ -30,14 +30,14 @@ def told(folder, seconds=10):
 
 def writing(folder):
     """A command that keeps what it is told, whole or not at all."""
-    return f"cat > {folder}/part && mv {folder}/part {folder}/told.json"
+    return f"cat > {folder}/part && mv {folder}/part {folder}/status.json"
 
 
 def test_the_end_is_told_with_the_status(sweep, tmp_path):
     with Notifier(writing(tmp_path), sweep.directory).at_the_end():
         trial = sweep.ledger.ask_search()
         sweep.ledger.complete(trial, sweep.train(trial, 0.2))
-    content = told(tmp_path)
+    content = received(tmp_path)
     assert (content["event"], content["format"], content["name"]) == ("ended", "mt-sweeps-status/1", "digits")
     assert content["best"]["error"] == 0.2
 
@@ -46,13 +46,13 @@ def test_the_end_is_told_with_the_status(sweep, tmp_path):
 def test_an_end_that_is_none_is_told_too(sweep, tmp_path, error):
     with pytest.raises(type(error)), Notifier(writing(tmp_path), sweep.directory).at_the_end():
         raise error
-    assert told(tmp_path)["state"] == "interrupted"
+    assert received(tmp_path)["state"] == "interrupted"
 
 
 def test_what_is_refused_has_not_ended(sweep, tmp_path):
     with pytest.raises(InputError), Notifier(writing(tmp_path), sweep.directory).at_the_end():
         raise InputError("another process drives it")
-    assert not (tmp_path / "told.json").exists()
+    assert not (tmp_path / "status.json").exists()
 
 
 def test_the_first_failed_trial_is_told_and_no_other(sweep, tmp_path):
@@ -83,7 +83,7 @@ def test_a_command_that_fails_or_hangs_is_told_and_changes_nothing(sweep, comman
     assert message in capsys.readouterr().out
 
 
-def test_without_a_command_nobody_is_told(sweep, capsys):
+def test_without_a_command_nobody_is_received(sweep, capsys):
     with Notifier(None, sweep.directory).at_the_end():
         pass
     assert capsys.readouterr().out == ""
@@ -97,7 +97,7 @@ def test_a_sweep_that_is_resumed_to_its_end_is_told_as_finished(tmp_path, monkey
     home = LocalHome(tmp_path / "sweeps")
     begun(home, digits("trials=2", "finalists.baselines=[]", "finalists.top=0"))
     resume_sweep(home, "digits", in_process=True, notify=writing(tmp_path))
-    content = told(tmp_path)
+    content = received(tmp_path)
     assert (content["state"], content["arms"]["search"]["complete"]) == ("finished", 2)
 
 

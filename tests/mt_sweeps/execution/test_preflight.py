@@ -9,6 +9,7 @@ import pytest
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.execution import ray_cluster
+from mt_sweeps.execution.precision import have_bf16_units
 from mt_sweeps.execution.preflight import (
     DatasetCheck,
     NodeReport,
@@ -16,9 +17,8 @@ from mt_sweeps.execution.preflight import (
     check_nodes,
     inspect_node,
     spec_versions,
-    with_precision,
 )
-from mt_sweeps.execution.resources import Share, have_bf16_units
+from mt_sweeps.execution.resources import Share
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.versions import versions
 from tests.helpers.plugins import Tiny, plugins, tiny, write_plugin  # noqa: F401 (a fixture)
@@ -60,20 +60,6 @@ def test_bf16_is_for_clusters_that_compute_in_it_on_every_node(checked):
     assert checked(with_units, with_units)
     assert not checked(with_units, OURS)
     assert checked(gone, with_units), "a node that has left runs no trial"
-
-
-def test_auto_is_one_precision_for_all_trials_of_a_sweep(capsys):
-    auto = digits("trainer.precision=auto")
-    assert with_precision(auto, lambda: True).trainer["precision"] == "bf16"
-    assert with_precision(auto, lambda: False).trainer["precision"] == "fp32"
-    other = digits("trainer.precision=auto", "trainer.model={name: wide_resnet}")
-    assert with_precision(other, lambda: True).trainer["precision"] == "fp32"
-    assert capsys.readouterr().out.splitlines() == [
-        "precision: bf16: measured to cost this network nothing, and there are units for it where trials run",
-        "precision: fp32: where trials run there are no units for bf16",
-        "precision: fp32: bf16 was not measured with these networks",
-    ]
-    assert with_precision(digits(), lambda: 1 / 0) == digits(), "nobody asked"
 
 
 @pytest.mark.parametrize("package", ["mt-sweeps", "code", "torch"])

@@ -239,6 +239,6 @@ def test_a_pipe_of_the_shell_is_read():
     ],
 )
 def test_a_key_of_another_tool_or_group_is_told_where_it_stands_here(key, ours):
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as error:
         digits(f"trainer.{key}=1")
-    assert f"trainer.{key}: unknown key; did you mean {ours!r}? Known: augmentation, " in str(told.value)
+    assert f"trainer.{key}: unknown key; did you mean {ours!r}? Known: augmentation, " in str(error.value)

@@ -1,0 +1,35 @@
+"""How commands print their answers and write their files."""
+
+import json
+from pathlib import Path
+
+import click
+
+from mt_sweeps.errors import InputError
+from mt_sweeps.terminal import printable
+
+
+def print_text(text: object, err: bool = False) -> None:
+    """Print a text that may repeat what a user wrote, or what a file is called."""
+    click.echo(printable(text), err=err)
+
+
+def print_json(content: object) -> None:
+    """Print the answer to a script."""
+    click.echo(json.dumps(content, indent=2))
+
+
+def write_text(output: Path | None, text: str, force: bool, then: str) -> None:
+    """Write a text to a file and say what is next, or print it."""
+    from trainers.files import write_atomically
+
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    if output.exists() and not force:
+        raise InputError(f"{output}: is there already; choose another name with -o, or add --force")
+    try:
+        write_atomically(output, text)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written: {error.strerror}") from None
+    print_text(f"written to {output}; {then}")
