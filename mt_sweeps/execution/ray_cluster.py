@@ -84,6 +84,7 @@ def start() -> dict[str, float]:
 
     Raises:
         InputError: the cluster cannot be joined, or there is no folder for Ray's files.
+        Unfinished: Ray does not start on this machine.
     """
     global _folder
     set_environment()
@@ -111,20 +112,23 @@ def start() -> dict[str, float]:
     terminate = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(**options, log_to_driver=False, logging_level="ERROR")
+        resources: dict[str, float] = ray.cluster_resources()
     except SystemExit:  # a SIGTERM arrived meanwhile
         _remove_folder()
         raise KeyboardInterrupt from None
-    except (RuntimeError, OSError, ValueError) as error:
+    except Exception as error:  # Ray raises whatever comes, a bare Exception too where its raylet was killed
         _remove_folder()
         if address is None:
-            raise
+            raise Unfinished(
+                f"Ray does not start on this machine ({first_line(error)}): something killed it, or the machine ran "
+                "out of memory, of disk, or of files that may be open; nothing is lost, type the same command again"
+            ) from None
         raise InputError(
             f"RAY_ADDRESS: the cluster at {address} cannot be joined ({first_line(error)}); a driver runs on a node "
             "of the cluster, with its versions of Ray and Python and its RAY_AUTH_TOKEN; from elsewhere, use "
             "`mt-sweep submit`"
         ) from None
     signal.signal(signal.SIGTERM, terminate)  # Ray's own handler would end the process
-    resources: dict[str, float] = ray.cluster_resources()
     return resources
 
 

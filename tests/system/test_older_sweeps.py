@@ -27,7 +27,8 @@ TAGS = {"mt.arm", "mt.trial", "mt.state", "mt.attempt", "mt.seed", "mt.rung"}
 def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("older")
     with tarfile.open(FIXTURE) as archive:
-        archive.extractall(folder, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.0 to 3.11.3 have none
+        archive.extractall(folder)
     return open_home(str(folder))
 
 
