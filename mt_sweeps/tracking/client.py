@@ -59,6 +59,9 @@ class Client:
         mlflow = _import_mlflow()
         self._entities = mlflow.entities
         self._artifacts = home.artifacts if tracking.uri is None and store is None else None
+        from mt_sweeps.tracking import local_artifacts  # loads MLflow
+
+        local_artifacts.restrict(self._artifacts)
         # Only one process at a time makes the embedded store, or its experiment.
         with embedded_store.opened(mlflow, home) if self._artifacts is not None else nullcontext(tracking.uri) as uri:
             self._mlflow = store or mlflow.MlflowClient(uri, registry_uri=uri)
