@@ -1,9 +1,11 @@
 import io
+import time
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from mt_sweeps.commands import console
 from mt_sweeps.commands.console import Board
 from mt_sweeps.spec.arms import TrialId
 from tests.helpers.sweeps import digits, new_ledger, report
@@ -27,7 +29,7 @@ def test_piped_output_is_plain_lines(ledger, capsys):
         shown.ended(ledger.complete(trial, report(300, 0.25)))
     out = capsys.readouterr().out
     assert "trial 0 starts: ema.decay 0.95" in out
-    assert "trial 0 step 30: teacher 50.0 %, student 50.0 %" in out
+    assert "trial 0 step 30/300: teacher 50.0 %, student 50.0 %" in out
     assert "trial 0 complete: teacher 25.0 %, student 25.0 %  [1/6 trials]" in out
     assert "\x1b" not in out
 
@@ -38,37 +40,6 @@ def test_a_failure_is_told_with_its_reason(ledger, capsys):
     shown.started(trial)
     shown.ended(ledger.fail(trial, "diverged", "Diverged: the loss is nan\nat step 3", None))
     assert "trial 0 failed: diverged: Diverged: the loss is nan" in capsys.readouterr().out
-
-
-def test_the_time_left_follows_from_the_reports(ledger):
-    shown = board(ledger)
-    trial = ledger.ask_search()
-    assert shown.seconds_left() is None
-    shown.started(trial)
-    shown.reported(trial, report(100, 0.5))  # 100 steps a second, two trials at once
-    assert shown.seconds_left() == pytest.approx((200 + 5 * 300) / 100 / 2)
-
-
-def test_trials_that_failed_do_not_shorten_the_time_left(ledger):
-    shown = board(ledger)
-    for _ in range(5):
-        trial = ledger.ask_search()
-        shown.started(trial)
-        shown.reported(trial, report(10, 0.5))
-        shown.ended(ledger.fail(trial, "diverged", "Diverged", None))
-    assert shown.seconds_left() == pytest.approx(1 * 300 / 100 / 2)
-
-
-def test_finalists_are_not_expected_to_be_pruned(tmp_path):
-    ledger = new_ledger(tmp_path / "ledger.db", digits("trials=4", "finalists.baselines=[]", "finalists.top=1"))
-    shown = board(ledger)
-    for _ in range(4):
-        trial = ledger.ask_search()
-        shown.started(trial)
-        shown.reported(trial, report(90, 0.5))
-        ledger.report(trial, report(90, 0.5))
-        shown.ended(ledger.prune(trial, report(90, 0.5)))
-    assert shown.seconds_left() == pytest.approx(8 * 300 / 100 / 2)
 
 
 def test_no_time_left_is_never_announced(ledger, capsys):
@@ -167,3 +138,65 @@ def test_many_trials_fit_on_the_screen(ledger):
     shown._console.print(shown._view())
     assert out.getvalue().count("\n") <= 20
     assert "more trials are not shown" in out.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 160])
+def test_nothing_is_cut_in_any_width(ledger, width):
+    shown = board(ledger)
+    trial = ledger.ask_search()
+    shown.started(trial)
+    shown.reported(trial, report(60, 0.5, student=0.6))
+    out = io.StringIO()
+    shown._console = Console(file=out, width=width, height=30)
+    shown._console.print(shown._view())
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert "…" not in out.getvalue()
+    assert any(line.split()[:4] == ["0", "running", "60/300", "60.0"] for line in lines) == (width >= 80)
+    assert any(line.split()[:4] == ["0", "running", "60/300", "50.0"] for line in lines) == (width < 80)
+    assert ("in a wider window" in out.getvalue()) == (width < 100)
+
+
+def test_a_finalist_s_contender_has_a_line_with_its_mean(ledger):
+    shown = board(ledger)
+    trial = ledger.ask_search()
+    for number, error in enumerate((0.1, 0.2)):
+        done = replace(ledger.complete(trial, report(300, error)) if number == 0 else trial, state="complete")
+        last = report(300, error)
+        shown.started(
+            replace(
+                done,
+                arm="finalists",
+                number=number,
+                replicates=TrialId("search", 3),
+                last=last,
+                values=trial.values | {"seed": 10000 + number},
+            )
+        )
+    out = io.StringIO()
+    Console(file=out, width=120, height=30).print(shown._view())
+    assert "trial 3 again  mean 15.0 % of 2 seeds" in out.getvalue()
+    assert "finalist 0" not in out.getvalue(), "its seeds have the one line"
+
+
+def test_the_best_trials_are_left_on_the_screen(ledger, capsys):
+    shown = board(ledger)
+    with shown:
+        for error in (0.3, 0.1):
+            trial = ledger.ask_search()
+            while trial.arm != "search":
+                ledger.complete(trial, report(300, 0.01))
+                trial = ledger.ask_search()
+            shown.started(trial)
+            shown.ended(ledger.complete(trial, report(300, error)))
+    left = capsys.readouterr().out.partition("best trials so far\n")[2].splitlines()
+    assert ["10.0 %" in left[0], "30.0 %" in left[1], len(left)] == [True, True, 2]
+    assert "consistency.weight" in left[0]
+
+
+def test_piped_output_is_never_silent_for_long(ledger, capsys, monkeypatch):
+    monkeypatch.setattr(console, "_SECONDS_OF_SILENCE", 0.0)
+    with board(ledger) as shown:
+        shown.started(ledger.ask_search())
+        time.sleep(1.3)
+    assert "1 trial at work" in capsys.readouterr().out

@@ -1,0 +1,131 @@
+"""How long a sweep still takes: from the plan, the measured time of a step, and the pruning that is to be expected."""
+
+import time
+from collections import defaultdict
+from statistics import median
+
+from pydantic import ValidationError
+
+from mt_sweeps.spec.arms import Arm, TrialId
+from mt_sweeps.spec.sweep_spec import SweepSpec
+from mt_sweeps.study import pruner
+from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.trial import Trial
+from trainers.report import Report
+
+_WORTH = 4  # ended trials that the expectation before the first one counts as
+
+
+class TimeLeft:
+    """Estimates the time until a sweep has ended.
+
+    Args:
+        ledger: of the sweep; only read.
+        concurrent: trials at once.
+    """
+
+    def __init__(self, ledger: Ledger, concurrent: int) -> None:
+        self._spec, self._ledger, self._concurrent = ledger.spec, ledger, concurrent
+        self._trials: dict[TrialId, Trial] = {}
+        self._reports: dict[TrialId, Report] = {}
+        self._steps: dict[Arm, float] = defaultdict(float)  # of all reports
+        self._seconds: dict[Arm, float] = defaultdict(float)  # that workers trained and evaluated for them
+        self._began: dict[TrialId, float] = {}  # of the attempts that began here
+        self._extra: list[float] = []  # seconds per trial beyond its training: its start, its model, its end
+        self._reached: list[int] = []  # steps of each trial of the search that is complete or pruned; others are not
+
+    def update(self, trial: Trial) -> None:
+        """A trial began, or ended, or waits again."""
+        if trial.state == "running":
+            self._began[trial.id] = time.monotonic()
+        self._trials[trial.id] = trial
+        if not trial.finished:
+            return
+        began, last = self._began.pop(trial.id, None), self._reports.get(trial.id)
+        if began is not None and last is not None and trial.attempt == 1:
+            self._extra.append(max(0.0, time.monotonic() - began - last.seconds))
+        if trial.state != "failed" and trial.arm == "search":
+            self._reached.append(last.step if last is not None else trial.step)
+
+    def reported(self, trial: Trial, report: Report) -> None:
+        """A trial was evaluated."""
+        if trial.is_probe:
+            return
+        before = self._reports.get(trial.id)
+        self._steps[_kind(trial)] += report.step - (before.step if before else 0)
+        self._seconds[_kind(trial)] += report.seconds - (before.seconds if before else 0.0)
+        self._reports[trial.id] = report
+
+    def seconds(self) -> float | None:
+        """Return the seconds that are left, or None if nothing was evaluated yet."""
+        if not any(self._steps.values()):
+            return None
+        trials = list(self._trials.values())  # another thread may add to them
+        extra = median(self._extra) if self._extra else 0.0
+        total = 0.0
+        for trial in trials:
+            if not trial.finished and not trial.is_probe:
+                last = self._reports.get(trial.id)
+                total += self._expected(trial, last.step if last else 0) * self._pace(_kind(trial)) + extra
+        trained = [steps_of(self._spec, trial) for trial in trials if not trial.is_probe]
+        whole = sum(trained) / len(trained)
+        for arm in self._spec.arms():
+            to_come = self._ledger.total(arm) - sum(trial.arm == arm for trial in trials)
+            steps = self._mean_reached(whole) if arm == "search" else whole
+            total += to_come * (steps * self._pace(arm) + extra) if arm != "probe" else 0.0
+        return total / self._concurrent
+
+    def _pace(self, arm: Arm) -> float:
+        """Return the seconds per step of an arm; of one that has no report yet, those of all others."""
+        if self._steps.get(arm):
+            return self._seconds[arm] / self._steps[arm]
+        return sum(self._seconds.values()) / sum(self._steps.values())
+
+    def _mean_reached(self, whole: float) -> float:
+        """Return how far a trial goes: as was to be expected, and ever more as those that ended did."""
+        expected = whole * expected_share(self._spec)
+        return (_WORTH * expected + sum(self._reached)) / (_WORTH + len(self._reached))
+
+    def _expected(self, trial: Trial, done: int) -> float:
+        """Return the steps that an open trial is expected to go on."""
+        whole = steps_of(self._spec, trial)
+        if trial.arm != "search":
+            return max(0, whole - done)
+        return whole * expected_share(self._spec, min(1.0, done / whole)) if whole else 0.0
+
+
+def expected_share(spec: SweepSpec, done: float = 0.0) -> float:
+    """Return the share of its steps that a trial is expected to train, if the pruner ends as many as it may.
+
+    `asha` ends all but one in `reduction_factor` at each rung; `median` half of them at the first, and then hardly any,
+    since who was better than half of the others mostly stays so.
+
+    Args:
+        spec: of the sweep.
+        done: the share that it has trained, which is not counted.
+    """
+    rungs = pruner.rungs(spec)
+    if pruner.why_not_pruning(spec) is not None:
+        rungs = []
+    if spec.pruner.name == "median":
+        rungs = rungs[:1]
+    kept = 1 / spec.pruner.reduction_factor if spec.pruner.name == "asha" else 0.5
+    ends = [rung / spec.total_steps for rung in rungs if rung / spec.total_steps > done] + [1.0]
+    share, chance = 0.0, 1.0
+    for end in ends:
+        share += chance * (end - done)
+        done, chance = end, chance * kept
+    return share
+
+
+def _kind(trial: Trial) -> Arm:
+    """Return the arm whose pace a trial has: a finalist trains as the trial that it replicates."""
+    return trial.arm if trial.replicates is None else trial.replicates.arm
+
+
+def steps_of(spec: SweepSpec, trial: Trial) -> int:
+    """Return the optimiser steps that a trial trains if it goes to its end; 0 of a probe, which has none."""
+    try:
+        return 0 if trial.is_probe else spec.config(trial.values, trial.arm).total_steps
+    except ValidationError:  # it will be refused
+        return 0
