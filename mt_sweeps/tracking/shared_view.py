@@ -14,6 +14,7 @@ _PREFIX = "mlflow.sharedViewState."
 MOST_CHARACTERS = 5000  # that an experiment tag of MLflow holds
 _SECTION = "mt-sweeps"
 _MOST_RUNS = 100  # that MLflow draws in a chart
+_RUN_NAME, _NAME_WIDTH = "attributes.`Run Name`", 110
 
 
 def tag_of(sweep: str) -> str:
@@ -81,6 +82,13 @@ def _content(spec: SweepSpec, parent: str, columns: list[str], charts: list[str]
     other = metric_of(metric, "teacher" if spec.network == "student" else "student")
     has_teacher = spec.trainer.get("method", "mean_teacher") == "mean_teacher"
     metrics = [metric, other] if has_teacher else [metric]
+    shown = [
+        "tags.`mt.state`",
+        *(f"metrics.`{name}`" for name in metrics),
+        *(f"params.`{key}`" for key in columns),
+        "tags.`mt.reason`",
+    ]
+    widths = {_RUN_NAME: _NAME_WIDTH} | {column: _width(column.split("`")[1]) for column in shown}
     return {
         "searchFilter": f"tags.mlflow.parentRunId = '{parent}' and tags.mt.arm = 'search'",
         "orderByKey": f"metrics.`{final_metric(metric)}`",
@@ -89,12 +97,9 @@ def _content(spec: SweepSpec, parent: str, columns: list[str], charts: list[str]
         "lifecycleFilter": "Active",
         "modelVersionFilter": "All Runs",
         "datasetsFilter": [],
-        "selectedColumns": [
-            *(f"metrics.`{name}`" for name in metrics),
-            *(f"params.`{key}`" for key in columns),
-            *(f"tags.`{tag}`" for tag in ("mt.state", "mt.reason")),
-            "attributes.`Duration`",
-        ],
+        "selectedColumns": [*shown, "attributes.`Duration`"],
+        "columnOrder": [_RUN_NAME, *shown],
+        "columnWidths": widths,
         "runsHiddenMode": "SHOW_ALL",  # else the charts show ten runs
         "compareRunSections": [
             {"uuid": _SECTION, "name": f"Sweep {spec.name}", "display": True, "isReordered": False}
@@ -119,6 +124,11 @@ def _content(spec: SweepSpec, parent: str, columns: list[str], charts: list[str]
             ),
         ],
     }
+
+
+def _width(name: str) -> int:
+    """Return the pixels that a column of this name takes, so that its name is not cut off."""
+    return max(80, 7 * len(name) + 28)
 
 
 def _chart(kind: str, name: str = "", **settings: Any) -> dict[str, Any]:

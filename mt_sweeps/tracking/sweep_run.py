@@ -23,7 +23,7 @@ from mt_sweeps.tracking import description
 from mt_sweeps.tracking.client import Client, first_line, permanent_errors, raise_if_permanent
 from mt_sweeps.tracking.numbers import ROUNDED, param_text, rounded
 from mt_sweeps.tracking.shared_view import final_metric, tag_of, view_text
-from trainers.report import Report
+from trainers.report import Report, metric_of
 
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}  # `mt.state` tells pruned ones apart
 _COLOURS: dict[str, str] = {
@@ -166,8 +166,8 @@ class SweepRun:
         recorded = self._files.records(trial.id, trial.attempt if trial.state == "running" else None)
         new = [report for report in recorded if report.step > last_sent]
         if params or new or trial.finished:
-            reports = [*new, *self._final_report(trial)]
-            client.log(run, reports if is_exact else map(rounded, reports), params, self._tags(trial))
+            reports = [*(new if is_exact else map(rounded, new)), *self._final_report(trial)]
+            client.log(run, reports, params, self._tags(trial))
             self._sent[trial.id] = max([report.step for report in new], default=last_sent)
         if trial.finished:
             client.set_status(run, _STATUS[trial.state], trial.last.time if trial.last else None)
@@ -209,7 +209,7 @@ class SweepRun:
         if trial.arm != "search" or trial.state != "complete" or trial.last is None:
             return []
         metrics = {final_metric(self._spec.metric): trial.objective(self._spec.metric)}
-        return [Report(trial.last.step, trial.last.time, metrics)]
+        return [rounded(Report(trial.last.step, trial.last.time, metrics))]
 
     def _tags(self, trial: Trial) -> dict[str, str]:
         seed = trial.values.get("seed", self._spec.trainer.get("seed", 0))
@@ -263,9 +263,9 @@ class SweepRun:
         tags = {}
         if best is not None and best.last is not None:
             completed = max(trial.last.time for trial in ended if trial.state == "complete" and trial.last)
-            names = [name for name in best.last.metrics if name.startswith("validation.")]
-            if self._is_parent_exact:  # its points are there: under other names, they would be there twice
-                names = [self._spec.metric]
+            errors = [metric_of(self._spec.metric, network) for network in ("teacher", "student")]
+            # The run of an earlier version has the points of one metric: of others, it would have the last alone.
+            names = [self._spec.metric] if self._is_parent_exact else errors
             metrics = {name: best.last.metrics[name] for name in names if name in best.last.metrics}
             reports.append(Report(counts["complete"], completed, metrics))
             tags = {"mt.best": str(best.number)}
@@ -280,9 +280,11 @@ class SweepRun:
         if verdict is None:
             return []
         newest = max(trial.last.time for trial in ended if trial.last)
-        best, *_ = verdict.means.values()
-        metrics = {"verdict.best_error": best.mean}
-        metrics |= {f"verdict.{name}_error": mean.mean for name, mean in verdict.means.items() if " " not in name}
+        baselines = [name for name in verdict.means if name in self._spec.arms()]
+        best = [mean.mean for name, mean in verdict.means.items() if name not in baselines]
+        metrics = {f"verdict.{name}_error": verdict.means[name].mean for name in baselines}
+        if best:
+            metrics["verdict.best_error"] = best[0]
         if verdict.gain is not None:
             gain = verdict.gain.absolute
             metrics |= {"verdict.gain": gain.mean, "verdict.gain_low": gain.low, "verdict.gain_high": gain.high}
