@@ -5,16 +5,17 @@ import socket
 import subprocess
 import sys
 
-from mt_sweeps.errors import InputError, SweepError
-from mt_sweeps.storage.home import Home, SweepStore
+from mt_sweeps.errors import InputError
+from mt_sweeps.storage.home import Home
 from mt_sweeps.terminal import print
-from mt_sweeps.tracking.client import Client, clean_environment, first_line, raise_if_permanent
+from mt_sweeps.tracking.client import clean_environment
 from mt_sweeps.tracking.dashboard_server import HOST, server_environment
 from mt_sweeps.tracking.embedded_store import embedded_uri
+from mt_sweeps.tracking.pages import address, has_pages, sweep_page
 
 
 def serve(home: Home, name: str | None, port: int) -> None:
-    """Print the address of a sweep's page. If its store has no server of its own, serve it until interrupted.
+    """Print the address of a sweep's saved view. If its store has no server of its own, serve it until interrupted.
 
     The server asks for a password made for it, which is in the printed link.
 
@@ -31,8 +32,9 @@ def serve(home: Home, name: str | None, port: int) -> None:
     tracking = directory.load_spec().tracking
     if tracking.uri is None and not home.mlflow_db.exists():
         raise InputError(f"{directory.name}: MLflow has nothing to show yet; wait for the first report of a trial")
-    if tracking.uri is not None and tracking.uri.startswith("http"):
-        print(f"{tracking.uri.rstrip('/')}/#/{_page(home, directory)}")
+    page = sweep_page(directory)
+    if has_pages(tracking):
+        print(address(tracking, page))
         return
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -41,9 +43,7 @@ def serve(home: Home, name: str | None, port: int) -> None:
         except OSError:
             raise InputError(f"--port {port}: is taken; choose another, for example --port {port + 1}") from None
     token = secrets.token_urlsafe(32)  # for this server alone, in no file
-    print(
-        f"MLflow starts at http://{HOST}:{port}/?token={token}#/{_page(home, directory)} (Ctrl+C ends it)", flush=True
-    )
+    print(f"MLflow starts at http://{HOST}:{port}/?token={token}#/{page} (Ctrl+C ends it)", flush=True)
     store, artifacts = tracking.uri or embedded_uri(home), home.artifacts.as_uri()
     settings = server_environment(store, artifacts, port, token)
     command = [sys.executable, "-m", "mt_sweeps.tracking.dashboard_server"]
@@ -55,17 +55,3 @@ def serve(home: Home, name: str | None, port: int) -> None:
         server.wait()
     if status:
         raise InputError(f"MLflow's server ended with status {status}; its own message stands above")
-
-
-def _page(home: Home, directory: SweepStore) -> str:
-    """Return the sweep's own page, or the page of all runs if it has none yet."""
-    tracking = directory.load_spec().tracking
-    try:
-        client = Client(home, tracking)
-        sweep = directory.load_environment().id
-        runs = [run for run, _ in client.runs({"mt.sweep": sweep, "mt.arm": "sweep"})]
-    except Exception as error:  # of MLflow's client, its store or the network
-        raise_if_permanent(error, home, tracking)
-        raise SweepError(f"{tracking.uri or home.mlflow_db}: MLflow does not answer ({first_line(error)})") from None
-    page = f"experiments/{client.experiment}/runs" + (f"/{runs[0]}" if runs else "")
-    return f"{page}?workflowType=machine_learning"  # else MLflow shows its side bar for agents

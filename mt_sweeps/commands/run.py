@@ -51,6 +51,7 @@ from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.terminal import print
 from mt_sweeps.tracking.background import BackgroundWriter, finish
 from mt_sweeps.tracking.client import connection_problem
+from mt_sweeps.tracking.pages import link_to
 from mt_sweeps.tracking.sweep_run import SweepRun
 from trainers.files import write_atomically
 
@@ -94,7 +95,7 @@ def run_sweep(
         spec = spec.model_copy(update={"name": sweep.name})
         _create(sweep, spec, data, share, file)
         print(forecasts.text(spec, planned, share, data, None), flush=True)
-        print(f"  files     {sweep.location}", flush=True)
+        _print_places(sweep, mlflow_problem)
         notifier = Notifier(notify, sweep)
         with notifier.at_the_end(), sweep.exclusive(sweep.already_driven):
             _conduct(sweep, spec, share, notifier, in_process, mlflow_problem)
@@ -163,8 +164,16 @@ def _resume(sweep: SweepStore, more: int, in_process: bool, notifier: Notifier) 
     with _resources(label, spec, data, in_process) as (share, _):
         if environment.gpus_per_trial and not share.gpus:
             raise InputError(f"{sweep.name}: its trials ran on GPUs and there are none now; resume it where some are")
-        print(f"{spec.name} goes on where it was\n  files     {sweep.location}", flush=True)
+        print(f"{spec.name} goes on where it was", flush=True)
+        _print_places(sweep, mlflow_problem)
         _conduct(sweep, spec, share, notifier, in_process, mlflow_problem)
+
+
+def _print_places(sweep: SweepStore, mlflow_problem: str | None) -> None:
+    """Say where the sweep's files are, and where it can be watched."""
+    link = None if mlflow_problem else link_to(sweep)
+    print(f"  files     {sweep.location}", flush=True)
+    print(f"  dashboard {link or command_line(sweep.home, 'dashboard', sweep.name)}", flush=True)
 
 
 def _print_file_change(sweep: SweepStore, environment: Environment) -> None:
@@ -318,6 +327,8 @@ def _finish_tracking(sweep: SweepStore, run: SweepRun, writer: BackgroundWriter,
     _, problem = finish(writer, lambda: run.finish(status, summary), seconds, how_to_complete)
     if problem is not None:
         print(f"\n{problem}", flush=True)
+    elif status == "FINISHED" and (link := link_to(sweep)):
+        print(f"MLflow     {link}", flush=True)
 
 
 def _check_mlflow(home: Home, spec: SweepSpec) -> str | None:

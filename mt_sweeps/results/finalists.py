@@ -57,10 +57,10 @@ def errors_by_seed(ledger: LedgerView) -> dict[str, dict[int, float]]:
     Contenders stand in the order in which they were chosen, the best of the search first, so that the order does not
     depend on the finalists' own errors. Those that later trials pushed out of the best come last.
     """
-    errors: dict[str, dict[int, float]] = {_contender_name(trial.id): {} for trial in contenders(ledger)}
+    errors: dict[str, dict[int, float]] = {contender_name(trial.id): {} for trial in contenders(ledger)}
     for trial in _finalists(ledger):
         if trial.replicates is not None and trial.state == "complete":
-            by_seed = errors.setdefault(_contender_name(trial.replicates), {})
+            by_seed = errors.setdefault(contender_name(trial.replicates), {})
             by_seed[int(trial.values["seed"])] = _error(ledger.spec, trial)
     return {name: by_seed for name, by_seed in errors.items() if by_seed}
 
@@ -116,7 +116,7 @@ def compare_finalists(
         means={name: _mean_error(by_seed, overlap, scored) for name, by_seed in errors.items()},
         comparisons=comparisons,
         gain=None if first == "supervised" else gain(errors[first], errors.get("supervised", {}), overlap, scored),
-        failed=dict(Counter(map(_contender_name, failed))),
+        failed=dict(Counter(map(contender_name, failed))),
         images=scored,
         kept_back=kept_back,
         probe=probe_text(comparisons, kept_back),
@@ -200,7 +200,7 @@ def _finalists(ledger: LedgerView) -> list[Trial]:
     return ledger.trials("finalists") if "finalists" in ledger.spec.arms() else []
 
 
-def _contender_name(trial: TrialId) -> str:
+def contender_name(trial: TrialId) -> str:
     """Return what a trial of the search, or a baseline, is called among the contenders."""
     return trial.label if trial.arm == "search" else trial.arm
 

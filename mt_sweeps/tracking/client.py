@@ -1,5 +1,6 @@
 """The few calls to MLflow that mt-sweeps makes, on the embedded store or on a server."""
 
+import json
 import logging
 import os
 import shutil
@@ -16,13 +17,18 @@ from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.storage.home import Home, SweepStore
 from mt_sweeps.tracking import embedded_store, model_registry
 from mt_sweeps.tracking.credentials import check_credentials
+from mt_sweeps.tracking.shared_view import tag_of
+from trainers.config import TrainerConfig
 from trainers.report import Report
 
+_DIGEST = 36  # characters of the digest of a data set that MLflow takes
+MOST_TAG_CHARACTERS = 5000
 CHECK_SECONDS = 10  # that the start of a sweep waits for MLflow
 _METRICS_PER_BATCH = 800  # MLflow takes 1,000 metrics, parameters and tags at a time
 # Of MLflow's variables, those that say how to reach and prove oneself to a server. All others that the user has set for
 # other programs (MLFLOW_REGISTRY_URI, MLFLOW_RUN_ID, ...) would change what is written, or where.
 _KEPT = ("MLFLOW_TRACKING_", "MLFLOW_S3_")
+_KIND = "mlflow.experimentKind"  # which pages MLflow opens: those for training, or those for agents
 # Set before MLflow is imported.
 _ENVIRONMENT = {
     # `BackgroundWriter` makes calls again. If MLflow did, a run whose answer was lost would be created twice.
@@ -47,6 +53,7 @@ class Client:
 
     Attributes:
         experiment: the id of the experiment.
+        experiment_tags: of the experiment.
 
     Raises:
         InputError: the experiment was deleted, the embedded store cannot be used, or credentials would go to a server
@@ -65,17 +72,18 @@ class Client:
         # Only one process at a time makes the embedded store, or its experiment.
         with embedded_store.opened(mlflow, home) if self._artifacts is not None else nullcontext(tracking.uri) as uri:
             self._mlflow = store or mlflow.MlflowClient(uri, registry_uri=uri)
-            self.experiment = self._get_or_create_experiment(tracking)
+            self.experiment, self.experiment_tags = self._get_or_create_experiment(tracking)
+        if self.experiment_tags.get(_KIND, "_inferred").endswith(("_inferred", "no_inferred_type")):  # nobody chose it
+            self.set_experiment_tag(_KIND, "custom_model_development")
 
-    def _get_or_create_experiment(self, tracking: Tracking) -> str:
+    def _get_or_create_experiment(self, tracking: Tracking) -> tuple[str, dict[str, str]]:
         from mlflow.exceptions import MlflowException
 
         artifacts = None if self._artifacts is None else self._artifacts.as_uri()
         experiment = self._mlflow.get_experiment_by_name(tracking.experiment)
         if experiment is None:
-            kind = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow opens its pages for agents
             try:
-                return str(self._mlflow.create_experiment(tracking.experiment, artifacts, kind))
+                return str(self._mlflow.create_experiment(tracking.experiment, artifacts)), {}
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
@@ -84,24 +92,47 @@ class Client:
             raise InputError(
                 f"tracking.experiment: {tracking.experiment!r} was deleted in MLflow; restore it there, or name another"
             )
-        return str(experiment.experiment_id)
+        return str(experiment.experiment_id), dict(experiment.tags)
 
-    def get_or_create_run(self, tags: dict[str, str], name: str, start: float) -> str:
-        """Return the id of the run with these tags; create it if there is none."""
+    def set_experiment_tag(self, key: str, value: str) -> None:
+        """Set a tag of the experiment, if it has another value."""
+        if self.experiment_tags.get(key) != value:
+            self._mlflow.set_experiment_tag(self.experiment, key, value)
+            self.experiment_tags[key] = value
+
+    def delete_experiment_tag(self, key: str) -> None:
+        """Delete a tag of the experiment, if there is one."""
+        if self.experiment_tags.pop(key, None) is not None:
+            self._mlflow.delete_experiment_tag(self.experiment, key)
+
+    def get_or_create_run(
+        self, tags: dict[str, str], name: str, start: float, more_tags: dict[str, str] | None = None
+    ) -> tuple[str, dict[str, str]]:
+        """Return the id and all tags of the run with these tags; create it if there is none.
+
+        Args:
+            tags: that no other run has.
+            name: of a run that is created.
+            start: of a run that is created, in seconds since 1970.
+            more_tags: of a run that is created.
+        """
         runs = list(self.runs(tags))
-        return self.deduplicate(runs) if runs else self.create_run(tags, name, start)
+        if runs:
+            return self.deduplicate(runs)
+        created = tags | (more_tags or {})
+        return self.create_run(created, name, start), created
 
-    def deduplicate(self, runs: list[tuple[str, dict[str, str]]]) -> str:
-        """Return the one of several runs that is in use, and remove the others.
+    def deduplicate(self, runs: list[tuple[str, dict[str, str]]]) -> tuple[str, dict[str, str]]:
+        """Return the one of several runs that is in use, as `runs` does, and remove the others.
 
         There are several if MLflow created a run and its answer was lost, so that it was asked for another one.
 
         Args:
             runs: ids and tags, from `runs`; at least one.
         """
-        kept = next((run for run, tags in runs if "mt.state" in tags), runs[0][0])
+        kept = next((run for run in runs if "mt.state" in run[1]), runs[0])
         for run, _ in runs:
-            if run != kept:
+            if run != kept[0]:
                 self.remove(run)
         return kept
 
@@ -141,14 +172,40 @@ class Client:
             for name, value in report.metrics.items()
         ]
         run_params = [self._entities.Param(key, str(value)) for key, value in (params or {}).items()]
-        run_tags = [self._entities.RunTag(key, value[:5000]) for key, value in (tags or {}).items()]
+        run_tags = [self._entities.RunTag(key, value[:MOST_TAG_CHARACTERS]) for key, value in (tags or {}).items()]
         for start in range(0, max(1, len(metrics)), _METRICS_PER_BATCH):
             self._mlflow.log_batch(run, metrics[start : start + _METRICS_PER_BATCH], run_params, run_tags)
             run_params, run_tags = [], []
 
-    def params(self, run: str) -> dict[str, str]:
-        """Return the parameters of a run."""
-        return dict(self._mlflow.get_run(run).data.params)
+    def log_dataset(self, run: str, config: TrainerConfig, fingerprint: str, images: dict[str, int]) -> None:
+        """Name the data set that a run was trained on. Doing so again changes nothing.
+
+        Args:
+            run: its id.
+            config: whose data set it is.
+            fingerprint: hash of the images and their classes.
+            images: number of images by purpose.
+        """
+        dataset = config.dataset
+        folder = getattr(dataset, "root", None)
+        shown = self._entities.Dataset(
+            name=Path(folder).absolute().name if folder and dataset.name == "image_folder" else dataset.name,
+            digest=fingerprint[:_DIGEST],
+            source_type="local" if folder else "mt-sweeps",
+            source=json.dumps({"uri": str(folder)} if folder else {"name": dataset.name}),
+            profile=json.dumps(images),
+        )
+        context = self._entities.InputTag("mlflow.data.context", "training")
+        self._mlflow.log_inputs(run, [self._entities.DatasetInput(shown, [context])])
+
+    def params_and_tags(self, run: str) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the parameters and the tags of a run."""
+        data = self._mlflow.get_run(run).data
+        return dict(data.params), dict(data.tags)
+
+    def rename(self, run: str, name: str) -> None:
+        """Give a run another name."""
+        self._mlflow.update_run(run, name=name)
 
     def log_file(self, run: str, file: Path, folder: str | None = None) -> None:
         """Store a file with the run."""
@@ -158,9 +215,9 @@ class Client:
         """Store a text with the run, as a file of that name."""
         self._mlflow.log_text(run, text, file)
 
-    def register(self, run: str, name: str, model: Path, tags: dict[str, str]) -> int:
+    def register(self, run: str, name: str, model: Path, tags: dict[str, str], card: str) -> int:
         """Make a model file that a run trained a version of a registered model; see `model_registry.register`."""
-        return model_registry.register(self._mlflow, self.experiment, run, name, model, tags)
+        return model_registry.register(self._mlflow, self.experiment, run, name, model, tags, card)
 
     def remove(self, run: str) -> None:
         """Delete a run, and in the embedded store its artifacts. A server's own garbage collection takes the rest."""
@@ -266,6 +323,7 @@ def remove_runs(home: Home, sweep: SweepStore) -> int:
         return 0
     client = Client(home, spec.tracking)
     parents = [run for run, _ in client.runs({"mt.sweep": sweep.load_environment().id, "mt.arm": "sweep"})]
+    client.delete_experiment_tag(tag_of(sweep.load_environment().id))
     children = [run for parent in parents for run, _ in client.runs({"mlflow.parentRunId": parent})]
     for run in (*children, *parents):  # the parents last: without them the next call would not find the children
         client.remove(run)

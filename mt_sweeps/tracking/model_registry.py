@@ -18,11 +18,12 @@ import trainers
 from mt_sweeps.plugins import plugin_code
 from trainers.config import Timm
 
+ALIAS = "best"  # the version that was trained last
 _LOADER = Path(__file__).with_name("served_model.py")
 _NEEDED = ("filelock", "numpy", "pillow", "pydantic", "safetensors", "torch", "torchvision")  # by `trainers`
 
 
-def register(client: Any, experiment: str, run: str, name: str, model: Path, tags: dict[str, str]) -> int:
+def register(client: Any, experiment: str, run: str, name: str, model: Path, tags: dict[str, str], card: str) -> int:
     """Make a model file a version of a registered model. Steps that an earlier call has done are not repeated.
 
     Args:
@@ -32,6 +33,7 @@ def register(client: Any, experiment: str, run: str, name: str, model: Path, tag
         name: of the registered model, made if there is none.
         model: a file that `trainers.checkpoint.save_model` wrote.
         tags: of the version; `mt.sweep` and `mt.trained` distinguish it from others.
+        card: what the model is, in Markdown, for a version that has no description yet.
 
     Returns:
         The number of the version.
@@ -40,6 +42,10 @@ def register(client: Any, experiment: str, run: str, name: str, model: Path, tag
 
     own = " and ".join(f"tags.`{key}` = '{tags[key]}'" for key in ("mt.sweep", "mt.trained"))
     for version in client.search_model_versions(f"name = '{name}' and {own}", max_results=1):
+        if not version.description:  # an earlier version of mt-sweeps made it
+            client.update_model_version(name, version.version, card)
+        if ALIAS not in client.get_registered_model(name).aliases:
+            client.set_registered_model_alias(name, ALIAS, version.version)
         return int(version.version)
     existing = client.search_logged_models([experiment], own, max_results=1)
     logged = existing[0] if existing else client.create_logged_model(experiment, name, source_run_id=run, tags=tags)
@@ -51,7 +57,10 @@ def register(client: Any, experiment: str, run: str, name: str, model: Path, tag
         client.finalize_logged_model(logged.model_id, "READY")
     if not client.search_registered_models(f"name = '{name}'", max_results=1):
         client.create_registered_model(name, {"mt.sweep": tags["mt.sweep"]}, f"Final models of the sweep {name}.")
-    version = client.create_model_version(name, logged.artifact_location, run, tags, model_id=logged.model_id)
+    version = client.create_model_version(
+        name, logged.artifact_location, run, tags, description=card, model_id=logged.model_id
+    )
+    client.set_registered_model_alias(name, ALIAS, version.version)
     return int(version.version)
 
 

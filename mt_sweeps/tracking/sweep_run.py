@@ -11,17 +11,29 @@ from typing import cast
 from pydantic import ValidationError
 
 from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.results import finalists
+from mt_sweeps.results.headline import headline_text
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.spec.sections import Tracking
-from mt_sweeps.spec.sweep_spec import Values
 from mt_sweeps.storage.home import Home, SweepStore
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.pruner import rungs
 from mt_sweeps.study.trial import Trial
+from mt_sweeps.tracking import description
 from mt_sweeps.tracking.client import Client, first_line, permanent_errors, raise_if_permanent
-from trainers.report import Report
+from mt_sweeps.tracking.numbers import ROUNDED, param_text, rounded
+from mt_sweeps.tracking.shared_view import final_metric, tag_of, view_text
+from trainers.report import Report, metric_of
 
-_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+_STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}  # `mt.state` tells pruned ones apart
+_COLOURS: dict[str, str] = {
+    "sweep": "#1c2024",
+    "search": "#0b62b8",
+    "probe": "#8b6f00",
+    "supervised": "#b4530a",
+    "published": "#7a3fb0",
+    "finalists": "#2f9e63",
+}
 _Progress = Callable[[list[Trial]], Iterable[Trial]]
 
 
@@ -49,9 +61,11 @@ class SweepRun:
         self._parent = ""
         self._children: dict[TrialId, str] = {}
         self._sent: dict[TrialId, int] = {}  # the last step that MLflow has
+        self._exact: dict[TrialId, dict[str, str]] = {}  # tags of an earlier version's runs: numbers with all digits
+        self._is_parent_exact = False
         self._closed: set[TrialId] = set()
         self._models: set[TrialId] = set()  # of finished trials, not yet uploaded or deleted
-        self._best: tuple[int, int] | None = None  # the completed trials and the best one when it was last sent
+        self._counts: dict[str, int] = {}  # trials of the search by state, when they were last sent
 
     def sync(self, progress: _Progress = iter) -> int:
         """Send what is new since the last call. After an error, call it again.
@@ -70,7 +84,7 @@ class SweepRun:
             try:
                 for trial in progress(self._ledger.all_trials()):
                     self._sync_trial(client, trial)
-                self._log_best(client)
+                self._log_progress(client)
                 self._upload_models(client)
             except Exception:
                 self._client = None  # MLflow may have done the last call or not: the next one looks what is there
@@ -98,14 +112,15 @@ class SweepRun:
         best = self._ledger.best()
         if status != "KILLED":
             self._upload_models(client, is_last=True)
-        params, tags = None, {"mt.state": status, "mlflow.note.content": f"```\n{summary}\n```"}
+        logged, tags_before = client.params_and_tags(self._parent)
+        params, tags = None, {"mt.state": status, **self._description(client, summary, tags_before)}
         if best is not None and status == "FINISHED":
-            logged = client.params(self._parent)
-            params = None if logged else best.values
+            wanted = self._param_texts(best, self._is_parent_exact)
+            params = None if logged else wanted
             # MLflow lets nobody change a parameter.
-            if logged and logged != {key: str(value) for key, value in best.values.items()}:
+            if logged and logged != wanted:
                 tags["mt.params"] = "of an earlier best: more trials found a better one, see the description"
-        client.log(self._parent, params=params, tags=tags)
+        client.log(self._parent, self._verdict_metrics(), params, tags)
         for file in (self._sweep.best, self._sweep.report):
             if file.is_file():
                 client.log_file(self._parent, file)
@@ -115,18 +130,23 @@ class SweepRun:
     def _connect(self) -> Client:
         client = self._connect_to(self._home, self._spec.tracking)
         environment = self._sweep.load_environment()
-        self._parent = client.get_or_create_run(
-            {"mt.sweep": environment.id, "mt.arm": "sweep"}, self._sweep.name, environment.started
-        )
+        own = {"mt.sweep": environment.id, "mt.arm": "sweep"}
+        look = {"mlflow.runColor": _COLOURS["sweep"], ROUNDED: "true"}
+        self._parent, tags = client.get_or_create_run(own, self._sweep.name, environment.started, look)
+        self._is_parent_exact = ROUNDED not in tags
         client.log(self._parent, tags={"mt.state": "RUNNING"})
         client.set_status(self._parent, "RUNNING")
         client.log_text(self._parent, self._sweep.spec_text(), "spec.yaml")
         client.log_text(self._parent, json.dumps(asdict(environment), indent=2), "environment.json")
+        client.log_dataset(self._parent, self._spec.sample_config(), environment.data_fingerprint, environment.images)
+        client.set_experiment_tag(tag_of(environment.id), view_text(self._spec, self._parent))
         # One query for all children: one before each creation would cost more the more runs there are.
         children: dict[TrialId, list[tuple[str, dict[str, str]]]] = {}
         for run, tags in client.runs({"mlflow.parentRunId": self._parent}):
             children.setdefault(TrialId(cast(Arm, tags["mt.arm"]), int(tags["mt.trial"])), []).append((run, tags))
-        self._children = {trial_id: client.deduplicate(runs) for trial_id, runs in children.items()}
+        kept = {trial_id: client.deduplicate(runs) for trial_id, runs in children.items()}
+        self._exact = {trial_id: tags for trial_id, (_, tags) in kept.items() if ROUNDED not in tags}
+        self._children = {trial_id: run for trial_id, (run, _) in kept.items()}
         self._closed &= self._children.keys()  # somebody removed the others: they are created again
         self._sent = {trial_id: step for trial_id, step in self._sent.items() if trial_id in self._children}
         self._client = client
@@ -137,13 +157,17 @@ class SweepRun:
             return
         if trial.id not in self._children:
             self._create_child(client, trial)
-        run, params = self._children[trial.id], self._params(trial) if trial.id not in self._sent else None
+        run, is_exact, is_first = self._children[trial.id], trial.id in self._exact, trial.id not in self._sent
+        if is_first and is_exact:
+            self._bring_up_to_date(client, trial)
+        params = self._param_texts(trial, is_exact) if is_first else None
         last_sent = self._sent.get(trial.id, 0)
         # While it runs, those of its own attempt: a worker that was given up may still write to the one before.
         recorded = self._files.records(trial.id, trial.attempt if trial.state == "running" else None)
         new = [report for report in recorded if report.step > last_sent]
         if params or new or trial.finished:
-            client.log(run, new, params, self._tags(trial))
+            reports = [*(new if is_exact else map(rounded, new)), *self._final_report(trial)]
+            client.log(run, reports, params, self._tags(trial))
             self._sent[trial.id] = max([report.step for report in new], default=last_sent)
         if trial.finished:
             client.set_status(run, _STATUS[trial.state], trial.last.time if trial.last else None)
@@ -152,20 +176,40 @@ class SweepRun:
             self._closed.add(trial.id)
 
     def _create_child(self, client: Client, trial: Trial) -> None:
-        name = f"trial-{trial.id.slug}" if trial.arm == "search" else trial.id.slug
         tags = {"mlflow.parentRunId": self._parent, "mt.arm": trial.arm, "mt.trial": str(trial.number)}
+        tags |= {"mlflow.runColor": _COLOURS[trial.arm], ROUNDED: "true"}
         if trial.replicates is not None:
             tags["mt.of"] = f"{trial.replicates.arm}-{trial.replicates.number:04d}"
-        self._children[trial.id] = client.create_run(tags, name, trial.started)
+        self._children[trial.id] = client.create_run(tags, _name(trial), trial.started)
         try:
             config = self._spec.config(trial.values, trial.arm).model_dump_json(indent=2)
         except ValidationError:  # it is refused, and FAILED
             config = json.dumps(self._spec.trainer_settings(trial.values, trial.arm), indent=2)
         client.log_text(self._children[trial.id], config, "config.json")
 
-    def _params(self, trial: Trial) -> Values:
+    def _bring_up_to_date(self, client: Client, trial: Trial) -> None:
+        """Give the run of an earlier version its name and its colour, unless a person has given it others."""
+        run, tags = self._children[trial.id], self._exact[trial.id]
+        old_name = f"trial-{trial.id.slug}" if trial.arm == "search" else trial.id.slug
+        if tags.get("mlflow.runName") == old_name:
+            client.rename(run, _name(trial))
+        if "mlflow.runColor" not in tags:
+            client.log(run, tags={"mlflow.runColor": _COLOURS[trial.arm]})
+
+    def _param_texts(self, trial: Trial, is_exact: bool) -> dict[str, str]:
         # MLflow refuses some characters that the name of a class may have; config.json has the weights of classes.
-        return {key: value for key, value in trial.values.items() if not key.startswith("class_weights.")}
+        return {
+            key: str(value) if is_exact else param_text(value)
+            for key, value in trial.values.items()
+            if not key.startswith("class_weights.")
+        }
+
+    def _final_report(self, trial: Trial) -> list[Report]:
+        """Return the error by which a completed trial of the search is ranked, under the name that others lack."""
+        if trial.arm != "search" or trial.state != "complete" or trial.last is None:
+            return []
+        metrics = {final_metric(self._spec.metric): trial.objective(self._spec.metric)}
+        return [rounded(Report(trial.last.step, trial.last.time, metrics))]
 
     def _tags(self, trial: Trial) -> dict[str, str]:
         seed = trial.values.get("seed", self._spec.trainer.get("seed", 0))
@@ -204,19 +248,65 @@ class SweepRun:
             self._files.drop_model(trial_id)
             self._models.remove(trial_id)
 
-    def _log_best(self, client: Client) -> None:
-        """Log the best error so far on the parent, over completed trials: MLflow's table of runs shows only parents."""
-        complete = [
-            trial for trial in self._ledger.trials("search") if trial.state == "complete" and trial.last is not None
-        ]
-        best = self._ledger.best()
-        if best is None or best.last is None or self._best == (len(complete), best.number):
+    def _log_progress(self, client: Client) -> None:
+        """Log on the parent how many trials of the search ended, and the best errors so far.
+
+        The best errors are a curve over the completed trials.
+        """
+        searched, best = self._ledger.trials("search"), self._ledger.best()
+        counts = {state: sum(trial.state == state for trial in searched) for state in _STATUS}
+        ended = [trial for trial in searched if trial.finished]
+        if not ended or counts == self._counts:
             return
-        metric: str = self._spec.metric
-        newest = max(trial.last.time for trial in complete if trial.last)
-        metrics = {metric: (best.error(metric) or (1.0, 0.0))[0]}
-        client.log(self._parent, [Report(len(complete), newest, metrics)], tags={"mt.best": str(best.number)})
-        self._best = (len(complete), best.number)
+        newest = max(trial.last.time if trial.last else trial.attempt_started for trial in ended)
+        reports = [Report(len(ended), newest, {f"trials.{state}": float(count) for state, count in counts.items()})]
+        tags = {}
+        if best is not None and best.last is not None:
+            completed = max(trial.last.time for trial in ended if trial.state == "complete" and trial.last)
+            errors = [metric_of(self._spec.metric, network) for network in ("teacher", "student")]
+            # The run of an earlier version has the points of one metric: of others, it would have the last alone.
+            names = [self._spec.metric] if self._is_parent_exact else errors
+            metrics = {name: best.last.metrics[name] for name in names if name in best.last.metrics}
+            reports.append(Report(counts["complete"], completed, metrics))
+            tags = {"mt.best": str(best.number)}
+        client.log(self._parent, reports if self._is_parent_exact else map(rounded, reports), tags=tags)
+        self._counts = counts
+
+    def _verdict_metrics(self) -> list[Report]:
+        """Return what the finalists show, as metrics of the parent; they change only if a finalist ends."""
+        ended = [trial for trial in self._ledger.all_trials() if trial.state == "complete" and trial.last is not None]
+        environment = self._sweep.load_environment()
+        verdict = finalists.compare_finalists(self._ledger, environment.images, environment.groups)
+        if verdict is None:
+            return []
+        newest = max(trial.last.time for trial in ended if trial.last)
+        baselines = [name for name in verdict.means if name in self._spec.arms()]
+        best = [mean.mean for name, mean in verdict.means.items() if name not in baselines]
+        metrics = {f"verdict.{name}_error": verdict.means[name].mean for name in baselines}
+        if best:
+            metrics["verdict.best_error"] = best[0]
+        if verdict.gain is not None:
+            gain = verdict.gain.absolute
+            metrics |= {"verdict.gain": gain.mean, "verdict.gain_low": gain.low, "verdict.gain_high": gain.high}
+        return [rounded(Report(len(ended), newest, metrics))]
+
+    def _description(self, client: Client, summary: str, tags: dict[str, str]) -> dict[str, str]:
+        """Return the tags that describe the sweep: not the note, if a person wrote or changed it."""
+        environment = self._sweep.load_environment()
+        headline = headline_text(self._sweep, self._ledger, environment)
+        files = [file.name for file in (self._sweep.report, self._sweep.best) if file.is_file()]
+        note = description.text(
+            self._ledger, environment, headline, summary, description.links(client, environment.id, self._parent, files)
+        )
+        written = description.tags_of(note) if description.is_ours(tags, self._sweep.name) else {}
+        return {"mt.verdict": headline, **written}
+
+
+def _name(trial: Trial) -> str:
+    """Return the name of a trial's run: `trial 12`, `supervised 0`; of finalists, `trial 12, seed 3`."""
+    if trial.replicates is None:
+        return trial.id.label
+    return f"{finalists.contender_name(trial.replicates)}, seed {int(trial.values['seed']) - finalists.FIRST_SEED}"
 
 
 def send_report(home: Home, sweep: SweepStore) -> None:

@@ -9,7 +9,12 @@ from mt_sweeps.spec.sweep_spec import dotted
 from mt_sweeps.storage import records
 from mt_sweeps.storage.home import Home
 from mt_sweeps.tracking.client import Client, permanent_errors
+from mt_sweeps.tracking.model_card import card_text
+from mt_sweeps.tracking.numbers import ROUNDED, param_text, rounded
+from mt_sweeps.tracking.shared_view import tag_of, view_page
 from trainers.report import Report
+
+_COLOUR = "#c2255c"  # of final trainings in MLflow
 
 
 class TrainingRun:
@@ -29,6 +34,7 @@ class TrainingRun:
         self._directory = directory
         self._client: Client | None = None
         self._run = ""
+        self._is_exact = False  # an earlier version made its run, with all digits
         self._sent = 0  # the last step that MLflow has
 
     def sync(self) -> None:
@@ -39,7 +45,7 @@ class TrainingRun:
         with permanent_errors(self._home, self._request.best.tracking):
             client = self._client or self._connect(reports[0].time - reports[0].seconds)
             try:
-                client.log(self._run, [report for report in reports if report.step > self._sent])
+                self._log(client, [report for report in reports if report.step > self._sent])
                 self._sent = reports[-1].step
             except Exception:
                 self._client = None  # MLflow may have done the last call or not: the next one looks what is there
@@ -76,7 +82,7 @@ class TrainingRun:
         }
         step = self._request.best.trainer.steps
         tags = self._tags | {"mt.state": "complete"}
-        client.log(self._run, [Report(step, result.time, metrics)] if metrics else [], tags=tags)
+        self._log(client, [Report(step, result.time, metrics)] if metrics else [], tags)
         client.log_file(self._run, self._file)
         if result.test:
             by_class = {network: error.model_dump() for network, error in result.test.items()}
@@ -84,8 +90,12 @@ class TrainingRun:
             client.log_text(self._run, json.dumps(content), "class_errors.json")
         error = result.test.get(result.network)
         version_tags = self._tags | {"mt.test_error": f"{error.error:.4f}" if error else "none"}
-        name = self._request.best.sweep
-        version = client.register(self._run, name, self._directory / MODEL, version_tags)
+        best = self._request.best
+        has_view = tag_of(best.sweep_id) in client.experiment_tags
+        page = view_page(client.experiment, best.sweep_id) if has_view else None
+        client.log_dataset(self._run, best.trainer, result.data_fingerprint, result.images)
+        card = card_text(self._request, result, page)
+        version = client.register(self._run, best.sweep, self._directory / MODEL, version_tags, card)
         client.set_status(self._run, "FINISHED", result.time)
         return version
 
@@ -102,11 +112,20 @@ class TrainingRun:
         best = self._request.best
         client = Client(self._home, best.tracking)
         own = {key: self._tags[key] for key in ("mt.sweep", "mt.trained")} | {"mt.arm": "train"}
-        self._run = client.get_or_create_run(own, self._directory.name, start)
+        name = f"{best.sweep}: final training, seed {best.trainer.seed}"
+        look = {"mlflow.runColor": _COLOUR, ROUNDED: "true"}
+        self._run, tags = client.get_or_create_run(own, name, start, look)
+        self._is_exact = ROUNDED not in tags
+        if tags.get("mlflow.runName") == self._directory.name:  # as an earlier version named it
+            client.rename(self._run, name)
         settings = dotted(best.trainer.model_dump())
-        params = {key: settings[key] for key in best.searched if key in settings}
-        client.log(self._run, params=params | {"seed": best.trainer.seed}, tags=self._tags | {"mt.state": "RUNNING"})
+        params = {key: settings[key] for key in best.searched if key in settings} | {"seed": best.trainer.seed}
+        texts = {key: str(value) if self._is_exact else param_text(value) for key, value in params.items()}
+        client.log(self._run, params=texts, tags=self._tags | {"mt.state": "RUNNING"})
         client.log_text(self._run, best.trainer.model_dump_json(indent=2), "config.json")
         client.set_status(self._run, "RUNNING")
         self._client, self._sent = client, 0
         return client
+
+    def _log(self, client: Client, reports: list[Report], tags: dict[str, str] | None = None) -> None:
+        client.log(self._run, reports if self._is_exact else map(rounded, reports), tags=tags)

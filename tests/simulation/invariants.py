@@ -21,7 +21,7 @@ from trainers.config import TrainerConfig
 from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT
 from trainers.report import Report, metric_of
 
-_STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
+_STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "FINISHED", TrialState.FAIL: "FAILED"}
 
 
 class Listener:

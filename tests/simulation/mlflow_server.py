@@ -34,10 +34,22 @@ class Server:
     def __init__(self, world: World) -> None:
         self._world = world
         self.runs: dict[str, Run] = {}
+        self.experiment_tags: dict[str, str] = {}
 
     def get_experiment_by_name(self, name: str) -> Any:
         self._call("get_experiment_by_name")
-        return SimpleNamespace(experiment_id="0", lifecycle_stage="active", name=name)
+        return SimpleNamespace(experiment_id="0", lifecycle_stage="active", name=name, tags=self.experiment_tags)
+
+    def set_experiment_tag(self, experiment: str, key: str, value: str) -> None:
+        del experiment
+        self._call("set_experiment_tag")
+        self.experiment_tags = {**self.experiment_tags, key: value}
+        self._answer("set_experiment_tag")
+
+    def log_inputs(self, run: str, datasets: list[Any]) -> None:
+        del run, datasets
+        self._call("log_inputs")
+        self._answer("log_inputs")
 
     def search_runs(self, experiments: list[str], query: str, max_results: int, page_token: str | None) -> Any:
         del experiments, max_results, page_token

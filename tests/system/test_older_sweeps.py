@@ -71,7 +71,8 @@ def test_its_runs_in_mlflow_have_the_tags_that_they_had(home):
     client = mlflow.MlflowClient(embedded_uri(home))
     experiment = client.get_experiment_by_name("mt-sweeps")
     runs = {run.info.run_name: run.data.tags for run in client.search_runs([experiment.experiment_id])}
-    assert runs["trial-0001"].keys() >= TAGS
-    assert runs["supervised-0000"]["mt.state"] == "complete"
-    assert runs["finalists-0000"]["mt.of"].startswith("search-000")
+    assert runs["trial 1"].keys() >= TAGS
+    assert runs["supervised 0"]["mt.state"] == "complete"
+    finalist = next(tags for name, tags in runs.items() if name.endswith("seed 0") and name.startswith("trial"))
+    assert finalist["mt.of"].startswith("search-000")
     assert runs["digits"].keys() >= {"mt.sweep", "mt.arm", "mt.state", "mt.best"}

@@ -50,7 +50,7 @@ def test_no_address_of_a_home_that_was_moved_names_its_old_place(home, tmp_path)
     used(old)
     new = LocalHome(shutil.move(old.path, tmp_path / "new %20 place"))
     before = len(addresses(new))
-    run = Client(new, Tracking()).get_or_create_run({"mt.sweep": "abc"}, "a run", 0)
+    run = Client(new, Tracking()).get_or_create_run({"mt.sweep": "abc"}, "a run", 0)[0]
     assert mlflow.MlflowClient(embedded_uri(new)).get_run(run).info.artifact_uri.startswith(new.artifacts.as_uri())
     assert len(addresses(new)) == before
     assert all(address.startswith(new.artifacts.as_uri()) for address in addresses(new))

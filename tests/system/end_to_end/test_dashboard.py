@@ -28,7 +28,10 @@ def test_the_dashboard_serves_the_sweep_on_loopback_alone(tmp_path):
         assert server.stdout is not None
         line = server.stdout.readline()
         token = line.partition("/?token=")[2].partition("#")[0]
-        assert f"http://127.0.0.1:{port}/?token={token}#/experiments/" in line
+        assert (
+            f"http://127.0.0.1:{port}/?token={token}#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey="
+            in line
+        )
         runs = None
         until = time.monotonic() + 60
         while runs is None and time.monotonic() < until:
@@ -36,7 +39,7 @@ def test_the_dashboard_serves_the_sweep_on_loopback_alone(tmp_path):
                 runs = post(port, "/api/2.0/mlflow/runs/search", {"experiment_ids": ["1"]}, token)["runs"]
             except OSError:
                 time.sleep(0.5)
-        assert {run["info"]["run_name"] for run in runs or []} == {"digits", "trial-0000"}
+        assert {run["info"]["run_name"] for run in runs or []} == {"digits", "trial 0"}
         assert _listening(port) == {"127.0.0.1"}
         for path in ("/", "/health", "/version", "/get-artifact?path=a&run_uuid=b", "/?token=guessed"):
             with pytest.raises(urllib.error.HTTPError, match="401"):

@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
@@ -20,6 +19,8 @@ from tests.helpers.servers.common import free_port, wait_for
 
 CHROMIUM = shutil.which("chromium")
 KEPT = os.environ.get("MT_SWEEPS_PICTURES")
+KEYS = ("ema.decay", "consistency.loss", "consistency.weight", "labeled_batch_fraction")
+ERRORS = ("validation.teacher_error", "validation.student_error")
 SECONDS = 60_000  # milliseconds that a page may take
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
@@ -95,37 +96,51 @@ def opened(page, address):
         assistant.click()
 
 
-def test_the_sweeps_page_shows_summary_best_error_and_winning_parameters(page, address, picture):
+def test_the_dashboard_opens_on_the_trials_best_first_with_errors_and_values(page, address, folder, picture):
     opened(page, address)
-    page.get_by_text("Show more").first.click()
-    for shown in ("digits: 16 trials in", "best       trial", "beats supervised", "validation.teacher_error"):
-        expect(page.get_by_text(shown).first).to_be_visible()
-    for key in ("ema.decay", "consistency.loss", "consistency.weight", "labeled_batch_fraction"):
-        expect(page.get_by_text(key, exact=True).first).to_be_visible()
-    picture("mlflow-sweep")
-
-
-def test_the_runs_table_shows_every_trial_under_its_sweep(page, address, picture):
-    opened(page, address.rpartition("/")[0] + "?workflowType=machine_learning")
-    sweep = page.get_by_role("row").filter(has=page.get_by_role("link", name="digits", exact=True))
-    sweep.get_by_role("button").first.click()
-    for shown in ("finalists-0023", "finalists-0022"):
-        expect(page.get_by_role("link", name=shown)).to_be_visible()
-    expect(page.get_by_text("43", exact=True).first).to_be_visible()
+    for column in (*ERRORS, *KEYS, "mt.state"):
+        expect(page.locator(f".ag-header-cell[col-id*='`{column}`']")).to_be_visible()
+    expect(page.get_by_role("link", name="trial ", exact=False)).to_have_count(16)
+    rows = json.loads(mt_sweep("trials", "digits", "--json", folder=folder).stdout)["trials"]
+    searched = {f"trial {row['trial']}": row for row in rows if row["arm"] == "search"}
+    best_error = min(row["error"] for row in searched.values() if row["state"] == "complete")
+    names = page.locator(".ag-row [col-id*='Run Name'] a").all_inner_texts()
+    assert set(names) == searched.keys(), "all trials of the search, and no finalist"
+    assert searched[names[0]]["error"] == best_error
+    states = [searched[name]["state"] for name in names]
+    completed = states.count("complete")
+    assert states[:completed] == ["complete"] * completed
+    errors = [searched[name]["error"] for name in names[:completed]]
+    assert errors == sorted(errors)
+    expect(page.locator(".ag-row [col-id*='validation.teacher_error']").first).to_have_text(f"{round(best_error, 4):g}")
     picture("mlflow-runs")
 
 
-def test_the_parallel_coordinates_show_every_trial_of_the_search(page, address, picture):
+def test_the_charts_of_the_view_are_drawn(page, address, picture):
+    opened(page, f"{address}&compareRunsMode=CHART")
+    expect(page.get_by_text("Sweep digits (6)")).to_be_visible()
+    charts = page.locator("[data-testid^='experiment-view-compare-runs-card'], [class*='chart-card']")
+    expect(page.get_by_text("Parallel Coordinates").first).to_be_visible()
+    expect(page.locator("svg.parcoords-svg, .parcoords svg, [class*='parcoords']").first).to_be_visible()
+    del charts
+    expect(page.locator(".js-plotly-plot .scatterlayer .trace").first).to_be_visible()
+    picture("mlflow-charts")
+
+
+def test_the_sweeps_own_page_begins_with_the_verdict_and_links_to_the_rest(page, address, picture):
     experiment = address.partition("/experiments/")[2].partition("/")[0]
-    runs = [run for name, run in runs_of(page, address, experiment).items() if name.startswith("trial-")]
-    assert len(runs) == 16
-    chosen = f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment]))}"
-    opened(page, f"{address.partition('#')[0]}#/compare-runs?{chosen}&workflowType=machine_learning")
-    expect(page.get_by_text("Comparing 16 Runs from 1 Experiment")).to_be_visible()
-    expect(page.get_by_text("Parallel Coordinates Plot")).to_be_visible()
-    for axis in ("consistency.loss", "consistency.weight", "ema.decay"):
-        expect(page.locator(".parcoords, .js-plotly-plot").get_by_text(axis, exact=True).first).to_be_visible()
-    picture("mlflow-parallel")
+    run = runs_of(page, address, experiment)["digits"]
+    opened(page, f"{address.partition('#')[0]}#/experiments/{experiment}/runs/{run}?workflowType=machine_learning")
+    expect(page.get_by_text("beats supervised by").first).to_be_visible()
+    for link in ("all trials, best first", "charts", "report", "best values"):
+        expect(page.get_by_role("link", name=link, exact=True)).to_be_visible()
+    for key in KEYS:
+        expect(page.get_by_text(key, exact=True).first).to_be_visible()
+    for metric in ("trials.complete", "verdict.gain", "validation.teacher_error"):
+        expect(page.get_by_text(metric, exact=True).first).to_be_visible()
+    picture("mlflow-sweep")
+    page.goto(f"{address.partition('#')[0]}{page.get_by_role('link', name='report', exact=True).get_attribute('href')}")
+    expect(page.frame_locator("iframe").get_by_text("beats supervised").first).to_be_visible()
 
 
 def test_the_report_shows_the_verdict_first_and_every_figure(page, folder, picture):

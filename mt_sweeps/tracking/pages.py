@@ -1,0 +1,54 @@
+"""Where a sweep is in MLflow's pages: its saved view, which holds the answer."""
+
+from mt_sweeps.errors import SweepError
+from mt_sweeps.spec.sections import Tracking
+from mt_sweeps.storage.home import SweepStore
+from mt_sweeps.tracking.client import Client, first_line, raise_if_permanent
+from mt_sweeps.tracking.shared_view import run_page, runs_page, tag_of, view_page
+
+
+def has_pages(tracking: Tracking) -> bool:
+    """Return True if MLflow's pages are served already: the store is a server, and no database."""
+    return tracking.uri is not None and tracking.uri.startswith("http")
+
+
+def address(tracking: Tracking, page: str) -> str:
+    """Return the address of a page on the sweep's own server."""
+    return f"{(tracking.uri or '').rstrip('/')}/#/{page}"
+
+
+def sweep_page(sweep: SweepStore) -> str:
+    """Return the page of a sweep: its view; its run if there is no view; all runs if there is neither.
+
+    Raises:
+        InputError: MLflow will never answer; see `raise_if_permanent`.
+        SweepError: MLflow does not answer.
+    """
+    home, tracking = sweep.home, sweep.load_spec().tracking
+    sweep_id = sweep.load_environment().id
+    try:
+        client = Client(home, tracking)
+        runs = [run for run, _ in client.runs({"mt.sweep": sweep_id, "mt.arm": "sweep"})]
+    except Exception as error:  # of MLflow's client, its store or the network
+        raise_if_permanent(error, home, tracking)
+        raise SweepError(f"{tracking.uri or home.mlflow_db}: MLflow does not answer ({first_line(error)})") from None
+    if not runs:
+        return runs_page(client.experiment)
+    has_view = tag_of(sweep_id) in client.experiment_tags
+    return view_page(client.experiment, sweep_id) if has_view else run_page(client.experiment, runs[0])
+
+
+def link_to(sweep: SweepStore) -> str | None:
+    """Return the address of a sweep's view on its own server, whether it is there yet or not.
+
+    Returns:
+        The address; None if the sweep has no server, or it does not answer: nothing waits for a link.
+    """
+    tracking = sweep.load_spec().tracking
+    if not has_pages(tracking):
+        return None
+    try:
+        experiment = Client(sweep.home, tracking).experiment
+    except Exception:  # of MLflow's client or the network
+        return None
+    return address(tracking, view_page(experiment, sweep.load_environment().id))
