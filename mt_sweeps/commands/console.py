@@ -1,6 +1,5 @@
 """What a command shows while it works: a table or a bar on a terminal, plain lines if the output is piped."""
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Self, TypeVar
@@ -15,7 +14,7 @@ from mt_sweeps.formatting import counted, duration, errors_text, metric_text, pe
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial, best_of
-from mt_sweeps.terminal import print
+from mt_sweeps.terminal import can_redraw, print
 from trainers.errors import escaped
 from trainers.report import Report, metric_of
 
@@ -63,7 +62,7 @@ class Board:
         self._concurrent = concurrent
         self._last_line = -5.0
         self._console = Console()
-        self._is_live = is_live and self._console.is_terminal
+        self._is_live = is_live and can_redraw() and self._console.is_terminal
         self._live = Live(get_renderable=self._view, console=self._console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> Self:
@@ -261,7 +260,7 @@ class TrainingProgress:
             BarColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.description}"),
-            disable=not sys.stdout.isatty(),
+            disable=not can_redraw(),
         )
         self._task = self._bar.add_task("", total=steps)
         self._steps = steps
@@ -285,7 +284,7 @@ def progress(of: Sequence[T], what: str) -> Iterable[T]:
     """Iterate with a bar on a terminal, and nothing elsewhere."""
     from rich.progress import track
 
-    return track(of, what, disable=not sys.stdout.isatty(), transient=True)
+    return track(of, what, disable=not can_redraw(), transient=True)
 
 
 def _short(key: str, keys: list[str]) -> str:
