@@ -14,6 +14,24 @@ INTRODUCTION = """\
 What `mt-sweep COMMAND --help` prints. This page is generated: `uv run --group dev python docs/commands.py`.
 Exit status: 0 done, also when a budget ended the sweep; 1 the sweep failed, or `doctor` saw a problem; 2 wrong input;
 130 interrupted, and `mt-sweep resume` goes on.
+
+Where SWEEP may be left out, the newest is meant.
+
+## Completion
+
+A shell completes commands, options, search-space files and the names of sweeps with one line in its start-up file:
+
+| shell | in | line |
+|---|---|---|
+| bash 4.4 or newer | `~/.bashrc` | `eval "$(mt-sweep --show-completion bash)"` |
+| zsh | `~/.zshrc`, below `compinit` | `eval "$(mt-sweep --show-completion zsh)"` |
+| fish | once, in a terminal | `mt-sweep --show-completion fish > ~/.config/fish/completions/mt-sweep.fish` |
+
+The program must be found as `mt-sweep`: activate its environment first (`. .venv/bin/activate`). After `uv run`, it
+is uv that completes, and it does not know. Sweeps are those of `--home`, `MT_SWEEP_HOME` or `./sweeps`; of a home in
+PostgreSQL none are offered, since a shell does not wait for a database.
+
+## mt-sweep
 """
 
 

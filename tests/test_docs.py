@@ -5,6 +5,9 @@ import runpy
 import tomllib
 from pathlib import Path
 
+import pytest
+
+import mt_sweeps
 from mt_sweeps.cli import cli
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.spec.validation_errors import dotted_keys
@@ -13,6 +16,7 @@ from trainers import TrainerConfig
 from trainers.data import cache, normalization
 
 ROOT = Path(__file__).parents[1]
+QUICK = {"trainer.steps": 20, "trainer.evaluate_every": 10, "finalists.seeds": 2, "finalists.baselines": ["supervised"]}
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")]
 
@@ -70,9 +74,24 @@ def test_every_link_of_the_documents_leads_somewhere():
 
 
 def test_the_python_of_the_readme_runs(capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    _, code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(compile(code.replace("steps=300", "steps=3"), "README.md", "exec"), {})
     assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+@pytest.mark.system
+def test_the_python_that_runs_sweeps_in_the_documents_runs(tmp_path, monkeypatch, capsys):
+    def quick(file, **_):
+        return run(file, trials=1, overrides=QUICK, in_process=True)
+
+    run, texts = mt_sweeps.run, ((ROOT / "docs" / "python.md").read_text(), README)
+    (tmp_path / "search_spaces").symlink_to(ROOT / "search_spaces")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mt_sweeps.run", quick)
+    page, (of_readme, _) = (re.findall(r"```python\n(.*?)```", text, re.DOTALL) for text in texts)
+    code = "\n".join([*page, of_readme])
+    exec(compile(code, "python.md", "exec"), {})
+    assert "no-such-sweep: no such sweep" in capsys.readouterr().out
 
 
 def test_the_citation_names_the_version_of_the_package():

@@ -9,19 +9,35 @@ from typing import NoReturn
 import click
 
 from mt_sweeps import bytecode
-from mt_sweeps.cli import preparing, reading, running, training
+from mt_sweeps.cli import completion, preparing, reading, running, training
 from mt_sweeps.cli.output import print_text
+from mt_sweeps.cli.sections import Sections, with_examples
 from mt_sweeps.errors import InputError, SweepError
 
 _WITH_TORCH = {"init", "run", "resume", "plan", "validate", "preview", "train", "predict", "doctor"}
 _LINE = 4_000  # characters of an error; the longest that is meant to be read lists all settings
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def _show_completion(context: click.Context, _: click.Parameter, shell: str | None) -> None:
+    if shell is not None and not context.resilient_parsing:
+        click.echo(completion.script(shell))
+        context.exit()
+
+
+@click.group(cls=Sections, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="mt-sweeps")
+@click.option(
+    "--show-completion",
+    type=click.Choice(completion.SHELLS),
+    metavar="SHELL",
+    expose_value=False,
+    is_eager=True,
+    callback=_show_completion,
+    help="For bash, zsh or fish: print what completes commands. See docs/commands.md.",
+)
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Find the Mean Teacher hyper-parameters that are best for your images and labels.
+    """Find the best Mean Teacher hyper-parameters for your images and labels.
 
     Start with: mt-sweep run search_spaces/digits.yaml
     """
@@ -34,6 +50,7 @@ for _commands in (preparing, running, reading, training):
     for _command in vars(_commands).values():
         if isinstance(_command, click.Command):
             cli.add_command(_command)
+with_examples(cli.commands)
 
 
 def main() -> None:

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from mt_sweeps.cli.options import File, allow_paths_option, home_option, json_option, plugin_option, set_option
+from mt_sweeps.cli.options import (
+    File,
+    allow_paths_option,
+    file_argument,
+    home_option,
+    json_option,
+    plugin_option,
+    set_option,
+)
 from mt_sweeps.cli.output import print_text, write_text
 from mt_sweeps.errors import InputError
 
@@ -34,7 +42,7 @@ def init(
     architecture: str,
     as_json: bool,
 ) -> None:
-    """Look at the images in FOLDER, and write a search-space file that fits them.
+    """Look at the images in FOLDER, and write a search-space file.
 
     FOLDER holds train/CLASS/*, and where there are any, unlabeled/* and test/CLASS/*. A few training steps are timed,
     so that the sweep fits the hours that it may take.
@@ -46,26 +54,29 @@ def init(
 
 
 @click.command()
-@click.argument("file", type=File)
+@file_argument()
 @click.option("-o", "--output", type=File, default=Path("preview.png"), help="Default: preview.png.")
 @set_option
 @click.option("--images", type=click.IntRange(1, 64), default=10, help="How many. Default: 10.")
 @allow_paths_option
 @plugin_option()
 def preview(file: Path, output: Path, overrides: tuple[str, ...], images: int) -> None:
-    """Draw what the student and the teacher see with the settings of FILE."""
+    """Draw what student and teacher see with the settings of FILE."""
     from mt_sweeps.commands.preview import preview
 
     print_text(preview(file, overrides, output, images))
 
 
 @click.command()
-@click.argument("files", type=File, nargs=-1, required=True)
+@file_argument(nargs=-1, required=True)
 @click.option("--without-images", is_flag=True, help="Check the file alone, on a machine without the images.")
 @allow_paths_option
 @plugin_option()
 def validate(files: tuple[Path, ...], without_images: bool) -> None:
-    """Validate FILES, and that the folders of images that they name have what they need. No image is read."""
+    """Check FILES and the folders of images that they name.
+
+    The folders must have what the files need. No image is read.
+    """
     from mt_sweeps.execution.preflight import check_folder
     from mt_sweeps.spec.load import load_spec
 
@@ -88,9 +99,10 @@ def validate(files: tuple[Path, ...], without_images: bool) -> None:
 @click.command()
 @click.option("-o", "--output", type=File, help="Where to. Default: the terminal.")
 def schema(output: Path | None) -> None:
-    """Write the JSON Schema of a search-space file, with which editors complete keys and mark mistakes.
+    """Write the JSON Schema of search-space files, for editors.
 
-    The first line of a file names it: "# yaml-language-server: $schema=schema.json".
+    With it, they complete keys and mark mistakes. The first line of a file names it:
+    "# yaml-language-server: $schema=schema.json".
     """
     from mt_sweeps.spec.schema import file_schema
 
@@ -99,7 +111,7 @@ def schema(output: Path | None) -> None:
 
 
 @click.command()
-@click.argument("file", type=File, required=False)
+@file_argument(required=False)
 @set_option
 @click.option("--address", metavar="URL", help="Of a cluster's dashboard, for `submit`: http://host:8265.")
 @home_option
@@ -107,7 +119,10 @@ def schema(output: Path | None) -> None:
 @allow_paths_option
 @plugin_option()
 def doctor(file: Path | None, overrides: tuple[str, ...], address: str | None, home: str | None, as_json: bool) -> None:
-    """Check what a sweep (of FILE) needs: Python, GPUs, Ray, ledger, storage, MLflow, credentials, disk, clocks."""
+    """Check what a sweep (of FILE) needs: GPUs, Ray, MLflow, disk.
+
+    And Python, the ledger, the storage, credentials and clocks.
+    """
     from mt_sweeps.commands import doctor
 
     checks = []

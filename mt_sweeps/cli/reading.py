@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from mt_sweeps.cli.options import File, home_option, json_option, plugin_option
+from mt_sweeps.cli import completion
+from mt_sweeps.cli.options import File, home_option, json_option, newest_sweep_argument, plugin_option
 from mt_sweeps.cli.output import print_json, print_text, write_text
 from mt_sweeps.errors import InputError
 
@@ -30,7 +31,7 @@ def list_sweeps(home: str | None, as_json: bool) -> None:
 
 
 @click.command("status")
-@click.argument("name", required=False, metavar="[SWEEP]")
+@newest_sweep_argument
 @home_option
 @json_option
 @plugin_option()
@@ -45,12 +46,12 @@ def show_status(name: str | None, home: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name", required=False, metavar="[SWEEP]")
+@newest_sweep_argument
 @home_option
 @json_option
 @plugin_option()
 def best(name: str | None, home: str | None, as_json: bool) -> None:
-    """Show the best configuration of SWEEP (default: the newest) so far, and its errors."""
+    """Show the best of SWEEP (default: the newest), and its errors."""
     from mt_sweeps.results import best_file, best_text
     from mt_sweeps.storage.open import open_home
 
@@ -62,7 +63,7 @@ def best(name: str | None, home: str | None, as_json: bool) -> None:
 
 
 @click.command("trials")
-@click.argument("name", required=False, metavar="[SWEEP]")
+@newest_sweep_argument
 @click.option("--csv", "as_csv", is_flag=True, help="As CSV, with a column per searched key.")
 @home_option
 @json_option
@@ -85,17 +86,26 @@ def list_trials(name: str | None, as_csv: bool, home: str | None, as_json: bool)
 
 
 @click.command("show")
-@click.argument("name", metavar="SWEEP")
-@click.argument("trial", metavar="TRIAL")
+@click.argument("words", nargs=-1, required=True, metavar="[SWEEP] TRIAL", shell_complete=completion.sweeps)
 @home_option
 @json_option
 @plugin_option()
-def show_trial(name: str, trial: str, home: str | None, as_json: bool) -> None:
-    """Show TRIAL of SWEEP, its number or its name in `trials`: values, learning curve, why it failed, files."""
+def show_trial(words: tuple[str, ...], home: str | None, as_json: bool) -> None:
+    """Show one trial: values, learning curve, failure, files.
+
+    SWEEP is the newest if none is named. TRIAL is a number in the search, or a name
+    in `trials`, such as supervised-0.
+    """
     from mt_sweeps.results import trials
+    from mt_sweeps.storage.folder import names_at
     from mt_sweeps.storage.open import open_home
 
-    sweep = open_home(home).sweep(name)
+    *names, trial = words
+    if len(names) > 1:
+        raise click.UsageError(f"{' '.join(words)}: name a SWEEP and one TRIAL: 7, or supervised-0")
+    if not names and not trial.isdecimal() and trial in names_at(home):
+        raise InputError(f"{trial}: is a sweep; name one of its trials, too, by its number: show {trial} 0")
+    sweep = open_home(home).sweep(names[0] if names else None)
     found = trials.find_trial(sweep, trial)
     if as_json:
         print_json(found.as_json())
@@ -104,13 +114,16 @@ def show_trial(name: str, trial: str, home: str | None, as_json: bool) -> None:
 
 
 @click.command("compare")
-@click.argument("first", metavar="SWEEP")
-@click.argument("second", metavar="SWEEP")
+@click.argument("first", metavar="SWEEP", shell_complete=completion.sweeps)
+@click.argument("second", required=False, metavar="[SWEEP]", shell_complete=completion.sweeps)
 @home_option
 @json_option
 @plugin_option()
-def compare_two(first: str, second: str, home: str | None, as_json: bool) -> None:
-    """Compare the best configurations of two sweeps of the same images, on the fresh seeds that both have."""
+def compare_two(first: str, second: str | None, home: str | None, as_json: bool) -> None:
+    """Compare the best of two sweeps of the same images.
+
+    They are compared on the fresh seeds that both have. The second is the newest if only one is named.
+    """
     from mt_sweeps.results.comparison import compare_sweeps
     from mt_sweeps.storage.open import open_home
 
@@ -123,12 +136,15 @@ def compare_two(first: str, second: str, home: str | None, as_json: bool) -> Non
 
 
 @click.command("copy")
-@click.argument("name", metavar="SWEEP")
+@newest_sweep_argument
 @click.option("-o", "--output", type=File, help="Where to. Default: the terminal.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @home_option
-def copy_spec(name: str, output: Path | None, force: bool, home: str | None) -> None:
-    """Write the search-space file of SWEEP, to change it and run it anew. It holds every setting."""
+def copy_spec(name: str | None, output: Path | None, force: bool, home: str | None) -> None:
+    """Write the file of SWEEP (default: the newest), to run it anew.
+
+    It holds every setting, to change what you like.
+    """
     from mt_sweeps.storage.open import open_home
 
     sweep = open_home(home).sweep(name)
@@ -137,12 +153,12 @@ def copy_spec(name: str, output: Path | None, force: bool, home: str | None) -> 
 
 
 @click.command("export")
-@click.argument("name", required=False, metavar="[SWEEP]")
+@newest_sweep_argument
 @click.option("-o", "--output", type=File, help="Where to. Default: the terminal.")
 @home_option
 @plugin_option()
 def export_best(name: str | None, output: Path | None, home: str | None) -> None:
-    """Write the best hyper-parameters of SWEEP (default: the newest) to a file that `train` takes."""
+    """Write the best of SWEEP (default: the newest) for `train`."""
     from mt_sweeps.results import best_file
     from mt_sweeps.storage.open import open_home
 
@@ -152,14 +168,14 @@ def export_best(name: str | None, output: Path | None, home: str | None) -> None
 
 
 @click.command("report")
-@click.argument("name", required=False, metavar="[SWEEP]")
+@newest_sweep_argument
 @home_option
 @json_option
 @plugin_option()
 def write_report(name: str | None, home: str | None, as_json: bool) -> None:
-    """Write the report of SWEEP (default: the newest), one web page for offline reading.
+    """Write the report of SWEEP (default: the newest), a web page.
 
-    Its path is printed, and it is added to MLflow.
+    It is read offline. Its path is printed, and it is added to MLflow.
     """
     from mt_sweeps import report
     from mt_sweeps.storage.open import open_home
@@ -175,11 +191,14 @@ def write_report(name: str | None, home: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name", required=False, metavar="[SWEEP]")
+@newest_sweep_argument
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
 @home_option
 def dashboard(name: str | None, port: int, home: str | None) -> None:
-    """Show SWEEP (default: the newest) in MLflow; without a server of its own, start one on this machine."""
+    """Show SWEEP (default: the newest) in MLflow.
+
+    Without a server of its own, one is started on this machine.
+    """
     from mt_sweeps.commands import dashboard as server
     from mt_sweeps.storage.open import open_home
 

@@ -5,21 +5,23 @@ from pathlib import Path
 import click
 
 from mt_sweeps.cli.options import (
-    File,
     allow_paths_option,
+    file_argument,
     home_option,
     in_process_option,
     name_option,
+    newest_sweep_argument,
     notify_option,
     plugin_option,
     set_option,
+    sweep_argument,
     trials_option,
 )
 from mt_sweeps.cli.output import print_text
 
 
 @click.command()
-@click.argument("file", type=File)
+@file_argument()
 @name_option
 @set_option
 @trials_option
@@ -37,7 +39,10 @@ def run(
     notify: str | None,
     home: str | None,
 ) -> None:
-    """Search the space of FILE, show it in MLflow, and name the best configuration."""
+    """Search the space of FILE, and name the best configuration.
+
+    MLflow and a report show it.
+    """
     from mt_sweeps.commands.run import run_sweep
     from mt_sweeps.storage.open import open_home
 
@@ -45,7 +50,7 @@ def run(
 
 
 @click.command()
-@click.argument("file", type=File)
+@file_argument()
 @click.option("--address", required=True, metavar="URL", help="Of the cluster's dashboard: http://host:8265.")
 @name_option
 @set_option
@@ -53,20 +58,26 @@ def run(
 @allow_paths_option
 @plugin_option()
 def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...], trials: int | None) -> None:
-    """Run a sweep of FILE on a Ray cluster; it does not need this machine any more."""
+    """Run a sweep of FILE on a Ray cluster.
+
+    It does not need this machine any more.
+    """
     from mt_sweeps.commands.submit import submit
 
     print_text(submit(file, address, name, overrides, trials))
 
 
 @click.command()
-@click.argument("file", type=File)
+@file_argument()
 @set_option
 @trials_option
 @allow_paths_option
 @plugin_option()
 def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> None:
-    """Forecast a sweep of FILE on this machine: trials, arms, rungs, time, disk. Nothing is started."""
+    """Forecast what a sweep of FILE takes on this machine.
+
+    Trials, arms, rungs, time, disk. Nothing is started.
+    """
     from mt_sweeps.commands.plan import plan
 
     print_text(plan(file, overrides, trials))
@@ -81,7 +92,7 @@ def _added(_: click.Context, __: click.Parameter, text: str | None) -> int:
 
 
 @click.command()
-@click.argument("name", required=False, metavar="[SWEEP]")
+@newest_sweep_argument
 @click.option("--trials", "more", metavar="+N", callback=_added, help="Search with so many trials more.")
 @click.option("--address", metavar="URL", help="Have a Ray cluster do it, as `submit` does: http://host:8265.")
 @in_process_option
@@ -97,7 +108,10 @@ def resume(
     home: str | None,
     plugins: tuple[str, ...],
 ) -> None:
-    """Resume an interrupted SWEEP (default: the newest) from its last checkpoints."""
+    """Go on with SWEEP (default: the newest) where it was.
+
+    Each trial goes on from its last checkpoint.
+    """
     if address is not None:
         from mt_sweeps.commands import submit
 
@@ -116,10 +130,10 @@ def resume(
 
 
 @click.command()
-@click.argument("name", metavar="SWEEP")
+@sweep_argument
 @home_option
 def stop(name: str, home: str | None) -> None:
-    """Stop the driver of SWEEP, wherever it runs; `resume` goes on from there."""
+    """Stop SWEEP, wherever it runs; `resume` goes on with it."""
     from mt_sweeps.commands import manage
     from mt_sweeps.storage.open import open_home
 
@@ -127,11 +141,14 @@ def stop(name: str, home: str | None) -> None:
 
 
 @click.command()
-@click.argument("name", metavar="SWEEP")
+@newest_sweep_argument
 @home_option
 @plugin_option()
-def sync(name: str, home: str | None) -> None:
-    """Complete the MLflow runs of SWEEP, or create them again, from what is on disk."""
+def sync(name: str | None, home: str | None) -> None:
+    """Complete SWEEP (default: the newest) in MLflow.
+
+    Its runs there are completed, or created again, from what is on disk.
+    """
     from mt_sweeps.commands import manage
     from mt_sweeps.storage.open import open_home
 
@@ -139,11 +156,11 @@ def sync(name: str, home: str | None) -> None:
 
 
 @click.command()
-@click.argument("name", metavar="SWEEP")
+@sweep_argument
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @home_option
 def rm(name: str, yes: bool, home: str | None) -> None:
-    """Remove SWEEP and all that belongs to it: ledger, trials, MLflow runs and models."""
+    """Remove SWEEP with its trials, MLflow runs and models."""
     from mt_sweeps.commands import manage
     from mt_sweeps.storage.open import open_home
 

@@ -4,11 +4,19 @@ from pathlib import Path
 
 import click
 
-from mt_sweeps.cli.options import File, allow_paths_option, home_option, json_option, plugin_option, set_option
+from mt_sweeps.cli.options import (
+    File,
+    allow_paths_option,
+    file_argument,
+    home_option,
+    json_option,
+    plugin_option,
+    set_option,
+)
 
 
 @click.command()
-@click.argument("file", type=File)
+@file_argument(best=True)
 @click.option("--seeds", type=click.IntRange(1), default=1, help="How many, one after the other. Default: 1.")
 @set_option
 @click.option("--with-validation", is_flag=True, help="Train on the validation and verdict images and labels too.")
@@ -16,7 +24,10 @@ from mt_sweeps.cli.options import File, allow_paths_option, home_option, json_op
 @allow_paths_option
 @plugin_option()
 def train(file: Path, seeds: int, overrides: tuple[str, ...], with_validation: bool, home: str | None) -> None:
-    """Train the final model with the values of FILE (from `export`) and read the test set once."""
+    """Train the final model with the values of FILE (from `export`).
+
+    It reads the test set once.
+    """
     from mt_sweeps.commands.train import train_best
     from mt_sweeps.storage.open import open_home
 
@@ -31,10 +42,11 @@ def train(file: Path, seeds: int, overrides: tuple[str, ...], with_validation: b
 @json_option
 @plugin_option()
 def predict(model: str, folder: Path, output: Path | None, home: str | None, as_json: bool) -> None:
-    """Classify the images in FOLDER with MODEL (from `train`): CSV lines of path, class and probability.
+    """Classify the images in FOLDER with MODEL (from `train`).
 
-    If they are in folders named as their classes (FOLDER/CLASS/*), it also prints the errors, in all and by class.
-    With --json, it prints these as JSON, and the lines only go to a file (-o).
+    It prints CSV lines of path, class and probability. If the images are in folders named as their classes
+    (FOLDER/CLASS/*), it also prints the errors, in all and by class. With --json, it prints these as JSON, and the
+    lines only go to a file (-o).
     """
     from mt_sweeps.commands import predict
     from mt_sweeps.storage.open import open_home

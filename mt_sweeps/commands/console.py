@@ -1,6 +1,5 @@
 """What a command shows while it works: a screen or a bar on a terminal, plain lines if the output is piped."""
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +14,7 @@ from mt_sweeps.formatting import counted, duration, errors_text, values_text
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
-from mt_sweeps.terminal import print
+from mt_sweeps.terminal import can_redraw, print
 from trainers.report import Report
 
 T = TypeVar("T")
@@ -60,7 +59,7 @@ class Board:
         self._start = time.monotonic()
         self._reported = self._told = self._start - 5.0  # when a report was shown, and when anything was
         self._console = Console()
-        self._is_live = is_live and self._console.is_terminal
+        self._is_live = is_live and can_redraw() and self._console.is_terminal
         self._live = Live(get_renderable=self._view, console=self._console, auto_refresh=False, transient=True)
         self._over, self._has_news = threading.Event(), threading.Event()
 
@@ -187,7 +186,7 @@ class TrainingProgress:
             BarColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.description}"),
-            disable=not sys.stdout.isatty(),
+            disable=not can_redraw(),
         )
         self._task = self._bar.add_task("", total=steps)
         self._steps = steps
@@ -211,4 +210,4 @@ def progress(of: Sequence[T], what: str) -> Iterable[T]:
     """Iterate with a bar on a terminal, and nothing elsewhere."""
     from rich.progress import track
 
-    return track(of, what, disable=not sys.stdout.isatty(), transient=True)
+    return track(of, what, disable=not can_redraw(), transient=True)

@@ -38,8 +38,12 @@ def stop(home: Home, name: str) -> str:
     return f"{name} is stopped; go on with: {directory.resume_command}"
 
 
-def sync(home: Home, name: str) -> str:
+def sync(home: Home, name: str | None) -> str:
     """Complete a sweep's runs in MLflow, or create them again, from its ledger and the files of its trials.
+
+    Args:
+        home: where it lives.
+        name: of the sweep, or None for the newest.
 
     Returns:
         What is there now, in words.
@@ -49,6 +53,7 @@ def sync(home: Home, name: str) -> str:
         SweepError: MLflow does not answer; the command can be repeated.
     """
     directory = home.sweep(name)
+    name = directory.name
     spec = directory.load_spec()
     state = sweep_status(directory).state
     with directory.exclusive(f"{name}: another process is driving this sweep, and keeps MLflow up to date"):

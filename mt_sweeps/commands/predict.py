@@ -19,7 +19,7 @@ from mt_sweeps.formatting import counted, error_text, no_formula
 from mt_sweeps.results.class_errors import balance_text, table_lines
 from mt_sweeps.results.training_result import MODEL, TestError
 from mt_sweeps.storage.home import Home
-from mt_sweeps.terminal import print, printable
+from mt_sweeps.terminal import can_redraw, print, printable
 from trainers.confusion import Confusion
 from trainers.data.class_names import class_name
 from trainers.data.decoding import Unreadable, UnsupportedGreys, read_image
@@ -217,7 +217,7 @@ def _classify(file: Path, model: "Model", files: list[str], write: _Write, progr
 
 def _progress() -> Progress:
     """Return a progress bar on the terminal's error stream, which does not mix with the result."""
-    return Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    return Progress(console=Console(stderr=True), transient=True, disable=not can_redraw(sys.stderr))
 
 
 def _print(progress: Progress, text: str) -> None:

@@ -67,7 +67,7 @@ def run_sweep(
     trials: int | None,
     in_process: bool = False,
     notify: str | None = None,
-) -> None:
+) -> SweepStore:
     """Start a new sweep and run it to its end.
 
     Args:
@@ -78,6 +78,9 @@ def run_sweep(
         trials: overrides the number of trials in the file.
         in_process: run the trials in this process, one after another, without Ray.
         notify: a command that gets the status of the sweep, as `Notifier` runs it.
+
+    Returns:
+        The sweep.
 
     Raises:
         InputError: the file or the machine cannot do it; nothing has started.
@@ -99,6 +102,7 @@ def run_sweep(
         notifier = Notifier(notify, sweep)
         with notifier.at_the_end(), sweep.exclusive(sweep.already_driven):
             _conduct(sweep, spec, share, notifier, in_process, mlflow_problem)
+    return sweep
 
 
 def resume_sweep(

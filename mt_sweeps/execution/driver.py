@@ -63,6 +63,7 @@ def _run_experiment(driver: "_Driver", share: Share) -> bool:
                 storage_path=scratch,
                 stop=_SweepStopper(driver),
                 verbose=0,
+                progress_reporter=tune.CLIReporter(),  # silent at 0; Tune's own for notebooks clears the cell
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),

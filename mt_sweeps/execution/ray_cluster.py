@@ -4,6 +4,7 @@ A cluster is joined if RAY_ADDRESS is set, as Ray's own `job submit` does. Its t
 (RAY_AUTH_MODE, RAY_AUTH_TOKEN), and it is left running.
 """
 
+import functools
 import os
 import secrets
 import signal
@@ -98,7 +99,7 @@ def start() -> dict[str, float]:
     else:
         _saved.update({name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")})
         os.environ["RAY_AUTH_MODE"] = "token"  # Ray's ports listen on all interfaces, so they must ask for a token
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # for this sweep alone, in no file
+        os.environ["RAY_AUTH_TOKEN"] = _token()
         _folder = RayFolder()
         options = {
             "address": "local",
@@ -130,6 +131,12 @@ def start() -> dict[str, float]:
         ) from None
     signal.signal(signal.SIGTERM, terminate)  # Ray's own handler would end the process
     return resources
+
+
+@functools.cache
+def _token() -> str:
+    """Return what Ray's ports ask for: for this process alone, in no file. Ray would not take a second one from it."""
+    return secrets.token_hex(32)
 
 
 def set_environment() -> None:

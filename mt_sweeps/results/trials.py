@@ -8,7 +8,7 @@ from typing import Any
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.formatting import counted, duration, error_text, labeled, no_formula, percent, value_text, values_text
-from mt_sweeps.search_space.space import Values
+from mt_sweeps.search_space.space import Value, Values
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study.ledger_view import ledger_of
@@ -76,16 +76,27 @@ def table_json(sweep: SweepStore, rows: list[TrialRow]) -> dict[str, Any]:
     return {"format": TABLE_FORMAT, "sweep": sweep.name, "trials": [asdict(row) for row in rows]}
 
 
+def table_columns(rows: list[TrialRow]) -> dict[str, list[Value | None]]:
+    """Return the table by column: what is known of each trial, then a column per searched key; None where it has none.
+
+    Returns:
+        By the name of the column, its values in the order of the rows.
+    """
+    # The values of the other two are all settings.
+    keys = dict.fromkeys(key for row in rows for key in row.values if row.arm not in ("finalists", "published"))
+    facts = [name for name in TrialRow.__dataclass_fields__ if name != "values"]
+    columns = {name: [getattr(row, name) for row in rows] for name in facts}
+    return columns | {key: [row.values.get(key) for row in rows] for key in keys}
+
+
 def table_csv(rows: list[TrialRow]) -> str:
     """Return the table as CSV, with a column per searched key. No cell is a formula for a spreadsheet."""
-    keys = list(dict.fromkeys(key for row in rows for key in row.values if row.arm != "finalists"))
-    heads = [name for name in TrialRow.__dataclass_fields__ if name != "values"]
+    columns = table_columns(rows)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*heads, *keys])
-    for row in rows:
-        facts = [getattr(row, name) for name in heads]
-        cells = ["" if cell is None else cell for cell in [*facts, *(row.values.get(key) for key in keys)]]
+    writer.writerow(columns)
+    for row in zip(*columns.values(), strict=True):
+        cells = ["" if cell is None else cell for cell in row]
         writer.writerow([no_formula(cell) if isinstance(cell, str) else cell for cell in cells])
     return text.getvalue()
 

@@ -18,10 +18,9 @@ from mt_sweeps.plugins import check_plugins, plugin_options
 from mt_sweeps.spec import validation_errors
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, SweepSpec
 from mt_sweeps.storage.environment import Environment
+from mt_sweeps.storage.folder import HOME_VARIABLE, local_folder
 from mt_sweeps.storage.trial_files import TrialFiles
 
-DEFAULT_FOLDER = "sweeps"
-HOME_VARIABLE = "MT_SWEEP_HOME"
 RESERVED = {"artifacts", "mlflow.db", "mlflow.lock", "trained"}
 LOCK_SECONDS = 2.0  # that a lock is waited for: `status` takes it for a moment, to see whether it is free
 
@@ -249,18 +248,23 @@ class Home(ABC):
             InputError: there is no such sweep.
         """
         sweeps = self.sweeps()
-        if not sweeps:
-            if name is not None:
-                self._check_damage(name)
-            raise InputError(f"{self.address}: holds no sweeps; start one with `mt-sweep run FILE`, or name --home DIR")
-        if name is None:
-            return sweeps[-1]
-        for sweep in sweeps:
-            if sweep.name == name:
+        for sweep in reversed(sweeps):
+            if name is None or sweep.name == name:
                 return sweep
-        self._check_damage(name)
+        if name is not None:
+            self._check_damage(name)
+        is_file = name is not None and (name.endswith((".yaml", ".yml")) or Path(name).is_file())
+        if not sweeps:
+            run = command_line(self, "run", name if name is not None and is_file else "FILE")
+            raise InputError(f"{self.address}: holds no sweeps; start one with `{run}`, or name --home DIR")
+        assert name is not None  # else it is the newest
         known = [sweep.name for sweep in sweeps]
-        raise InputError(f"{name}: no such sweep in {self.address}; {did_you_mean(name, known)}")
+        if is_file:
+            raise InputError(
+                f"{name}: is a file, and the name of a sweep is needed here; {did_you_mean(Path(name).stem, known)}; "
+                f"to start one with this file: `{command_line(self, 'run', name)}`"
+            )
+        raise InputError(f"{name}: no such sweep in {self.address}; {did_you_mean(Path(name).name, known)}")
 
     def new_sweep(self, name: str | None, from_file: str) -> SweepStore:
         """Choose the name of a new sweep; nothing is created yet.
@@ -292,11 +296,6 @@ class Home(ABC):
             f"--name {name}: {store.path} is no sweep, or one that ended before it began; remove it, or choose another "
             "name"
         )
-
-
-def local_folder(typed: Path | str | None = None) -> Path:
-    """Return the absolute folder of a local home: as typed, else as in `MT_SWEEP_HOME`, else `./sweeps`."""
-    return Path(typed or os.environ.get(HOME_VARIABLE) or DEFAULT_FOLDER).expanduser().absolute()
 
 
 def command_line(home: Home, command: str, *arguments: str) -> str:

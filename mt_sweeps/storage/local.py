@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, SweepSpec
 from mt_sweeps.storage import home as homes
 from mt_sweeps.storage.environment import ENVIRONMENT, Environment, parse_environment
-from mt_sweeps.storage.home import Home, SweepStore, local_folder, parse_spec
+from mt_sweeps.storage.folder import local_folder, sweep_names
+from mt_sweeps.storage.home import Home, SweepStore, parse_spec
 from mt_sweeps.storage.reading import read_json, read_text
 from trainers.files import write_atomically
 
@@ -32,11 +33,7 @@ class LocalHome(Home):
         super().__init__(folder, str(folder))
 
     def sweeps(self) -> Sequence["LocalSweep"]:
-        saved: list[tuple[float, str]] = []
-        for file in self.path.glob("*/spec.yaml"):
-            with suppress(FileNotFoundError):  # another command has just removed the sweep
-                saved.append((file.lstat().st_mtime, file.parent.name))
-        return [LocalSweep(self, name) for _, name in sorted(saved)]
+        return [LocalSweep(self, name) for name in sweep_names(self.path)]
 
     def create_sweep(self, name: str | None, from_file: str) -> SweepStore:
         while True:

@@ -4,10 +4,9 @@ import os
 
 from mt_sweeps.addresses import part_with_credentials
 from mt_sweeps.errors import InputError
-from mt_sweeps.storage.home import HOME_VARIABLE, Home
+from mt_sweeps.storage.folder import HOME_VARIABLE, POSTGRES_SCHEME
+from mt_sweeps.storage.home import Home
 from mt_sweeps.storage.local import LocalHome
-
-_POSTGRES_SCHEME = "postgresql://"
 
 
 def open_home(address: str | None) -> Home:
@@ -21,7 +20,7 @@ def open_home(address: str | None) -> Home:
         InputError: the address of the database holds a password.
     """
     address = address or os.environ.get(HOME_VARIABLE)
-    if address is None or not address.startswith(_POSTGRES_SCHEME):
+    if address is None or not address.startswith(POSTGRES_SCHEME):
         return LocalHome(address)
     if part := part_with_credentials(address):
         raise InputError(

@@ -26,7 +26,8 @@ from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, SweepSpec
 from mt_sweeps.storage import home as homes
 from mt_sweeps.storage.environment import ENVIRONMENT, Environment, parse_environment
-from mt_sweeps.storage.home import DEFAULT_FOLDER, Home, SweepStore, parse_spec
+from mt_sweeps.storage.folder import DEFAULT_FOLDER
+from mt_sweeps.storage.home import Home, SweepStore, parse_spec
 from mt_sweeps.storage.optuna_private import study_id
 from mt_sweeps.storage.rdb import open_storage
 

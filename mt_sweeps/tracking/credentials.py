@@ -6,7 +6,7 @@ from pathlib import Path
 from mt_sweeps.addresses import is_local, server_of
 from mt_sweeps.errors import InputError
 from mt_sweeps.spec.sections import Tracking
-from mt_sweeps.storage.home import HOME_VARIABLE
+from mt_sweeps.storage.folder import HOME_VARIABLE
 
 ADDRESS = "MLFLOW_TRACKING_URI"  # the server that the credentials are for
 _WEB = ("USERNAME", "PASSWORD", "TOKEN", "AUTH", "AWS_SIGV4", "CLIENT_CERT_PATH")

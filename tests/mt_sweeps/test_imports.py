@@ -35,6 +35,7 @@ mt_sweeps.spec.validation_errors
 mt_sweeps.storage
 mt_sweeps.storage.environment
 mt_sweeps.storage.file_store
+mt_sweeps.storage.folder
 mt_sweeps.storage.home
 mt_sweeps.storage.reading
 mt_sweeps.storage.records
@@ -46,7 +47,8 @@ mt_sweeps.versions
 
 def loaded_modules(module):
     """Return the names of all modules that a fresh process has after importing one."""
-    script = f"import sys, {module}; print(*sorted(sys.modules), sep='\\n')"
+    # tenacity imports tornado where there is one, and only notebooks bring it.
+    script = f"import sys; sys.modules['tornado'] = None; import {module}; print(*sorted(sys.modules), sep='\\n')"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return done.stdout.split()
 
@@ -61,3 +63,14 @@ def test_the_check_of_a_node_loads_these_modules_and_no_heavy_library():
 def test_a_command_that_only_shows_something_loads_no_heavy_library(module):
     loaded = loaded_modules(f"mt_sweeps.results.{module}, mt_sweeps.storage.open, mt_sweeps.cli")
     assert [name for name in [*HEAVY, "asyncio", "filelock"] if name in loaded] == []
+
+
+def test_the_python_interface_is_imported_when_it_is_used():
+    assert [name for name in loaded_modules("mt_sweeps") if name.startswith(("mt_sweeps.", "trainers"))] == []
+    loaded = loaded_modules("mt_sweeps.api")
+    assert [name for name in HEAVY if name in loaded] == []
+
+
+def test_completion_of_names_and_files_imports_next_to_nothing():
+    loaded = loaded_modules("mt_sweeps.cli, mt_sweeps.storage.folder")
+    assert [name for name in [*HEAVY, "pydantic", "ruamel", "numpy"] if name in loaded] == []

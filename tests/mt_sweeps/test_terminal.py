@@ -1,3 +1,4 @@
+import io
 import subprocess
 import sys
 
@@ -5,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from mt_sweeps.cli import cli
+from mt_sweeps.terminal import can_redraw, printable
 from mt_sweeps.terminal import print as print_safely
-from mt_sweeps.terminal import printable
 from tests.helpers.sweeps import DIGITS
 
 
@@ -44,3 +45,21 @@ def test_the_name_of_a_valid_file_is_shown_too(tmp_path):
     result = CliRunner().invoke(cli, ["validate", str(file)])
     assert result.exit_code == 0
     assert "my\\x1b[31m.yaml: valid" in result.output
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_only_a_terminal_that_is_no_cell_of_a_notebook_is_drawn_over(monkeypatch):
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as kernels and build servers set it
+    assert can_redraw(Terminal()) and not can_redraw(io.StringIO())
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    assert not can_redraw(Terminal())
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    assert can_redraw(Terminal())
+    monkeypatch.setenv("JPY_PARENT_PID", "1")
+    assert not can_redraw(Terminal())

@@ -118,7 +118,7 @@ def test_every_setting_is_one_that_some_code_reads():
     import psycopg
     from ray._private import ray_constants
 
-    from mt_sweeps.storage import home
+    from mt_sweeps.storage import folder
 
     mlflow_server = {option.envvar for option in mlflow.cli.server.params if getattr(option, "envvar", None)}
     sources = [compose.ROOT / "mt_sweeps/storage/file_store.py", Path(botocore.credentials.__file__)]
@@ -147,7 +147,7 @@ def test_every_setting_is_one_that_some_code_reads():
             elif variable.startswith("AWS_"):
                 assert f'"{variable}"' in written or f"'{variable}'" in written, variable
             else:
-                assert variable == home.HOME_VARIABLE
+                assert variable == folder.HOME_VARIABLE
 
 
 @pytest.mark.filterwarnings("ignore:Using extra keyword arguments")  # what Ray's programs bring along
