@@ -56,7 +56,7 @@ WRITING = (
     ("rm", BROKEN, "--yes"),
 )
 # Loaded once, so that a child is quick.
-_LIBRARIES = ("mlflow", "pandas", "plotly.graph_objects", "optuna.storages._rdb.storage", "scipy.stats", "trainers")
+_LIBRARIES = ("mlflow", "pandas", "optuna.storages._rdb.storage", "scipy.stats", "trainers")
 _VALUES = (None, True, -1, 10**9, 1.5, "", "x", "../../x", [], [1], {}, {"a": 1})
 
 

@@ -12,7 +12,6 @@ UNIT_SECONDS = 2.0  # for a test without the mark, where CI is set: the unit sui
 LATE_IMPORTS = (
     "torch._dynamo",
     "scipy.stats",
-    "plotly.graph_objects",
     "mlflow",
     "ray.tune",
     "optuna.storages._rdb.storage",

@@ -184,9 +184,9 @@ def write_report(name: str | None, home: str | None, as_json: bool) -> None:
     if as_json:
         print_json(report.build(directory).as_json())
         return
-    print_text(report.write(directory))
-    from mt_sweeps.tracking.sweep_run import send_report  # brings MLflow, when the page is there already
+    from mt_sweeps.tracking.sweep_run import run_pages, send_report
 
+    print_text(report.write(directory, pages=run_pages(directory.home, directory)))
     send_report(open_home(home), directory)
 
 

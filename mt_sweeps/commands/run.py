@@ -18,7 +18,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 from mt_sweeps.commands.console import Board
@@ -270,7 +269,7 @@ def _conduct(
     finally:
         if not sweep.is_gone:
             if status != "KILLED":
-                _write_report(sweep, ledger)
+                _write_report(sweep, ledger, run)
             environment = sweep.load_environment()
             summary = summary_text(sweep, ledger, environment.images, environment.groups)
             if status == "FINISHED":  # the answer does not wait for MLflow, nor for the end of Ray
@@ -311,13 +310,12 @@ def _conclude(sweep: SweepStore, ledger: Ledger) -> None:
     write_atomically(sweep.best, best_file.to_yaml(best_file.from_trial(ledger, best, sweep.load_environment())))
 
 
-def _write_report(sweep: SweepStore, ledger: Ledger) -> None:
+def _write_report(sweep: SweepStore, ledger: Ledger, run: SweepRun) -> None:
     """Step 7's page; an error costs the sweep nothing but a line."""
     try:
-        from mt_sweeps import report  # loads plotly
+        from mt_sweeps import report
 
-        import_module("pandas")  # plotly would use a pandas that MLflow's thread has only half loaded
-        report.write(sweep, ledger, driven=False)
+        report.write(sweep, ledger, driven=False, pages=run.pages)
     except Exception as error:
         command = sweep.command("report")
         first_line = str(error).partition("\n")[0]

@@ -6,6 +6,7 @@ Its findings are data (`findings`), gathered from the sweep (`gather`). `chapter
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -34,15 +35,26 @@ def build(sweep: SweepStore, ledger: Ledger | None = None, driven: bool | None =
     return gather(sweep, ledger, sweep_state(sweep, ledger, driven))
 
 
-def write(sweep: SweepStore, ledger: Ledger | None = None, driven: bool | None = None) -> Path:
-    """Write `report.html` into the sweep's folder and return its path; arguments as for `build`.
+def write(
+    sweep: SweepStore,
+    ledger: Ledger | None = None,
+    driven: bool | None = None,
+    pages: Mapping[str, str] | None = None,
+) -> Path:
+    """Write `report.html` into the sweep's folder and return its path.
+
+    Args:
+        sweep: as for `build`.
+        ledger: likewise.
+        driven: likewise.
+        pages: addresses in MLflow: of the sweep by an empty text, of trials by `TrialId.slug`; None: none is known.
 
     Raises:
         InputError: it cannot be written, or a plugin of the sweep is not imported.
     """
     sweep.check_plugins()
     ledger = ledger or Ledger(sweep.ledger, sweep.load_spec())
-    page = html(build(sweep, ledger, driven), ledger)
+    page = html(build(sweep, ledger, driven), ledger, pages or {}, sweep.command("dashboard"))
     try:
         sweep.report.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(sweep.report, page)
@@ -51,22 +63,30 @@ def write(sweep: SweepStore, ledger: Ledger | None = None, driven: bool | None =
     return sweep.report
 
 
-def html(findings: Findings, ledger: Ledger) -> str:
-    """Return the page; the ledger knows the space that was searched."""
+def html(findings: Findings, ledger: Ledger, pages: Mapping[str, str], dashboard: str) -> str:
+    """Return the page.
+
+    Args:
+        findings: what it says.
+        ledger: knows the space that was searched.
+        pages: as for `write`.
+        dashboard: the command that shows the sweep in MLflow.
+    """
     from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
 
     environment = Environment(loader=PackageLoader(__name__, ""), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    scripts = [get_plotlyjs(), _own("page.js")]
+    script = _own("page.js")
+    shown = chapters.all_chapters(findings, axes(ledger.spec), pages, dashboard)
     return environment.get_template("page.html").render(
         format=FORMAT,
         name=findings.sweep.name,
         state_line=chapters.state_line(findings),
-        chapters=chapters.all_chapters(findings, axes(ledger.spec)),
+        chapters=shown,
+        columns=max((len(table.head) for chapter in shown for table in chapter.tables), default=0),
+        drawn=Markup,  # of figures, whose texts are escaped where they are drawn
         style=Markup(_own("page.css")),  # noqa: S704 (ours)
-        scripts=[{"text": Markup(text), "hash": _hash(text)} for text in scripts],  # noqa: S704 (ours and plotly's)
+        script={"text": Markup(script), "hash": _hash(script)},  # noqa: S704 (ours)
     )
 
 

@@ -29,7 +29,7 @@ class Axis:
 
     @property
     def scale(self) -> Scale:
-        """The scale of the search and of the figures; `one_minus_log` is drawn as 1 - x on a logarithmic axis."""
+        """The scale of the search and of the figures."""
         return "categorical" if isinstance(self.branch, Categorical) else self.branch.scale
 
     @property
@@ -56,12 +56,6 @@ class Axis:
     def value(self, values: Values) -> Value:
         """Return the value on this axis of a trial that has one."""
         return values[self.key]
-
-    def coordinate(self, value: Value) -> float:
-        """Return where a figure draws a value: the value, 1 - value, or the index of a choice."""
-        if isinstance(self.branch, Categorical):
-            return self.branch.choices.index(value)
-        return round(1.0 - float(value), 12) if self.branch.scale == "one_minus_log" else float(value)
 
     def fraction_of(self, value: Value) -> float:
         """Return the position of a value on the axis, from 0 to 1, measured on its scale."""

@@ -4,12 +4,12 @@ If there is nothing to show, a sentence says so instead of the figure.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mt_sweeps.formatting import counted, duration, error_text, percent, value_text
 from mt_sweeps.report import class_chapter, figures, search_chapters
 from mt_sweeps.report.axes import Axis
-from mt_sweeps.report.components import Chapter, Figure, Table, hours_text, searched
+from mt_sweeps.report.components import Chapter, Figure, Link, Table, hours_text, searched
 from mt_sweeps.report.findings import Cost, Findings
 from mt_sweeps.results.finalists import Verdict
 from mt_sweeps.results.statistics import Comparison, Interval
@@ -19,6 +19,7 @@ _BASELINES = {
     "supervised": "the labeled images alone",
     "published": "the authors' values",
 }
+_METHODS = {"mean_teacher": "Mean Teacher", "pi_model": "Pi-model", "temporal_ensembling": "temporal ensembling"}
 
 
 def state_line(findings: Findings) -> str:
@@ -33,17 +34,20 @@ def state_line(findings: Findings) -> str:
     )
 
 
-def all_chapters(findings: Findings, axes: Sequence[Axis]) -> list[Chapter]:
+def all_chapters(findings: Findings, axes: Sequence[Axis], pages: Mapping[str, str], dashboard: str) -> list[Chapter]:
     """Return all chapters, in order.
 
     Args:
         findings: the findings.
         axes: of the search.
+        pages: addresses in MLflow: of each trial by `TrialId.slug`, and of the sweep by an empty text.
+        dashboard: the command that shows the sweep in MLflow.
     """
     complete = findings.completed
     return [
         _verdict(findings),
         _best(findings),
+        search_chapters.trials(findings, pages),
         class_chapter.class_errors(findings),
         search_chapters.progress(findings, complete),
         search_chapters.curves(findings),
@@ -54,14 +58,21 @@ def all_chapters(findings: Findings, axes: Sequence[Axis]) -> list[Chapter]:
         _failures(findings),
         _finalists(findings),
         _cost(findings),
+        _mlflow(pages.get("", ""), dashboard),
         _reproduction(findings),
     ]
+
+
+def _mlflow(page: str, dashboard: str) -> Chapter:
+    """Return the chapter that leads to MLflow."""
+    text = [f"Curves, settings and weights of every trial: `{dashboard}` opens them."]
+    return Chapter("In MLflow", text=text, links=[Link("The sweep there:", page, page)] if page else [])
 
 
 def _verdict(findings: Findings) -> Chapter:
     verdict, cautions = findings.verdict, findings.cautions
     if verdict is None:
-        return Chapter("Verdict", lead=[_no_verdict(findings)], cautions=cautions)
+        return Chapter("Verdict", lead=[*_why_all_failed(findings), _no_verdict(findings)], cautions=cautions)
     first = next(iter(verdict.means))
     lead = [_sentence(verdict.probe)] if verdict.probe else []
     lead += [_sentence(str(one)) for one in verdict.comparisons] or [f"Nothing was compared with {first}."]
@@ -82,8 +93,8 @@ def _verdict(findings: Findings) -> Chapter:
         text += f" All errors are {findings.sweep.error_name}s: the mean of the errors of the classes."
     tables, plots = [_means_table(verdict)], [_means_figure(verdict, findings.finalists)]
     if verdict.comparisons:
-        tables.append(_differences_table(verdict.comparisons, first))
-        plots.append(_differences_figure(verdict, first))
+        tables.append(_differences_table(verdict.comparisons, first, findings.sweep.method))
+        plots.append(_differences_figure(verdict, first, findings.sweep.method))
     return Chapter("Verdict", lead=lead, cautions=cautions, text=[text], tables=tables, figures=plots)
 
 
@@ -98,10 +109,10 @@ def _means_figure(verdict: Verdict, by_seed: dict[str, dict[int, float]]) -> Fig
     return Figure("Mean errors", figures.means(verdict, by_seed), caption)
 
 
-def _differences_table(comparisons: Sequence[Comparison], first: str) -> Table:
+def _differences_table(comparisons: Sequence[Comparison], first: str, method: str) -> Table:
     rows = [
         [
-            one.b,
+            _minus(one, method),
             f"{100 * one.difference.mean:z.1f} points",
             _range(one.difference, "points"),
             f"{one.p:.2g}",
@@ -110,14 +121,39 @@ def _differences_table(comparisons: Sequence[Comparison], first: str) -> Table:
         ]
         for one in comparisons
     ]
-    title = f"Paired differences: {first} less another; below 0, {first} is better"
-    return Table(title, ["less", "difference", "95 % interval", "p (Holm)", "seeds", "so"], rows)
+    title = f"Paired differences of the errors; below 0, {first} is better"
+    return Table(title, ["errors", "difference", "95 % interval", "p (Holm)", "seeds", "so"], rows)
 
 
-def _differences_figure(verdict: Verdict, first: str) -> Figure:
-    differences = "; ".join(f"less {one.b} {one.difference.text('points')}" for one in verdict.comparisons)
-    caption = f"Error of {first} less that of another, seed by seed, with 95 % intervals: {differences}."
-    return Figure("Paired differences", figures.differences(verdict), caption)
+def _differences_figure(verdict: Verdict, first: str, method: str) -> Figure:
+    names = [_minus(one, method) for one in verdict.comparisons]
+    pairs = zip(names, verdict.comparisons, strict=True)
+    differences = "; ".join(f"{name} {one.difference.text('points')}" for name, one in pairs)
+    caption = (
+        f"Error of {first}, the best of the search, minus that of another, seed by seed, with 95 % intervals; left of "
+        f"0, {first} is better: {differences}."
+    )
+    return Figure("Paired differences", figures.differences(verdict, names), caption)
+
+
+def _minus(one: Comparison, method: str) -> str:
+    """Return what was subtracted from what: `Mean Teacher (trial 3) minus supervised`."""
+    return (
+        f"{_METHODS.get(method, method)} ({one.a}) minus {one.b}"
+        if one.a.startswith("trial ")
+        else f"{one.a} minus {one.b}"
+    )
+
+
+def _why_all_failed(findings: Findings) -> list[str]:
+    """Return the reason first, where every trial of the search that ended has failed."""
+    states = findings.sweep.states
+    if not states.get("failed") or states.get("complete") or states.get("pruned"):
+        return []
+    count = states["failed"]
+    reasons = "; ".join(f"{one.reason}: {_first_line(one.message)}" for one in findings.failures)
+    which = "The only trial failed" if count == 1 else f"All {count} trials that ended failed"
+    return [f"{which}. {reasons}"]
 
 
 def _no_verdict(findings: Findings) -> str:

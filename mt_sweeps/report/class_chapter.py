@@ -8,7 +8,7 @@ from mt_sweeps.results import class_errors as results
 from trainers.confusion import Confusion
 
 _MOST_ROWS = 40  # classes in a table, the worst first
-_MOST_DRAWN = 40  # classes in a confusion matrix that can be read
+_MOST_DRAWN = 24  # classes in a confusion matrix that can be read
 
 
 def class_errors(findings: Findings) -> Chapter:

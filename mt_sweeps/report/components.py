@@ -1,21 +1,44 @@
 """The components of a report's page, and how its numbers are written."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
-from mt_sweeps.formatting import duration, value_text
+from mt_sweeps.formatting import value_text
 from mt_sweeps.report.findings import Parameter
+from mt_sweeps.report.plotting import Plot
 
 _MOST_ROWS = 40  # of a table beside a figure; a longer one is left out
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text; the first cell of each row names the row."""
+    """A table of text; the first cell of each row names the row.
+
+    Attributes:
+        title: what it shows.
+        head: of the columns.
+        rows: cells.
+        trials: the number of the trial of each row, if rows are trials: figures mark the one that is pointed at.
+        links: an address for the first cell of each row, or an empty text.
+        shown: rows that are seen at once; the others are folded away. 0: all.
+    """
 
     title: str
     head: list[str]
     rows: list[list[str]]
+    trials: list[int] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    shown: int = 0
+
+    @property
+    def parts(self) -> list[tuple[int, int]]:
+        """The first row and the one after the last: of those that are seen at once, and of those folded away."""
+        count = len(self.rows)
+        return [(0, self.shown), (self.shown, count)] if 0 < self.shown < count else [(0, count)]
+
+    @property
+    def css_names(self) -> str:
+        """The names of the columns as variables of a style sheet: a narrow page writes each before its cells."""
+        return "".join(f'--n{i}:"{_css(name)}";' for i, name in enumerate(self.head, 1))
 
 
 @dataclass(frozen=True)
@@ -23,10 +46,18 @@ class Figure:
     """A plot, a caption that says what it shows, and its numbers if they are few."""
 
     title: str
-    plot: dict[str, Any]
+    plot: Plot
     caption: str
     table: Table | None = None
-    min_width: int = 0  # in pixels; on a narrower page the figure scrolls
+
+
+@dataclass(frozen=True)
+class Link:
+    """A place to go on: what stands before it, the address and what it is called."""
+
+    before: str
+    address: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +68,7 @@ class Chapter:
     lead: list[str] = field(default_factory=list)
     cautions: list[str] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     code: list[str] = field(default_factory=list)
@@ -46,6 +78,11 @@ class Chapter:
     def id(self) -> str:
         """The anchor of the chapter on the page."""
         return self.title.lower().replace(" ", "-")
+
+
+def _css(text: str) -> str:
+    """Return a text as the inside of a string of a style sheet."""
+    return "".join(c if c.isascii() and (c.isalnum() or c == " ") else f"\\{ord(c):06x}" for c in text)
 
 
 def small(table: Table) -> Table | None:
@@ -63,5 +100,7 @@ def searched(parameter: Parameter) -> str:
 
 
 def hours_text(hours: float) -> str:
-    """Return '12.5 h' or '1.25 h'; of less than an hour, minutes and seconds."""
-    return f"{hours:.1f} h" if hours >= 10 else f"{hours:.2f} h" if hours >= 1 else duration(3600 * hours)
+    """Return `12.5 h` or `1.25 h`; of less than an hour, with two digits that count: `0.025 h`."""
+    if hours and hours < 0.1:
+        return f"{float(f'{hours:.2g}'):.6f}".rstrip("0") + " h"
+    return f"{hours:.1f} h" if hours >= 10 else f"{hours:.2f} h"

@@ -1,13 +1,6 @@
-"""The figures on the finalists.
-
-All figures of a report are drawn from its findings, and not by `optuna.visualization`, whose colours are fixed and
-which draws one trace per trial.
-"""
+"""The figures on the finalists."""
 
 from collections.abc import Sequence
-from typing import Any
-
-import plotly.graph_objects as go
 
 from mt_sweeps.report.plotting import (
     BEST,
@@ -15,43 +8,47 @@ from mt_sweeps.report.plotting import (
     INK,
     MUTED,
     OTHER,
+    WIDE,
+    Canvas,
     Plot,
-    axis_of,
-    errors_axis,
-    names_axis,
-    plain,
-    plot_of,
-    vertical,
+    Scale,
+    circle,
+    errors_scale,
+    linear,
+    names_scale,
+    path,
+    rectangle,
+    written,
 )
 from mt_sweeps.results.finalists import Verdict
 from mt_sweeps.results.statistics import Interval
 
+_ROW = 36  # units of a row of a forest plot: its name above its mark
+_SIDE = 14
+
 
 def means(verdict: Verdict, by_seed: dict[str, dict[int, float]]) -> Plot:
     """Plot the mean error of each contender with its interval, over the errors of its seeds."""
-    names = [plain(name) for name in verdict.means]
-    seeds = [(plain(name), 100 * error) for name in verdict.means for error in by_seed.get(name, {}).values()]
-    points = go.Scatter(
-        x=[error for _, error in seeds],
-        y=[name for name, _ in seeds],
-        mode="markers",
-        marker={"color": FAINT, "size": 6, "opacity": 0.7},
-        hovertemplate="%{y}, one seed: %{x:.1f} %<extra></extra>",
-    )
+    seeds = {name: list(by_seed.get(name, {}).values()) for name in verdict.means}
+    ends = [end for one in verdict.means.values() for end in (one.low, one.high)]
+    scale = _points_scale("mean error", [0.0, *ends, *(error for one in seeds.values() for error in one)], " %")
+    names = list(verdict.means)
     colours = [BEST, *[INK] * (len(names) - 1)]
-    return _forest([points, *_intervals(names, list(verdict.means.values()), colours)], names, "mean error", " %")
+    return _forest(scale, names, list(verdict.means.values()), colours, [seeds[name] for name in names])
 
 
-def differences(verdict: Verdict) -> Plot:
-    """Plot the error of the best of the search less that of every other contender, with intervals."""
+def differences(verdict: Verdict, names: Sequence[str]) -> Plot:
+    """Plot the error of the best of the search minus that of every other contender, with intervals.
+
+    Args:
+        verdict: has the comparisons.
+        names: what each of them is called.
+    """
     compared = verdict.comparisons
-    names = [plain(f"less {one.b}") for one in compared]
+    ends = [end for one in compared for end in (one.difference.low, one.difference.high)]
+    scale = _points_scale("difference of the errors, in points", [0.0, *ends])
     colours = [BEST if one.winner == one.a else OTHER if one.winner else MUTED for one in compared]
-    traces = _intervals(names, [one.difference for one in compared], colours, "points")
-    plot = _forest(traces, names, f"{plain(compared[0].a)} less another, in points")
-    plot["layout"]["shapes"] = [vertical(0.0, INK, "solid")]
-    plot["layout"]["xaxis"].pop("rangemode")
-    return plot
+    return _forest(scale, names, [one.difference for one in compared], colours, zero=True)
 
 
 def seeds(by_seed: dict[str, dict[int, float]], first: str, name: str = "error") -> Plot:
@@ -63,54 +60,64 @@ def seeds(by_seed: dict[str, dict[int, float]], first: str, name: str = "error")
         name: what the errors are: `error` or `balanced error`.
     """
     order = sorted({seed for errors in by_seed.values() for seed in errors})
-    traces = []
-    for i, (contender, errors) in enumerate(by_seed.items()):
+    errors = [error for of_one in by_seed.values() for error in of_one.values()]
+    canvas = Canvas(names_scale("seed and label draw", [str(seed) for seed in order]), errors_scale(errors, name), 270)
+    for i, (contender, of_one) in enumerate(by_seed.items()):
         colour = BEST if contender == first else OTHER if contender == "supervised" else MUTED
-        traces.append(
-            go.Scatter(
-                x=[str(seed) for seed in order],
-                y=[100 * errors[seed] if seed in errors else None for seed in order],
-                mode="lines+markers",
-                line={
-                    "color": colour,
-                    "width": 2.5 if contender == first else 1.5,
-                    "dash": ("solid", "dot", "dash")[i % 3],
-                },
-                marker={"size": 7, "symbol": ("circle", "square", "diamond", "cross")[i % 4]},
-                name=plain(contender),
-                hovertemplate="seed %{x}: %{y:.1f} %<extra>" + plain(contender) + "</extra>",
-            )
-        )
-    across = axis_of("seed and label draw", type="category")
-    return plot_of(
-        traces, 300, xaxis=across, yaxis=errors_axis([e for errors in by_seed.values() for e in errors.values()], name)
-    )
+        style = "strong" if contender == first else ("", "dotted", "dashed")[i % 3]
+        points = [(at, 100 * of_one[seed]) for at, seed in enumerate(order) if seed in of_one]
+        canvas.line(points, colour, style)
+        canvas.dots([(x, y, None) for x, y in points], colour)
+        canvas.explain(f"line {style}".strip(), colour, contender)
+    return canvas.plot()
 
 
-def _forest(traces: list[Any], names: list[str], title: str, suffix: str = "") -> Plot:
-    across = axis_of(title, ticksuffix=suffix, rangemode="tozero", nticks=6)
-    plot = plot_of(traces, 76 + 38 * len(names), xaxis=across, yaxis=names_axis(len(names)), showlegend=False)
-    plot["layout"]["yaxis"] |= {"type": "category", "categoryorder": "array", "categoryarray": names}
-    return plot
+def _points_scale(title: str, fractions: Sequence[float], unit: str = "") -> Scale:
+    """Return a scale of errors in percent, or of their differences in points."""
+    low, high = 100 * min(fractions), 100 * max(fractions)
+    return linear(title, low, high if high > low else low + 1, unit, room=0.02)
 
 
-def _intervals(names: list[str], intervals: Sequence[Interval], colours: list[str], unit: str = "%") -> list[Any]:
-    return [
-        go.Scatter(
-            x=[100 * one.mean],
-            y=[name],
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [100 * (one.high - one.mean)],
-                "arrayminus": [100 * (one.mean - one.low)],
-                "color": colour,
-                "thickness": 2,
-                "width": 5,
-            },
-            mode="markers",
-            marker={"color": colour, "size": 10, "symbol": "square"},
-            hovertemplate=f"%{{y}}: {one.text(unit)}<extra></extra>",
-        )
-        for name, one, colour in zip(names, intervals, colours, strict=True)
-    ]
+def _forest(
+    scale: Scale,
+    names: Sequence[str],
+    intervals: Sequence[Interval],
+    colours: Sequence[str],
+    dots: Sequence[Sequence[float]] = (),
+    zero: bool = False,
+) -> Plot:
+    """Plot an interval per row, with its name above it, so that a long name is not cut.
+
+    Args:
+        scale: of the values, in percent.
+        names: of the rows.
+        intervals: of the rows, as fractions.
+        colours: of the rows.
+        dots: single values of each row, as fractions.
+        zero: draw a line at 0.
+    """
+    foot = _ROW * len(names) + 6
+
+    def across(value: float) -> float:
+        return _SIDE + scale.fraction(value) * (WIDE - 2 * _SIDE)
+
+    parts = []
+    for value, text in scale.ticks:
+        parts.append(path([(across(value), 4), (across(value), foot)], "grid", "thin"))
+        parts.append(written(across(value), foot + 15, text, "tick", "middle"))
+    if zero:
+        parts.append(path([(across(0), 4), (across(0), foot)], INK, "thin"))
+    for i, (name, one, colour) in enumerate(zip(names, intervals, colours, strict=True)):
+        middle = _ROW * i + 26
+        low, mean, high = (across(100 * value) for value in (one.low, one.mean, one.high))
+        parts.append(written(2, middle - 12, name, "label"))
+        if dots:
+            circles = "".join(circle(across(100 * value), middle, 3) for value in dots[i])
+            parts.append(f'<g class="dot light {FAINT}">{circles}</g>')
+        parts.append(path([(low, middle), (high, middle)], colour, "strong"))
+        parts += [path([(end, middle - 4), (end, middle + 4)], colour, "strong") for end in (low, high)]
+        parts.append(rectangle(mean - 4, middle - 4, 8, 8, colour, 1.0))
+    parts.append(path([(_SIDE, foot), (WIDE - _SIDE, foot)], MUTED, "thin"))
+    parts.append(written(WIDE - _SIDE, foot + 32, scale.title, "title", "end"))
+    legend = [("dot", FAINT, "a single seed")] if dots else []
+    return Plot(WIDE, foot + 38, "".join(parts), (("square", INK, "mean, with its 95 % interval"), *legend))

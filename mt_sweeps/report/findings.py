@@ -16,7 +16,8 @@ from mt_sweeps.study.pruner import Correlation
 
 FORMAT = "mt-sweeps-report/1"
 STATES = ("complete", "pruned", "failed", "running", "waiting")
-MOST_LINES = 300  # trials that are drawn as lines, spread evenly over their ranks
+MOST_LINES = 100  # trials that are drawn as lines, spread evenly over their ranks
+MOST_DOTS = 300  # that are drawn as dots, likewise
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ class SweepFinding:
     metric: str
     error_name: str
     network: str
+    method: str
     steps: int
     started: float
     seconds: float
@@ -42,22 +44,35 @@ class SweepFinding:
 
 @dataclass(frozen=True)
 class TrialFinding:
-    """A trial of the search; `error` is None unless it completed."""
+    """A trial of the search.
+
+    Attributes:
+        trial: its number.
+        state: what became of it.
+        step: optimiser steps of its last report.
+        error: None unless it completed.
+        last_error: at its last report, also if it was pruned or failed; None: it has none.
+        reason: of a failure, one word; else empty.
+        values: those that it tried.
+    """
 
     trial: int
     state: str
     step: int
     error: float | None
+    last_error: float | None
+    reason: str
     values: Values
 
 
 @dataclass(frozen=True)
-class CompletedTrial:
-    """A trial of the search that completed."""
+class DrawnTrial:
+    """A trial of the search that figures show: it completed, or was pruned at the error of its last report."""
 
     trial: int
     error: float
     values: Values
+    pruned: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,13 +122,14 @@ class ClassFinding:
 
 @dataclass(frozen=True)
 class Progress:
-    """A trial that ended: what all trials had cost by then, its error if it completed, and the best error so far."""
+    """A trial that ended: what all trials had cost by then, its errors as of a trial, and the best error so far."""
 
     trial: int
     state: str
     hours: float
     gpu_hours: float
     error: float | None
+    last_error: float | None
     best: float | None
 
 
@@ -286,10 +302,17 @@ class Findings:
     reproduction: Reproduction
 
     @property
-    def completed(self) -> list[CompletedTrial]:
+    def completed(self) -> list[DrawnTrial]:
         """The trials of the search that completed, the best first."""
-        completed = [CompletedTrial(t.trial, t.error, t.values) for t in self.trials if t.error is not None]
+        completed = [DrawnTrial(t.trial, t.error, t.values) for t in self.trials if t.error is not None]
         return sorted(completed, key=lambda trial: trial.error)
+
+    @property
+    def pruned(self) -> list[DrawnTrial]:
+        """The trials of the search that were pruned, the best first."""
+        pruned = [t for t in self.trials if t.state == "pruned"]
+        drawn = [DrawnTrial(t.trial, t.last_error, t.values, True) for t in pruned if t.last_error is not None]
+        return sorted(drawn, key=lambda trial: trial.error)
 
     def as_json(self) -> dict[str, Any]:
         """Return what `report --json` prints; docs/json.md describes it."""

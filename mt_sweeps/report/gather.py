@@ -39,7 +39,7 @@ from trainers.config.compatibility import ONLY_LABELS
 from trainers.confusion import Confusion
 from trainers.report import Report, metric_of
 
-_MOST_POINTS = 60  # per learning curve
+_MOST_POINTS = 40  # per learning curve
 _FIFTH = 5  # the good region is where the best fifth lies
 _FEWEST = 6  # completed trials, below which a best fifth says nothing
 
@@ -62,6 +62,7 @@ def gather(sweep: SweepStore, ledger: Ledger, state: str) -> Findings:
             metric=spec.metric,
             error_name=spec.error_name,
             network=spec.network,
+            method=spec.trainer.get("method", "mean_teacher"),
             steps=spec.total_steps,
             started=environment.started,
             seconds=ledger.active_seconds,
@@ -101,7 +102,15 @@ def _by_error(ledger: Ledger) -> list[Trial]:
 
 def _trial(trial: Trial, spec: SweepSpec) -> TrialFinding:
     error = trial.objective(spec.metric) if trial.state == "complete" else None
-    return TrialFinding(trial.number, trial.state, trial.step, error, trial.values)
+    return TrialFinding(
+        trial.number, trial.state, trial.step, error, _last_error(trial, spec), trial.reason, trial.values
+    )
+
+
+def _last_error(trial: Trial, spec: SweepSpec) -> float | None:
+    """Return the error at the last report, or None if there is none that is a number."""
+    errors = trial.error(spec.metric)
+    return errors[0] if errors is not None and math.isfinite(errors[0]) else None
 
 
 def _best(best: Trial, spec: SweepSpec) -> BestFinding:
@@ -153,7 +162,8 @@ def _progress(searched: list[Trial], spec: SweepSpec, gpus: float) -> list[Progr
         seconds += trial.seconds
         error = trial.objective(spec.metric) if trial.state == "complete" else None
         best = error if best is None or (error is not None and error < best) else best
-        rows.append(Progress(trial.number, trial.state, seconds / 3600, gpus * seconds / 3600, error, best))
+        hours, last_error = seconds / 3600, _last_error(trial, spec)
+        rows.append(Progress(trial.number, trial.state, hours, gpus * hours, error, last_error, best))
     return rows
 
 

@@ -1,15 +1,29 @@
 """The chapters on the search: how it went, and what it shows about each parameter."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mt_sweeps.formatting import counted, percent, value_text
 from mt_sweeps.report import search_figures
 from mt_sweeps.report.axes import Axis
 from mt_sweeps.report.components import Chapter, Figure, Table, hours_text, searched, small
-from mt_sweeps.report.findings import MOST_LINES, CompletedTrial, Curve, Findings, Parameter
+from mt_sweeps.report.findings import (
+    MOST_DOTS,
+    MOST_LINES,
+    Curve,
+    DrawnTrial,
+    Findings,
+    Parameter,
+    TrialFinding,
+    spread,
+)
+from mt_sweeps.spec.arms import TrialId
+
+_SHOWN_TRIALS = 20  # rows of the table of trials that are not folded away
+_SLICE_DOTS = 2400  # in all slices together
+_MOST_TRIALS = 500  # rows of it; more would make a page that a phone loads slowly
 
 
-def progress(findings: Findings, complete: list[CompletedTrial]) -> Chapter:
+def progress(findings: Findings, complete: list[DrawnTrial]) -> Chapter:
     """Return the chapter on the best error so far.
 
     Args:
@@ -36,7 +50,7 @@ def progress(findings: Findings, complete: list[CompletedTrial]) -> Chapter:
     improved = f"from {percent(improvements[0][2])} to {percent(last_error)}"
     over_trials = (
         f"The best validation {name} fell {improved}, which was reached after {last_ended} of {len(rows)} trials; dots "
-        "are the trials that completed."
+        f"are trials that completed{_hollow(findings)}."
     )
     spent, total = hours_text(getattr(last, hours)), hours_text(getattr(rows[-1], hours))
     over_hours = f"The same over {unit}: {improved} after {spent} of {total}."
@@ -76,20 +90,25 @@ def curves(findings: Findings) -> Chapter:
         if base:
             marked += f"the supervised baseline dotted, from {_ends(base[0], network)}; "
         caption = f"Validation {name} of the {network} over optimiser steps. {shown} light; {marked}{'; '.join(marks)}."
-        plot = search_figures.curves(curves, network, findings.sweep.steps, name)
+        pruned = [trial.trial for trial in findings.pruned]
+        plot = search_figures.curves(curves, network, findings.sweep.steps, pruned, name)
         figures.append(Figure(f"The {network}", plot, caption))
     return Chapter(title, figures=figures)
 
 
-def slices(findings: Findings, axes: Sequence[Axis], complete: list[CompletedTrial]) -> Chapter:
+def slices(findings: Findings, axes: Sequence[Axis], complete: list[DrawnTrial]) -> Chapter:
     """Return the chapter on the error over each parameter; arguments as for `progress`, and the axes of the search."""
     title, good, error_name = "Each searched parameter", findings.good, findings.sweep.error_name
     if len(complete) < 2:
         return Chapter(title, text=[_too_few(complete, "slices")])
+    drawn = [*complete, *findings.pruned]
     text = [
-        f"Validation {error_name} over each parameter, of the {len(complete)} trials that completed; a range is drawn "
-        "on the scale on which it was searched."
+        f"Validation {error_name} over each parameter, of the {len(complete)} trials that completed"
+        f"{_hollow(findings)}. A range is drawn on the scale on which it was searched, each trial at its value."
     ]
+    most = min(MOST_DOTS, max(50, _SLICE_DOTS // len(axes)))
+    if len(drawn) > most:
+        text.append(f"At most {most} trials are drawn in a figure, evenly over their ranks.")
     if good:
         text.append(
             f"Marked is where the best fifth lies: the {len(good)} best of {len(complete)} completed trials (a fifth, "
@@ -99,7 +118,7 @@ def slices(findings: Findings, axes: Sequence[Axis], complete: list[CompletedTri
         )
     else:
         text.append("No good region is marked: fewer than six trials completed.")
-    shown, left_out, errors = [], [], [trial.error for trial in complete]
+    shown, left_out, errors = [], [], [trial.error for trial in drawn]
     for axis, parameter in zip(axes, findings.parameters, strict=True):
         points = [trial for trial in complete if axis.holds(trial.values)]
         name = axis.key + (f" where {axis.where}" if axis.where else "")
@@ -108,12 +127,15 @@ def slices(findings: Findings, axes: Sequence[Axis], complete: list[CompletedTri
         elif not points:
             left_out.append(f"{name}: no trial with it completed.")
         else:
-            plot = search_figures.slice_of(axis, parameter.good, points, good, errors, error_name)
+            hollow = [trial for trial in findings.pruned if axis.holds(trial.values)]
+            plot = search_figures.slice_of(
+                axis, parameter.good, spread([*points, *hollow], most), good, errors, error_name
+            )
             shown.append(Figure(name, plot, _region(parameter, len(points), len(good)), _points(points, axis)))
     return Chapter(title, text=text + left_out, figures=shown, small=True)
 
 
-def parallel(findings: Findings, axes: Sequence[Axis], complete: list[CompletedTrial]) -> Chapter:
+def parallel(findings: Findings, axes: Sequence[Axis], complete: list[DrawnTrial]) -> Chapter:
     """Return the chapter with all parameters in one figure; arguments as for `slices`."""
     title, keys = "All parameters together", list(dict.fromkeys(axis.key for axis in axes))
     if len(keys) < 2:
@@ -126,13 +148,48 @@ def parallel(findings: Findings, axes: Sequence[Axis], complete: list[CompletedT
     shown = min(len(complete), MOST_LINES)
     caption = (
         f"A line for each of {shown} completed trials{'' if shown == len(complete) else f' of {len(complete)}'}, "
-        "through its value of each parameter (on the scale it was searched on, the ends of its range at the bottom and "
-        f"the top) to its error, from {percent(complete[0].error)} to {percent(complete[-1].error)}. "
-        + (f"Coloured are the {len(findings.good)} best; " if findings.good else "")
-        + f"the strongest line is the best, trial {best.trial}: {values}."
+        "downwards through its value of each parameter (on the scale it was searched on, from the low end of its range "
+        f"to the high end) to its error, from {percent(complete[0].error)} to {percent(complete[-1].error)}; a gap "
+        "where it has none. "
+        + (f"Dashed: {counted(len(findings.pruned), 'pruned trial')}. " if findings.pruned else "")
+        + (f"Coloured are the {len(findings.good)} best. " if findings.good else "")
+        + f"The strongest line is the best, trial {best.trial}: {values}."
     )
-    plot = search_figures.parallel(axes, complete, findings.good)
-    return Chapter(title, figures=[Figure("Parallel coordinates", plot, caption, min_width=100 * (len(keys) + 1))])
+    plot = search_figures.parallel(axes, complete, findings.good, findings.pruned, findings.sweep.error_name)
+    return Chapter(title, figures=[Figure("Parallel coordinates", plot, caption)])
+
+
+def trials(findings: Findings, pages: Mapping[str, str]) -> Chapter:
+    """Return the chapter with all trials of the search, the best first.
+
+    Args:
+        findings: the findings.
+        pages: addresses of their runs in MLflow, by `TrialId.slug`.
+    """
+    title = "All trials"
+    if not findings.trials:
+        return Chapter(title, text=["No trial has started."])
+    states = ("complete", "pruned", "running", "waiting", "failed")
+    ranked = sorted(
+        findings.trials,
+        key=lambda t: (states.index(t.state), 1.0 if t.last_error is None else t.last_error, t.trial),
+    )
+    shown = ranked[:_MOST_TRIALS]
+    keys = list(dict.fromkeys(parameter.key for parameter in findings.parameters))
+    keys += [key for key in dict.fromkeys(key for trial in shown for key in trial.values) if key not in keys]
+    rows = [[*_of_trial(trial), *(_cell(trial, key) for key in keys)] for trial in shown]
+    table = Table(
+        f"Trials of the search, the best first; {findings.sweep.error_name} at the last evaluation",
+        ["trial", "state", findings.sweep.error_name, "step", *keys],
+        rows,
+        trials=[trial.trial for trial in shown],
+        links=[pages.get(TrialId("search", trial.trial).slug, "") for trial in shown] if pages else [],
+        shown=_SHOWN_TRIALS,
+    )
+    text = []
+    if len(ranked) > len(shown):
+        text = [f"These are the first {len(shown)} of {len(ranked):,} trials; `mt-sweep trials --csv` writes them all."]
+    return Chapter(title, text=text, tables=[table])
 
 
 def importance(findings: Findings) -> Chapter:
@@ -166,7 +223,7 @@ def rungs(findings: Findings) -> Chapter:
             str(rung.rung),
             f"{rung.spearman:z.2f}",
             str(rung.trials),
-            "pruning there was guessing" if rung.is_guessing else "",
+            "pruning there was guessing" if rung.is_guessing else "it was informed",
         ]
         for rung in rungs
     ]
@@ -174,7 +231,22 @@ def rungs(findings: Findings) -> Chapter:
         "How well the ranking of trials at a rung predicted their final ranking (Spearman's rank correlation, 1: "
         "exactly, 0: not at all), over those that went on to the end."
     )
-    return Chapter(title, text=[text], tables=[Table("By rung", ["step", "correlation", "trials", ""], rows)])
+    return Chapter(title, text=[text], tables=[Table("By rung", ["step", "correlation", "trials", "so"], rows)])
+
+
+def _of_trial(trial: TrialFinding) -> list[str]:
+    state = f"{trial.state}: {trial.reason}" if trial.reason else trial.state
+    return [str(trial.trial), state, percent(trial.last_error), f"{trial.step:,}"]
+
+
+def _cell(trial: TrialFinding, key: str) -> str:
+    return value_text(trial.values[key]) if key in trial.values else ""
+
+
+def _hollow(findings: Findings) -> str:
+    """Return what hollow dots are, if there are any."""
+    count = len(findings.pruned)
+    return f", hollow ones {counted(count, 'pruned trial')} at the last error before that" if count else ""
 
 
 def _region(parameter: Parameter, points: int, good: int) -> str:
@@ -194,12 +266,12 @@ def _region(parameter: Parameter, points: int, good: int) -> str:
     return f"{trials}, searched {searched(parameter)}; {which} {lies}."
 
 
-def _points(points: list[CompletedTrial], axis: Axis) -> Table | None:
+def _points(points: list[DrawnTrial], axis: Axis) -> Table | None:
     rows = [[str(t.trial), value_text(axis.value(t.values)), percent(t.error)] for t in points]
     return small(Table("The best first", ["trial", axis.key, "error"], rows))
 
 
-def _too_few(complete: list[CompletedTrial], figure: str) -> str:
+def _too_few(complete: list[DrawnTrial], figure: str) -> str:
     return f"{counted(len(complete), 'trial')} completed: too few for {figure}."
 
 

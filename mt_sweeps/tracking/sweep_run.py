@@ -10,6 +10,7 @@ from typing import cast
 
 from pydantic import ValidationError
 
+from mt_sweeps.addresses import part_with_credentials
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.results import finalists
 from mt_sweeps.results.headline import headline_text
@@ -90,6 +91,14 @@ class SweepRun:
                 self._client = None  # MLflow may have done the last call or not: the next one looks what is there
                 raise
         return 1 + len(self._children)
+
+    @property
+    def pages(self) -> dict[str, str]:
+        """The addresses of its pages, as `run_pages` has them, if it is connected to a server."""
+        if self._client is None:
+            return {}
+        runs = {trial_id.slug: run for trial_id, run in list(self._children.items())}
+        return _pages(self._spec.tracking, self._client.experiment, runs | {"": self._parent})
 
     def finish(self, status: str, summary: str, progress: _Progress = iter) -> int:
         """Send what is left, and the parent's description, winning parameters, files and status.
@@ -328,3 +337,29 @@ def send_report(home: Home, sweep: SweepStore) -> None:
         raise SweepError(
             f"MLflow has not got the report ({first_line(error)}); the same command sends it again"
         ) from None
+
+
+def run_pages(home: Home, sweep: SweepStore) -> dict[str, str]:
+    """Return the addresses of a sweep's pages on an MLflow server: of trials by `TrialId.slug`, of the sweep by "".
+
+    Nothing is returned of the embedded store, whose server has another address each time, nor while there is no answer.
+    """
+    tracking = sweep.load_spec().tracking
+    if tracking.uri is None or not tracking.uri.startswith("http"):
+        return {}
+    try:
+        client = Client(home, tracking)
+        parents = [run for run, _ in client.runs({"mt.sweep": sweep.load_environment().id, "mt.arm": "sweep"})]
+        runs = {"": parents[0]} if parents else {}
+        for parent in parents[:1]:
+            for run, tags in client.runs({"mlflow.parentRunId": parent}):
+                runs[TrialId(cast(Arm, tags["mt.arm"]), int(tags["mt.trial"])).slug] = run
+        return _pages(tracking, client.experiment, runs)
+    except Exception:  # of MLflow's client, its store or the network: a report needs none of them
+        return {}
+
+
+def _pages(tracking: Tracking, experiment: str, runs: dict[str, str]) -> dict[str, str]:
+    if tracking.uri is None or not tracking.uri.startswith("http") or part_with_credentials(tracking.uri):
+        return {}
+    return {name: f"{tracking.uri.rstrip('/')}/#/experiments/{experiment}/runs/{run}" for name, run in runs.items()}

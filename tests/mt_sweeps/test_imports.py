@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ["rich", "optuna", "sqlalchemy", "ray", "mlflow", "torch", "plotly", "scipy", "sklearn", "pandas"]
+HEAVY = ["rich", "optuna", "sqlalchemy", "ray", "mlflow", "torch", "scipy", "sklearn", "pandas"]
 
 PREFLIGHT = """
 mt_sweeps

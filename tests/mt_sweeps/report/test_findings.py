@@ -32,7 +32,17 @@ from mt_sweeps.study.pruner import Correlation
 DIFFERENCE = Interval(-0.1, -0.2, -0.05)
 FINDINGS = Findings(
     sweep=SweepFinding(
-        "digits", "finished", "validation.teacher_error", "error", "teacher", 300, 0.0, 9.0, {}, {"complete": 1}
+        "digits",
+        "finished",
+        "validation.teacher_error",
+        "error",
+        "teacher",
+        "mean_teacher",
+        300,
+        0.0,
+        9.0,
+        {},
+        {"complete": 1},
     ),
     verdict=Verdict(
         means={"trial 0": MeanError(0.1, 0.05, 0.15, 5)},
@@ -50,11 +60,12 @@ FINDINGS = Findings(
         ClassFinding("the best", ["a", "b"], [0.1, None], 0.1, 0.02, 0.8, 0.03, {"classes": 2, "cells": [[0, 0, 9]]})
     ],
     trials=[
-        TrialFinding(0, "complete", 300, 0.1, {"ema.decay": 0.99}),
-        TrialFinding(1, "failed", 3, None, {}),
-        TrialFinding(2, "complete", 300, 0.05, {}),
+        TrialFinding(0, "complete", 300, 0.1, 0.1, "", {"ema.decay": 0.99}),
+        TrialFinding(1, "failed", 3, None, None, "diverged", {}),
+        TrialFinding(2, "complete", 300, 0.05, 0.05, "", {}),
+        TrialFinding(3, "pruned", 90, None, 0.4, "", {}),
     ],
-    progress=[Progress(0, "complete", 1.0, 0.0, 0.1, 0.1)],
+    progress=[Progress(0, "complete", 1.0, 0.0, 0.1, 0.1, 0.1)],
     curves=Curves(1, [90], 60, 0, [Curve("search", 0, [30], [0.2], [None])]),
     parameters=[
         Parameter("ema.decay", "ema.decay", "", "log", [0.9, 0.99], GoodRange(0.95, 0.99), 1),
@@ -71,7 +82,7 @@ FINDINGS = Findings(
 KEYS = {
     (): "format sweep verdict cautions best search baselines classes trials progress curves parameters good importance "
     "rungs failures finalists cost reproduction",
-    ("sweep",): "name state metric error_name network steps started seconds images states",
+    ("sweep",): "name state metric error_name network method steps started seconds images states",
     ("verdict",): "means comparisons gain failed images kept_back",
     ("verdict", "means", "trial 0"): "mean low high seeds",
     ("verdict", "comparisons", 0): "a b difference p seeds more_seeds winner told",
@@ -83,8 +94,8 @@ KEYS = {
         "classes",
         0,
     ): "title classes errors balanced_error balanced_standard_error macro_f1 macro_f1_standard_error confusion",
-    ("trials", 0): "trial state step error values",
-    ("progress", 0): "trial state hours gpu_hours error best",
+    ("trials", 0): "trial state step error last_error reason values",
+    ("progress", 0): "trial state hours gpu_hours error last_error best",
     ("curves",): "of rungs ramp_up best lines",
     ("curves", "lines", 0): "arm trial step student teacher",
     ("parameters", 0): "key name where scale range good good_trials",
@@ -119,6 +130,11 @@ def test_the_json_has_the_sentences_and_the_derived_values_of_the_verdict():
 
 def test_completed_trials_are_sorted_by_their_error():
     assert [trial.trial for trial in FINDINGS.completed] == [2, 0]
+
+
+def test_a_pruned_trial_is_drawn_at_the_error_of_its_last_report():
+    (pruned,) = FINDINGS.pruned
+    assert (pruned.trial, pruned.error, pruned.pruned) == (3, 0.4, True)
 
 
 def test_a_long_list_is_thinned_evenly_and_keeps_its_ends():

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import pytest
@@ -30,6 +31,7 @@ EVERYTHING = ("trials=12", "finalists.top=1", "finalists.seeds=2", "pruner.name=
 ORDER = [
     "Verdict",
     "The best configuration",
+    "All trials",
     "Errors by class",
     "Best so far",
     "Learning curves",
@@ -40,6 +42,7 @@ ORDER = [
     "Failures",
     "Finalists",
     "Cost",
+    "In MLflow",
     "Reproduction",
 ]
 
@@ -51,7 +54,6 @@ class Page(HTMLParser):
         super().__init__()
         self.tags, self.scripts, self.headings, self._open, self.words = [], [], [], "", ""
         self.feed(text)
-        self.json = [json.loads(text) for attributes, text in self.scripts if "type" in attributes]
         self.plots = [attributes for tag, attributes in self.tags if attributes.get("class") == "plot"]
 
     def handle_starttag(self, tag, attrs):
@@ -71,7 +73,8 @@ class Page(HTMLParser):
             self.scripts.append((attributes, before + data))
         elif self._open == "h2":
             self.headings[-1] += data
-        elif self._open != "style":
+            self.words += data
+        elif self._open not in ("style", "a"):
             self.words += data
 
 
@@ -102,7 +105,8 @@ def test_the_verdict_comes_first_and_everything_else_in_order(page, directory):
 
 def test_nothing_is_loaded_from_anywhere(page):
     for tag, attributes in page.tags:
-        assert not {"src", "href", "srcset", "action", "data", "poster", "background"} & attributes.keys(), tag
+        assert not {"src", "srcset", "action", "data", "poster", "background"} & attributes.keys(), tag
+        assert tag == "a" or "href" not in attributes, "a link is followed by the reader alone"
     style = (report.files("mt_sweeps.report") / "page.css").read_text()
     assert "url(" not in style
     assert "@import" not in style
@@ -113,7 +117,7 @@ def test_nothing_is_loaded_from_anywhere(page):
 
 
 def test_every_figure_has_words_and_numbers_beside_it(page):
-    assert len(page.plots) == len(page.json) == 15
+    assert len(page.plots) == 15
     for plot in page.plots:
         assert plot["role"] == "img"
         assert re.search(r"\d", plot["aria-label"])
@@ -124,7 +128,7 @@ def test_every_figure_has_words_and_numbers_beside_it(page):
 def test_what_failed_is_counted_by_reason_and_its_message_is_text(page):
     assert "diverged" in page.words
     assert "<script>alert(1)</script>" in page.words, "of the failures' messages: read, not run"
-    assert len(page.scripts) == len(page.json) + 2
+    assert len(page.scripts) == 1
 
 
 def test_names_that_are_markup_are_text_wherever_they_stand(directory):
@@ -142,24 +146,25 @@ def test_names_that_are_markup_are_text_wherever_they_stand(directory):
             return {renamed(key): renamed(inner) for key, inner in value.items()}
         return list(map(renamed, value)) if type(value) is list else value
 
-    page = Page(report.html(renamed(report.build(directory, ledger)), ledger))
+    page = Page(report.html(renamed(report.build(directory, ledger)), ledger, {"": evil}, evil))
     assert "img" not in {tag for tag, _ in page.tags}
-    assert len(page.scripts) == len(page.json) + 2
-    assert "<img" not in json.dumps(page.json), "plotly has a markup of its own"
+    assert len(page.scripts) == 1
     assert page.words.count(evil) > 5
 
 
 def test_a_script_runs_only_if_the_page_names_its_hash(page):
     (policy,) = [a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"]
     for attributes, text in page.scripts:
-        if "type" not in attributes:
-            assert report._hash(text) in policy
+        assert not attributes
+        assert report._hash(text) in policy
 
 
 def test_cautions_stand_just_below_the_verdict(directory):
     ledger = opened(directory)
     cautions = ["The best sits on the edge of <ema.decay>."]
-    words = Page(report.html(dataclasses.replace(report.build(directory, ledger), cautions=cautions), ledger)).words
+    words = Page(
+        report.html(dataclasses.replace(report.build(directory, ledger), cautions=cautions), ledger, {}, "")
+    ).words
     assert words.index("Trial") < words.index("on the edge of <ema.decay>.") < words.index("The best of the search")
 
 
@@ -266,6 +271,8 @@ def test_a_sweep_of_which_everything_failed_has_a_report_too(tmp_path):
     assert page.headings == ORDER
     assert not page.plots
     assert "No trial has completed." in page.words
+    verdict = page.words.split("The best configuration")[0]
+    assert verdict.index("All 3 trials that ended failed. diverged: <script>") < verdict.index("no verdict")
     assert "Diverged" in page.words or "diverged" in page.words
 
 
@@ -312,25 +319,121 @@ def test_a_report_that_fails_costs_the_sweep_nothing_but_a_line(tmp_path, capsys
     assert "best       trial" in out
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
-def test_a_browser_draws_every_figure_in_the_colours_of_the_page_and_again_when_they_change(page, directory):
-    light, dark = "rgb(28, 32, 36)", "rgb(228, 232, 235)"
+def test_all_trials_are_there_the_best_first_and_figures_have_them_by_number(page, directory):
+    rows = [attributes["data-t"] for tag, attributes in page.tags if tag == "tr" and "data-t" in attributes]
+    trials = report.build(directory).trials
+    assert sorted(map(int, rows)) == [trial.trial for trial in trials]
+    complete = sorted((t.error, t.trial) for t in trials if t.error is not None)
+    assert rows[0] == str(complete[0][1])
+    assert rows[-2:] == ["3", "5"], "those that failed stand last"
+    assert {attributes["data-t"] for tag, attributes in page.tags if tag == "circle" and "data-t" in attributes} < {
+        *rows
+    }
+
+
+def test_the_contents_lead_to_every_chapter(page):
+    ids = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert links == [f"#{one}" for one in ids]
+    assert len(ids) == len(ORDER)
+
+
+def test_trials_and_the_sweep_lead_to_mlflow_where_it_has_an_address(directory):
+    pages = {"": "https://there/#/experiments/1/runs/a", "0003": "https://there/#/experiments/1/runs/b"}
+    ledger = opened(directory)
+    page = Page(report.html(report.build(directory, ledger), ledger, pages, "mt-sweep dashboard digits"))
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert {one for one in links if not one.startswith("#")} == set(pages.values())
+    assert "mt-sweep dashboard digits" in page.words
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        seen, errors = browser.new_page(color_scheme="light"), []
-        seen.on("console", lambda message: errors.append(message.text))
-        seen.on("pageerror", lambda error: errors.append(error.message))
-        seen.goto(directory.report.as_uri())
-        titles = seen.locator(".plot .xtick text")
-        drawn = seen.locator(".plot .main-svg")
-        expect(drawn.first).to_be_visible(timeout=60_000)
-        assert seen.locator(".plot:has(.main-svg)").count() == len(page.plots)
-        for scheme, ink in (("light", light), ("dark", dark), ("light", light), ("dark", dark)):
-            seen.emulate_media(color_scheme=scheme)
-            expect(titles.first).to_have_css("fill", ink, timeout=60_000)
-        seen.evaluate("dispatchEvent(new Event('beforeprint'))")
-        expect(titles.first).to_have_css("fill", light)  # paper is white
-        seen.evaluate("dispatchEvent(new Event('afterprint'))")
-        expect(titles.first).to_have_css("fill", dark)
-        browser.close()
+        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+def test_a_page_without_script_shows_every_figure_in_the_colours_of_the_reader_and_prints_them_dark_on_light(
+    page, directory, browser
+):
+    shown = browser.new_page(java_script_enabled=False, color_scheme="light")
+    shown.goto(directory.report.as_uri())
+    expect(shown.locator("svg.plot")).to_have_count(len(page.plots))
+    expect(shown.get_by_text("complete without JavaScript")).to_be_visible()
+    title = shown.locator("svg.plot .title").first
+    for settings, colour in (
+        ({"color_scheme": "light"}, "rgb(93, 102, 112)"),
+        ({"color_scheme": "dark"}, "rgb(155, 166, 176)"),
+        ({"color_scheme": "dark", "media": "print"}, "rgb(93, 102, 112)"),
+    ):
+        shown.emulate_media(**settings)
+        expect(title).to_have_css("fill", colour)
+    shown.close()
+
+
+@pytest.mark.parametrize("width", [1440, 768, 390])
+def test_nothing_is_cut_at_any_width(directory, browser, width):
+    shown = browser.new_page(viewport={"width": width, "height": 900})
+    shown.goto(directory.report.as_uri())
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    cut = "[...document.querySelectorAll('.scrolls:not(pre), figure')].filter(e => e.scrollWidth > e.clientWidth + 1)"
+    assert shown.evaluate(f"{cut}.map(e => e.textContent.slice(0, 60))") == []
+    shown.close()
+
+
+def test_a_trial_that_is_pointed_at_is_marked_in_all_figures_with_its_row_beside_it(directory, browser):
+    shown, errors = browser.new_page(), []
+    shown.on("console", lambda message: errors.append(message.text))
+    shown.on("pageerror", lambda error: errors.append(error.message))
+    shown.goto(directory.report.as_uri())
+    dot = shown.locator("#each-searched-parameter circle[data-t]").first
+    number = dot.get_attribute("data-t")
+    dot.scroll_into_view_if_needed()
+    dot.hover(force=True)
+    expect(shown.locator("#pointed")).to_contain_text(f"trial {number}")
+    assert shown.locator("[data-t].on").count() > 3
+    assert set(shown.locator("[data-t].on").evaluate_all("all => all.map(one => one.dataset.t)")) == {number}
     assert errors == []
+    shown.close()
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    """The script of axe-core, which npm installs."""
+    npm, folder = shutil.which("npm"), tmp_path_factory.mktemp("axe")
+    if npm is None:
+        pytest.skip("needs npm")
+    done = subprocess.run([npm, "install", "--no-audit", "--no-fund", "axe-core@4"], cwd=folder, capture_output=True)
+    if done.returncode:
+        pytest.skip("npm does not get axe-core")
+    return folder / "node_modules" / "axe-core" / "axe.min.js"
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_that_keeps_a_reader_out(directory, browser, axe, width, scheme):
+    shown = browser.new_context(color_scheme=scheme, bypass_csp=True).new_page()
+    shown.set_viewport_size({"width": width, "height": 900})
+    shown.goto(directory.report.as_uri())
+    shown.add_script_tag(path=axe)
+    violations = shown.evaluate("axe.run().then(result => result.violations)")
+    assert [(one["id"], one["nodes"][0]["html"]) for one in violations] == []
+    shown.close()
+
+
+def test_the_page_of_three_hundred_trials_has_less_than_400_kb(tmp_path):
+    directory = begun(LocalHome(tmp_path), digits("trials=300", "finalists.baselines=[]", "sampler.name=random"))
+    ledger = opened(directory)
+    while trial := ledger.ask_search():
+        reports = [evaluation(30 * i, 0.9 / i + trial.number / 3000) for i in range(1, 11)]
+        directory.trials.begin(trial.id, trial.attempt, reports)
+        ledger.report(trial, reports[-1])
+        ledger.complete(trial, reports[-1])
+    report.write(directory, ledger)
+    page = Page(directory.report.read_text())
+    assert len([tag for tag, attributes in page.tags if tag == "tr" and "data-t" in attributes]) == 300
+    assert 100_000 < directory.report.stat().st_size < 400_000

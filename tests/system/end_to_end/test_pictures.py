@@ -149,7 +149,7 @@ def test_the_report_shows_the_verdict_first_and_every_figure(page, folder, pictu
     page.on("request", lambda request: errors.append(request.url) if request.url.startswith("http") else None)
     page.goto((folder / "sweeps" / "digits" / "report.html").as_uri())
     expect(page.get_by_text("beats supervised").first).to_be_visible()
-    figures = page.locator(".js-plotly-plot")
+    figures = page.locator("svg.plot")
     expect(figures.first).to_be_visible()
     assert figures.count() >= 6
     page.set_viewport_size({"width": 1100, "height": 1500})
