@@ -29,7 +29,8 @@ from trainers.report import error_name
 
 if TYPE_CHECKING:
     import pandas as pd
-    import plotly.graph_objects as go
+
+    from mt_sweeps.report.standalone import StandaloneFigure
 
 
 def run(
@@ -137,9 +138,9 @@ class Sweep:
         return compare_finalists(ledger_of(self._store), environment.images, environment.groups)
 
     @property
-    def figures(self) -> "dict[str, go.Figure]":
-        """The figures of the report by title, as plotly has them."""
-        from mt_sweeps.report.standalone import figures  # loads plotly
+    def figures(self) -> "dict[str, StandaloneFigure]":
+        """The figures of the report by title: SVG images, which a notebook shows and `save` writes."""
+        from mt_sweeps.report.standalone import figures  # takes its time to load
 
         return figures(self._store)
 

@@ -1,56 +1,92 @@
-"""The figures of a report outside its page, with colours and titles of their own: for a notebook."""
+"""The figures of a report outside its page: SVG images with a style, a title and a legend of their own."""
 
 import re
+from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
-
-import plotly.graph_objects as go
+from pathlib import Path
 
 from mt_sweeps.report import build
 from mt_sweeps.report.axes import axes
 from mt_sweeps.report.chapters import all_chapters
-from mt_sweeps.report.plotting import PAPER, Plot
+from mt_sweeps.report.plotting import Plot, escape
 from mt_sweeps.storage.home import SweepStore
+from trainers.files import write_atomically
 
-_TITLE_HEIGHT = 40  # pixels
+_TITLE, _ROW = 26, 16  # heights of the title and of a row of the legend, in units of the drawing
 
 
-def figures(sweep: SweepStore) -> dict[str, go.Figure]:
-    """Return the figures of a sweep's report by title, in its order and in its light colours.
+@dataclass(frozen=True)
+class StandaloneFigure:
+    """A figure that a notebook shows.
+
+    Attributes:
+        title: of the figure.
+        caption: what it shows, in a sentence or two.
+        svg: the image, in the report's light colours.
+    """
+
+    title: str
+    caption: str
+    svg: str
+
+    def save(self, file: str | Path) -> None:
+        """Write the image to a file, atomically.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        write_atomically(Path(file), self.svg)
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+
+def figures(sweep: SweepStore) -> dict[str, StandaloneFigure]:
+    """Return the figures of a sweep's report by title, in its order.
 
     Raises:
         InputError: the sweep cannot be read, or a plugin that it needs is not imported.
     """
-    colors, found = _light_colors(), {}
-    for chapter in all_chapters(build(sweep), axes(sweep.load_spec())):
+    style, found = _style(), dict[str, StandaloneFigure]()
+    for chapter in all_chapters(build(sweep), axes(sweep.load_spec()), {}, ""):
         for figure in chapter.figures:
             title = f"{chapter.title}: {figure.title}" if figure.title in found else figure.title
-            found[title] = _standalone(figure.plot, title, colors)
+            found[title] = StandaloneFigure(title, figure.caption, _svg(figure.plot, title, style))
     return found
 
 
-def _standalone(plot: Plot, title: str, colors: dict[str, str]) -> go.Figure:
-    figure = go.Figure(_colored(plot, colors))
-    layout = figure.layout
-    return figure.update_layout(
-        title={"text": title, "x": 0.01, "y": 0.98, "yanchor": "top"},
-        height=layout.height + _TITLE_HEIGHT,
-        margin_t=layout.margin.t + _TITLE_HEIGHT,
-        paper_bgcolor=colors[PAPER],
+def _svg(plot: Plot, title: str, style: str) -> str:
+    above = _TITLE + _ROW * len(plot.legend)
+    height = plot.height + above
+    rows = "".join(
+        f'<g transform="translate(8 {_TITLE + _ROW * row})">{_mark(kind, colour)}'
+        f'<text x="28" y="10">{escape(text)}</text></g>'
+        for row, (kind, colour, text) in enumerate(plot.legend)
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 {plot.width} {height}" '
+        f'width="{1.5 * plot.width:g}" height="{1.5 * height:g}" role="img" aria-label="{escape(title)}">'
+        f'<style>{style}</style><rect class="paper" width="100%" height="100%"/>'
+        f'<text class="label" x="8" y="17">{escape(title)}</text>{rows}'
+        f'<g transform="translate(0 {above})">{plot.body}</g></svg>'
     )
 
 
-def _colored(value: Any, colors: dict[str, str]) -> Any:
-    """Return a plot with the colours that the page's style sheet has for their names, as page.js does."""
-    if isinstance(value, dict):
-        return {key: _colored(one, colors) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_colored(one, colors) for one in value]
-    return colors.get(value, value) if isinstance(value, str) else value
+def _mark(kind: str, colour: str) -> str:
+    """Return the mark of a legend, 22 units wide and 12 high."""
+    if kind.startswith("line"):
+        return f'<path class="{kind} {colour}" d="M1 6L21 6"/>'
+    if kind == "square":
+        return f'<rect class="area {colour}" x="7" y="2" width="8" height="8" fill-opacity="1"/>'
+    return f'<g class="{kind} {colour}"><circle cx="11" cy="6" r="3.5"/></g>'
 
 
-def _light_colors() -> dict[str, str]:
-    """Return the colours by name, as `plotting` has them: `var(--ink)`. In the style sheet, light ones are first."""
-    style = (files("mt_sweeps.report") / "page.css").read_text(encoding="utf-8")
-    named = re.findall(r"(--[a-z]+): (#[0-9a-f]{6});", style)
-    return {f"var({name})": color for name, color in reversed(named)}
+def _style() -> str:
+    """Return the part of the page's style sheet that is for figures, with its light colours, which are the first."""
+    page = (files("mt_sweeps.report") / "page.css").read_text(encoding="utf-8")
+    colours = dict(reversed(re.findall(r"--([a-z]+): (#[0-9a-f]{6});", page)))
+    part = page.partition("/* Figures.")[2].partition("*/")[2].partition(".plot [data-t]")[0]
+    part = re.sub(r"svg\.plot \{[^}]*\}", "", part)
+    return (
+        re.sub(r"var\(--(\w{2,})\)", lambda name: colours[name.group(1)], part) + f".paper{{fill:{colours['paper']}}}"
+    )

@@ -1,6 +1,9 @@
 """Sweeps from Python: what is read of them, and what is refused before anything starts."""
 
+import html
+import re
 import threading
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -103,13 +106,16 @@ def test_a_sweep_is_read_anew_whenever_it_is_asked(tmp_path):
 
 @pytest.mark.system
 @pytest.mark.usefixtures("made")
-def test_the_figures_have_names_titles_and_colours_of_their_own():
+def test_the_figures_have_names_titles_and_colours_of_their_own(tmp_path):
     figures = mt_sweeps.load().figures
     assert {"Mean errors", "Paired differences", "Over trials", "The teacher", "ema.decay"} <= figures.keys()
     for name, figure in figures.items():
-        text = figure.to_json()
-        assert "var(" not in text and figure.layout.title.text == name
-        assert figure.layout.paper_bgcolor == "#ffffff" and figure.layout.font.color == "#1c2024"
+        root = ElementTree.fromstring(figure.svg)  # else no browser would draw it
+        assert f">{html.escape(name)}</text>" in figure.svg
+        style = root.find("{http://www.w3.org/2000/svg}style").text
+        assert set(re.findall(r"var\((.+?)\)", style)) == {"--c"} and "#0b62b8" in style
+    figures["Mean errors"].save(tmp_path / "errors.svg")
+    assert (tmp_path / "errors.svg").read_text() == figures["Mean errors"]._repr_svg_()
 
 
 def test_a_sweep_shows_itself_in_a_line_and_in_a_table(made):

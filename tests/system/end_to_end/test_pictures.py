@@ -119,10 +119,8 @@ def test_the_dashboard_opens_on_the_trials_best_first_with_errors_and_values(pag
 def test_the_charts_of_the_view_are_drawn(page, address, picture):
     opened(page, f"{address}&compareRunsMode=CHART")
     expect(page.get_by_text("Sweep digits (6)")).to_be_visible()
-    charts = page.locator("[data-testid^='experiment-view-compare-runs-card'], [class*='chart-card']")
     expect(page.get_by_text("Parallel Coordinates").first).to_be_visible()
     expect(page.locator("svg.parcoords-svg, .parcoords svg, [class*='parcoords']").first).to_be_visible()
-    del charts
     expect(page.locator(".js-plotly-plot .scatterlayer .trace").first).to_be_visible()
     picture("mlflow-charts")
 
