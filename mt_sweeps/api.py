@@ -155,8 +155,8 @@ class Sweep:
         try:
             facts = [("sweep", self.name), *self._facts()]
             best = self._status().best
-        except InputError as error:
-            return html.escape(repr(error))
+        except InputError:
+            return html.escape(repr(self))
         facts += [] if best is None else [(key, value_text(value)) for key, value in best.values.items()]
         rows = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in facts)
         return f"<table>{rows}</table>"
