@@ -137,8 +137,10 @@ class Board:
         return remaining * self._seconds / self._steps / self._concurrent
 
     @property
-    def _total(self) -> int:
-        return sum(map(self._ledger.total, self._spec.arms()))
+    def _total(self) -> str:
+        """How many trials there will be; finalists end when the verdict is decided."""
+        is_limit = "finalists" in self._spec.arms() and self._ledger.remaining("finalists") > 0
+        return f"{'at most ' * is_limit}{sum(map(self._ledger.total, self._spec.arms()))}"
 
     def _update(self, trial: Trial) -> None:
         trial_id = trial.id

@@ -65,6 +65,7 @@ def _verdict(findings: Findings) -> Chapter:
     first = next(iter(verdict.means))
     lead = [_sentence(verdict.probe)] if verdict.probe else []
     lead += [_sentence(str(one)) for one in verdict.comparisons] or [f"Nothing was compared with {first}."]
+    lead += [_sentence(verdict.ended)] if verdict.ended else []
     if verdict.gain is not None:
         lead.append(f"The gain over the supervised baseline: {verdict.gain}.")
     lead += [f"Of {name}, {count} trainings failed, and are in no mean." for name, count in verdict.failed.items()]
@@ -76,7 +77,8 @@ def _verdict(findings: Findings) -> Chapter:
         )
     text = (
         "The best of the search and the baselines were trained again on fresh seeds and label draws, and scored "
-        f"on {scored_on}. Differences are paired by seed; p-values are corrected (Holm) for the comparisons made."
+        f"on {scored_on}. Differences are paired by seed; p-values and intervals are corrected for the looks after "
+        "each seed and for the comparisons made (Holm)."
     )
     if findings.sweep.error_name != "error":
         text += f" All errors are {findings.sweep.error_name}s: the mean of the errors of the classes."
@@ -111,12 +113,12 @@ def _differences_table(comparisons: Sequence[Comparison], first: str) -> Table:
         for one in comparisons
     ]
     title = f"Paired differences: {first} less another; below 0, {first} is better"
-    return Table(title, ["less", "difference", "95 % interval", "p (Holm)", "seeds", "so"], rows)
+    return Table(title, ["less", "difference", "interval", "p", "seeds", "so"], rows)
 
 
 def _differences_figure(verdict: Verdict, first: str) -> Figure:
     differences = "; ".join(f"less {one.b} {one.difference.text('points')}" for one in verdict.comparisons)
-    caption = f"Error of {first} less that of another, seed by seed, with 95 % intervals: {differences}."
+    caption = f"Error of {first} less that of another, seed by seed, with the intervals of the test: {differences}."
     return Figure("Paired differences", figures.differences(verdict), caption)
 
 

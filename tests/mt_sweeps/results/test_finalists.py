@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,11 +7,13 @@ from scipy.special import stdtrit
 
 from mt_sweeps.results import finalists
 from mt_sweeps.results.finalists import probe_text
-from mt_sweeps.results.statistics import compare
+from mt_sweeps.results.looks import look
 from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.study.ledger import Ledger
-from tests.helpers.sweeps import digits, new_ledger, report, supervised_report, swept
+from tests.helpers.sweeps import digits, new_ledger, next_finalist, report, supervised_report, swept
 from trainers import Report
+
+IMAGES = {"labeled": 50, "unlabeled": 788, "validation": 300, "verdict": 300}
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def ledger(tmp_path):
 def test_the_best_completed_and_each_baseline_are_trained_again(ledger):
     of = [(trial.arm, trial.number) for trial in finalists.contenders(ledger)]
     assert of == [("search", 1), ("search", 2), ("supervised", 0), ("published", 0)]
-    assert len(finalists.plan(ledger)) == ledger.spec.trials_of("finalists") == 8
+    assert len(finalists.plan(ledger, IMAGES)) == ledger.spec.trials_of("finalists") == 8
 
 
 def test_one_configuration_under_two_seeds_is_one_contender(tmp_path):
@@ -46,13 +49,12 @@ def test_one_configuration_under_two_seeds_is_one_contender(tmp_path):
 
 
 def test_the_first_seed_of_all_comes_before_the_second_of_any(ledger):
-    seeds = [trial["values"]["seed"] for trial in finalists.plan(ledger)]
+    seeds = [trial["values"]["seed"] for trial in finalists.plan(ledger, IMAGES)]
     assert seeds == [finalists.FIRST_SEED] * 4 + [finalists.FIRST_SEED + 1] * 4
 
 
 def test_a_finalist_differs_from_its_trial_in_seed_label_draw_and_what_it_is_scored_on(ledger):
-    ledger.add_finalists(finalists.plan(ledger))
-    for trial in iter(lambda: ledger.ask_finalist(), None):
+    for trial in iter(lambda: next_finalist(ledger), None):
         again = ledger.spec.config(trial.values, "finalists")
         arm, number = trial.replicates
         once = ledger.spec.config(ledger.trials(arm)[number].values, arm)
@@ -66,7 +68,7 @@ def test_without_images_kept_back_every_seed_redraws_the_split(tmp_path):
     spec = digits("trials=1", "finalists.top=1", "trainer.dataset.verdict=0", "finalists.baselines=[]")
     ledger = new_ledger(tmp_path / "ledger.db", spec)
     ledger.complete(ledger.ask_search(), report(300, 0.1))
-    for trial in finalists.plan(ledger):
+    for trial in finalists.plan(ledger, IMAGES):
         assert not trial["values"]["verdict"]
         assert trial["values"]["dataset.split_seed"] == trial["values"]["seed"]
 
@@ -89,35 +91,33 @@ def test_the_trainings_of_a_cross_validation_overlap_as_a_corrected_repeated_tes
 def test_nothing_is_replicated_where_no_trial_completed(tmp_path):
     ledger = new_ledger(tmp_path / "ledger.db", digits("trials=1", "finalists.top=1", "finalists.baselines=[]"))
     ledger.fail(ledger.ask_search(), "diverged", "", None)
-    assert finalists.plan(ledger) == []
+    assert finalists.plan(ledger, IMAGES) == []
 
 
 def test_a_plan_outlasts_the_driver_and_is_made_once(ledger, tmp_path):
     assert ledger.ask_finalist() is None, "before they are planned"
-    assert ledger.add_finalists(finalists.plan(ledger))
-    first = ledger.ask_finalist()
+    first = next_finalist(ledger)
     again = Ledger(tmp_path / "ledger.db", ledger.spec)
-    assert not again.add_finalists(finalists.plan(again))
+    before = again.total("finalists")
+    again.plan_finalists(finalists.plan(again, IMAGES))
+    assert again.total("finalists") == before
     assert again.total("finalists") == 8
     assert again.trials("finalists")[0].replicates == first.replicates == ("search", 1)
 
 
-def test_more_trials_that_change_the_best_add_the_new_ones(ledger, tmp_path):
-    ledger.add_finalists(finalists.plan(ledger))
+def test_more_trials_that_change_the_best_add_the_new_ones_and_drop_those_that_they_displace(ledger, tmp_path):
+    for _ in range(4):  # a seed of each
+        next_finalist(ledger)
     ledger.close()
     more = Ledger(tmp_path / "ledger.db", ledger.spec.model_copy(update={"trials": 5}))
     more.complete(more.ask_search(), report(300, 0.05))
-    assert more.add_finalists(finalists.plan(more))
-    assert more.total("finalists") == 10, "two seeds of the new one; what was planned stays"
-
-
-IMAGES = {"labeled": 50, "unlabeled": 788, "validation": 300, "verdict": 300}
+    more.plan_finalists(finalists.plan(more, IMAGES))
+    assert more.total("finalists") == 9, "two seeds of the new one; trial 2 has begun one, and begins no other"
 
 
 def run_finalists(ledger, errors, fails=()):
     """Train them: `errors` by contender, one a seed; `fails` has contenders, and numbers of their seeds."""
-    ledger.add_finalists(finalists.plan(ledger))
-    for trial in iter(lambda: ledger.ask_finalist(), None):
+    for trial in iter(lambda: next_finalist(ledger), None):
         arm, number = trial.replicates
         name, seed = f"trial {number}" if arm == "search" else arm, trial.values["seed"] - finalists.FIRST_SEED
         if (name, seed) in fails:
@@ -134,7 +134,10 @@ def test_their_mean_errors_on_the_verdict_images_are_told(ledger):
     assert "on 300 images that chose nothing" in text
     assert "trial 1      15.0 % [0.0, 78.5] (2 seeds)" in text
     assert "trial 1 and supervised cannot be told apart: difference 0.0 points" in text
-    assert "(p: paired t-test over the seeds, corrected by Holm for 3 comparisons; intervals are not corrected)" in text
+    assert (
+        "(p, intervals of differences: paired t-test, corrected for the looks at the seeds and of 3 comparisons (Holm))"
+        in text
+    )
     redrawn = finalists.text(ledger, {**IMAGES, "verdict": 0})
     assert "selection and verdict share images" in redrawn
     assert "corrected resampled t-test (Nadeau & Bengio 2003)" in redrawn
@@ -156,8 +159,9 @@ def test_splits_that_are_redrawn_by_groups_are_corrected_for_the_groups_that_the
 
 
 def test_the_gain_over_supervised_is_a_line_of_its_own(ledger):
-    errors = {"trial 1": (0.05, 0.06), "trial 2": (0.05, 0.05), "supervised": (0.10, 0.11), "published": (0.1, 0.1)}
-    run_finalists(ledger, errors)
+    errors = {"trial 1": (0.05, 0.06, 0.055), "supervised": (0.10, 0.11, 0.105)}
+    errors |= {"trial 2": errors["trial 1"], "published": errors["supervised"]}
+    run_finalists(ledger_with_seeds(ledger, 3), errors)
     verdict = finalists.compare_finalists(ledger, IMAGES)
     assert verdict.gain.absolute.mean == pytest.approx(0.05)
     assert verdict.gain.relative.mean == pytest.approx(1 - 0.055 / 0.105)
@@ -212,9 +216,8 @@ def test_with_the_balanced_objective_balanced_errors_choose_and_are_compared(tmp
         ledger.complete(trial, last)
     assert ledger.best().number == 1
     assert ledger.best().error(spec.metric) == (0.4, 0.02)
-    ledger.add_finalists(finalists.plan(ledger))
     for verdict in (0.3, 0.5):
-        ledger.complete(ledger.ask_finalist(), with_balanced(0.1, 0.2, verdict))
+        ledger.complete(next_finalist(ledger), with_balanced(0.1, 0.2, verdict))
     images = {"labeled": 50, "unlabeled": 788, "validation": 300, "verdict": 300}
     assert finalists.compare_finalists(ledger, images).means["trial 1"].mean == pytest.approx(0.4)
     assert "mean balanced error [95 %]" in finalists.text(ledger, images)
@@ -233,9 +236,10 @@ def test_with_the_balanced_objective_balanced_errors_choose_and_are_compared(tmp
 )
 def test_where_the_probe_is_not_beaten_it_is_said(best, words):
     errors = {"trial 3": dict(enumerate(best)), "probe": dict(enumerate([0.21, 0.20, 0.20, 0.21]))}
-    text = probe_text(compare(errors, "trial 3"), kept_back=True)
+    comparisons = list(look(errors, range(4), 0.01).values())
+    text = probe_text(comparisons, kept_back=True)
     assert (text or "").startswith(words)
     assert bool(text) == bool(words)
     if text is not None:
-        assert probe_text(compare(errors, "trial 3"), kept_back=False).endswith("which favours it)")
-    assert probe_text(compare(errors | {"supervised": errors["probe"]}, "probe"), kept_back=True) is None
+        assert probe_text(comparisons, kept_back=False).endswith("which favours it)")
+    assert probe_text([replace(one, a="supervised") for one in comparisons], kept_back=True) is None

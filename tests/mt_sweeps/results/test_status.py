@@ -15,7 +15,7 @@ STATUS = SweepStatus("digits", "interrupted", {"search": SEARCH}, BEST, 61.0)
 
 def test_the_keys_of_the_json_and_their_order_are_fixed():
     shown = json.loads(json.dumps(STATUS.as_json()))
-    assert " ".join(shown) == "format name state arms best seconds search"
+    assert " ".join(shown) == "format name state arms best seconds search verdict"
     assert " ".join(shown["arms"]["search"]) == "total waiting running complete pruned failed"
     assert " ".join(shown["best"]) == "trial metric error standard_error values origin"
     assert shown["format"] == "mt-sweeps-status/1"
