@@ -18,8 +18,12 @@ IMAGES = {"labeled": 50, "unlabeled": 788, "validation": 300, "verdict": 300}
 
 @pytest.fixture
 def ledger(tmp_path):
+    return searched(tmp_path, seeds=2)
+
+
+def searched(tmp_path, seeds):
     """Four searched trials, of which one was pruned, and both baselines."""
-    spec = digits("trials=4", "finalists.top=2", "finalists.seeds=2", "points=[]")
+    spec = digits("trials=4", "finalists.top=2", f"finalists.seeds={seeds}", "points=[]")
     made = new_ledger(tmp_path / "ledger.db", spec)
     errors = {0: 0.3, 1: 0.1, 2: 0.2}
     for trial in iter(made.ask_search, None):
@@ -166,7 +170,7 @@ def test_the_gain_over_supervised_is_a_line_of_its_own(ledger):
     assert verdict.gain.absolute.mean == pytest.approx(0.05)
     assert verdict.gain.relative.mean == pytest.approx(1 - 0.055 / 0.105)
     (line,) = [line for line in finalists.text(ledger, IMAGES).splitlines() if line.startswith("gain ")]
-    assert line.startswith("gain       over the supervised baseline 5.0 points [3.5, 6.5], 47.6 % ")
+    assert line.startswith("gain       over the supervised baseline 5.0 points [4.3, 5.7], 47.6 % ")
     assert line.endswith(" fewer errors")
 
 
@@ -243,3 +247,62 @@ def test_where_the_probe_is_not_beaten_it_is_said(best, words):
     if text is not None:
         assert probe_text(comparisons, kept_back=False).endswith("which favours it)")
     assert probe_text([replace(one, a="supervised") for one in comparisons], kept_back=True) is None
+
+
+def trained_until_settled(ledger, errors):
+    """Train finalists one after the other as far as they are wanted; return how many seeds each contender had."""
+    run_finalists(ledger, errors)
+    return {name: len(by_seed) for name, by_seed in finalists.errors_by_seed(ledger).items()}
+
+
+CLEAR = {
+    "trial 1": [0.10, 0.11, 0.09, 0.10, 0.105, 0.10, 0.11, 0.10],
+    "trial 2": [0.11, 0.10, 0.10, 0.09, 0.105, 0.11, 0.10, 0.10],
+    "supervised": [0.20, 0.21, 0.20, 0.20, 0.205, 0.21, 0.20, 0.21],
+    "published": [0.30, 0.31, 0.29, 0.31, 0.305, 0.31, 0.30, 0.31],
+}
+
+
+def test_trainings_end_with_what_settles_their_comparison_and_it_is_said_why(tmp_path):
+    ledger = searched(tmp_path, seeds=8)
+    seeds = trained_until_settled(ledger, CLEAR)
+    verdict = finalists.compare_finalists(ledger, IMAGES)
+    after = {one.b: one.after for one in verdict.comparisons}
+    assert {name: seeds[name] for name in after} == after
+    assert seeds["trial 1"] == max(after.values()) < 8
+    assert {one.b: one.outcome for one in verdict.comparisons} == {
+        "trial 2": "unlikely",
+        "supervised": "decided",
+        "published": "decided",
+    }
+    assert ledger.remaining("finalists") == 0, "so that the sweep is finished"
+    assert {name: mean.seeds for name, mean in verdict.means.items()} == seeds
+    text = finalists.text(ledger, IMAGES)
+    assert f"ended without a decision for 1 of 3 comparisons after {seeds['trial 1']} of at most 8 seeds" in text
+    assert "take whichever is cheaper to train, if up to" in text
+    assert verdict.gain.absolute == -next(one.difference for one in verdict.comparisons if one.b == "supervised")
+    again = Ledger(tmp_path / "ledger.db", ledger.spec)
+    again.plan_finalists(finalists.plan(again, IMAGES))
+    assert again.remaining("finalists") == 0, "a driver that takes over decides the same"
+    assert finalists.compare_finalists(again, IMAGES) == verdict
+
+
+def test_what_ran_ahead_of_the_look_that_settled_everything_changes_nothing(ledger):
+    ledger = ledger_with_seeds(ledger, 8)
+    run_finalists(ledger, CLEAR)
+    verdict = finalists.compare_finalists(ledger, IMAGES)
+    last = max(trial.values["seed"] for trial in ledger.trials("finalists"))
+    ahead = [
+        {"of": trial.replicates, "values": {**trial.values, "seed": last + 1}}
+        for trial in ledger.trials("finalists")[:4]
+    ]
+    ledger.plan_finalists(ahead)
+    for trial in iter(ledger.ask_finalist, None):
+        ledger.complete(trial, (supervised_report if trial.replicates.arm == "supervised" else report)(300, 0.9))
+    assert finalists.compare_finalists(ledger, IMAGES) == verdict
+
+
+@pytest.mark.parametrize(("points", "images", "fraction"), [(None, 300, 0.01), (None, 50, 0.02), (2.5, 300, 0.025)])
+def test_the_smallest_gain_is_a_point_or_an_image(points, images, fraction):
+    spec = digits("finalists.top=1", *([f"finalists.smallest_gain={points}"] if points else []))
+    assert finalists.smallest_gain(spec, images) == pytest.approx(fraction)

@@ -31,6 +31,17 @@ def test_a_status_counts_trials_by_state_and_says_how_to_go_on():
     assert "go on with" not in status_text(replace(STATUS, state="finished"), "")
 
 
+def test_finalists_that_are_left_are_called_a_maximum_and_why_they_ended_is_said():
+    finalists = ArmStatus(total=24, waiting=14, running=0, complete=10, pruned=0, failed=0)
+    status = replace(STATUS, arms={"search": SEARCH, "finalists": finalists})
+    assert "  finalists  at most 24 trials: 14 waiting, 10 complete\n" in status_text(status, "")
+    ended = "decided after 5 of at most 8 seeds"
+    status = replace(status, arms={"finalists": replace(finalists, total=15, waiting=0, complete=15)}, verdict=ended)
+    text = status_text(status, "")
+    assert "  finalists  15 trials: 15 complete\n" in text
+    assert f"  verdict    {ended}\n" in text
+
+
 @pytest.mark.parametrize(
     ("reasons", "state"),
     [(["diverged", "collapsed", "diverged"], "failed"), (["diverged"] * 3, "failed"), (["diverged"], "interrupted")],
