@@ -109,8 +109,8 @@ def table(options: argparse.Namespace, found: dict[str, dict[str, Any]]) -> str:
             values, others = [row[metric] for row in of_way], [row[metric] for row in of_none]
             cells += [f"{100 * sum(values) / len(values):.1f} %", ""]
             if way != "none" and len(seeds) > 1:
-                (difference,) = compare({way: dict(enumerate(values)), "none": dict(enumerate(others))}, way)
-                cells[-1] = difference.difference.text("points")
+                paired = [one - other for one, other in zip(values, others, strict=True)]
+                cells[-1] = compare(way, "none", paired).difference.text("points")
         cells.append(f"{sum(row['seconds'] for row in of_way) / len(of_way):.0f}")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

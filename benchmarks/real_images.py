@@ -147,8 +147,8 @@ def table(options: argparse.Namespace, task: str) -> list[str]:
         seconds = [found[f"{arm}, seed {seed}"]["seconds"] for seed in errors]
         against = ""
         if arm != ours and len(by_arm[ours]) > 1:
-            (difference,) = compare({ours: by_arm[ours], arm: errors}, ours)
-            against = difference.difference.text("points")
+            paired = [by_arm[ours][seed] - errors[seed] for seed in sorted(by_arm[ours].keys() & errors.keys())]
+            against = compare(ours, arm, paired).difference.text("points")
         cells = [task, arm, str(interval([*errors.values()])), against, str(len(errors)), f"{np.mean(seconds):.0f}"]
         rows.append(f"| {' | '.join(cells)} |")
     return rows

@@ -4,7 +4,8 @@
     uv run python benchmarks/verdict.py --estimate    # trains the digits: how real finalists spread and correlate
 
 A repetition is a whole sweep of equals: a search of 16 trials on validation images, whose best is the first contender;
-the next best and the baselines beside it; each trained again on n seeds. A seed does something to all (its labels) and
+the next best and the baselines beside it; each trained again on fresh seeds,
+and looked at after each from the third on. A seed does something to all (its labels) and
 something to each, and errors are counted on finitely many images. Counted are the sweeps in which anything is said to
 beat anything.
 """
@@ -21,8 +22,10 @@ from typing import Any
 import numpy as np
 import scipy
 
-from mt_sweeps.results.statistics import ALPHA, compare
+from mt_sweeps.results.looks import look
+from mt_sweeps.results.statistics import ALPHA, interval
 
+SMALLEST = 0.01  # `finalists.smallest_gain` by default
 LIMIT = 0.065  # 5 %, and three standard errors of 2,000 repetitions
 NAMES = ("trial", "trial 2", "trial 3", "supervised", "published")
 # What the first is compared with, by how many those are.
@@ -42,7 +45,7 @@ class Equals:
 
     Attributes:
         name: of the case.
-        seeds: how many each is trained again with.
+        seeds: how many each is trained again with, at most.
         others: contenders beside the first, 1 to 4.
         error: of all, as a fraction.
         images: that errors are counted on.
@@ -68,8 +71,8 @@ class Equals:
     differing: float = 0.0
     corrected: bool = True
 
-    def drawn(self, rng: np.random.Generator, trials: int = 16) -> tuple[dict[str, dict[int, float]], str]:
-        """The errors of the finalists of one sweep, by contender and seed, and who is the first."""
+    def drawn(self, rng: np.random.Generator, trials: int = 16) -> dict[str, dict[int, float]]:
+        """The errors of the finalists of one sweep, by contender and seed, the first first."""
         spread = self.own**2 + self.error * (1 - self.error) / self.images
         rho = self.redrawn or 0.0
         # What a contender has of the images that all splits are drawn from; the search sees it through fewer of them.
@@ -88,7 +91,7 @@ class Equals:
             mean = constant[of[name]] + labels + rng.normal(0, self.own, self.seeds)
             mean = mean + self.worse * (rng.random(self.seeds) < self.bad)
             errors[name] = dict(enumerate(self._counted(rng, mean).tolist()))
-        return errors, NAMES[0]
+        return errors
 
     def _counted(self, rng: np.random.Generator, above: np.ndarray) -> np.ndarray:
         return rng.binomial(self.images, np.clip(self.error + above, 0, 1)) / self.images
@@ -98,8 +101,9 @@ class Equals:
         rng, count = np.random.default_rng([seed, self.seeds, self.others]), 0
         overlap = OVERLAP if self.redrawn is not None and self.corrected else 0.0
         for _ in range(repetitions):
-            errors, first = self.drawn(rng)
-            count += any(found.winner for found in compare(errors, first, overlap, self.images))
+            errors = self.drawn(rng)
+            compared = look(errors, range(self.seeds), SMALLEST, overlap, self.images)
+            count += any(each.winner for each in compared.values())
         return count / repetitions
 
 
@@ -131,7 +135,7 @@ def beyond() -> dict[str, dict[str, Any]]:
 
 
 def power(size: float, seeds: int, level: float, overlap: float = 0.0) -> float:
-    """The chance to find a difference.
+    """The chance to find a difference by a single test of all seeds.
 
     Args:
         size: of the difference, in standard deviations of the paired differences.
@@ -145,22 +149,65 @@ def power(size: float, seeds: int, level: float, overlap: float = 0.0) -> float:
     return float((scipy.stats.norm.sf(bar - size / error) + scipy.stats.norm.cdf(-bar - size / error)).mean())
 
 
-def seeds_for(size: float, level: float, overlap: float = 0.0, wished: float = 0.8) -> int | None:
-    """The fewest seeds that find such a difference in four of five sweeps; none: more than 200."""
-    return next((seeds for seeds in range(2, 201) if power(size, seeds, level, overlap) >= wished), None)
+@dataclass(frozen=True)
+class Found:
+    """What sweeps came to in which the first is better than one contender, and as good as the rest.
+
+    Attributes:
+        told: share in which it is said to beat that one.
+        wrong: share in which anything else is said to beat anything.
+        seeds: mean number of seeds until that comparison ended.
+        trainings: mean number of all contenders together.
+        mean_covered: share in which the interval of the mean of the first has its true error in it.
+        difference_covered: likewise of that difference.
+    """
+
+    told: float
+    wrong: float
+    seeds: float
+    trainings: float
+    mean_covered: float
+    difference_covered: float
 
 
-def found(size: float, seeds: int, others: int, repetitions: int) -> float:
-    """The share of sweeps in which the first is said to beat the one that is worse; the rest are its equals."""
-    rng, count = np.random.default_rng([1, seeds, others, int(100 * size)]), 0
+def found(size: float, most: int, others: int, repetitions: int, smallest: float = SMALLEST) -> Found:
+    """Simulate sweeps with one true difference.
+
+    Args:
+        size: of the difference, in standard deviations of the paired differences, which are 1.4 points.
+        most: seeds at most.
+        others: contenders beside the first.
+        repetitions: how many sweeps.
+        smallest: difference that matters, as a fraction.
+    """
+    rng, rows = np.random.default_rng([1, most, others, int(100 * size)]), []
+    names = (NAMES[0], *FAMILIES[others])
+    true = size * 0.01 * 2**0.5
     for _ in range(repetitions):
-        labels = rng.normal(0, 0.02, seeds)
-        names = (NAMES[0], *FAMILIES[others])
-        errors = {name: dict(enumerate(0.3 + labels + rng.normal(0, 0.01, seeds))) for name in names}
-        worse = errors["supervised"]
-        errors["supervised"] = {seed: error + size * 0.01 * 2**0.5 for seed, error in worse.items()}
-        count += any(each.b == "supervised" and each.winner == each.a for each in compare(errors, NAMES[0]))
-    return count / repetitions
+        labels = rng.normal(0, 0.02, most)
+        errors = {name: dict(enumerate(0.3 + labels + rng.normal(0, 0.01, most))) for name in names}
+        errors["supervised"] = {seed: error + true for seed, error in errors["supervised"].items()}
+        compared = look(errors, range(most), smallest)
+        one = compared["supervised"]
+        longest = max(each.after for each in compared.values())
+        mean = interval([errors[NAMES[0]][seed] for seed in range(longest)])
+        rows.append(
+            (
+                one.winner == one.a,
+                any(each.winner for each in compared.values() if each is not one),
+                one.after,
+                longest + sum(each.after for each in compared.values()),
+                mean.low <= 0.3 <= mean.high,
+                one.difference.low <= -true <= one.difference.high,
+            )
+        )
+    return Found(*map(float, np.mean(rows, axis=0)))
+
+
+def wilson(share: float, n: int) -> str:
+    """Return a share with its 95 % interval (Wilson 1927)."""
+    low, high = scipy.stats.binomtest(round(share * n), n).proportion_ci(0.95, "wilson")
+    return f"{share:.1%} [{low:.1%}, {high:.1%}]"
 
 
 def table(head: str, rows: Iterator[str] | list[str]) -> None:
@@ -171,39 +218,39 @@ def table(head: str, rows: Iterator[str] | list[str]) -> None:
 
 def simulate(repetitions: int) -> bool:
     """Print the tables; whether the verdict keeps its promise."""
-    most = 0.0
-    counts = (2, 3, 5, 6, 10)
+    most, counts = 0.0, (3, 8, 12)
+    head = " | ".join(f"at most {n} seeds" for n in counts)
     rows = []
     for name, case in claimed().items():
         for others in FAMILIES:
             said = [Equals(name, seeds, others, **case).said(repetitions) for seeds in counts]
             most = max(most, *said)
-            rows.append(f"{name} | {others} | " + " | ".join(f"{share:.1%}" for share in said))
-    table(
-        f"sweeps of equals in which something beats something | others | {' | '.join(f'n = {n}' for n in counts)}", rows
-    )
+            rows.append(f"{name} | {others} | " + " | ".join(wilson(share, repetitions) for share in said))
+    table(f"sweeps of equals in which something beats something | others | {head}", rows)
     print(f"\nAt most {most:.2%} of {repetitions:,}; allowed are {LIMIT:.1%}.")
 
     rows = []
     for name, case in beyond().items():
         said = [Equals(name, seeds, 2, **case).said(repetitions) for seeds in counts]
-        rows.append(f"{name} | 2 | " + " | ".join(f"{share:.1%}" for share in said))
-    table(f"what is not promised | others | {' | '.join(f'n = {n}' for n in counts)}", rows)
+        rows.append(f"{name} | 2 | " + " | ".join(wilson(share, repetitions) for share in said))
+    table(f"what is not promised | others | {head}", rows)
 
-    sizes, counts = (0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0), (2, 3, 4, 5, 6, 8, 10, 15)
     for others in (1, 2, 4):
         rows = []
-        for size in sizes:
-            shares = " | ".join(f"{found(size, seeds, others, repetitions):.0%}" for seeds in counts)
-            needed = seeds_for(size, ALPHA / others)
-            rows.append(f"{size} | {shares} | {needed or 'over 200'}")
-        head = f"difference in s.d., one true of {others}"
-        table(f"{head} | {' | '.join(f'n = {n}' for n in counts)} | n for 80 %", rows)
-    rows = [
-        f"{size} | " + " | ".join(f"{seeds_for(size, ALPHA / others, OVERLAP) or 'over 200'}" for others in (1, 2, 4))
-        for size in sizes
-    ]
-    table("redrawn: difference in s.d. | n for 80 %, alone | one of two | one of four", rows)
+        for size in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0):
+            for seeds in (6, 8, 12):
+                it = found(size, seeds, others, repetitions)
+                fixed = power(size, seeds, ALPHA / others)
+                rows.append(
+                    f"{size} | {seeds} | {wilson(it.told, repetitions)} | {fixed:.0%} | {it.wrong:.1%} | "
+                    f"{it.seeds:.1f} | {it.trainings:.1f} of {(others + 1) * seeds} | {it.mean_covered:.1%} | "
+                    f"{it.difference_covered:.1%}"
+                )
+        table(
+            f"difference in s.d., one of {others} | seeds at most | told | told, all seeds and one look | anything "
+            "else told | seeds | trainings | the mean's interval covers | the difference's",
+            rows,
+        )
     return most <= LIMIT
 
 

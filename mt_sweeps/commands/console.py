@@ -123,8 +123,10 @@ class Board:
         return sum(trial.finished for trial in list(self._trials.values()))
 
     @property
-    def _total(self) -> int:
-        return sum(map(self._ledger.total, self._spec.arms()))
+    def _total(self) -> str:
+        """How many trials there will be; finalists end when the verdict is decided."""
+        is_limit = "finalists" in self._spec.arms() and self._ledger.remaining("finalists") > 0
+        return f"{'at most ' * is_limit}{sum(map(self._ledger.total, self._spec.arms()))}"
 
     def _update(self, trial: Trial) -> None:
         self._trials[trial.id] = trial

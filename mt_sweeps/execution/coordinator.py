@@ -78,6 +78,8 @@ class Coordinator:
         self._common_failure: Trial | None = None
         self._stopped = False
         self._completed = sum(trial.state == "complete" for trial in ledger.trials("search"))
+        self._planned_after = -1  # how many trials had ended when finalists were planned
+        self._settled: list[str] = []  # comparisons of finalists that were told
         self._polled = 0.0
         self._start = clock.monotonic() - ledger.active_seconds
 
@@ -212,14 +214,25 @@ class Coordinator:
         trial = self._ledger.ask_search() if self._stop_reason() is None else None
         if trial is not None or "finalists" not in self._ledger.spec.arms():
             return trial
-        # Finalists that are planned already may run beside the last of the search. The others are planned when the
-        # search has ended.
-        trial = self._ledger.ask_finalist()
-        if trial is None and self.is_idle and self._ledger.add_finalists(finalists.plan(self._ledger)):
-            trial = self._ledger.ask_finalist()
-            total = self._ledger.total("finalists")
-            self._listener.message(f"the best and the baselines are trained again: {total} trials")
-        return trial
+        if any(running.arm != "finalists" for running in self._running):
+            return None  # what is the best is not known yet
+        self._plan_finalists()
+        return self._ledger.ask_finalist()
+
+    def _plan_finalists(self) -> None:
+        """Plan what the finalists still need, if one of them has ended since; say what is settled."""
+        ended = sum(trial.finished for trial in self._ledger.all_trials())
+        if ended == self._planned_after:
+            return
+        self._planned_after = ended
+        images, groups = self._environment.images, self._environment.groups
+        self._ledger.plan_finalists(finalists.plan(self._ledger, images, groups))
+        if not self._ledger.trials("finalists") and (total := self._ledger.total("finalists")):
+            self._listener.message(f"the best and the baselines are trained again: {total} trials at most")
+        for text in finalists.settled(self._ledger, images, groups):
+            if text not in self._settled:
+                self._settled.append(text)
+                self._listener.message(text)
 
     def _prepare(self, trial: Trial) -> Assignment | None:
         """Return the assignment of a trial, or None if it ends here: it is pruned, or cannot be prepared.

@@ -112,7 +112,7 @@ def text(spec: SweepSpec, planned: Forecast, share: Share, data: DatasetCheck | 
     """
     config = spec.sample_config()
     classes = "" if data is None else f" {len(data.classes)} classes,"
-    arms = ", ".join(f"{count} {arm}" for arm, count in planned.trials.items())
+    arms = ", ".join(f"{'at most ' * (arm == 'finalists')}{count} {arm}" for arm, count in planned.trials.items())
     device = f"{share.gpus:g} GPU" if share.gpus else counted(share.cpus, "core")
     rungs = f"at step {', '.join(map(str, planned.rungs))}" if planned.rungs else "nowhere"
     lines = [f"{spec.name}: {config.dataset.name},{classes} {network_name(config.model)}"]

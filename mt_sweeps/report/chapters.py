@@ -76,6 +76,7 @@ def _verdict(findings: Findings) -> Chapter:
     first = next(iter(verdict.means))
     lead = [_sentence(verdict.probe)] if verdict.probe else []
     lead += [_sentence(str(one)) for one in verdict.comparisons] or [f"Nothing was compared with {first}."]
+    lead += [_sentence(verdict.ended)] if verdict.ended else []
     if verdict.gain is not None:
         lead.append(f"The gain over the supervised baseline: {verdict.gain}.")
     lead += [f"Of {name}, {count} trainings failed, and are in no mean." for name, count in verdict.failed.items()]
@@ -87,7 +88,8 @@ def _verdict(findings: Findings) -> Chapter:
         )
     text = (
         "The best of the search and the baselines were trained again on fresh seeds and label draws, and scored "
-        f"on {scored_on}. Differences are paired by seed; p-values are corrected (Holm) for the comparisons made."
+        f"on {scored_on}. Differences are paired by seed; p-values and intervals are corrected for the looks after "
+        "each seed and for the comparisons made (Holm)."
     )
     if findings.sweep.error_name != "error":
         text += f" All errors are {findings.sweep.error_name}s: the mean of the errors of the classes."
@@ -122,7 +124,7 @@ def _differences_table(comparisons: Sequence[Comparison], first: str, method: st
         for one in comparisons
     ]
     title = f"Paired differences of the errors; below 0, {first} is better"
-    return Table(title, ["errors", "difference", "95 % interval", "p (Holm)", "seeds", "so"], rows)
+    return Table(title, ["errors", "difference", "interval", "p", "seeds", "so"], rows)
 
 
 def _differences_figure(verdict: Verdict, first: str, method: str) -> Figure:
@@ -130,8 +132,8 @@ def _differences_figure(verdict: Verdict, first: str, method: str) -> Figure:
     pairs = zip(names, verdict.comparisons, strict=True)
     differences = "; ".join(f"{name} {one.difference.text('points')}" for name, one in pairs)
     caption = (
-        f"Error of {first}, the best of the search, minus that of another, seed by seed, with 95 % intervals; left of "
-        f"0, {first} is better: {differences}."
+        f"Error of {first}, the best of the search, minus that of another, seed by seed, with the intervals of the "
+        f"test; left of 0, {first} is better: {differences}."
     )
     return Figure("Paired differences", figures.differences(verdict, names), caption)
 

@@ -14,7 +14,7 @@ from mt_sweeps.search_space.space import Value, Values
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.study.pruner import Correlation
 
-FORMAT = "mt-sweeps-report/1"
+FORMAT = "mt-sweeps-report/2"
 STATES = ("complete", "pruned", "failed", "running", "waiting")
 MOST_LINES = 100  # trials that are drawn as lines, spread evenly over their ranks
 MOST_DOTS = 300  # that are drawn as dots, likewise
@@ -344,4 +344,6 @@ def _verdict_as_json(verdict: Verdict) -> dict[str, Any]:
         "failed": verdict.failed,
         "images": verdict.images,
         "kept_back": verdict.kept_back,
+        "probe": verdict.probe,
+        "ended": verdict.ended,
     }

@@ -12,7 +12,7 @@ from mt_sweeps.search_space.space import Values
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study.ledger_view import LedgerView, ledger_of
 
-FORMAT = "mt-sweeps-comparison/1"  # of `compare --json`, described in docs/json.md
+FORMAT = "mt-sweeps-comparison/2"  # of `compare --json`, described in docs/json.md
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class SweepComparison:
         if self.difference is None:
             lines.append("they share fewer than two fresh seeds (finalists.top, finalists.seeds): nothing is claimed")
         else:
-            lines.append(f"{self.difference} (paired t-test over {self.difference.seeds} seeds)")
+            lines.append(f"{self.difference} (paired t-test)")
         return "\n".join(lines)
 
 
@@ -86,9 +86,11 @@ def compare_sweeps(first: SweepStore, second: SweepStore) -> SweepComparison:
     }
     environment = first.load_environment()
     overlap, scored, _ = finalists.scored_on(ledgers[0].spec, environment.images, environment.groups)
-    shared = set.intersection(*map(set, errors.values()))
-    found = compare(errors, first.name, overlap, scored) if len(shared) > 1 else []
-    return SweepComparison(ledgers[0].spec.error_name, (compared[0], compared[1]), found[0] if found else None)
+    a, b = errors[first.name], errors[second.name]
+    paired = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
+    enough = len(paired) > 1
+    difference = compare(first.name, second.name, paired, overlap=overlap, images=scored) if enough else None
+    return SweepComparison(ledgers[0].spec.error_name, (compared[0], compared[1]), difference)
 
 
 def _check_comparable(first: SweepStore, second: SweepStore, here: LedgerView, there: LedgerView) -> None:

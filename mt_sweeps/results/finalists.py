@@ -9,14 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mt_sweeps.results.statistics import Comparison, Gain, Interval, compare, gain, interval
+from mt_sweeps.formatting import counted
+from mt_sweeps.results.looks import look
+from mt_sweeps.results.statistics import Comparison, Gain, Interval, gain, interval
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.spec.sweep_spec import SweepSpec, dotted
 from mt_sweeps.study.ledger_view import LedgerView
 from mt_sweeps.study.trial import Trial, best_of
+from trainers.config import DatasetConfig
 from trainers.report import metric_of
 
 FIRST_SEED = 10_000  # far from those that a search uses
+SMALLEST_GAIN = 1.0  # points
 
 
 def contenders(ledger: LedgerView) -> list[Trial]:
@@ -34,20 +38,32 @@ def contenders(ledger: LedgerView) -> list[Trial]:
     return best and best + [trial for trial in baselines if trial is not None]
 
 
-def plan(ledger: LedgerView) -> list[dict[str, Any]]:
-    """Return the trials of the finalists' arm, as `Ledger.add_finalists` takes them.
+def plan(ledger: LedgerView, images: dict[str, int], groups: dict[str, int] | None = None) -> list[dict[str, Any]]:
+    """Return the trials that the finalists' arm has at most, as `Ledger.plan_finalists` takes them.
 
+    Those of a contender end when its comparison is settled, those of the best of the search with the last comparison.
     The first seed of every contender comes before the second of any, so that all have about as many seeds if the
     budget ends the arm early.
+
+    Args:
+        ledger: of the sweep.
+        images: number of images by purpose.
+        groups: number of groups of images by purpose, as in `Environment`; None or empty: each image is on its own.
 
     Returns:
         Of each trial, its `values`, and `of`: the arm and number of the trial that it trains again.
     """
     spec, trials = ledger.spec, contenders(ledger)
+    after = {name: one.after for name, one in _comparisons(ledger, images, groups).items() if one.outcome != "open"}
+    if after and len(after) == len(trials) - 1:
+        after[contender_name(trials[0].id)] = max(after.values())
+    configs = [spec.config(trial.values, trial.arm) for trial in trials]
+    settings = [dotted(config.model_dump(exclude={"dataset"}, exclude_none=True)) for config in configs]
     return [
-        {"of": [trial.arm, trial.number], "values": _values(spec, trial, FIRST_SEED + i)}
-        for i in range(spec.finalists.seeds)
-        for trial in trials
+        {"of": [trial.arm, trial.number], "values": fixed | _drawn_by(seed, config.dataset)}
+        for i, seed in enumerate(_seeds(spec))
+        for trial, config, fixed in zip(trials, configs, settings, strict=True)
+        if i < after.get(contender_name(trial.id), spec.finalists.seeds)
     ]
 
 
@@ -57,11 +73,10 @@ def errors_by_seed(ledger: LedgerView) -> dict[str, dict[int, float]]:
     Contenders stand in the order in which they were chosen, the best of the search first, so that the order does not
     depend on the finalists' own errors. Those that later trials pushed out of the best come last.
     """
-    errors: dict[str, dict[int, float]] = {contender_name(trial.id): {} for trial in contenders(ledger)}
-    for trial in _finalists(ledger):
-        if trial.replicates is not None and trial.state == "complete":
-            by_seed = errors.setdefault(contender_name(trial.replicates), {})
-            by_seed[int(trial.values["seed"])] = _error(ledger.spec, trial)
+    errors = {
+        name: {seed: error for seed, error in by_seed.items() if error is not None}
+        for name, by_seed in _results(ledger).items()
+    }
     return {name: by_seed for name, by_seed in errors.items() if by_seed}
 
 
@@ -77,13 +92,14 @@ class Verdict:
     """What the finalists prove.
 
     Attributes:
-        means: by contender, the best of the search first.
+        means: by contender, the best of the search first; over the seeds up to the look that settled its comparison.
         comparisons: of the best of the search with every other contender.
-        gain: of the best of the search over the supervised baseline, or None if one of them has fewer than two seeds.
+        gain: of the best of the search over the supervised baseline, or None if there was no look at it yet.
         failed: number of failed trainings by contender; means and comparisons leave them out.
         images: number of images that errors were measured on.
         kept_back: whether these images chose nothing; else every seed redrew them from those that chose the best.
         probe: that the linear probe is not beaten, in words; None if it is, or there is none.
+        ended: after how many seeds it came to an end and why, or that it has not, in words; empty: nothing to compare.
     """
 
     means: dict[str, MeanError]
@@ -93,6 +109,7 @@ class Verdict:
     images: int
     kept_back: bool
     probe: str | None = None
+    ended: str = ""
 
 
 def compare_finalists(
@@ -102,25 +119,80 @@ def compare_finalists(
 
     Args:
         ledger: of the sweep.
-        images: number of images by purpose.
-        groups: number of groups of images by purpose, as in `Environment`; None or empty: each image is on its own.
+        images: as of `plan`.
+        groups: as of `plan`.
     """
-    errors = {name: by_seed for name, by_seed in errors_by_seed(ledger).items() if len(by_seed) > 1}
-    if not errors:
-        return None
     overlap, scored, kept_back = scored_on(ledger.spec, images, groups)
-    first = next(iter(errors))
+    compared = _comparisons(ledger, images, groups)
+    errors = errors_by_seed(ledger)
+    first = next(iter(errors), "")
+    if compared:  # what ran ahead of the last look counts no more than it did in the comparisons
+        after = {name: one.after for name, one in compared.items()}
+        after[first] = max(after.values())
+        seeds = _seeds(ledger.spec)
+        errors = {
+            name: {seed: by_seed[seed] for seed in seeds[: after.get(name, len(seeds))] if seed in by_seed}
+            for name, by_seed in errors.items()
+        }
+    means = {name: _mean_error(by_seed, overlap, scored) for name, by_seed in errors.items() if len(by_seed) > 1}
+    if not means:
+        return None
     failed = [trial.replicates for trial in _finalists(ledger) if trial.replicates and trial.state == "failed"]
-    comparisons = compare(errors, first, overlap, scored)
+    comparisons = list(compared.values())
+    supervised = compared.get("supervised")
     return Verdict(
-        means={name: _mean_error(by_seed, overlap, scored) for name, by_seed in errors.items()},
+        means=means,
         comparisons=comparisons,
-        gain=None if first == "supervised" else gain(errors[first], errors.get("supervised", {}), overlap, scored),
+        gain=None
+        if supervised is None
+        else gain(errors[first], errors["supervised"], overlap, scored, supervised.level),
         failed=dict(Counter(map(contender_name, failed))),
         images=scored,
         kept_back=kept_back,
         probe=probe_text(comparisons, kept_back),
+        ended=_ended_text(comparisons),
     )
+
+
+def settled(ledger: LedgerView, images: dict[str, int], groups: dict[str, int] | None = None) -> list[str]:
+    """Return the comparisons that are settled, as sentences; arguments as of `plan`."""
+    return [str(one) for one in _comparisons(ledger, images, groups).values() if one.outcome != "open"]
+
+
+def _comparisons(ledger: LedgerView, images: dict[str, int], groups: dict[str, int] | None) -> dict[str, Comparison]:
+    """Return the comparisons of the best of the search, by the other contender, as far as there was a look at them."""
+    names, results = [contender_name(trial.id) for trial in contenders(ledger)], _results(ledger)
+    if len(names) < 2:
+        return {}
+    overlap, scored, _ = scored_on(ledger.spec, images, groups)
+    smallest = smallest_gain(ledger.spec, scored)
+    return look({name: results[name] for name in names}, _seeds(ledger.spec), smallest, overlap, scored)
+
+
+def smallest_gain(spec: SweepSpec, scored: int) -> float:
+    """Return the difference of mean errors that matters, as a fraction: the file's, or one image where that is more.
+
+    Args:
+        spec: of the sweep.
+        scored: number of images that an error is measured on.
+    """
+    points = spec.finalists.smallest_gain
+    return max((SMALLEST_GAIN if points is None else points) / 100, 1 / scored)
+
+
+def _ended_text(comparisons: Sequence[Comparison]) -> str:
+    """Return after how many seeds the comparisons came to their end, and why."""
+    if not comparisons:
+        return ""
+    after, most = max(one.after for one in comparisons), comparisons[0].most
+    if any(one.outcome == "open" for one in comparisons):
+        return f"not decided after {after} of at most {most} seeds"
+    seeds = f"after {after} of at most {most} seeds" if after < most else f"after all {counted(most, 'seed')}"
+    undecided = sum(one.outcome != "decided" for one in comparisons)
+    if not undecided:
+        return f"decided {seeds}"
+    which = "" if undecided == len(comparisons) else f" for {undecided} of {len(comparisons)} comparisons"
+    return f"ended without a decision{which} {seeds}"
 
 
 def scored_on(spec: SweepSpec, images: dict[str, int], groups: dict[str, int] | None = None) -> tuple[float, int, bool]:
@@ -189,15 +261,48 @@ def text(ledger: LedgerView, images: dict[str, int], groups: dict[str, int] | No
     lines += [f"           {comparison}" for comparison in verdict.comparisons]
     if verdict.comparisons:
         count = len(verdict.comparisons)
-        corrected = f", corrected by Holm for {count} comparisons" if count > 1 else ""
-        lines.append(f"           (p: {test} over the seeds{corrected}; intervals are not corrected)")
+        corrected = f" and of {count} comparisons (Holm)" if count > 1 else ""
+        lines.append(
+            f"           (p, intervals of differences: {test}, corrected for the looks at the seeds{corrected})"
+        )
+        lines.append(f"           {verdict.ended}{_what_to_do(verdict)}")
     if verdict.gain is not None:
         lines.append(f"gain       over the supervised baseline {verdict.gain}")
     return "\n".join(lines)
 
 
+def _what_to_do(verdict: Verdict) -> str:
+    """Return what the user can do where something cannot be told apart, and no seed is to come."""
+    if all(one.outcome in ("decided", "open") for one in verdict.comparisons):
+        return ""
+    widest = max(
+        max(abs(one.difference.low), abs(one.difference.high))
+        for one in verdict.comparisons
+        if one.outcome != "decided"
+    )
+    more = "a higher finalists.seeds" if verdict.kept_back else "images kept back (trainer.dataset.verdict)"
+    return (
+        f":\n           take whichever is cheaper to train, if up to {100 * widest:.1f} points do not matter; else "
+        f"start a new\n           sweep with {more}, or with more labels"
+    )
+
+
 def _finalists(ledger: LedgerView) -> list[Trial]:
     return ledger.trials("finalists") if "finalists" in ledger.spec.arms() else []
+
+
+def _results(ledger: LedgerView) -> dict[str, dict[int, float | None]]:
+    """Return the error of each finalist that ended, by contender and by seed; None: it failed."""
+    results: dict[str, dict[int, float | None]] = {contender_name(trial.id): {} for trial in contenders(ledger)}
+    for trial in _finalists(ledger):
+        if trial.replicates is not None and trial.finished:
+            error = _error(ledger.spec, trial) if trial.state == "complete" else None
+            results.setdefault(contender_name(trial.replicates), {})[int(trial.values["seed"])] = error
+    return results
+
+
+def _seeds(spec: SweepSpec) -> range:
+    return range(FIRST_SEED, FIRST_SEED + spec.finalists.seeds)
 
 
 def contender_name(trial: TrialId) -> str:
@@ -217,10 +322,9 @@ def _error(spec: SweepSpec, trial: Trial) -> float:
     return metrics.get(metric_of(metric, network, "verdict"), metrics[metric])
 
 
-def _values(spec: SweepSpec, trial: Trial, seed: int) -> dict[str, Any]:
-    config = spec.config(trial.values, trial.arm)
-    values = dotted(config.model_dump(exclude={"dataset"}, exclude_none=True))
-    values |= {"seed": seed, "verdict": config.dataset.verdict > 0}
-    if not config.dataset.verdict:
+def _drawn_by(seed: int, dataset: DatasetConfig) -> dict[str, Any]:
+    """Return the settings that a fresh seed changes: weights and batches, and the labels or the whole split."""
+    values = {"seed": seed, "verdict": dataset.verdict > 0}
+    if not dataset.verdict:
         return values | {"dataset.split_seed": seed}
-    return values if config.dataset.labels == "all" else values | {"dataset.label_seed": seed}
+    return values if dataset.labels == "all" else values | {"dataset.label_seed": seed}

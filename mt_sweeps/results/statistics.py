@@ -7,14 +7,15 @@ none, so the variance is corrected as in Nadeau & Bengio (2003, "Inference for t
 rates and the power of both tests are in docs/verdict.md.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 
 ALPHA = 0.05  # the probability of any false "beats" in all comparisons of a sweep together
-MOST_SEEDS = 1000  # a need for more seeds is reported as hopeless
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Interval:
         return Interval(-self.mean, -self.high, -self.low)
 
 
+Outcome = Literal["decided", "unlikely", "all", "open"]
+"""Of a comparison: one of the two is better; the seeds that are left would hardly show it; all seeds are trained; or
+there are more to come."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """The first contender compared with another.
@@ -43,11 +49,13 @@ class Comparison:
     Attributes:
         a: name of the first contender.
         b: name of the other.
-        difference: error of a minus error of b; a is better if it is below 0.
-        p: two-sided p-value, corrected by Holm for the comparisons made.
+        difference: error of a minus error of b, with its interval at `level`; a is better if it is below 0.
+        p: two-sided p-value, scaled so that it is below `ALPHA` where the test's own is below `level`.
         seeds: number of seeds that both completed.
-        more_seeds: seeds beyond these that would make the same difference significant, or None if it is significant
-            already or would take more than `MOST_SEEDS`.
+        level: what the p-value of the test was held to: `ALPHA`, less for other comparisons and other looks.
+        after: number of seeds that had been trained when this was found, the failed ones too.
+        most: number of seeds that there are at most.
+        outcome: see `Outcome`.
     """
 
     a: str
@@ -55,7 +63,10 @@ class Comparison:
     difference: Interval
     p: float
     seeds: int
-    more_seeds: int | None = None
+    level: float = ALPHA
+    after: int = 0
+    most: int = 0
+    outcome: Outcome = "all"
 
     @property
     def winner(self) -> str:
@@ -65,14 +76,19 @@ class Comparison:
         return self.a if self.difference.mean < 0 else self.b
 
     def __str__(self) -> str:
+        after = f"after {self.after} of at most {self.most} seeds"
+        if self.after == self.most:
+            after = f"after {self.seeds} seeds"
         if self.winner:
             loser, by = (self.b, -self.difference) if self.winner == self.a else (self.a, self.difference)
-            return f"{self.winner} beats {loser} by {by.text('points')}, p = {self.p:.2g}"
-        more = "no number of seeds would tell"
-        if self.more_seeds is not None:
-            more = f"{self.more_seeds} more seed{'s' * (self.more_seeds > 1)} might tell"
+            return f"{self.winner} beats {loser} by {by.text('points')}, p = {self.p:.2g}, {after}"
+        so_far = " so far" if self.outcome == "open" else ""
+        more = "; the others would hardly tell" if self.outcome == "unlikely" else ""
         difference = self.difference.text("points")
-        return f"{self.a} and {self.b} cannot be told apart: difference {difference}, p = {self.p:.2g}; {more}"
+        return (
+            f"{self.a} and {self.b} cannot be told apart{so_far}: difference {difference}, p = {self.p:.2g}, "
+            f"{after}{more}"
+        )
 
 
 @dataclass(frozen=True)
@@ -106,47 +122,64 @@ def interval(errors: Sequence[float], overlap: float = 0.0, images: int = 0) -> 
         overlap: as in `compare`.
         images: as in `compare`: the interval of equal errors has a width, too.
     """
-    uncut = _interval(np.asarray(errors, dtype=float), overlap, _smallest_spread(images))
+    uncut = _interval(errors, overlap, smallest_spread(images))
     return replace(uncut, low=max(0.0, uncut.low))
 
 
 def compare(
-    errors: Mapping[str, Mapping[int, float]], first: str, overlap: float = 0.0, images: int = 0
-) -> list[Comparison]:
-    """Compare one contender with every other.
-
-    It is chosen before the finalists are trained (the best of the search), so p-values are corrected for one comparison
-    per other contender, and not for all pairs.
+    a: str, b: str, paired: Sequence[float], level: float = ALPHA, overlap: float = 0.0, images: int = 0
+) -> Comparison:
+    """Compare two contenders by a paired t-test.
 
     Args:
-        errors: by contender, by seed.
-        first: the contender that the others are compared with.
+        a: name of one.
+        b: name of the other.
+        paired: error of a minus error of b, for each seed that both completed, at least two.
+        level: what the p-value is held to; the interval belongs to it.
         overlap: images scored on, divided by images trained on, if every seed redraws both; 0 if the images that are
             scored on are the same for all seeds and are never trained on.
         images: number of images behind an error, which limits how fine differences can be; 0 if unknown.
+    """
+    floor = smallest_spread(images)
+    p = min(1.0, _p_value(paired, overlap, floor) * ALPHA / level)
+    difference = _interval(paired, overlap, floor, level)
+    return Comparison(a, b, difference, p, len(paired), level, after=len(paired), most=len(paired))
+
+
+def chance_to_tell(
+    paired: Sequence[float], seeds: int, comparisons: int, smallest: float, overlap: float = 0.0, images: int = 0
+) -> float:
+    """Return how probable it is that more seeds show a difference that matters, given those so far.
+
+    Args:
+        paired: error of a minus error of b, by seed.
+        seeds: that there will be at the end.
+        comparisons: that share `ALPHA`.
+        smallest: difference of the mean errors, as a fraction, below which nothing matters.
+        overlap: as of `compare`.
+        images: as of `compare`.
 
     Returns:
-        A comparison for every other contender that has two seeds in common with the first, in the order of `errors`.
+        The probability that the mean difference at the end is at least `smallest`, and is significant in a single look.
+        The true difference is taken to be near that of the seeds so far, with the uncertainty that they leave (a flat
+        prior), and the spread in the end to be as it is now.
     """
-    floor = _smallest_spread(images)
-    comparisons, differences = [], []
-    for other in errors:
-        seeds = sorted(errors[first].keys() & errors[other].keys())
-        if other == first or len(seeds) < 2:
-            continue
-        paired = np.array([errors[first][seed] - errors[other][seed] for seed in seeds])
-        differences.append(paired)
-        p = _p_value(paired, overlap, floor)
-        comparisons.append(Comparison(first, other, _interval(paired, overlap, floor), p, len(seeds)))
-    corrected, levels = _holm([comparison.p for comparison in comparisons])
-    return [
-        replace(comparison, p=p, more_seeds=None if p < ALPHA else _more_seeds(paired, overlap, floor, level))
-        for comparison, paired, p, level in zip(comparisons, differences, corrected, levels, strict=True)
-    ]
+    from scipy.special import stdtr
+
+    n, (mean, spread) = len(paired), _mean_and_spread(paired, smallest_spread(images))
+    needed = max(smallest, _quantile(seeds, ALPHA / comparisons) * spread * math.sqrt(1 / seeds + overlap))
+    to_come = spread * math.sqrt(1 / n - 1 / seeds)
+    if to_come == 0:
+        return float(abs(mean) >= needed)
+    return float(stdtr(n - 1, (mean - needed) / to_come) + stdtr(n - 1, (-mean - needed) / to_come))
 
 
 def gain(
-    errors: Mapping[int, float], baseline: Mapping[int, float], overlap: float = 0.0, images: int = 0
+    errors: Mapping[int, float],
+    baseline: Mapping[int, float],
+    overlap: float = 0.0,
+    images: int = 0,
+    level: float = ALPHA,
 ) -> Gain | None:
     """Return how much lower the error of a contender is than that of a baseline.
 
@@ -159,6 +192,7 @@ def gain(
         baseline: errors of the baseline, by seed.
         overlap: as in `compare`.
         images: as in `compare`.
+        level: one less the coverage of the intervals.
 
     Returns:
         The gain, or None if the two have fewer than two seeds in common.
@@ -167,16 +201,18 @@ def gain(
     if len(seeds) < 2:
         return None
     a, b = (np.array([by_seed[seed] for seed in seeds]) for by_seed in (errors, baseline))
-    floor = _smallest_spread(images)
-    return Gain(_interval(b - a, overlap, floor), _relative_gain(a, b, overlap, floor), len(seeds))
+    floor = smallest_spread(images)
+    return Gain(
+        _interval((b - a).tolist(), overlap, floor, level), _relative_gain(a, b, overlap, floor, level), len(seeds)
+    )
 
 
-def _relative_gain(a: np.ndarray, b: np.ndarray, overlap: float, floor: float) -> Interval | None:
+def _relative_gain(a: np.ndarray, b: np.ndarray, overlap: float, floor: float, level: float) -> Interval | None:
     """Return 1 - mean(a) / mean(b) with Fieller's interval, or None if the interval has no ends.
 
     The ends are the ratios r at which the t-test of a - r b just rejects: the roots of a quadratic in r.
     """
-    width = _quantile(len(a), ALPHA) ** 2 * (1 / len(a) + overlap)
+    width = _quantile(len(a), level) ** 2 * (1 / len(a) + overlap)
     (a_variance, covariance), (_, b_variance) = np.cov(a, b)
     # Half of it for each, so that at a ratio of 1 the variance is that of the difference, with the same floor.
     unresolved = max(0.0, floor**2 - float(np.var(a - b, ddof=1))) / 2
@@ -190,27 +226,33 @@ def _relative_gain(a: np.ndarray, b: np.ndarray, overlap: float, floor: float) -
     return Interval(1 - float(a.mean() / b.mean()), 1 - high, 1 - low)
 
 
-def _smallest_spread(images: int) -> float:
+def smallest_spread(images: int) -> float:
     """Return the standard deviation below which an error of so many images is not resolved: half an image."""
     return 0.5 / images if images else 0.0
 
 
-def _standard_error(paired: np.ndarray, overlap: float, floor: float) -> float:
-    """Return the standard error of the mean of these differences (Nadeau & Bengio 2003, section 3.2)."""
-    spread = max(float(paired.std(ddof=1)), floor)
-    return spread * float(np.sqrt(1 / len(paired) + overlap))
+def _mean_and_spread(values: Sequence[float], floor: float) -> tuple[float, float]:
+    """Return the mean and the standard deviation, at least `floor`; of few values, faster than numpy."""
+    mean = sum(values) / len(values)
+    return mean, max(math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1)), floor)
 
 
-def _p_value(paired: np.ndarray, overlap: float, floor: float) -> float:
-    error = _standard_error(paired, overlap, floor)
+def _standard_error(spread: float, count: int, overlap: float) -> float:
+    """Return the standard error of a mean of so many differences (Nadeau & Bengio 2003, section 3.2)."""
+    return spread * math.sqrt(1 / count + overlap)
+
+
+def _p_value(paired: Sequence[float], overlap: float, floor: float) -> float:
+    mean, spread = _mean_and_spread(paired, floor)
+    error = _standard_error(spread, len(paired), overlap)
     if error == 0:
-        return 1.0 if paired.mean() == 0 else 0.0
+        return 1.0 if mean == 0 else 0.0
     from scipy.special import stdtr  # Student's t; loaded late, as most commands show no comparison
 
-    return float(2 * stdtr(len(paired) - 1, -abs(paired.mean()) / error))
+    return float(2 * stdtr(len(paired) - 1, -abs(mean) / error))
 
 
-@lru_cache
+@lru_cache(maxsize=4096)
 def _quantile(seeds: int, level: float) -> float:
     """Return how many standard errors the mean over so many seeds must be away from 0 to be significant."""
     from scipy.special import stdtrit
@@ -218,34 +260,8 @@ def _quantile(seeds: int, level: float) -> float:
     return float(stdtrit(seeds - 1, 1 - level / 2))
 
 
-def _interval(values: np.ndarray, overlap: float, floor: float) -> Interval:
+def _interval(values: Sequence[float], overlap: float, floor: float, level: float = ALPHA) -> Interval:
     """Return the mean of errors or of their differences with its interval, which is cut off at -1 and 1."""
-    mean, half = float(values.mean()), _quantile(len(values), ALPHA) * _standard_error(values, overlap, floor)
+    mean, spread = _mean_and_spread(values, floor)
+    half = _quantile(len(values), level) * _standard_error(spread, len(values), overlap)
     return Interval(mean, max(-1.0, mean - half), min(1.0, mean + half))
-
-
-def _holm(p_values: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Return the corrected p-values, and the level that each uncorrected one was tested at (Holm 1979)."""
-    corrected, levels, largest = [0.0] * len(p_values), [0.0] * len(p_values), 0.0
-    for rank, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        left = len(p_values) - rank
-        largest = max(largest, min(1.0, left * p_values[i]))
-        corrected[i], levels[i] = largest, ALPHA / left
-    return corrected, levels
-
-
-def _more_seeds(paired: np.ndarray, overlap: float, floor: float, level: float) -> int | None:
-    spread = max(float(paired.std(ddof=1)), floor)
-    needed = _significant_differences(level, overlap)[len(paired) - 1 :]
-    is_enough = abs(paired.mean()) >= needed * spread
-    return int(is_enough.argmax()) + 1 if is_enough.any() and paired.mean() else None
-
-
-@lru_cache
-def _significant_differences(level: float, overlap: float) -> np.ndarray:
-    """Return the smallest significant mean difference with 2, 3, ... seeds, in standard deviations of a difference."""
-    from scipy.special import stdtrit
-
-    seeds = np.arange(2, MOST_SEEDS)
-    differences: np.ndarray = stdtrit(seeds - 1, 1 - level / 2) * np.sqrt(1 / seeds + overlap)
-    return differences

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from mt_sweeps.formatting import counted, duration, metric_text, values_text
+from mt_sweeps.results.finalists import compare_finalists
 from mt_sweeps.results.search_gain import search_gain
 from mt_sweeps.search_space.space import Values
 from mt_sweeps.spec.arms import Arm
@@ -53,6 +54,7 @@ class SweepStatus:
         best: the best trial of the search, or None if no trial has completed.
         seconds: that drivers have worked on it.
         search: who chose the best and what it is better than, in a sentence; empty if that is not known.
+        verdict: after how many seeds the verdict ended and why, or that it has not; empty: there was no look at it yet.
     """
 
     name: str
@@ -61,6 +63,7 @@ class SweepStatus:
     best: BestStatus | None
     seconds: float
     search: str = ""
+    verdict: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return what `status --json` prints."""
@@ -77,7 +80,9 @@ def sweep_status(sweep: SweepStore) -> SweepStatus:
     spec = ledger.spec
     driven = sweep.is_driven
     best = ledger.best()
-    gain = search_gain(ledger, sweep.load_environment().images["validation"]) if best is not None else None
+    environment = sweep.load_environment()
+    gain = search_gain(ledger, environment.images["validation"]) if best is not None else None
+    verdict = compare_finalists(ledger, environment.images, environment.groups) if best is not None else None
     return SweepStatus(
         name=sweep.name,
         state=sweep_state(sweep, ledger, driven),
@@ -85,6 +90,7 @@ def sweep_status(sweep: SweepStore) -> SweepStatus:
         best=None if best is None else _best_status(best, spec.metric),
         seconds=ledger.active_seconds,
         search="" if gain is None else gain.where_from(),
+        verdict="" if verdict is None else verdict.ended,
     )
 
 
@@ -117,12 +123,15 @@ def status_text(status: SweepStatus, resume_command: str) -> str:
         counts = asdict(trials)
         total = counts.pop("total")
         by_state = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-        lines.append(f"  {arm:10} {counted(total, 'trial')}: {by_state}")
+        at_most = "at most " if arm == "finalists" and counts["waiting"] else ""
+        lines.append(f"  {arm:10} {at_most}{counted(total, 'trial')}: {by_state}")
     if status.best is not None:
         lines.append(f"  best       trial {status.best.trial}: {_best_error_text(status.best)}")
         lines.append(f"             {values_text(status.best.values)}")
     if status.search:
         lines.append(f"             {status.search}")
+    if status.verdict:
+        lines.append(f"  verdict    {status.verdict}")
     if status.state == "failed":
         lines.append("  no trial completed: the report says why each failed; correct the file, and run it anew")
     if status.state == "interrupted":

@@ -24,7 +24,7 @@ _LADDER = (
     (8, 1, 4, 1.0),
     (6, 1, 3, 0.0),
 )
-"""(trials, finalists, their seeds, how many times enough steps this wants), from many hours to few."""
+"""(trials, finalists, their seeds at most, how many times enough steps this wants), from many hours to few."""
 _SMALLEST_PHOTOGRAPH = 24  # pixels per side from which on pre-trained weights help, though images are enlarged
 _SMALLEST_GREY = 64  # likewise of grey images, of which small ones are rather digits and letters
 _SIDES = {"left", "right", "east", "west", "clockwise", "counterclockwise", "anticlockwise", "arrow", "arrows"}
@@ -63,7 +63,7 @@ class Length:
         evaluate_every: steps between evaluations.
         trials: of the search.
         top: how many of the best are trained again.
-        seeds: with how many seeds they and the baselines are.
+        seeds: with how many seeds they and the baselines are, at most.
     """
 
     steps: int

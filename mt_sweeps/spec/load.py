@@ -75,7 +75,7 @@ def _problems(spec: SweepSpec) -> list[str]:
     probes = (one for values, arm in corners if arm == "probe" for one in config_problems(spec, values, arm))
     return (
         list(dict.fromkeys(problems))
-        or [*dict.fromkeys(probes), *_published_problems(spec)]
+        or [*dict.fromkeys(probes), *_published_problems(spec), *_smallest_gain_problems(spec)]
         or [*_architecture_problems(spec)]
     )
 
@@ -173,6 +173,19 @@ def _published_problems(spec: SweepSpec) -> list[str]:
             for key, text in problems
         ]
     return []
+
+
+def _smallest_gain_problems(spec: SweepSpec) -> Iterator[str]:
+    """Yield that no such difference can be seen, where the file says how many images the finalists are scored on."""
+    points, dataset = spec.finalists.smallest_gain, spec.sample_config().dataset
+    kept_back = dataset.verdict > 0
+    images = dataset.verdict or dataset.validation or (0 if dataset.labels == "all" else dataset.labels)
+    if points is not None and images and points < (one := 100 / images):
+        key = "trainer.dataset.verdict" if kept_back else "the validation images"
+        yield (
+            f"finalists.smallest_gain ({points:g}) is less than one image: finalists are scored on {images:,} "
+            f"({key}), of which each is {one:.2g} points; write at least {one:.2g}, or keep more images back"
+        )
 
 
 def _architecture_problems(spec: SweepSpec) -> Iterator[str]:

@@ -93,10 +93,18 @@ class Finalists(Settings):
         description="number of best configurations that are trained again, beside the baselines; 0: none",
     )
     seeds: int = Field(
-        6,
+        12,
         ge=2,
         le=1000,
-        description="number of fresh seeds and label draws for each of them; docs/verdict.md explains the number",
+        description="number of fresh seeds and label draws for each of them, at most: from the third on, trainings end "
+        "when they have decided, or would hardly; docs/verdict.md explains the number",
+    )
+    smallest_gain: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="difference of mean errors that matters to you, in points: trainings also end where those that are "
+        "left would hardly show one of this size; none: 1 point, or one image where that is more",
     )
     baselines: list[Literal["probe", "supervised", "published"]] = Field(
         default=["supervised", "published"],

@@ -285,8 +285,8 @@ def _of_search(found: FolderFacts, fits: Fit, hours: float) -> Entries:
         ("finalists",): Chosen(
             {"baselines": baselines, "top": length.top, "seeds": length.seeds},
             f"Beside the search: {probe}the labeled images alone, and the authors' values. The best and these are "
-            f"trained again with {length.seeds} seeds and compared on {where}. More seeds find smaller differences "
-            "(docs/verdict.md).",
+            f"trained again with up to {length.seeds} seeds and compared on {where}. More seeds find smaller "
+            "differences (docs/verdict.md).",
         ),
     }
 

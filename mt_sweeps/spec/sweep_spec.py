@@ -158,8 +158,8 @@ class SweepSpec(Settings):
         """Return the number of trials of an arm.
 
         Every arm that searches has the same budget, but where combinations are enumerated no more than there are. An
-        arm that searches nothing has one trial; the finalists have one trial per seed for each of the best and each
-        baseline.
+        arm that searches nothing has one trial; the finalists have at most one trial per seed for each of the best and
+        each baseline.
         """
         if arm == "finalists":
             return (min(self.finalists.top, self.trials) + len(self.finalists.baselines)) * self.finalists.seeds

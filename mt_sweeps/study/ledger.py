@@ -113,18 +113,19 @@ class Ledger(LedgerView):
         """Return the next trial of the finalists, now RUNNING in the ledger, or None if none is left."""
         return self._ask("finalists") if "finalists" in self._planned and self.remaining("finalists") else None
 
-    def add_finalists(self, trials: list[dict[str, Any]]) -> bool:
-        """Plan finalists; those that are planned already stay. Return True if there are new ones.
+    def plan_finalists(self, trials: list[dict[str, Any]]) -> None:
+        """Plan finalists: those that have started stay, of the others there are these and no more.
 
         Args:
             trials: `values`, and `of`: the arm and number of the trial that is trained again.
         """
-        before, trials = self._planned.get("finalists", []), json.loads(json.dumps(trials))  # as they will be read
-        new = [trial for trial in trials if trial not in before]
-        if new or "finalists" not in self._planned:
-            self._planned["finalists"] = before + new
-            self._for_writing.set_study_user_attr(self._studies["finalists"], "planned", before + new)
-        return bool(new)
+        before = self._planned.get("finalists")
+        started = (before or [])[: len(self._trials["finalists"])]
+        done = {_key(trial) for trial in started}
+        planned = started + [trial for trial in json.loads(json.dumps(trials)) if _key(trial) not in done]  # as read
+        if planned != before:
+            self._planned["finalists"] = planned
+            self._for_writing.set_study_user_attr(self._studies["finalists"], "planned", planned)
 
     def report(self, trial: Trial, report: Report) -> bool:
         """Record an evaluation of a running trial; one that is recorded already changes nothing.
@@ -352,6 +353,10 @@ class Ledger(LedgerView):
 
     def _attributes(self, arm: Arm) -> dict[str, Any]:
         return self._storage.get_study_user_attrs(self._studies[arm])
+
+
+def _key(planned: dict[str, Any]) -> str:
+    return json.dumps([planned["of"], planned["values"]], sort_keys=True)
 
 
 def _close(storage: BaseStorage) -> None:

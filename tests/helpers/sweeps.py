@@ -111,6 +111,12 @@ def run_all(ledger: Ledger) -> list[Trial]:
     return asked
 
 
+def next_finalist(ledger: Ledger, images: dict[str, int] = ENVIRONMENT.images) -> Trial | None:
+    """Ask for a finalist, as the coordinator does."""
+    ledger.plan_finalists(finalists.plan(ledger, images))
+    return ledger.ask_finalist()
+
+
 class Silent:
     """A listener that hears of everything and does nothing."""
 
@@ -165,8 +171,7 @@ def swept(home: Home, spec: SweepSpec, script: Script | None = None, gpus: float
     while trial := ledger.ask_search():
         _trained(directory, ledger, trial, script or Script())
     if "finalists" in spec.arms():
-        ledger.add_finalists(finalists.plan(ledger))
-        while trial := ledger.ask_finalist():
+        while trial := next_finalist(ledger, directory.load_environment().images):
             _trained(directory, ledger, trial, script or Script())
     ledger.close()
     return directory

@@ -8,6 +8,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from mt_sweeps.results import finalists
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage import records
@@ -122,7 +123,11 @@ def check_end(parts: Parts) -> None:
         best = ledger.best()
         planned = {trial.replicates for trial in ledger.trials("finalists")}
         _check(best is None or TrialId("search", best.number) in planned, "the best is no finalist")
-        _check(len(set(planned)) * spec.finalists.seeds == len(ledger.trials("finalists")), f"finalists {planned}")
+        wanted = finalists.plan(ledger, parts.sweep.load_environment().images)
+        trained = {(trial.replicates, trial.values["seed"]) for trial in ledger.trials("finalists")}
+        missing = {(TrialId(*one["of"]), one["values"]["seed"]) for one in wanted} - trained
+        _check(not missing, f"finalists that the verdict needs: {missing}")
+        _check(len(trained) == len(ledger.trials("finalists")), "a finalist was trained twice")
 
 
 def _check_trial(parts: Parts, trial_id: TrialId, trial: FrozenTrial) -> None:

@@ -20,7 +20,7 @@ _VARIANTS = (
     ("trials=4", "pruner.name=none", "finalists.baselines=[]"),
     ("trials=6", "pruner.name=asha", "pruner.reduction_factor=2", "finalists.baselines=[]"),
     ("trials=6", "pruner.name=median", "finalists.baselines=[]"),
-    ("trials=3", "pruner.name=none", "finalists.top=1", "finalists.seeds=2", "finalists.baselines=[supervised]"),
+    ("trials=3", "pruner.name=none", "finalists.top=1", "finalists.seeds=4", "finalists.baselines=[supervised]"),
 )
 _CONFIGS: dict[tuple[str, Arm], TrainerConfig] = {}
 

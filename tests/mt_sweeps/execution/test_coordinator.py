@@ -204,6 +204,31 @@ def test_finalists_are_planned_when_the_search_has_ended(tmp_path):
     assert len({assignment.config.seed for assignment in finalists}) == 2
 
 
+def test_finalists_run_ahead_on_free_slots_and_start_no_more_when_it_is_decided(tmp_path):
+    settings = ("trials=2", "points=[]", "finalists.top=2", "finalists.seeds=8")
+    coordinator, ledger = coordinator_of(tmp_path, *settings)
+    heard = []
+    coordinator._listener.message = heard.append
+    for error in (0.1, 0.3):
+        complete(coordinator, coordinator.next_assignment(), error)
+    running = [coordinator.next_assignment() for _ in range(3)]  # three slots, two contenders
+    while running:
+        first = running.pop(0)
+        number = ledger.trials("finalists")[first.trial.number].replicates.number
+        seed = ledger.trials("finalists")[first.trial.number].values["seed"]
+        complete(coordinator, first, (0.3 if number else 0.1) + seed % 3 / 1000)
+        if (more := coordinator.next_assignment()) is not None:
+            running.append(more)
+    trained = len(ledger.trials("finalists"))
+    assert 2 * 3 <= trained <= 2 * 4 + 2, "two may have run ahead"
+    assert ledger.remaining("finalists") == 0
+    assert coordinator.conclude() is None
+    assert heard[0] == "the best and the baselines are trained again: 16 trials at most"
+    (decided,) = heard[1:]
+    assert decided.startswith("trial 0 beats trial 1 by ")
+    assert decided.endswith(" of at most 8 seeds")
+
+
 WIDE_RESNET = ("trainer.model={name: wide_resnet, width: 1}", "points=[]", "finalists.top=0")
 DEPTHS = "search_space={model.depth: {type: int, low: 10, high: 28}}"
 

@@ -83,9 +83,9 @@ KEYS = {
     (): "format sweep verdict cautions best search baselines classes trials progress curves parameters good importance "
     "rungs failures finalists cost reproduction",
     ("sweep",): "name state metric error_name network method steps started seconds images states",
-    ("verdict",): "means comparisons gain failed images kept_back",
+    ("verdict",): "means comparisons gain failed images kept_back probe ended",
     ("verdict", "means", "trial 0"): "mean low high seeds",
-    ("verdict", "comparisons", 0): "a b difference p seeds more_seeds winner told",
+    ("verdict", "comparisons", 0): "a b difference p seeds level after most outcome winner told",
     ("verdict", "comparisons", 0, "difference"): "mean low high",
     ("verdict", "gain"): "absolute relative seeds told",
     ("best",): "trial state step error values standard_error",
@@ -125,7 +125,7 @@ def test_the_json_has_the_sentences_and_the_derived_values_of_the_verdict():
     assert comparison["told"] == str(FINDINGS.verdict.comparisons[0])
     assert shown["verdict"]["gain"]["told"] == str(FINDINGS.verdict.gain)
     assert shown["rungs"][0]["is_guessing"]
-    assert shown["format"] == "mt-sweeps-report/1"
+    assert shown["format"] == "mt-sweeps-report/2"
 
 
 def test_completed_trials_are_sorted_by_their_error():

@@ -74,7 +74,7 @@ def test_the_file_tells_what_the_finalists_showed_of_this_configuration(tmp_path
     ledger = new_ledger(tmp_path / "ledger.db", spec)
     while trial := ledger.ask_search():
         finish(ledger, trial)
-    ledger.add_finalists(finalists.plan(ledger))
+    ledger.plan_finalists(finalists.plan(ledger, ENVIRONMENT.images))
     assert best_file.from_trial(ledger, ledger.best(), ENVIRONMENT).finalists is None, "none of them is done"
     while trial := ledger.ask_finalist():
         finish(ledger, trial, 0.2 + 0.01 * (trial.number // 3))

@@ -36,7 +36,7 @@ def test_two_sweeps_of_the_same_images_are_compared_on_the_seeds_that_both_have(
     assert [one.mean.seeds for one in found.sweeps] == [3, 2]
     assert abs(found.difference.difference.mean - (means[0] - means[1])) < 0.05
     assert str(found).startswith(f"digits: trial {found.sweeps[0].trial}, ")
-    assert "(paired t-test over 2 seeds)" in str(found)
+    assert "after 2 seeds (paired t-test)" in str(found)
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,17 +7,23 @@ from scipy.special import stdtrit
 
 from mt_sweeps.results import finalists
 from mt_sweeps.results.finalists import probe_text
-from mt_sweeps.results.statistics import compare
+from mt_sweeps.results.looks import look
 from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.study.ledger import Ledger
-from tests.helpers.sweeps import digits, new_ledger, report, supervised_report, swept
+from tests.helpers.sweeps import digits, new_ledger, next_finalist, report, supervised_report, swept
 from trainers import Report
+
+IMAGES = {"labeled": 50, "unlabeled": 788, "validation": 300, "verdict": 300}
 
 
 @pytest.fixture
 def ledger(tmp_path):
+    return searched(tmp_path, seeds=2)
+
+
+def searched(tmp_path, seeds):
     """Four searched trials, of which one was pruned, and both baselines."""
-    spec = digits("trials=4", "finalists.top=2", "finalists.seeds=2", "points=[]")
+    spec = digits("trials=4", "finalists.top=2", f"finalists.seeds={seeds}", "points=[]")
     made = new_ledger(tmp_path / "ledger.db", spec)
     errors = {0: 0.3, 1: 0.1, 2: 0.2}
     for trial in iter(made.ask_search, None):
@@ -31,7 +38,7 @@ def ledger(tmp_path):
 def test_the_best_completed_and_each_baseline_are_trained_again(ledger):
     of = [(trial.arm, trial.number) for trial in finalists.contenders(ledger)]
     assert of == [("search", 1), ("search", 2), ("supervised", 0), ("published", 0)]
-    assert len(finalists.plan(ledger)) == ledger.spec.trials_of("finalists") == 8
+    assert len(finalists.plan(ledger, IMAGES)) == ledger.spec.trials_of("finalists") == 8
 
 
 def test_one_configuration_under_two_seeds_is_one_contender(tmp_path):
@@ -46,13 +53,12 @@ def test_one_configuration_under_two_seeds_is_one_contender(tmp_path):
 
 
 def test_the_first_seed_of_all_comes_before_the_second_of_any(ledger):
-    seeds = [trial["values"]["seed"] for trial in finalists.plan(ledger)]
+    seeds = [trial["values"]["seed"] for trial in finalists.plan(ledger, IMAGES)]
     assert seeds == [finalists.FIRST_SEED] * 4 + [finalists.FIRST_SEED + 1] * 4
 
 
 def test_a_finalist_differs_from_its_trial_in_seed_label_draw_and_what_it_is_scored_on(ledger):
-    ledger.add_finalists(finalists.plan(ledger))
-    for trial in iter(lambda: ledger.ask_finalist(), None):
+    for trial in iter(lambda: next_finalist(ledger), None):
         again = ledger.spec.config(trial.values, "finalists")
         arm, number = trial.replicates
         once = ledger.spec.config(ledger.trials(arm)[number].values, arm)
@@ -66,7 +72,7 @@ def test_without_images_kept_back_every_seed_redraws_the_split(tmp_path):
     spec = digits("trials=1", "finalists.top=1", "trainer.dataset.verdict=0", "finalists.baselines=[]")
     ledger = new_ledger(tmp_path / "ledger.db", spec)
     ledger.complete(ledger.ask_search(), report(300, 0.1))
-    for trial in finalists.plan(ledger):
+    for trial in finalists.plan(ledger, IMAGES):
         assert not trial["values"]["verdict"]
         assert trial["values"]["dataset.split_seed"] == trial["values"]["seed"]
 
@@ -89,35 +95,33 @@ def test_the_trainings_of_a_cross_validation_overlap_as_a_corrected_repeated_tes
 def test_nothing_is_replicated_where_no_trial_completed(tmp_path):
     ledger = new_ledger(tmp_path / "ledger.db", digits("trials=1", "finalists.top=1", "finalists.baselines=[]"))
     ledger.fail(ledger.ask_search(), "diverged", "", None)
-    assert finalists.plan(ledger) == []
+    assert finalists.plan(ledger, IMAGES) == []
 
 
 def test_a_plan_outlasts_the_driver_and_is_made_once(ledger, tmp_path):
     assert ledger.ask_finalist() is None, "before they are planned"
-    assert ledger.add_finalists(finalists.plan(ledger))
-    first = ledger.ask_finalist()
+    first = next_finalist(ledger)
     again = Ledger(tmp_path / "ledger.db", ledger.spec)
-    assert not again.add_finalists(finalists.plan(again))
+    before = again.total("finalists")
+    again.plan_finalists(finalists.plan(again, IMAGES))
+    assert again.total("finalists") == before
     assert again.total("finalists") == 8
     assert again.trials("finalists")[0].replicates == first.replicates == ("search", 1)
 
 
-def test_more_trials_that_change_the_best_add_the_new_ones(ledger, tmp_path):
-    ledger.add_finalists(finalists.plan(ledger))
+def test_more_trials_that_change_the_best_add_the_new_ones_and_drop_those_that_they_displace(ledger, tmp_path):
+    for _ in range(4):  # a seed of each
+        next_finalist(ledger)
     ledger.close()
     more = Ledger(tmp_path / "ledger.db", ledger.spec.model_copy(update={"trials": 5}))
     more.complete(more.ask_search(), report(300, 0.05))
-    assert more.add_finalists(finalists.plan(more))
-    assert more.total("finalists") == 10, "two seeds of the new one; what was planned stays"
-
-
-IMAGES = {"labeled": 50, "unlabeled": 788, "validation": 300, "verdict": 300}
+    more.plan_finalists(finalists.plan(more, IMAGES))
+    assert more.total("finalists") == 9, "two seeds of the new one; trial 2 has begun one, and begins no other"
 
 
 def run_finalists(ledger, errors, fails=()):
     """Train them: `errors` by contender, one a seed; `fails` has contenders, and numbers of their seeds."""
-    ledger.add_finalists(finalists.plan(ledger))
-    for trial in iter(lambda: ledger.ask_finalist(), None):
+    for trial in iter(lambda: next_finalist(ledger), None):
         arm, number = trial.replicates
         name, seed = f"trial {number}" if arm == "search" else arm, trial.values["seed"] - finalists.FIRST_SEED
         if (name, seed) in fails:
@@ -134,7 +138,10 @@ def test_their_mean_errors_on_the_verdict_images_are_told(ledger):
     assert "on 300 images that chose nothing" in text
     assert "trial 1      15.0 % [0.0, 78.5] (2 seeds)" in text
     assert "trial 1 and supervised cannot be told apart: difference 0.0 points" in text
-    assert "(p: paired t-test over the seeds, corrected by Holm for 3 comparisons; intervals are not corrected)" in text
+    assert (
+        "(p, intervals of differences: paired t-test, corrected for the looks at the seeds and of 3 comparisons (Holm))"
+        in text
+    )
     redrawn = finalists.text(ledger, {**IMAGES, "verdict": 0})
     assert "selection and verdict share images" in redrawn
     assert "corrected resampled t-test (Nadeau & Bengio 2003)" in redrawn
@@ -156,13 +163,14 @@ def test_splits_that_are_redrawn_by_groups_are_corrected_for_the_groups_that_the
 
 
 def test_the_gain_over_supervised_is_a_line_of_its_own(ledger):
-    errors = {"trial 1": (0.05, 0.06), "trial 2": (0.05, 0.05), "supervised": (0.10, 0.11), "published": (0.1, 0.1)}
-    run_finalists(ledger, errors)
+    errors = {"trial 1": (0.05, 0.06, 0.055), "supervised": (0.10, 0.11, 0.105)}
+    errors |= {"trial 2": errors["trial 1"], "published": errors["supervised"]}
+    run_finalists(ledger_with_seeds(ledger, 3), errors)
     verdict = finalists.compare_finalists(ledger, IMAGES)
     assert verdict.gain.absolute.mean == pytest.approx(0.05)
     assert verdict.gain.relative.mean == pytest.approx(1 - 0.055 / 0.105)
     (line,) = [line for line in finalists.text(ledger, IMAGES).splitlines() if line.startswith("gain ")]
-    assert line.startswith("gain       over the supervised baseline 5.0 points [3.5, 6.5], 47.6 % ")
+    assert line.startswith("gain       over the supervised baseline 5.0 points [4.3, 5.7], 47.6 % ")
     assert line.endswith(" fewer errors")
 
 
@@ -212,9 +220,8 @@ def test_with_the_balanced_objective_balanced_errors_choose_and_are_compared(tmp
         ledger.complete(trial, last)
     assert ledger.best().number == 1
     assert ledger.best().error(spec.metric) == (0.4, 0.02)
-    ledger.add_finalists(finalists.plan(ledger))
     for verdict in (0.3, 0.5):
-        ledger.complete(ledger.ask_finalist(), with_balanced(0.1, 0.2, verdict))
+        ledger.complete(next_finalist(ledger), with_balanced(0.1, 0.2, verdict))
     images = {"labeled": 50, "unlabeled": 788, "validation": 300, "verdict": 300}
     assert finalists.compare_finalists(ledger, images).means["trial 1"].mean == pytest.approx(0.4)
     assert "mean balanced error [95 %]" in finalists.text(ledger, images)
@@ -233,9 +240,69 @@ def test_with_the_balanced_objective_balanced_errors_choose_and_are_compared(tmp
 )
 def test_where_the_probe_is_not_beaten_it_is_said(best, words):
     errors = {"trial 3": dict(enumerate(best)), "probe": dict(enumerate([0.21, 0.20, 0.20, 0.21]))}
-    text = probe_text(compare(errors, "trial 3"), kept_back=True)
+    comparisons = list(look(errors, range(4), 0.01).values())
+    text = probe_text(comparisons, kept_back=True)
     assert (text or "").startswith(words)
     assert bool(text) == bool(words)
     if text is not None:
-        assert probe_text(compare(errors, "trial 3"), kept_back=False).endswith("which favours it)")
-    assert probe_text(compare(errors | {"supervised": errors["probe"]}, "probe"), kept_back=True) is None
+        assert probe_text(comparisons, kept_back=False).endswith("which favours it)")
+    assert probe_text([replace(one, a="supervised") for one in comparisons], kept_back=True) is None
+
+
+def trained_until_settled(ledger, errors):
+    """Train finalists one after the other as far as they are wanted; return how many seeds each contender had."""
+    run_finalists(ledger, errors)
+    return {name: len(by_seed) for name, by_seed in finalists.errors_by_seed(ledger).items()}
+
+
+CLEAR = {
+    "trial 1": [0.10, 0.11, 0.09, 0.10, 0.105, 0.10, 0.11, 0.10],
+    "trial 2": [0.11, 0.10, 0.10, 0.09, 0.105, 0.11, 0.10, 0.10],
+    "supervised": [0.20, 0.21, 0.20, 0.20, 0.205, 0.21, 0.20, 0.21],
+    "published": [0.30, 0.31, 0.29, 0.31, 0.305, 0.31, 0.30, 0.31],
+}
+
+
+def test_trainings_end_with_what_settles_their_comparison_and_it_is_said_why(tmp_path):
+    ledger = searched(tmp_path, seeds=8)
+    seeds = trained_until_settled(ledger, CLEAR)
+    verdict = finalists.compare_finalists(ledger, IMAGES)
+    after = {one.b: one.after for one in verdict.comparisons}
+    assert {name: seeds[name] for name in after} == after
+    assert seeds["trial 1"] == max(after.values()) < 8
+    assert {one.b: one.outcome for one in verdict.comparisons} == {
+        "trial 2": "unlikely",
+        "supervised": "decided",
+        "published": "decided",
+    }
+    assert ledger.remaining("finalists") == 0, "so that the sweep is finished"
+    assert {name: mean.seeds for name, mean in verdict.means.items()} == seeds
+    text = finalists.text(ledger, IMAGES)
+    assert f"ended without a decision for 1 of 3 comparisons after {seeds['trial 1']} of at most 8 seeds" in text
+    assert "take whichever is cheaper to train, if up to" in text
+    assert verdict.gain.absolute == -next(one.difference for one in verdict.comparisons if one.b == "supervised")
+    again = Ledger(tmp_path / "ledger.db", ledger.spec)
+    again.plan_finalists(finalists.plan(again, IMAGES))
+    assert again.remaining("finalists") == 0, "a driver that takes over decides the same"
+    assert finalists.compare_finalists(again, IMAGES) == verdict
+
+
+def test_what_ran_ahead_of_the_look_that_settled_everything_changes_nothing(ledger):
+    ledger = ledger_with_seeds(ledger, 8)
+    run_finalists(ledger, CLEAR)
+    verdict = finalists.compare_finalists(ledger, IMAGES)
+    last = max(trial.values["seed"] for trial in ledger.trials("finalists"))
+    ahead = [
+        {"of": trial.replicates, "values": {**trial.values, "seed": last + 1}}
+        for trial in ledger.trials("finalists")[:4]
+    ]
+    ledger.plan_finalists(ahead)
+    for trial in iter(ledger.ask_finalist, None):
+        ledger.complete(trial, (supervised_report if trial.replicates.arm == "supervised" else report)(300, 0.9))
+    assert finalists.compare_finalists(ledger, IMAGES) == verdict
+
+
+@pytest.mark.parametrize(("points", "images", "fraction"), [(None, 300, 0.01), (None, 50, 0.02), (2.5, 300, 0.025)])
+def test_the_smallest_gain_is_a_point_or_an_image(points, images, fraction):
+    spec = digits("finalists.top=1", *([f"finalists.smallest_gain={points}"] if points else []))
+    assert finalists.smallest_gain(spec, images) == pytest.approx(fraction)

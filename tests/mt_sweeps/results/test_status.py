@@ -15,7 +15,7 @@ STATUS = SweepStatus("digits", "interrupted", {"search": SEARCH}, BEST, 61.0)
 
 def test_the_keys_of_the_json_and_their_order_are_fixed():
     shown = json.loads(json.dumps(STATUS.as_json()))
-    assert " ".join(shown) == "format name state arms best seconds search"
+    assert " ".join(shown) == "format name state arms best seconds search verdict"
     assert " ".join(shown["arms"]["search"]) == "total waiting running complete pruned failed"
     assert " ".join(shown["best"]) == "trial metric error standard_error values origin"
     assert shown["format"] == "mt-sweeps-status/1"
@@ -29,6 +29,17 @@ def test_a_status_counts_trials_by_state_and_says_how_to_go_on():
     assert "  best       trial 3: 7.0 % ± 1.0\n" in text
     assert "  go on with: mt-sweep resume digits" in text
     assert "go on with" not in status_text(replace(STATUS, state="finished"), "")
+
+
+def test_finalists_that_are_left_are_called_a_maximum_and_why_they_ended_is_said():
+    finalists = ArmStatus(total=24, waiting=14, running=0, complete=10, pruned=0, failed=0)
+    status = replace(STATUS, arms={"search": SEARCH, "finalists": finalists})
+    assert "  finalists  at most 24 trials: 14 waiting, 10 complete\n" in status_text(status, "")
+    ended = "decided after 5 of at most 8 seeds"
+    status = replace(status, arms={"finalists": replace(finalists, total=15, waiting=0, complete=15)}, verdict=ended)
+    text = status_text(status, "")
+    assert "  finalists  15 trials: 15 complete\n" in text
+    assert f"  verdict    {ended}\n" in text
 
 
 @pytest.mark.parametrize(

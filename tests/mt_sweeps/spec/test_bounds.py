@@ -138,6 +138,16 @@ def test_what_is_no_search_space_is_refused_at_once_with_its_key(tmp_path, text,
     assert refused(tmp_path, text + "\n" + whole if is_whole else text)[0].startswith(message)
 
 
+def test_a_gain_below_one_image_is_refused():
+    with pytest.raises(InputError) as refusal:
+        digits("finalists.smallest_gain=0.2")
+    assert "finalists.smallest_gain (0.2) is less than one image: finalists are scored on 300" in str(refusal.value)
+    assert "write at least 0.33" in str(refusal.value)
+    assert digits("finalists.smallest_gain=0.34").finalists.smallest_gain == 0.34
+    with pytest.raises(InputError, match="scored on 40 "):
+        digits("finalists.smallest_gain=1", "trainer.dataset.verdict=0", "trainer.dataset.validation=40")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -22,7 +22,7 @@ def _scripted(monkeypatch):
 
 def test_a_plan_tells_trials_arms_rungs_time_and_disk_and_starts_nothing(tmp_path):
     out = mt_sweep("plan", DIGITS, "--trials", 4, "--set", "trainer.steps=200", folder=tmp_path).stdout
-    assert "4 search, 1 supervised, 1 published, 24 finalists" in out
+    assert "4 search, 1 supervised, 1 published, at most 24 finalists" in out
     assert "ranked and ended at step 60" in out
     assert "ms per step" in out
     assert not (tmp_path / "sweeps").exists()
