@@ -128,6 +128,35 @@ def stop(name: str, home: str | None) -> None:
 
 @click.command()
 @click.argument("name", metavar="SWEEP")
+@click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
+@home_option
+@plugin_option()
+def add(name: str, assignments: tuple[str, ...], home: str | None) -> None:
+    """Give SWEEP, running or interrupted, a point to try next: ema.decay=0.99. The sampler chooses the other keys.
+
+    It takes the place of a trial that the sampler would have chosen.
+    """
+    from mt_sweeps.commands import steer
+    from mt_sweeps.storage.open import open_home
+
+    print_text(steer.add(open_home(home), name, assignments))
+
+
+@click.command()
+@click.argument("name", metavar="SWEEP")
+@click.argument("trial", metavar="TRIAL")
+@home_option
+@plugin_option()
+def end(name: str, trial: str, home: str | None) -> None:
+    """End TRIAL of SWEEP, its number or its name in `trials`, by hand; the sampler learns from what it measured."""
+    from mt_sweeps.commands import steer
+    from mt_sweeps.storage.open import open_home
+
+    print_text(steer.end(open_home(home), name, trial))
+
+
+@click.command()
+@click.argument("name", metavar="SWEEP")
 @home_option
 @plugin_option()
 def sync(name: str, home: str | None) -> None:
