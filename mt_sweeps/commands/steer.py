@@ -12,7 +12,7 @@ from mt_sweeps.spec.points import params_of_point, parse_point
 from mt_sweeps.storage.home import Home, SweepStore
 from mt_sweeps.storage.requests import Request, new_id
 from mt_sweeps.study.ledger_view import LedgerView, ledger_of
-from mt_sweeps.study.trial import BY_HAND, Trial, common_failure
+from mt_sweeps.study.trial import Trial, common_failure
 
 ANSWER_SECONDS = 30  # that the driver is waited for; it does what was asked for also later
 
@@ -83,7 +83,7 @@ def end(home: Home, name: str, trial: str) -> str:
     ended = _done(sweep, request, lambda ledger: _finished(ledger, wanted))
     if ended is None:
         return f"{name}: {wanted.id.label} ends at its next evaluation"
-    if ended.reason != BY_HAND:
+    if not ended.is_ended_by_hand:
         raise InputError(f"{name}: {ended.id.label} is {ended.state}: it ended before it was ended by hand")
     return f"{name}: {ended.id.label} is {ended.message}"
 
@@ -149,7 +149,7 @@ def _where_it_is(sweep: SweepStore, ledger: LedgerView, params: Values) -> str |
     """Return which trial or point has these parameters already, or None. A trial may be tried again if it failed."""
     spec = ledger.spec
     for trial in ledger.trials("search"):
-        if trial.state != "failed" and trial.reason != BY_HAND and _is_at(trial, ledger, params):
+        if trial.state != "failed" and not trial.is_ended_by_hand and _is_at(trial, ledger, params):
             return trial.id.label
     for point in ledger.points_left():
         if params_of_point(spec, point) == params:

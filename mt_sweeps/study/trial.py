@@ -116,6 +116,11 @@ class Trial:
         return self.state in ("complete", "pruned", "failed")
 
     @property
+    def is_ended_by_hand(self) -> bool:
+        """Whether a person ended it; it is pruned then."""
+        return self.state == "pruned" and self.reason == BY_HAND
+
+    @property
     def is_probe(self) -> bool:
         """Whether it is a linear probe, which takes seconds and no optimiser steps."""
         return self.arm == "probe" or (self.replicates is not None and self.replicates.arm == "probe")
