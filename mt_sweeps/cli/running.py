@@ -141,6 +141,38 @@ def stop(name: str, home: str | None) -> None:
 
 
 @click.command()
+@sweep_argument
+@click.argument("assignments", metavar="KEY=VALUE...", nargs=-1, required=True)
+@home_option
+@plugin_option()
+def add(name: str, assignments: tuple[str, ...], home: str | None) -> None:
+    """Give SWEEP a point to try next; it may be running.
+
+    Of the keys that are not named, the sampler chooses the values. The point takes the place of a trial that the sampler would have chosen.
+    """
+    from mt_sweeps.commands import steer
+    from mt_sweeps.storage.open import open_home
+
+    print_text(steer.add(open_home(home), name, assignments))
+
+
+@click.command()
+@sweep_argument
+@click.argument("trial", metavar="TRIAL")
+@home_option
+@plugin_option()
+def end(name: str, trial: str, home: str | None) -> None:
+    """End one trial of SWEEP by hand.
+
+    TRIAL is its number, or its name in `trials`. The sampler learns from what it measured.
+    """
+    from mt_sweeps.commands import steer
+    from mt_sweeps.storage.open import open_home
+
+    print_text(steer.end(open_home(home), name, trial))
+
+
+@click.command()
 @newest_sweep_argument
 @home_option
 @plugin_option()

@@ -16,6 +16,8 @@ SECTIONS = {
     "Run": {
         "run": "mt-sweep run images.yaml --trials 32 --set trainer.steps=2000",
         "resume": "mt-sweep resume images --trials +16",
+        "add": "mt-sweep add images ema.decay=0.99",
+        "end": "mt-sweep end images 7",
         "stop": "mt-sweep stop images",
         "submit": "mt-sweep submit images.yaml --address http://localhost:8265",
     },

@@ -24,11 +24,12 @@ from mt_sweeps.storage.environment import weights_key
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study import budget
 from mt_sweeps.study.ledger import REFUSED, STORAGE_ERRORS, Ledger
+from mt_sweeps.study.requests import take_requests
 from mt_sweeps.study.trial import Trial, common_failure
 from trainers.config import TrainerConfig
 from trainers.report import Report
 
-_POLL_SECONDS = 0.5  # between two looks at the lock and the request to stop
+_POLL_SECONDS = 0.5  # between two looks at the lock and at what people ask for
 
 
 class Listener(Protocol):
@@ -74,7 +75,9 @@ class Coordinator:
         self._clock = clock
         self._running: dict[TrialId, Trial] = {}
         self._reported: dict[TrialId, int] = {}  # the last step of each running trial that was decided on
-        self._pruned: set[TrialId] = set()
+        self._pruned: set[TrialId] = set()  # running trials that were told to end, and have not yet
+        self._to_end: set[TrialId] = set()  # running trials that a person wants to end
+        self._ended_by_hand: set[TrialId] = set()  # those of the pruned ones that a person ended
         self._common_failure: Trial | None = None
         self._stopped = False
         self._completed = sum(trial.state == "complete" for trial in ledger.trials("search"))
@@ -102,7 +105,7 @@ class Coordinator:
             self.error = error
 
     def poll(self) -> None:
-        """Look whether this process still holds the sweep's lock, and whether somebody asked it to stop.
+        """Look whether this process still holds the sweep's lock, and take up what people ask for meanwhile.
 
         Raises:
             Unfinished: another process has the lock.
@@ -112,6 +115,8 @@ class Coordinator:
             self._sweep.check_lock()
             self._ledger.check_driver()
             self._stopped = self._stopped or self._sweep.is_stop_requested()
+            if not self.should_stop:
+                self._take_requests()
 
     def next_assignment(self) -> Assignment | None:
         """Return the next trial to run, now RUNNING in the ledger, or None if there is none now.
@@ -143,9 +148,11 @@ class Coordinator:
         self._reported[trial.id] = report.step
         self._record_time()
         self._listener.reported(trial, report)
-        if is_pruned:
+        if not is_pruned and trial.id in self._to_end:
+            self._ended_by_hand.add(trial.id)
+        if is_pruned or trial.id in self._to_end:
             self._pruned.add(trial.id)
-        return is_pruned
+        return trial.id in self._pruned
 
     def ended(self, assignment: Assignment, outcome: Outcome) -> None:
         """Take the last outcome of a trial: it trained to its end, was pruned, or failed.
@@ -169,7 +176,10 @@ class Coordinator:
             assert report is not None  # an outcome has one or the other
             if trial.id in self._pruned:
                 self._pruned.remove(trial.id)
-                trial = self._ledger.prune(trial, report)
+                if trial.id in self._ended_by_hand:
+                    trial = self._ledger.end_by_hand(trial, [report])
+                else:
+                    trial = self._ledger.prune(trial, report)
             else:
                 self._ledger.report(trial, report)
                 self._listener.reported(trial, report)
@@ -180,6 +190,7 @@ class Coordinator:
         """Have a trial wait for another worker, or fail if it lost too many, unless its attempt is over already."""
         if self._is_current(assignment):
             self._pruned.discard(assignment.trial)
+            self._ended_by_hand.discard(assignment.trial)
             self._trial_ended(self._ledger.worker_lost(self._running.pop(assignment.trial), message))
 
     def conclude(self) -> str | None:
@@ -202,6 +213,16 @@ class Coordinator:
             )
         is_left = any(map(self._ledger.remaining, self._ledger.spec.arms()))
         return self._stop_reason() if is_left else None
+
+    def _take_requests(self) -> None:
+        changes = take_requests(
+            self._sweep, self._ledger, self._running.keys(), lambda: self._stop_reason() is not None
+        )
+        for trial in changes.added:
+            self._listener.message(f"{trial.id.label} is added, and comes next")
+        for trial in changes.ended:
+            self._trial_ended(trial)
+        self._to_end = changes.to_end
 
     def _is_current(self, assignment: Assignment) -> bool:
         trial = self._running.get(assignment.trial)

@@ -200,14 +200,18 @@ def _best(findings: Findings) -> Chapter:
 
 def _failures(findings: Findings) -> Chapter:
     failures = findings.failures
+    labels = ", ".join(trial.label for trial in findings.ended_by_hand)
+    by_hand = [f"Ended by hand, which is no failure: {labels}."] if labels else []
     if not failures:
-        return Chapter("Failures", text=["No trial failed."])
+        return Chapter("Failures", text=["No trial failed.", *by_hand])
     rows = []
     for one in failures:
         names = [trial.label for trial in one.trials]
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         rows.append([one.reason, str(len(names)), ", ".join(names[:8]) + more, _first_line(one.message)])
-    return Chapter("Failures", tables=[Table("By reason", ["reason", "trials", "which", "the first says"], rows)])
+    return Chapter(
+        "Failures", text=by_hand, tables=[Table("By reason", ["reason", "trials", "which", "the first says"], rows)]
+    )
 
 
 def _finalists(findings: Findings) -> Chapter:

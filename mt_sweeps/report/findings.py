@@ -277,6 +277,7 @@ class Findings:
         importance: of the searched keys.
         rungs: how well the ranking at each rung predicted the final one.
         failures: by reason, the most frequent first.
+        ended_by_hand: the trials that a person ended.
         finalists: errors by contender and seed.
         cost: by arm and state.
         reproduction: what it takes to run the sweep again.
@@ -297,6 +298,7 @@ class Findings:
     importance: Importance | None
     rungs: list[Correlation]
     failures: list[FailureFinding]
+    ended_by_hand: list[TrialId]
     finalists: dict[str, dict[int, float]]
     cost: list[Cost]
     reproduction: Reproduction
@@ -319,14 +321,19 @@ class Findings:
         failures = [
             {
                 "reason": failure.reason,
-                "trials": [{"arm": trial.arm, "trial": trial.number} for trial in failure.trials],
+                "trials": list(map(_trial_as_json, failure.trials)),
                 "message": failure.message,
             }
             for failure in self.failures
         ]
         rungs = [asdict(rung) | {"is_guessing": rung.is_guessing} for rung in self.rungs]
         verdict = None if self.verdict is None else _verdict_as_json(self.verdict)
-        return {"format": FORMAT, **asdict(self)} | {"verdict": verdict, "rungs": rungs, "failures": failures}
+        return {"format": FORMAT, **asdict(self)} | {
+            "verdict": verdict,
+            "rungs": rungs,
+            "failures": failures,
+            "ended_by_hand": list(map(_trial_as_json, self.ended_by_hand)),
+        }
 
 
 def spread(items: Sequence[T], most: int = MOST_LINES) -> list[T]:
@@ -334,6 +341,10 @@ def spread(items: Sequence[T], most: int = MOST_LINES) -> list[T]:
     if len(items) <= most:
         return list(items)
     return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
+def _trial_as_json(trial: TrialId) -> dict[str, Any]:
+    return {"arm": trial.arm, "trial": trial.number}
 
 
 def _verdict_as_json(verdict: Verdict) -> dict[str, Any]:

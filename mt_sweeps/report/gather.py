@@ -83,6 +83,7 @@ def gather(sweep: SweepStore, ledger: Ledger, state: str) -> Findings:
         importance=_importance(ledger, good),
         rungs=ledger.correlations(),
         failures=_failures(ledger),
+        ended_by_hand=[trial.id for trial in ledger.all_trials() if trial.is_ended_by_hand],
         finalists=finalists.errors_by_seed(ledger),
         cost=_cost(ledger, gpus),
         reproduction=_reproduction(sweep, environment),

@@ -93,7 +93,8 @@ def _within_noise(ledger: Ledger, images: dict[str, int], complete: list[Trial])
 def _pruned_by_noise(ledger: Ledger, images: dict[str, int]) -> list[str]:
     """Warn if half of the pruned trials were within one standard error of the best at their rung."""
     metric, validation = ledger.spec.metric, images["validation"]
-    pruned = [trial for trial in ledger.trials("search") if trial.state == "pruned"]
+    searched = ledger.trials("search")
+    pruned = [trial for trial in searched if trial.state == "pruned" and not trial.is_ended_by_hand]
     within = 0
     for trial in pruned:
         distance, (_, noise) = ledger.distance_to_best(trial), trial.error(metric) or (0.0, 0.0)

@@ -8,7 +8,7 @@ from mt_sweeps.study.ledger_view import LedgerView
 from mt_sweeps.study.trial import CHOSEN, Origin, Trial, best_of
 
 _NAMES: dict[Origin, str] = {
-    "point": "the points of the file",
+    "point": "the given points",
     "random": "the random trials",
     "sampler": "the sampler's suggestions",
 }
@@ -40,7 +40,7 @@ class SearchGain:
             beaten = (
                 f"{counted(self.others, 'other trial')} did not beat it" if self.others else "nothing else was tried"
             )
-            best = f"The best is a point of the file, trial {self.best.number}: {beaten}"
+            best = f"The best is a given point, trial {self.best.number}: {beaten}"
         else:
             best = f"The best, trial {self.best.number}, was {CHOSEN[self.best.origin]}"
         others = [

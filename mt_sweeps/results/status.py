@@ -175,16 +175,26 @@ def _best_error_text(best: BestStatus) -> str:
     return metric_text(error_name(best.metric), (best.error, best.standard_error))
 
 
-def _has_work_left(sweep: SweepStore, ledger: LedgerView) -> bool:
-    """Return True if a driver would find a trial to run."""
+def search_stop_reason(sweep: SweepStore, ledger: LedgerView) -> str | None:
+    """Return why the search starts no more trials, or None if it goes on as long as there are any.
+
+    Args:
+        sweep: the sweep.
+        ledger: of it; only read.
+    """
     environment = sweep.load_environment()
     gpus, concurrent = environment.gpus_per_trial, environment.concurrent
-    spent = ledger.active_seconds, gpus * ledger.seconds_done
+    return budget.stop_reason(ledger, ledger.active_seconds, gpus * ledger.seconds_done, gpus, concurrent)
+
+
+def _has_work_left(sweep: SweepStore, ledger: LedgerView) -> bool:
+    """Return True if a driver would find a trial to run."""
     if any(trial.state == "running" for trial in ledger.all_trials()):
         return True
-    if budget.is_spent(ledger, *spent):
+    gpus = sweep.load_environment().gpus_per_trial
+    if budget.is_spent(ledger, ledger.active_seconds, gpus * ledger.seconds_done):
         return False
-    is_search_over = budget.stop_reason(ledger, *spent, gpus, concurrent) is not None
+    is_search_over = search_stop_reason(sweep, ledger) is not None
     is_search_left = not is_search_over and any(
         ledger.remaining(arm) for arm in ledger.spec.arms() if arm != "finalists"
     )

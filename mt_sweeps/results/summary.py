@@ -47,6 +47,7 @@ def summary_text(
         *(f"pruning    {correlation}" for correlation in ledger.correlations()),
         *(_wrapped("caution", one) for one in cautions(ledger, images, guessing) if one != learned_nothing),
         *_failure_lines(trials),
+        *_by_hand_lines(trials),
     ]
     if ledger.best() is not None:
         lines += ["", *_next_lines(sweep, is_to_train=learned_nothing is None)]
@@ -132,6 +133,13 @@ def _failure_lines(trials: Sequence[Trial]) -> list[str]:
         failed = [trial for trial in trials if trial.reason == reason]
         lines.append(f"failed     {len(failed)} with {reason}: {failed[0].message.splitlines()[0]}")
     return lines
+
+
+def _by_hand_lines(trials: Sequence[Trial]) -> list[str]:
+    labels = [trial.id.label for trial in trials if trial.is_ended_by_hand]
+    return (
+        [_wrapped("by hand", f"{counted(len(labels), 'trial')} ended by hand: {', '.join(labels)}")] if labels else []
+    )
 
 
 def _next_lines(sweep: SweepStore, is_to_train: bool) -> list[str]:

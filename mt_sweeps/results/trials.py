@@ -11,7 +11,7 @@ from mt_sweeps.formatting import counted, duration, error_text, labeled, no_form
 from mt_sweeps.search_space.space import Value, Values
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.storage.home import SweepStore
-from mt_sweeps.study.ledger_view import ledger_of
+from mt_sweeps.study.ledger_view import LedgerView, ledger_of
 from mt_sweeps.study.trial import CHOSEN, Origin, State, Trial, shown_state
 from trainers.report import Report, error_name, metric_of
 
@@ -29,7 +29,7 @@ class TrialRow:
         arm: search, supervised, ...
         trial: its number in the arm.
         state: what became of it so far.
-        reason: of a failure, one word; else empty.
+        reason: of a failure or of an end by hand, one word; else empty.
         origin: who chose its values; empty: nobody, or it is not known.
         error: at its last evaluation, as a fraction; None: it has none.
         standard_error: of the error.
@@ -118,7 +118,7 @@ class TrialInFull:
     Attributes:
         row: as in the table.
         attempts: how many were begun.
-        message: of a failure, a sentence; else empty.
+        message: of a failure or of an end by hand, a sentence; else empty.
         files: where its records, checkpoints and log are.
         records: its evaluations.
     """
@@ -145,15 +145,30 @@ def find_trial(sweep: SweepStore, name: str) -> TrialInFull:
         InputError: there is none of this name.
     """
     ledger = ledger_of(sweep)
+    trial = trial_named(sweep, ledger, name)
+    return TrialInFull(
+        row=_row(trial, ledger.spec.metric, sweep.is_driven),
+        attempts=trial.attempt,
+        message=trial.message,
+        files=sweep.trials.address(trial.id, max(1, trial.attempt)),
+        records=sweep.trials.records(trial.id),
+    )
+
+
+def trial_named(sweep: SweepStore, ledger: LedgerView, name: str) -> Trial:
+    """Return a trial by its name.
+
+    Args:
+        sweep: of it.
+        ledger: of the sweep.
+        name: as of `find_trial`.
+
+    Raises:
+        InputError: there is none of this name.
+    """
     for trial in ledger.all_trials():
         if name in (_name(trial.id), trial.id.slug):
-            return TrialInFull(
-                row=_row(trial, ledger.spec.metric, sweep.is_driven),
-                attempts=trial.attempt,
-                message=trial.message,
-                files=sweep.trials.address(trial.id, trial.attempt),
-                records=sweep.trials.records(trial.id),
-            )
+            return trial
     count = len(ledger.trials("search"))
     known = f"0 to {count - 1}" if count else "none yet"
     raise InputError(

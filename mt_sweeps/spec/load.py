@@ -9,11 +9,11 @@ from pydantic import ValidationError
 from mt_sweeps.errors import InputError, short_repr
 from mt_sweeps.search_space import feasibility
 from mt_sweeps.search_space.distributions import IntRange
-from mt_sweeps.search_space.space import Space
 from mt_sweeps.spec import hints, validation_errors, yaml_file
 from mt_sweeps.spec.allowed_paths import check_paths
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.spec.overrides import apply_override
+from mt_sweeps.spec.points import params_of_point
 from mt_sweeps.spec.sweep_spec import NOT_SEARCHED, SweepSpec, Values
 from trainers.config import Timm, TrainerConfig
 from trainers.config.known_datasets import KNOWN_DATASETS
@@ -68,7 +68,7 @@ def _problems(spec: SweepSpec) -> list[str]:
         return problems
     corners = spec.corners()
     problems = [
-        *_point_problems(spec, space),
+        *_point_problems(spec),
         *(one for values, arm in corners if arm != "probe" for one in config_problems(spec, values, arm)),
     ]
     # The settings of a probe and of the published baseline follow from those of the search.
@@ -105,12 +105,12 @@ def _key_problems(spec: SweepSpec, settings: list[str]) -> list[str]:
     return problems
 
 
-def _point_problems(spec: SweepSpec, space: Space) -> Iterator[str]:
+def _point_problems(spec: SweepSpec) -> Iterator[str]:
     if len(spec.points) > spec.trials:
         yield f"points: has {len(spec.points)} entries and trials is {spec.trials}; raise trials or remove some"
     for i, point in enumerate(spec.points):
         try:
-            space.to_params(spec.expand_point(point))
+            params_of_point(spec, point)
         except ValueError as error:
             yield f"points.{i}: {error}"
 

@@ -19,6 +19,7 @@ from mt_sweeps.spec import validation_errors
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, SweepSpec
 from mt_sweeps.storage.environment import Environment
 from mt_sweeps.storage.folder import HOME_VARIABLE, local_folder
+from mt_sweeps.storage.requests import Request
 from mt_sweeps.storage.trial_files import TrialFiles
 
 RESERVED = {"artifacts", "mlflow.db", "mlflow.lock", "trained"}
@@ -174,6 +175,22 @@ class SweepStore(ABC):
     @abstractmethod
     def clear_stop_request(self) -> None:
         """Forget a request to stop, if there is one."""
+
+    @abstractmethod
+    def add_request(self, request: Request) -> None:
+        """Leave a request for the driver, or for the next one. It is there whole or not at all.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+
+    @abstractmethod
+    def requests(self) -> list[Request]:
+        """Return the requests that are left, in their order. What is damaged is none."""
+
+    @abstractmethod
+    def remove_request(self, request: Request) -> None:
+        """Remove a request, if it is there: what it asks for is in the ledger, or cannot be done."""
 
     @abstractmethod
     def delete(self) -> None:

@@ -18,6 +18,7 @@ from mt_sweeps.storage.environment import ENVIRONMENT, Environment, parse_enviro
 from mt_sweeps.storage.folder import local_folder, sweep_names
 from mt_sweeps.storage.home import Home, SweepStore, parse_spec
 from mt_sweeps.storage.reading import read_json, read_text
+from mt_sweeps.storage.requests import Request, parse_requests
 from trainers.files import write_atomically
 
 
@@ -68,6 +69,7 @@ class LocalSweep(SweepStore):
         self._environment = self.path / "environment.json"
         self._lock = self.path / "driver.lock"
         self._stop = self.path / "stop"
+        self._requests = self.path / "requests"
         self._holds_lock = False
 
     @property
@@ -181,6 +183,29 @@ class LocalSweep(SweepStore):
             self._stop.unlink(missing_ok=True)
         except OSError as error:
             raise InputError(f"{self._stop}: cannot be removed ({error.strerror}); remove it") from None
+
+    def add_request(self, request: Request) -> None:
+        try:
+            self._requests.mkdir(exist_ok=True)
+            write_atomically(self._request_file(request), request.as_json())
+        except OSError as error:
+            raise InputError(
+                f"{self._requests}: cannot be written ({error.strerror}); have the owner of the sweep do it"
+            ) from None
+
+    def requests(self) -> list[Request]:
+        contents: list[str | bytes] = []
+        for file in self._requests.glob("[0-9]*.json"):
+            with suppress(OSError):
+                contents.append(file.read_bytes() if file.is_file() else b"")
+        return parse_requests(contents)
+
+    def remove_request(self, request: Request) -> None:
+        with suppress(OSError):  # of somebody else's folder: to do it again changes nothing
+            self._request_file(request).unlink(missing_ok=True)
+
+    def _request_file(self, request: Request) -> Path:
+        return self._requests / f"{request.id}.json"
 
     def delete(self) -> None:
         self._spec.unlink(missing_ok=True)  # first: without it, the rest is no sweep

@@ -30,8 +30,9 @@ from mt_sweeps.storage.folder import DEFAULT_FOLDER
 from mt_sweeps.storage.home import Home, SweepStore, parse_spec
 from mt_sweeps.storage.optuna_private import study_id
 from mt_sweeps.storage.rdb import open_storage
+from mt_sweeps.storage.requests import Request, parse_requests
 
-SPEC, STOP = "resolved_spec", "stop"
+SPEC, STOP, REQUEST = "resolved_spec", "stop", "request/"
 _LOCKS = 0x6D740000  # the first half of the key of every lock of mt-sweeps
 
 
@@ -133,6 +134,16 @@ class PostgresSweep(SweepStore):
     def clear_stop_request(self) -> None:
         if self.is_stop_requested():
             self._set(STOP, False)
+
+    def add_request(self, request: Request) -> None:
+        self._set(REQUEST + request.id, request.as_json())
+
+    def requests(self) -> list[Request]:
+        left = [value for key, value in self._attributes.items() if key.startswith(REQUEST)]
+        return parse_requests([value for value in left if isinstance(value, str)])
+
+    def remove_request(self, request: Request) -> None:
+        self._set(REQUEST + request.id, None)  # Optuna deletes no attribute
 
     def delete(self) -> None:
         storage = open_storage(self.home.address)

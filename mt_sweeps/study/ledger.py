@@ -26,7 +26,7 @@ from mt_sweeps.storage.rdb import open_storage, rows_of_storage
 from mt_sweeps.study.ledger_view import FORMAT, LedgerView, study_name
 from mt_sweeps.study.pruner import Correlation, RungRanking
 from mt_sweeps.study.sampler import ArmSampler, Suggestion
-from mt_sweeps.study.trial import STATES, Trial, ranking_error
+from mt_sweeps.study.trial import BY_HAND, STATES, Trial, ranking_error
 from trainers.report import Report
 
 LOSSES = 3  # workers that a trial may lose; with the last of them it fails
@@ -136,12 +136,7 @@ class Ledger(LedgerView):
         """
         if not self.is_current_attempt(trial) or report.step < self._trials[trial.arm][trial.number].step:
             return False
-        if report.step > self._trials[trial.arm][trial.number].step:
-            value = ranking_error(report, self.spec.metric)
-            self._for_writing.set_trial_intermediate_value(self._id(trial), report.step, value)
-            if trial.arm == "search":
-                self._ranking.report(trial.number, report.step, value)
-            self._change(trial, step=report.step)
+        self._record(trial, report)
         return trial.arm == "search" and self._ranking.should_prune(trial.number, report.step)
 
     def complete(self, trial: Trial, last: Report) -> Trial:
@@ -155,6 +150,37 @@ class Ledger(LedgerView):
     def fail(self, trial: Trial, reason: str, message: str, last: Report | None) -> Trial:
         """Record that a trial cannot give a result. It counts as a trial, and the sampler learns of it if it may."""
         return self._end(trial, TrialState.FAIL, last, reason, message)
+
+    def add_point(self, request: str, values: Values) -> Trial:
+        """Have a point that a person gives wait as the next trial of the search. Done again, it changes nothing.
+
+        Args:
+            request: an id of the wish, which is kept with the trial.
+            values: of searched keys; the sampler chooses the others.
+
+        Returns:
+            The trial: WAITING, or FAILED if its values cannot be chosen.
+        """
+        for trial in self._trials["search"]:
+            if trial.request == request:
+                return trial
+        return self._create("search", request, values)
+
+    def end_by_hand(self, trial: Trial, known: Sequence[Report]) -> Trial:
+        """Record that a person ended a running or waiting trial: it is pruned, and the sampler learns what it measured.
+
+        Args:
+            trial: if it runs, in its current attempt.
+            known: its reports, by step; those that the ledger lacks are recorded first.
+        """
+        now = self._trials[trial.arm][trial.number]
+        if now.state != "waiting" and not self.is_current_attempt(trial):
+            return now
+        for report in known:
+            self._record(trial, report)
+        message = f"ended by hand at step {known[-1].step}" if known else "ended by hand before its first evaluation"
+        self._waiting[trial.arm].discard(trial.number)
+        return self._finish(trial, TrialState.PRUNED, known[-1] if known else None, BY_HAND, message)
 
     def requeue(self, trial: Trial) -> Trial:
         """Have a trial that lost its driver wait for its next attempt."""
@@ -248,69 +274,95 @@ class Ledger(LedgerView):
         return self._restart(arm, min(self._waiting[arm])) if self._waiting[arm] else self._create(arm)
 
     def _restart(self, arm: Arm, number: int) -> Trial:
-        before = self._trials[arm][number]
+        before, now = self._trials[arm][number], self._clock.time()
         facts = {
             "values": before.values,
             "of": before.replicates,
             "attempt": before.attempt + 1,
-            "started": before.started,
-            "began": self._clock.time(),
+            "started": before.started if before.attempt else now,
+            "began": now,
             "origin": before.origin,
+            "request": before.request,
         }
         self._for_writing.set_trial_user_attr(self._ids[arm][number], "asked", facts)
         self._for_writing.set_trial_state_values(self._ids[arm][number], TrialState.RUNNING)
         self._attempt_began[before.id] = self._clock.monotonic()
         self._waiting[arm].remove(number)
-        return self._change(before, state="running", attempt=facts["attempt"], attempt_started=facts["began"])
+        return self._change(
+            before, state="running", attempt=facts["attempt"], started=facts["started"], attempt_started=now
+        )
 
-    def _create(self, arm: Arm) -> Trial:
+    def _create(self, arm: Arm, request: str = "", values: Values | None = None) -> Trial:
+        """Create the next trial of an arm: RUNNING, or, of a point that was requested, WAITING."""
         number, now, problem = len(self._trials[arm]), self._clock.time(), ""
         try:
-            suggested = self._suggest(arm, number)
+            suggested = self._suggest(arm, number, values)
         except STORAGE_ERRORS:
             raise
         except Exception as error:  # of the sampler: the sweep goes on without this trial
             suggested = Suggestion({}, "", create_trial(state=TrialState.RUNNING))
             problem = f"its values cannot be chosen: {type(error).__name__}: {error}"
         of = self._planned[arm][number].get("of") if arm in self._planned else None
-        facts = {"values": suggested.values, "of": of, "attempt": 1, "started": now, "began": now}
-        suggested.template.set_user_attr("asked", facts | {"origin": suggested.origin})
+        attempt, template = 0 if request else 1, suggested.template
+        facts = {"values": suggested.values, "of": of, "attempt": attempt, "started": now, "began": now}
+        template.set_user_attr("asked", facts | {"origin": suggested.origin, "request": request})
+        if request:
+            template.state, template.datetime_start = TrialState.WAITING, None
         # In one step: a driver that is killed meanwhile leaves no trial without values.
-        self._ids[arm].append(self._for_writing.create_new_trial(self._studies[arm], template_trial=suggested.template))
-        self._attempt_began[TrialId(arm, number)] = self._clock.monotonic()
+        self._ids[arm].append(self._for_writing.create_new_trial(self._studies[arm], template_trial=template))
+        if request:
+            self._waiting[arm].add(number)
+        else:
+            self._attempt_began[TrialId(arm, number)] = self._clock.monotonic()
         self._trials[arm].append(
             Trial(
                 arm=arm,
                 number=number,
-                state="running",
+                state="waiting" if request else "running",
                 values=suggested.values,
-                attempt=1,
+                attempt=attempt,
                 started=now,
                 attempt_started=now,
                 origin=suggested.origin,
                 replicates=of and TrialId(*of),
+                request=request,
             )
         )
         trial = self._trials[arm][number]
-        return self.fail(trial, REFUSED, problem, None) if problem else trial
+        if problem:
+            self._waiting[arm].discard(number)
+            return self._finish(trial, TrialState.FAIL, None, REFUSED, problem)
+        return trial
 
-    def _suggest(self, arm: Arm, number: int) -> Suggestion:
+    def _suggest(self, arm: Arm, number: int, added: Values | None = None) -> Suggestion:
         if arm in self._planned:
             return Suggestion(self._planned[arm][number]["values"], "", create_trial(state=TrialState.RUNNING))
         space = self.spec.space(arm)
         if arm not in self._samplers:
             past = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
             self._samplers[arm] = ArmSampler(self.spec.sampler, space, past)
-        points = self.spec.points if arm == "search" else []
         combinations = self.spec.enumerated(arm)
-        points = points if combinations is None else combinations
-        fixed = space.to_params(points[number]) if number < len(points) else {}
-        suggested = self._samplers[arm].suggest(number, fixed)
+        given = self.points_left() if arm == "search" else []
+        points = given if combinations is None else combinations[number:]
+        points = points if added is None else [added]
+        suggested = self._samplers[arm].suggest(number, space.to_params(points[0]) if points else {})
         return suggested if combinations is None else replace(suggested, origin="")
 
     def _end(self, trial: Trial, state: TrialState, last: Report | None, reason: str = "", message: str = "") -> Trial:
         if not self.is_current_attempt(trial):
             return self._trials[trial.arm][trial.number]
+        return self._finish(trial, state, last, reason, message)
+
+    def _record(self, trial: Trial, report: Report) -> None:
+        """Record an evaluation of a trial that has not ended, unless it is recorded already."""
+        if report.step > self._trials[trial.arm][trial.number].step:
+            value = ranking_error(report, self.spec.metric)
+            self._for_writing.set_trial_intermediate_value(self._id(trial), report.step, value)
+            if trial.arm == "search":
+                self._ranking.report(trial.number, report.step, value)
+            self._change(trial, step=report.step)
+
+    def _finish(self, trial: Trial, state: TrialState, last: Report | None, reason: str, message: str) -> Trial:
         now = self._trials[trial.arm][trial.number]
         seconds = now.seconds + self._seconds_of_attempt(trial)
         facts: dict[str, Any] = {"reason": reason, "message": message, "seconds": seconds}
@@ -329,7 +381,7 @@ class Ledger(LedgerView):
             self.steps_done, self.seconds_done = self.steps_done + ended.step, self.seconds_done + ended.seconds
         if trial.arm in self._samplers:
             curve = {last.step: ranking_error(last, self.spec.metric)} if last is not None else {}
-            self._samplers[trial.arm].observe(trial.number, objective, curve, reason)
+            self._samplers[trial.arm].observe(trial.number, state, objective, curve, reason)
         return ended
 
     def _change(self, trial: Trial, **changes: Any) -> Trial:

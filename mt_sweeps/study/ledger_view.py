@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.spec.arms import Arm
-from mt_sweeps.spec.sweep_spec import SweepSpec, forbidden_changes
+from mt_sweeps.spec.sweep_spec import SweepSpec, Values, forbidden_changes
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.storage.ledger_rows import StudyRows, rows_of_file
 from mt_sweeps.study.trial import Trial, best_of, trial_from_row
@@ -72,6 +72,14 @@ class LedgerView:
     def remaining(self, arm: Arm) -> int:
         """Return how many trials of an arm are still to start: those that wait, and those that do not exist yet."""
         return self.total(arm) - len(self._trials[arm]) + len(self._waiting[arm])
+
+    def open_trials(self) -> int:
+        """Return how many trials of the search are still to come whose values the sampler will choose."""
+        return self.total("search") - len(self._trials["search"]) - len(self.points_left())
+
+    def points_left(self) -> list[Values]:
+        """Return the points of the file that no trial has been given yet. A trial of an added point takes none."""
+        return self.spec.points[sum(not trial.request for trial in self._trials["search"]) :]
 
     def best(self) -> Trial | None:
         """Return the best completed trial of the search, or None if there is none."""

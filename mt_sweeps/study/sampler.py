@@ -100,11 +100,14 @@ class ArmSampler:
             study.tell(trial, state=TrialState.FAIL)
         raise SweepError(f"no combination of {_DRAWN:,} drawn at random passes the filters; loosen them")
 
-    def observe(self, number: int, objective: float | None, curve: Mapping[int, float], reason: str) -> None:
+    def observe(
+        self, number: int, state: TrialState, objective: float | None, curve: Mapping[int, float], reason: str
+    ) -> None:
         """Learn from a trial that has ended.
 
         Args:
             number: of the trial, in the ledger.
+            state: COMPLETE, PRUNED or FAIL.
             objective: of a completed one.
             curve: of a pruned one, what it was ranked by at its last step.
             reason: of a failed one.
@@ -112,14 +115,14 @@ class ArmSampler:
         if not self._is_model_based or number not in self._numbers:
             return
         place = self._numbers[number]
-        if objective is None and not reason:
+        if state == TrialState.PRUNED and curve:
             storage = optuna_private.storage_of(self._study)
             study_id = optuna_private.study_id(self._study)
             trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, place)
             for step, value in curve.items():
                 storage.set_trial_intermediate_value(trial_id, step, value)
             self._study.tell(place, state=TrialState.PRUNED)
-        elif objective is None and reason not in ITS_OWN_FAULT:
+        elif state == TrialState.PRUNED or (state == TrialState.FAIL and reason not in ITS_OWN_FAULT):
             self._study.tell(place, state=TrialState.FAIL)
         else:
             self._study.tell(place, _WORST if objective is None else objective)
@@ -173,6 +176,8 @@ def _remembered(trial: FrozenTrial) -> FrozenTrial:
         state = TrialState.RUNNING
     if state == TrialState.FAIL and reason in ITS_OWN_FAULT:
         state, value = TrialState.COMPLETE, _WORST
+    if state == TrialState.PRUNED and not trial.intermediate_values:  # a person ended it before it measured anything
+        state = TrialState.FAIL
     return create_trial(
         state=state,
         value=value if state == TrialState.COMPLETE else None,

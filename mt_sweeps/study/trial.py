@@ -15,7 +15,7 @@ State = Literal["waiting", "running", "complete", "pruned", "failed"]
 Origin = Literal["point", "random", "sampler", ""]
 """Who chose the values of a trial: a person, chance or the sampler's model; empty: it was not recorded."""
 CHOSEN: dict[Origin, str] = {
-    "point": "a point of the file",
+    "point": "a given point",
     "random": "drawn at random",
     "sampler": "suggested by the sampler",
 }
@@ -27,6 +27,8 @@ STATES: dict[str, State] = {  # by the names that Optuna has for them
     "PRUNED": "pruned",
     "FAIL": "failed",
 }
+BY_HAND = "ended_by_hand"
+"""The reason of a trial that a person ended; it is pruned, and what it measured counts."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class _Task:
     began: float
     of: tuple[Arm, int] | None
     origin: Origin = ""
+    request: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,17 +74,18 @@ class Trial:
         number: in its arm, from 0.
         state: what became of it so far.
         values: the searched values under their dotted keys; of the published baseline and the finalists, all settings.
-        attempt: number of the current or last attempt, from 1.
-        started: when its first attempt started, in seconds since 1970.
+        attempt: number of the current or last attempt, from 1; 0: it waits for its first.
+        started: when its first attempt started, in seconds since 1970; before that, when it was added.
         attempt_started: when its last attempt started.
-        reason: of a failure, one word; else empty.
-        message: of a failure, a sentence; else empty.
+        reason: of a failure or of an end by hand, one word; else empty.
+        message: of a failure or of an end by hand, a sentence; else empty.
         step: optimiser steps of its last report, 0 if it has none.
         last: its last report, once it has ended, or None.
         replicates: of a finalist, the trial whose configuration it trains again; else None.
         lost_workers: number of workers that it lost.
         seconds: that workers spent on it, without a running attempt and without those whose driver was lost.
         origin: who chose its values; empty also for combinations of a grid and for finalists.
+        request: of a point that was added while the sweep ran, the id of the request; else empty.
     """
 
     arm: Arm
@@ -99,6 +103,7 @@ class Trial:
     lost_workers: int = 0
     seconds: float = 0.0
     origin: Origin = ""
+    request: str = ""
 
     @property
     def id(self) -> TrialId:
@@ -109,6 +114,11 @@ class Trial:
     def finished(self) -> bool:
         """Whether its state is final."""
         return self.state in ("complete", "pruned", "failed")
+
+    @property
+    def is_ended_by_hand(self) -> bool:
+        """Whether a person ended it; it is pruned then."""
+        return self.state == "pruned" and self.reason == BY_HAND
 
     @property
     def is_probe(self) -> bool:
@@ -215,6 +225,7 @@ def trial_from_row(arm: Arm, row: TrialRow, metric: str) -> Trial:
         lost_workers=lost.workers,
         seconds=lost.seconds if end.seconds is None else end.seconds,
         origin=task.origin,
+        request=task.request,
     )
     if trial.state == "complete" and (end.last is None or trial.error(metric) is None):
         raise ValueError(f"{trial.id.label} is complete, and has no last report")

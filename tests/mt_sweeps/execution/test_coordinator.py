@@ -9,6 +9,7 @@ from mt_sweeps.execution.attempt import DISK_FULL, STORAGE_LOST, Failure, Outcom
 from mt_sweeps.execution.coordinator import Coordinator
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.spec.arms import TrialId
+from mt_sweeps.storage.requests import Request, new_id
 from mt_sweeps.study.ledger import LOSSES, Ledger
 from mt_sweeps.study.sampler import ArmSampler
 from tests.helpers.sweeps import Silent, Sweep, reopened, report
@@ -298,3 +299,105 @@ def test_a_suggestion_that_raises_is_a_failed_trial_and_the_next_one_is_asked_fo
     assert failed.message == "its values cannot be chosen: ValueError: no such distribution"
     again = reopened(ledger, Path(coordinator._sweep.ledger).parent)
     assert [trial.state for trial in again.trials("search")] == ["failed", "running"]
+
+
+def asked(coordinator, action, **what):
+    """A request as `add` and `end` leave it, and a poll of the driver."""
+    request = Request(new_id(), action, **what)
+    coordinator._sweep.add_request(request)
+    polled(coordinator)
+    return request
+
+
+def polled(coordinator):
+    coordinator._polled = -1.0
+    coordinator.poll()
+
+
+def test_a_point_that_is_added_is_the_next_assignment_and_the_count_stays(tmp_path):
+    coordinator, ledger = coordinator_of(tmp_path, "trials=3", "points=[]")
+    first = coordinator.next_assignment()
+    asked(coordinator, "add", values={"ema.decay": 0.97})
+    assert coordinator._sweep.requests() == []
+    second = coordinator.next_assignment()
+    assert (second.trial, second.config.ema.decay) == (TrialId("search", 1), 0.97)
+    assert second.address.endswith("0001/attempt-1")
+    for assignment in (first, second, coordinator.next_assignment()):
+        complete(coordinator, assignment)
+    assert coordinator.next_assignment() is None
+    assert [trial.origin == "point" for trial in ledger.trials("search")][1:] == [True, False]
+
+
+def test_a_driver_that_died_before_it_removed_a_request_is_followed_by_one_that_adds_nothing_twice(tmp_path):
+    coordinator, ledger = coordinator_of(tmp_path, "trials=4")
+    request = asked(coordinator, "add", values={"ema.decay": 0.97})
+    coordinator._sweep.add_request(request)
+    again = reopened(ledger, Path(coordinator._sweep.ledger).parent)
+    again.take_over()
+    polled(Coordinator(again, coordinator._sweep, Share(0.0, 1, 2), Silent()))
+    assert [trial.request for trial in again.trials("search")] == [request.id]
+    assert coordinator._sweep.requests() == []
+
+
+@pytest.mark.parametrize("budget", ["budget.patience=1", "trials=2"])
+def test_a_point_that_comes_after_the_end_of_the_search_is_dropped(budget, tmp_path):
+    coordinator, ledger = coordinator_of(tmp_path, "trials=8", budget)
+    for error in (0.1, 0.2):
+        complete(coordinator, coordinator.next_assignment(), error)
+    asked(coordinator, "add", values={"ema.decay": 0.97})
+    assert coordinator._sweep.requests() == []
+    assert len(ledger.trials("search")) == 2
+
+
+def test_a_running_trial_ends_by_hand_at_its_next_report(tmp_path):
+    coordinator, ledger = coordinator_of(tmp_path, "trials=2")
+    first, second = coordinator.next_assignment(), coordinator.next_assignment()
+    assert not coordinator.reported(first, report(30, 0.1))
+    asked(coordinator, "end", number=0)
+    assert ledger.trials("search")[0].state == "running"
+    assert len(coordinator._sweep.requests()) == 1, "until it has ended"
+    assert not coordinator.reported(second, report(30, 0.1))
+    assert coordinator.reported(first, report(60, 0.1))
+    assert coordinator.reported(first, report(60, 0.1)), "told again, the same answer"
+    coordinator.ended(first, Outcome(report(60, 0.1), None, done=False))
+    trial = ledger.trials("search")[0]
+    assert (trial.state, trial.reason, trial.step) == ("pruned", "ended_by_hand", 60)
+    polled(coordinator)
+    assert coordinator._sweep.requests() == []
+    complete(coordinator, second)
+    assert coordinator.conclude() is None
+
+
+def test_a_trial_that_waits_ends_by_hand_at_once_with_what_its_lost_worker_recorded(tmp_path):
+    coordinator, ledger = coordinator_of(tmp_path, "trials=1")
+    assignment = coordinator.next_assignment()
+    asked(coordinator, "end", number=0)
+    coordinator._sweep.trials.begin(assignment.trial, 1, [report(30, 0.4)])  # recorded, and lost before it was reported
+    coordinator.worker_lost(assignment, "its node died")
+    polled(coordinator)
+    trial = ledger.trials("search")[0]
+    assert (trial.state, trial.reason, trial.last.step) == ("pruned", "ended_by_hand", 30)
+    assert coordinator.next_assignment() is None
+    assert coordinator._sweep.requests() == []
+
+
+def test_a_trial_that_trained_to_its_end_meanwhile_is_complete_and_the_request_is_dropped(tmp_path):
+    coordinator, ledger = coordinator_of(tmp_path, "trials=1")
+    assignment = coordinator.next_assignment()
+    asked(coordinator, "end", number=0)
+    complete(coordinator, assignment)
+    polled(coordinator)
+    assert ledger.trials("search")[0].state == "complete"
+    assert coordinator._sweep.requests() == []
+
+
+def test_what_is_no_request_and_what_names_no_trial_stop_nothing(tmp_path):
+    coordinator, _ = coordinator_of(tmp_path, "trials=1")
+    asked(coordinator, "end", number=7)
+    asked(coordinator, "end", arm="finalists")
+    folder = coordinator._sweep.path / "requests"
+    (folder / "1.json").write_text("{")
+    (folder / "2.json").mkdir()
+    polled(coordinator)
+    assert coordinator._sweep.requests() == []
+    assert coordinator.next_assignment() is not None

@@ -75,13 +75,14 @@ FINDINGS = Findings(
     importance=Importance("PED-ANOVA", 6, 3, {"ema.decay": 1.0}),
     rungs=[Correlation(90, 0.1, 9)],
     failures=[FailureFinding("diverged", [TrialId("search", 1)], "Diverged: nan")],
+    ended_by_hand=[TrialId("supervised", 0)],
     finalists={"trial 0": {10_000: 0.1}},
     cost=[Cost("search", "complete", 1, 300, 1.0, 0.0)],
     reproduction=Reproduction("mt-sweep run spec.yaml", "", {}, {}, "abc", "Linux", "def", 0.0, 2),
 )
 KEYS = {
     (): "format sweep verdict cautions best search baselines classes trials progress curves parameters good importance "
-    "rungs failures finalists cost reproduction",
+    "rungs failures ended_by_hand finalists cost reproduction",
     ("sweep",): "name state metric error_name network method steps started seconds images states",
     ("verdict",): "means comparisons gain failed images kept_back probe ended",
     ("verdict", "means", "trial 0"): "mean low high seeds",
@@ -105,6 +106,7 @@ KEYS = {
     ("rungs", 0): "rung spearman trials is_guessing",
     ("failures", 0): "reason trials message",
     ("failures", 0, "trials", 0): "arm trial",
+    ("ended_by_hand", 0): "arm trial",
     ("cost", 0): "arm state trials steps hours gpu_hours",
     ("reproduction",): "command spec versions seeds data_fingerprint platform id gpus_per_trial concurrent",
 }

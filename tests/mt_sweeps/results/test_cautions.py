@@ -118,6 +118,15 @@ def test_an_error_below_that_of_guessing_by_more_than_luck_is_learned(tmp_path):
         assert (found == []) == learned
 
 
+def test_a_trial_that_a_person_ended_is_not_one_that_noise_pruned(tmp_path):
+    ledger = new_ledger(tmp_path / "ledger.db", digits("trials=6", "finalists.baselines=[]"))
+    first, second = ledger.ask_search(), ledger.ask_search()
+    ledger.report(first, report(90, 0.1))
+    ledger.end_by_hand(second, [report(90, 0.1)])
+    ledger.complete(first, report(300, 0.1))
+    assert cautions(ledger, IMAGES) == []
+
+
 @pytest.mark.parametrize(("errors", "validation", "doubted"), [([0.3, 0.35], 40, 1), ([0.1, 0.5], 40, 0)])
 def test_pruning_by_two_photographs_is_doubted(tmp_path, errors, validation, doubted):
     ledger = new_ledger(tmp_path / "ledger.db", digits("trials=6", "finalists.baselines=[]"))

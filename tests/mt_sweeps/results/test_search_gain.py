@@ -55,7 +55,7 @@ def test_a_trial_that_is_begun_again_keeps_who_chose_it(tmp_path):
 def test_a_best_that_somebody_wrote_into_the_file_is_called_so(tmp_path):
     gain = search_gain(searched(tmp_path, [0.05, 0.06, 0.2, None]), 200)
     assert gain.where_from() == (
-        "The best is a point of the file, trial 0: 3 other trials did not beat it; "
+        "The best is a given point, trial 0: 3 other trials did not beat it; "
         "the best of the random trials has 6.0 % (2 completed)"
     )
     assert gain.as_good() == "2 of 3 completed trials are within one standard error of it, itself included"
@@ -64,7 +64,7 @@ def test_a_best_that_somebody_wrote_into_the_file_is_called_so(tmp_path):
 def test_a_best_that_the_search_found_is_compared_with_the_points(tmp_path):
     gain = search_gain(searched(tmp_path, [0.1, 0.05, 0.2]), 200)
     assert gain.where_from() == (
-        "The best, trial 1, was drawn at random; the best of the points of the file has 10.0 % (1 completed)"
+        "The best, trial 1, was drawn at random; the best of the given points has 10.0 % (1 completed)"
     )
     assert gain.as_good() == "No other completed trial is within one standard error of it"
 
@@ -72,7 +72,7 @@ def test_a_best_that_the_search_found_is_compared_with_the_points(tmp_path):
 def test_a_best_that_the_sampler_suggested_is_called_so(tmp_path):
     gain = search_gain(searched(tmp_path, [0.1] * 11 + [0.03]), 200)
     assert gain.where_from().startswith(
-        "The best, trial 11, was suggested by the sampler; the best of the points of the file has"
+        "The best, trial 11, was suggested by the sampler; the best of the given points has"
     )
 
 
@@ -115,7 +115,7 @@ def test_status_says_where_the_best_is_from(tmp_path):
     sweep.ledger.complete(trial, sweep.train(trial, 0.2, 0.1))
     status = sweep_status(sweep.directory)
     assert status.as_json()["best"]["origin"] == "point"
-    assert status.search == "The best is a point of the file, trial 0: nothing else was tried"
+    assert status.search == "The best is a given point, trial 0: nothing else was tried"
 
 
 @pytest.mark.parametrize(

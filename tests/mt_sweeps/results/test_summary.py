@@ -19,3 +19,13 @@ def test_training_is_recommended_only_where_something_was_learned(tmp_path, erro
     assert (said in text) == (not is_learned)
     assert ("mt-sweep train" in text) == is_learned
     assert text.count("nothing was learned") == (not is_learned)
+
+
+def test_trials_that_were_ended_by_hand_are_named_and_are_no_failures(tmp_path):
+    sweep = Sweep(tmp_path, "finalists.baselines=[supervised]")
+    for _ in range(2):
+        finish(sweep.ledger, sweep.ledger.ask_search())
+    sweep.ledger.end_by_hand(sweep.ledger.ask_search(), [])
+    text = summary_text(sweep.directory, sweep.ledger, ENVIRONMENT.images)
+    assert "by hand    1 trial ended by hand: trial 1" in text
+    assert "failed" not in text

@@ -122,7 +122,7 @@ def test_the_best_is_shown_on_one_screen_with_its_values_and_errors(sweep):
     assert "  validation 10.0 % ± 1.0 on " in text
     assert "not trained again on fresh seeds" in text
     assert (
-        "search     The best, trial 2, was drawn at random; the best of the points of the file has 20.0 % (1 completed)"
+        "search     The best, trial 2, was drawn at random; the best of the given points has 20.0 % (1 completed)"
         in text
     )
     assert "export digits -o best.yaml" in lines[-1]

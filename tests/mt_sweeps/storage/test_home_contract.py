@@ -13,6 +13,7 @@ from mt_sweeps.spec import yaml_file
 from mt_sweeps.storage import home as homes
 from mt_sweeps.storage.home import Home
 from mt_sweeps.storage.open import open_home
+from mt_sweeps.storage.requests import Request, new_id
 from mt_sweeps.study.ledger import Ledger
 from tests.helpers.sweeps import ENVIRONMENT, digits
 
@@ -154,6 +155,20 @@ def test_a_request_to_stop_reaches_the_driver_and_can_be_cleared(home):
     sweep.clear_stop_request()
     assert not sweep.is_stop_requested()
     assert not reopened(sweep).is_stop_requested()
+
+
+def test_requests_reach_the_driver_in_their_order_and_stay_until_they_are_removed(home):
+    sweep = saved(home)
+    assert sweep.requests() == []
+    first = Request(new_id(), "add", {"ema.decay": 0.99, "consistency.loss": "kl"})
+    second = Request(new_id(), "end", arm="supervised", number=3)
+    reopened(sweep).add_request(second)
+    reopened(sweep).add_request(first)
+    reopened(sweep).add_request(first)
+    assert sweep.requests() == [first, second]
+    for _ in range(2):
+        sweep.remove_request(first)
+    assert reopened(sweep).requests() == [second]
 
 
 def test_choosing_a_name_creates_nothing(home):

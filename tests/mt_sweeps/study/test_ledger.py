@@ -298,3 +298,71 @@ def test_a_driver_that_died_as_a_trial_lost_its_last_worker_is_followed_by_one_t
     again = reopened(ledger, tmp_path)
     again.take_over()
     assert [(trial.state, trial.reason) for trial in again.all_trials()] == [("failed", "lost_worker")]
+
+
+def test_an_added_point_is_the_next_trial_takes_one_of_the_count_and_is_there_once(ledger, tmp_path):
+    finish(ledger, ledger.ask_search())
+    added = ledger.add_point("id", {"ema.decay": 0.97})
+    assert (added.number, added.state, added.origin, added.attempt) == (1, "waiting", "point", 0)
+    assert added.values["ema.decay"] == 0.97
+    assert ledger.add_point("id", {"ema.decay": 0.97}) == added
+    assert (ledger.total("search"), ledger.remaining("search")) == (4, 3)
+    again = reopened(ledger, tmp_path)
+    again.take_over()
+    assert again.add_point("id", {"ema.decay": 0.97}) == added
+    begun = again.ask_search()
+    assert (begun.number, begun.attempt, begun.values, begun.request) == (1, 1, added.values, "id")
+    finish(again, begun)
+    assert len([trial for trial in run_all(again) if trial.arm == "search"]) == 2
+
+
+def test_an_added_point_takes_no_point_of_the_file_and_one_that_is_left_is_still_tried(tmp_path):
+    points = "points=[{ema.decay: 0.91}, {ema.decay: 0.92}]"
+    ledger = new_ledger(tmp_path / "ledger.db", digits("trials=4", "finalists.baselines=[]", points))
+    ledger.ask_search()
+    assert ledger.open_trials() == 2
+    ledger.add_point("id", {"ema.decay": 0.97})
+    assert ledger.open_trials() == 1
+    ledger = reopened(ledger, tmp_path)
+    ledger.take_over()
+    assert [trial.values["ema.decay"] for trial in run_all(ledger)][:3] == [0.91, 0.97, 0.92]
+
+
+def test_an_added_point_that_the_sampler_cannot_complete_is_a_failed_trial(ledger, monkeypatch):
+    def raises(*_):
+        raise ValueError("no such distribution")
+
+    monkeypatch.setattr("mt_sweeps.study.sampler.ArmSampler.suggest", raises)
+    failed = ledger.add_point("id", {"ema.decay": 0.97})
+    assert (failed.state, failed.reason) == ("failed", "refused")
+    assert ledger.remaining("search") == 3
+
+
+def test_a_trial_that_is_ended_by_hand_is_pruned_with_what_it_measured_and_is_no_failure(ledger, tmp_path):
+    running, waiting = ledger.ask_search(), ledger.ask_search()
+    ledger.report(running, report(30, 0.4))
+    ledger.report(waiting, report(30, 0.5))
+    waiting = ledger.requeue(waiting)
+    ended = ledger.end_by_hand(running, [report(30, 0.4), report(60, 0.3)])
+    assert (ended.state, ended.reason, ended.message) == ("pruned", "ended_by_hand", "ended by hand at step 60")
+    assert (ended.step, ended.last.step) == (60, 60)
+    assert ledger.end_by_hand(waiting, []).message == "ended by hand before its first evaluation"
+    assert ledger.end_by_hand(ended, []) == ended
+    assert ledger.remaining("search") == 2
+    again = reopened(ledger, tmp_path)
+    assert again.all_trials() == ledger.all_trials()
+    study = optuna.load_study(study_name="digits", storage=url(tmp_path))
+    assert study.trials[0].intermediate_values == {30: 0.4, 60: 0.3}
+
+
+def test_three_trials_that_are_ended_by_hand_are_no_configuration_error(ledger):
+    for _ in range(3):
+        ledger.end_by_hand(ledger.ask_search(), [])
+    assert common_failure(ledger.trials("search")) is None
+
+
+def test_a_stale_attempt_is_not_ended_by_hand(ledger):
+    stale = ledger.ask_search()
+    ledger.requeue(stale)
+    assert ledger.ask_search().attempt == 2
+    assert ledger.end_by_hand(stale, [report(30, 0.1)]).state == "running"

@@ -88,6 +88,8 @@ def test_a_reopened_ledger_suggests_what_an_undisturbed_one_would(sampler, tmp_p
             ledger.prune(trial, report(90, 0.9))
         elif number % 5 == 2:
             ledger.fail(trial, "diverged" if number % 2 else "error", "", None)
+        elif number in (4, 9):
+            ledger.end_by_hand(trial, [report(90, 0.9)] if number == 4 else [])
         elif number % 5 == 3:
             open_trials.append(trial)
         else:

@@ -126,6 +126,18 @@ def test_tags_tell_state_seed_attempt_and_the_rungs_passed(sweep):
     assert runs["trial 0"].data.tags["mt.rung"] == "0", "the first rung is at step 90"
 
 
+def test_a_trial_that_was_ended_by_hand_is_killed_and_its_tags_say_so(new_sweep):
+    new_sweep.ledger.add_point("id", {"ema.decay": 0.9})
+    run_of(new_sweep).sync()
+    trial = new_sweep.ledger.ask_search()
+    new_sweep.ledger.end_by_hand(trial, [new_sweep.train(trial, 0.5)])
+    run_of(new_sweep).sync()
+    _, runs, _ = new_sweep.runs()
+    wanted = {"mt.state": "pruned", "mt.reason": "ended_by_hand", "mt.message": "ended by hand at step 30"}
+    assert runs["trial-0000"].data.tags.items() >= wanted.items()
+    assert runs["trial-0000"].info.status == "KILLED"
+
+
 def test_the_artifacts_lie_in_the_home_directory(sweep):
     assert list(sweep.home.artifacts.glob(f"*/artifacts/teacher/{BEST_MODEL}"))
 

@@ -64,6 +64,36 @@ def test_a_sweep_is_stopped_from_another_terminal_prolonged_and_removed(tmp_path
     assert [row["name"] for row in as_json("list", folder=tmp_path)] == ["digits"]
 
 
+@pytest.mark.parametrize("engine", [(), (IN_PROCESS,)])
+def test_a_running_sweep_is_given_a_point_and_has_a_trial_ended_and_so_is_an_interrupted_one(
+    engine, tmp_path, monkeypatch
+):
+    monkeypatch.setenv(VARIABLE, Script(seconds=3.0).model_dump_json())
+    command = [MT_SWEEP, "run", DIGITS, *engine, "--trials", "12", *ALONE, *BARE, "--set", "points=[]"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        while " step " not in driver.stdout.readline():
+            pass
+        added = mt_sweep("add", "digits", "ema.decay=0.97", folder=tmp_path).stdout
+        assert "tries ema.decay 0.97" in added.replace("  ", " ")
+        assert "trial 0 is ended by hand at step" in mt_sweep("end", "digits", "0", folder=tmp_path).stdout
+        mt_sweep("stop", "digits", folder=tmp_path)
+        assert driver.wait(timeout=60) == 130
+    mt_sweep("end", "digits", "0", folder=tmp_path, status=2)
+    trials = {row["trial"]: row for row in as_json("trials", "digits", folder=tmp_path)["trials"]}
+    point = next(row for row in trials.values() if row["values"]["ema.decay"] == 0.97)
+    assert point["origin"] == "point"
+    mt_sweep("end", "digits", point["trial"], folder=tmp_path)
+    assert "go on with: " in mt_sweep("add", "digits", "ema.decay=0.98", folder=tmp_path).stdout
+
+    monkeypatch.setenv(VARIABLE, Script().model_dump_json())
+    out = mt_sweep("resume", "digits", IN_PROCESS, folder=tmp_path).stdout
+    assert "2 trials ended by hand: trial 0" in out
+    search = as_json("status", "digits", folder=tmp_path)["arms"]["search"]
+    assert (search["total"], search["complete"], search["pruned"]) == (12, 10, 2)
+    assert "Ended by hand" in (tmp_path / "sweeps" / "digits" / "report.html").read_text()
+
+
 def test_a_search_that_is_over_before_its_trials_still_has_its_finalists(tmp_path, monkeypatch):
     monkeypatch.setenv(VARIABLE, Script(seconds=0.05).model_dump_json())
     few = ("--set", "finalists.top=1", "--set", "finalists.seeds=2", "--set", "budget.patience=3")

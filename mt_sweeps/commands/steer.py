@@ -1,0 +1,174 @@
+"""`add` and `end`: how a person steers a sweep, whether a process drives it or not."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from mt_sweeps.errors import InputError
+from mt_sweeps.formatting import values_text
+from mt_sweeps.results.status import search_stop_reason
+from mt_sweeps.results.trials import trial_named
+from mt_sweeps.search_space.space import Values
+from mt_sweeps.spec.points import params_of_point, parse_point
+from mt_sweeps.storage.home import Home, SweepStore
+from mt_sweeps.storage.requests import Request, new_id
+from mt_sweeps.study.ledger_view import LedgerView, ledger_of
+from mt_sweeps.study.trial import Trial, common_failure
+
+ANSWER_SECONDS = 30  # that the driver is waited for; it does what was asked for also later
+
+
+def add(home: Home, name: str, assignments: Sequence[str]) -> str:
+    """Give a point to a sweep. It takes the place of a trial whose values the sampler would have chosen.
+
+    Args:
+        home: of the sweep.
+        name: of the sweep.
+        assignments: `key=value` each, of searched keys; the sampler chooses the others.
+
+    Returns:
+        What came of it, in words.
+
+    Raises:
+        InputError: there is no such sweep, its search has ended, or the point is not in its space or there already.
+    """
+    sweep = home.sweep(name)
+    ledger = ledger_of(sweep)
+    point = parse_point(assignments)
+    if ledger.spec.sampler.name == "grid":
+        raise InputError(f"{name}: a grid is enumerated, and takes no points; `{sweep.command('copy')}` and change it")
+    try:
+        params = params_of_point(ledger.spec, point)
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from None
+    if (ended := _why_search_has_ended(sweep, ledger)) is not None:
+        raise InputError(
+            f"{name}: {ended}; search on in a new sweep: `{sweep.command('copy')}`, and write it to points"
+        )
+    if (there := _where_it_is(sweep, ledger, params)) is not None:
+        raise InputError(f"{name}: {there} has these values; give other ones")
+    request = Request(new_id(), "add", ledger.spec.expand_point(point))
+    trial = _done(sweep, request, lambda ledger: _added(ledger, request))
+    if trial is None and any(left.id == request.id for left in sweep.requests()):
+        return f"{name}: the point waits for the driver, which takes it as its next trial"
+    if trial is None:
+        raise InputError(f"{name}: its search ended before the point was taken up; search on in a new sweep")
+    text = f"{name}: trial {trial.number} tries {values_text(trial.values)}"
+    return f"{text}; it comes next" if sweep.is_driven else f"{text}; go on with: {sweep.resume_command}"
+
+
+def end(home: Home, name: str, trial: str) -> str:
+    """End a running or waiting trial of a sweep. It is pruned, and the sampler learns from what it measured.
+
+    Args:
+        home: of the sweep.
+        name: of the sweep.
+        trial: as `trials` names it.
+
+    Returns:
+        What came of it, in words.
+
+    Raises:
+        InputError: there is no such sweep or trial, it has ended, or it is a finalist.
+    """
+    sweep = home.sweep(name)
+    wanted = trial_named(sweep, ledger_of(sweep), trial)
+    if wanted.finished:
+        raise InputError(f"{name}: {wanted.id.label} is {wanted.state}; only a trial that runs or waits can be ended")
+    if wanted.arm == "finalists":
+        raise InputError(
+            f"{name}: {wanted.id.label} is one of those that the verdict compares, which needs all of them; end the "
+            f"whole sweep with `{sweep.command('stop')}`"
+        )
+    request = Request(new_id(), "end", arm=wanted.arm, number=wanted.number)
+    ended = _done(sweep, request, lambda ledger: _finished(ledger, wanted))
+    if ended is None:
+        return f"{name}: {wanted.id.label} ends at its next evaluation"
+    if not ended.is_ended_by_hand:
+        raise InputError(f"{name}: {ended.id.label} is {ended.state}: it ended before it was ended by hand")
+    return f"{name}: {ended.id.label} is {ended.message}"
+
+
+def _done(sweep: SweepStore, request: Request, result: Callable[[LedgerView], Trial | None]) -> Trial | None:
+    """Leave a request, and return the trial that it is about once the ledger shows that it is done.
+
+    Where no process drives the sweep, this one does what is asked for.
+
+    Args:
+        sweep: of which something is asked.
+        request: what.
+        result: returns the trial from a ledger in which it is done.
+
+    Returns:
+        The trial, or None if it was not done: the driver is busy, or it cannot be.
+    """
+    sweep.add_request(request)
+    until = time.monotonic() + ANSWER_SECONDS
+    while True:
+        # Looked at in this order: a driver that ends after the first leaves what it did for the second.
+        is_driven, is_left = sweep.is_driven, any(left.id == request.id for left in sweep.requests())
+        if is_left and not is_driven:
+            _take_up(sweep)
+            continue
+        trial = result(ledger_of(sweep))
+        if trial is not None:
+            sweep.remove_request(request)
+        if trial is not None or not is_left or time.monotonic() > until:
+            return trial
+        time.sleep(0.2)
+
+
+def _take_up(sweep: SweepStore) -> None:
+    """Do what is asked of a sweep that no process drives; nothing if one has begun to."""
+    from mt_sweeps.study.ledger import Ledger  # brings Optuna
+    from mt_sweeps.study.requests import take_requests
+
+    try:
+        with sweep.exclusive(sweep.already_driven):
+            ledger = Ledger(sweep.ledger, sweep.load_spec())
+            ledger.take_over()  # what a dead driver left running waits
+            take_requests(sweep, ledger, set(), lambda: search_stop_reason(sweep, ledger) is not None)
+            ledger.close()
+    except InputError:
+        if not sweep.is_driven:
+            raise
+
+
+def _why_search_has_ended(sweep: SweepStore, ledger: LedgerView) -> str | None:
+    searched = ledger.trials("search")
+    if not sweep.is_driven and common_failure(searched) is not None:
+        return "its search has ended: the first three trials failed alike"
+    if len(searched) >= ledger.total("search"):
+        return f"its search has ended: all {len(searched)} trials have started"
+    if ledger.open_trials() <= 0:
+        return "the trials that are left are for the points of its file"
+    reason = search_stop_reason(sweep, ledger)
+    return reason and f"its search has ended: {reason}"
+
+
+def _where_it_is(sweep: SweepStore, ledger: LedgerView, params: Values) -> str | None:
+    """Return which trial or point has these parameters already, or None. A trial may be tried again if it failed."""
+    spec = ledger.spec
+    for trial in ledger.trials("search"):
+        if trial.state != "failed" and not trial.is_ended_by_hand and _is_at(trial, ledger, params):
+            return trial.id.label
+    for point in ledger.points_left():
+        if params_of_point(spec, point) == params:
+            return "a point of the file that is still to come"
+    waiting = (request.values for request in sweep.requests() if request.action == "add")
+    return "a point that was added before" if any(params_of_point(spec, one) == params for one in waiting) else None
+
+
+def _is_at(trial: Trial, ledger: LedgerView, params: Values) -> bool:
+    try:
+        return params_of_point(ledger.spec, trial.values) == params
+    except ValueError:  # of an earlier version, which allowed these values
+        return False
+
+
+def _added(ledger: LedgerView, request: Request) -> Trial | None:
+    return next((trial for trial in ledger.trials("search") if trial.request == request.id), None)
+
+
+def _finished(ledger: LedgerView, trial: Trial) -> Trial | None:
+    now = ledger.trials(trial.arm)[trial.number]
+    return now if now.finished else None

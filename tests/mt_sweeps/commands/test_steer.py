@@ -1,0 +1,170 @@
+"""`add` and `end`: points and ends by hand, of sweeps that a process drives and of those that none does."""
+
+import re
+import threading
+import time
+
+import pytest
+
+from mt_sweeps.commands import steer
+from mt_sweeps.errors import InputError
+from mt_sweeps.results import trials as tables
+from mt_sweeps.study.ledger_view import ledger_of
+from mt_sweeps.study.requests import take_requests
+from tests.helpers.sweeps import Sweep, finish, report
+
+POINT = ("ema.decay=0.97", "consistency.loss=mse", "consistency.weight=12", "labeled_batch_fraction=0.5")
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """An interrupted one with four trials, of which one is complete and one was running; two points are in its file."""
+    sweep = Sweep(tmp_path, "trials=5", "finalists.baselines=[]", "points=[{ema.decay: 0.91}, {ema.decay: 0.92}]")
+    finish(sweep.ledger, sweep.ledger.ask_search())
+    sweep.ledger.report(sweep.ledger.ask_search(), report(30, 0.4))
+    sweep.ledger.close()
+    return sweep
+
+
+def trials_of(sweep):
+    return ledger_of(sweep.directory).trials("search")
+
+
+def test_a_point_for_an_interrupted_sweep_waits_as_its_next_trial(sweep):
+    text = steer.add(sweep.home, "digits", POINT)
+    assert re.match(r"digits: trial 2 tries ema\.decay 0\.97.*; go on with: .*mt-sweep resume digits", text)
+    added = trials_of(sweep)[2]
+    assert (added.state, added.origin, added.values["consistency.weight"]) == ("waiting", "point", 12)
+    assert sweep.directory.requests() == []
+    shown = tables.trial_text(tables.find_trial(sweep.directory, "2"), sweep.spec.metric)
+    assert "trial 2: waiting, a given point" in shown
+    assert "0 attempts" in shown
+
+
+@pytest.mark.parametrize(
+    ("assignments", "problem"),
+    [
+        (["ema.decay"], "ema.decay: write key=value, the key as in search_space: ema.decay=0.99"),
+        (["ema.decay=0.97", "ema.decay=0.98"], "ema.decay: is given twice"),
+        (["ema.decoy=0.97"], "digits: ema.decoy is not in search_space; did you mean 'ema.decay'?"),
+        (["ema.decay=2"], "digits: ema.decay: 2 is outside 0.8 to 0.999"),
+        (["ema.decay=high"], "digits: ema.decay: 'high' is not a number"),
+        (["recipe=none_such"], "none_such"),
+    ],
+)
+def test_a_point_that_cannot_be_is_refused_and_nothing_is_left(sweep, assignments, problem):
+    with pytest.raises(InputError, match=re.escape(problem)):
+        steer.add(sweep.home, "digits", assignments)
+    assert sweep.directory.requests() == []
+    assert len(trials_of(sweep)) == 2
+
+
+def test_a_point_is_added_once(sweep):
+    first = [f"{key}={value}" for key, value in trials_of(sweep)[0].values.items()]
+    with pytest.raises(InputError, match="digits: trial 0 has these values"):
+        steer.add(sweep.home, "digits", first)
+    steer.add(sweep.home, "digits", POINT)
+    with pytest.raises(InputError, match="digits: trial 2 has these values"):
+        steer.add(sweep.home, "digits", POINT)
+
+
+def test_a_point_for_a_search_that_has_ended_is_refused(sweep):
+    for decay in (0.93, 0.94, 0.95):
+        steer.add(sweep.home, "digits", [f"ema.decay={decay}"])
+    with pytest.raises(InputError, match="its search has ended: all 5 trials have started; search on in a new sweep"):
+        steer.add(sweep.home, "digits", POINT)
+
+
+def test_a_point_does_not_take_the_place_of_a_point_of_the_file(tmp_path):
+    sweep = Sweep(tmp_path, "trials=2", "finalists.baselines=[]", "points=[{ema.decay: 0.91}, {ema.decay: 0.92}]")
+    with pytest.raises(InputError, match="the trials that are left are for the points of its file"):
+        steer.add(sweep.home, "digits", POINT)
+    with pytest.raises(InputError, match="its search has ended"):
+        sweep.ledger.ask_search()
+        finish(sweep.ledger, sweep.ledger.ask_search())
+        steer.add(sweep.home, "digits", POINT)
+
+
+def test_a_point_for_a_sweep_whose_patience_is_over_is_refused(tmp_path):
+    sweep = Sweep(tmp_path, "trials=9", "finalists.baselines=[]", "budget.patience=1")
+    for error in (0.1, 0.2):
+        finish(sweep.ledger, sweep.ledger.ask_search(), error)
+    with pytest.raises(InputError, match="its search has ended: the best has not improved"):
+        steer.add(sweep.home, "digits", POINT)
+
+
+def test_a_trial_that_was_running_when_the_driver_died_is_ended_by_hand(sweep):
+    assert steer.end(sweep.home, "digits", "1") == "digits: trial 1 is ended by hand before its first evaluation"
+    ended = trials_of(sweep)[1]
+    assert (ended.state, ended.reason) == ("pruned", "ended_by_hand")
+    row = next(row for row in tables.trial_rows(sweep.directory) if row.trial == 1)
+    assert "ended_by_hand" in tables.table_text([row])
+    shown = tables.trial_text(tables.find_trial(sweep.directory, "1"), sweep.spec.metric)
+    assert "reason     ended_by_hand: ended by hand before its first evaluation" in shown
+    assert steer.add(sweep.home, "digits", [f"{key}={value}" for key, value in ended.values.items()])
+
+
+@pytest.mark.parametrize(
+    ("trial", "problem"),
+    [("0", "trial 0 is complete; only a trial that runs or waits"), ("7", "7: digits has no such trial")],
+)
+def test_a_trial_that_has_ended_or_is_none_is_refused(sweep, trial, problem):
+    with pytest.raises(InputError, match=problem):
+        steer.end(sweep.home, "digits", trial)
+    assert sweep.directory.requests() == []
+
+
+def test_a_finalist_is_not_ended_by_hand(tmp_path):
+    sweep = Sweep(tmp_path, "trials=1", "finalists.baselines=[]", "finalists.top=1", "finalists.seeds=2")
+    finish(sweep.ledger, sweep.ledger.ask_search())
+    sweep.ledger.add_finalists([{"values": sweep.ledger.trials("search")[0].values, "of": ["search", 0]}])
+    sweep.ledger.ask_finalist()
+    with pytest.raises(InputError, match="one of those that the verdict compares"):
+        steer.end(sweep.home, "digits", "finalists-0")
+
+
+@pytest.fixture
+def driven(sweep):
+    """The same sweep with a driver that takes requests up, and runs trial 1."""
+    is_over = threading.Event()
+
+    def drive():
+        with sweep.directory.exclusive("driven"):
+            ledger = type(sweep.ledger)(sweep.directory.ledger, sweep.spec)
+            ledger.take_over()
+            running = ledger.ask_search()
+            while not is_over.is_set():
+                changes = take_requests(sweep.directory, ledger, {running.id}, lambda: False)
+                for trial_id in changes.to_end:
+                    assert trial_id == running.id
+                    ledger.end_by_hand(running, [report(60, 0.3)])
+                time.sleep(0.05)
+            ledger.close()
+
+    thread = threading.Thread(target=drive)
+    thread.start()
+    while not sweep.directory.is_driven or trials_of(sweep)[1].attempt != 2:
+        time.sleep(0.05)
+    yield sweep
+    is_over.set()
+    thread.join()
+
+
+def test_a_living_driver_takes_a_point_up_and_ends_a_trial(driven):
+    assert steer.add(driven.home, "digits", POINT).endswith("it comes next")
+    assert trials_of(driven)[2].values["ema.decay"] == 0.97
+    assert steer.end(driven.home, "digits", "1") == "digits: trial 1 is ended by hand at step 60"
+    assert steer.end(driven.home, "digits", "2") == "digits: trial 2 is ended by hand before its first evaluation"
+    assert driven.directory.requests() == []
+
+
+def test_a_driver_that_is_busy_finds_the_requests_later(sweep, monkeypatch):
+    monkeypatch.setattr(steer, "ANSWER_SECONDS", 0.1)
+    with sweep.directory.exclusive("driven"):
+        assert steer.add(sweep.home, "digits", POINT).startswith("digits: the point waits for the driver")
+        assert steer.end(sweep.home, "digits", "1") == "digits: trial 1 ends at its next evaluation"
+        with pytest.raises(InputError, match="a point that was added before has these values"):
+            steer.add(sweep.home, "digits", POINT)
+    steer.add(sweep.home, "digits", ["ema.decay=0.95"])  # of a sweep that nobody drives: it takes up all three
+    assert [trial.state for trial in trials_of(sweep)] == ["complete", "pruned", "waiting", "waiting"]
+    assert sweep.directory.requests() == []
