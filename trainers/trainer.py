@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trainers import losses
 from trainers.captured_step import CapturedStep
-from trainers.checkpoint import load_latest_checkpoint, save_checkpoint, save_model
+from trainers.checkpoint import Model, load_latest_checkpoint, save_checkpoint, save_model
 from trainers.config import TrainerConfig, WithWeights
 from trainers.consistency import consistency_loss
 from trainers.data import dataset
@@ -40,6 +40,7 @@ from trainers.profiling import Stopwatch, peak_memory, reset_peak_memory
 from trainers.randomness import RunGenerator
 from trainers.report import Report
 from trainers.timetable import Timetable
+from trainers.uncertainty import Mistakes, worst_mistakes
 
 _log = logging.getLogger(__name__)
 
@@ -155,6 +156,30 @@ class Trainer:
         """
         return self._evaluate_on(self._data.test)
 
+    def test_mistakes(self, most: int) -> Mistakes:
+        """Return the worst mistakes of the teacher (of the student, if there is no teacher) on the test images.
+
+        Only a final training may call it, beside `test`. The indices count the test images from 0.
+
+        Args:
+            most: at most how many.
+
+        Raises:
+            DataError: the data set has no test images.
+        """
+        network, data, images = self._last_network, self._data, self._data.test
+        model = Model(network, data.normalization, self.classes, data.image_size, data.channels, self.config)
+        training = network.training
+        network.eval()
+        try:
+            return worst_mistakes(model, images.take, images.indices, images.labels, most)
+        finally:
+            network.train(training)
+
+    def test_pixels(self, indices: Tensor) -> Tensor:
+        """Return test images as uint8 [n, height, width, channels] on the CPU, for pictures of `test_mistakes`."""
+        return self._data.test.take(indices).cpu()
+
     @property
     def has_test_images(self) -> bool:
         """Whether the data set has a test set."""
@@ -197,11 +222,10 @@ class Trainer:
 
     def save_model(self, path: Path) -> None:
         """Write the present weights of the teacher (of the student, if there is no teacher) as a model file."""
-        network = self._student if self._method.teacher is None else self._method.teacher
         data = self._data
         save_model(
             path,
-            network,
+            self._last_network,
             data.normalization,
             self.classes,
             data.image_size,
@@ -209,6 +233,11 @@ class Trainer:
             self.config,
             self.first_weights,
         )
+
+    @property
+    def _last_network(self) -> Network:
+        """The teacher, or the student if there is none: what a run is trained for."""
+        return self._student if self._method.teacher is None else self._method.teacher
 
     def _train(self, end: int) -> dict[str, float]:
         """Take the steps up to `end`; return the metrics of this interval."""

@@ -14,7 +14,7 @@ from mt_sweeps.cli.output import print_text
 from mt_sweeps.cli.sections import Sections, with_examples
 from mt_sweeps.errors import InputError, SweepError
 
-_WITH_TORCH = {"init", "run", "resume", "plan", "validate", "preview", "train", "predict", "doctor"}
+_WITH_TORCH = {"init", "run", "resume", "plan", "validate", "preview", "train", "predict", "doctor", "inspect"}
 _LINE = 4_000  # characters of an error; the longest that is meant to be read lists all settings
 
 

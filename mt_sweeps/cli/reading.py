@@ -167,6 +167,32 @@ def export_best(name: str | None, output: Path | None, home: str | None) -> None
     write_text(output, text, True, f"train the final model with: {sweep.command('train', str(output))}")
 
 
+@click.command("inspect")
+@newest_sweep_argument
+@click.option("-o", "--output", type=File, help="A folder. Default: `inspect` in the sweep's folder.")
+@click.option("--images", type=click.IntRange(1, 1000), default=32, help="At most how many of a kind. Default: 32.")
+@click.option("--model", help="From `train`, as `predict` takes it. Default: that of the best trial.")
+@home_option
+@json_option
+@plugin_option()
+def inspect_images(
+    name: str | None, output: Path | None, images: int, model: str | None, home: str | None, as_json: bool
+) -> None:
+    """Write which images to label next, and the worst mistakes.
+
+    Of SWEEP (default: the newest). To label next: the unlabeled images that its best teacher is least sure of, and those that its best teachers disagree on. Mistakes:
+    on the validation images; the test images are not read. Of each kind, a table (CSV) and a picture.
+    """
+    from mt_sweeps.commands.inspect import inspect
+    from mt_sweeps.storage.open import open_home
+
+    found = inspect(open_home(home), name, output, images, model)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        print_text(found)
+
+
 @click.command("report")
 @newest_sweep_argument
 @home_option

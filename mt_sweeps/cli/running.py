@@ -148,7 +148,8 @@ def stop(name: str, home: str | None) -> None:
 def add(name: str, assignments: tuple[str, ...], home: str | None) -> None:
     """Give SWEEP a point to try next; it may be running.
 
-    Of the keys that are not named, the sampler chooses the values. The point takes the place of a trial that the sampler would have chosen.
+    Of the keys that are not named, the sampler chooses the values. The point takes the place of a trial that the
+    sampler would have chosen.
     """
     from mt_sweeps.commands import steer
     from mt_sweeps.storage.open import open_home

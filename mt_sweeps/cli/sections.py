@@ -34,6 +34,7 @@ SECTIONS = {
         "best": "mt-sweep best images",
         "export": "mt-sweep export images -o best.yaml",
         "train": "mt-sweep train best.yaml --seeds 5",
+        "inspect": "mt-sweep inspect images",
         "predict": "mt-sweep predict images-1a2b3c4d-seed-0 photos/ -o classes.csv",
     },
     "Keep house": {

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
+from mt_sweeps.commands.pictures import LINE, MARGIN, Pen, factor
 from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.execution.preflight import left_out_lines
 from mt_sweeps.spec.load import load_spec
@@ -16,10 +17,6 @@ from trainers.errors import DataError, TrainingError, escaped
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-SMALLEST = 128  # pixels per side that an image is shown with
-LINE = 21  # pixels of a line of text
-MARGIN = 2  # pixels between images
 
 
 def preview(file: Path, overrides: tuple[str, ...], output: Path, images: int) -> str:
@@ -73,24 +70,17 @@ def _draw(rows: "list[Tensor]", columns: list[str], captions: list[str]) -> Imag
     from torchvision.transforms.functional import to_pil_image
     from torchvision.utils import make_grid
 
-    scale = max(1, -(-SMALLEST // rows[0].shape[-1]))
-    enlarged = [interpolate(row, scale_factor=scale, mode="nearest") for row in rows]
+    enlarged = [interpolate(row, scale_factor=factor(row.shape[-1]), mode="nearest") for row in rows]
     drawn = [to_pil_image(make_grid(row, nrow=len(row), pad_value=1.0).clamp(0, 1).cpu()) for row in enlarged]
     width, height = drawn[0].size
     canvas = Image.new("RGB", (width, LINE + len(drawn) * (LINE + height)), "white")
-    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=LINE * 2 / 3)
-
-    def write(text: str, x: float, y: int, most: float) -> None:
-        while font.getlength(text) > most:
-            text = text.rstrip("…")[:-1] + "…"
-        pen.text((x, y + LINE / 2), text, "black", font, anchor="lm")
-
+    pen = Pen(canvas)
     per_column = (width - MARGIN) / len(columns)
     for number, text in enumerate(columns):
-        write(text, MARGIN + number * per_column, 0, per_column - 2 * MARGIN)
+        pen.write(text, MARGIN + number * per_column, 0, per_column - 2 * MARGIN)
     for number, (row, text) in enumerate(zip(drawn, captions, strict=True)):
         top = LINE + number * (LINE + height)
-        write(text, MARGIN, top, width - 2 * MARGIN)
+        pen.write(text, MARGIN, top, width - 2 * MARGIN)
         canvas.paste(row, (0, top + LINE))
     return canvas
 

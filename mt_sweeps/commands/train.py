@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from mt_sweeps.commands.console import TrainingProgress
 from mt_sweeps.commands.ending import ending
+from mt_sweeps.commands.image_tables import ImageTables, pixels_of
 from mt_sweeps.errors import InputError, SweepError, trainer_error_text
 from mt_sweeps.formatting import counted, error_text
 from mt_sweeps.plugins import run_versions
-from mt_sweeps.results import best_file, training_result
+from mt_sweeps.results import best_file, pictures, training_result
 from mt_sweeps.results.best_file import TrainingRequest
 from mt_sweeps.results.class_errors import balance_text, table_lines
 from mt_sweeps.results.statistics import interval
@@ -24,13 +25,15 @@ from mt_sweeps.tracking.background import BackgroundWriter, finish
 from mt_sweeps.tracking.client import connection_problem
 from mt_sweeps.tracking.training_run import TrainingRun
 from trainers.confusion import Confusion
-from trainers.errors import CheckpointError, DataError, TrainingError
+from trainers.data.cache import image_names, prepare, read_facts
+from trainers.errors import CheckpointError, DataError, TrainingError, escaped
 from trainers.files import BEST_MODEL, CHECKPOINTS, write_atomically
 
 if TYPE_CHECKING:
     from trainers import Trainer
 
 TRACKING_SECONDS = 600  # that the end of a training waits for MLflow to take the model
+_MOST_MISTAKES = 64  # on test images, in a table and a picture
 _INTERRUPTED_SECONDS = 5  # the same, for a training that was interrupted
 
 
@@ -130,6 +133,7 @@ def _train(
                     writer.start()  # MLflow takes seconds to load: by now the file is known to be good
         trainer.save_model(directory / MODEL)
         result = _result(trainer, request)
+        _write_test_mistakes(trainer, directory)  # before the result: with it, the test set is not read again
         write_atomically(directory / RESULT, result.model_dump_json(indent=2) + "\n")
     except BaseException as error:
         how_to_resume = _how_to_resume(directory)
@@ -189,6 +193,25 @@ def _result(trainer: "Trainer", request: TrainingRequest) -> TrainingResult:
         time=time.time(),
         classes=trainer.classes,
     )
+
+
+def _write_test_mistakes(trainer: "Trainer", directory: Path) -> None:
+    """Write which test images were classified wrongly, the worst first, and pictures of them."""
+    if not trainer.has_test_images:
+        return
+    mistakes = trainer.test_mistakes(_MOST_MISTAKES)
+    file = prepare(trainer.config.dataset)
+    trained_on = len(read_facts(file).train_labels)
+    tables = ImageTables(directory)
+    tables.write_mistakes(
+        "test_mistakes",
+        f"The worst mistakes of {directory.name} on the test images",
+        mistakes,
+        image_names(file, [trained_on + i for i in mistakes.indices.tolist()]),
+        [escaped(name) for name in trainer.classes],
+        pixels_of(trainer.test_pixels, mistakes.indices),
+    )
+    pictures.save(directory, tables.sets)
 
 
 def _explained(error: BaseException, file: Path) -> BaseException:

@@ -54,7 +54,9 @@ def write(
     """
     sweep.check_plugins()
     ledger = ledger or Ledger(sweep.ledger, sweep.load_spec())
-    page = html(build(sweep, ledger, driven), ledger, pages or {}, sweep.command("dashboard"))
+    page = html(
+        build(sweep, ledger, driven), ledger, pages or {}, (sweep.command("dashboard"), sweep.command("inspect"))
+    )
     try:
         sweep.report.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(sweep.report, page)
@@ -63,21 +65,21 @@ def write(
     return sweep.report
 
 
-def html(findings: Findings, ledger: Ledger, pages: Mapping[str, str], dashboard: str) -> str:
+def html(findings: Findings, ledger: Ledger, pages: Mapping[str, str], commands: tuple[str, str]) -> str:
     """Return the page.
 
     Args:
         findings: what it says.
         ledger: knows the space that was searched.
         pages: as for `write`.
-        dashboard: the command that shows the sweep in MLflow.
+        commands: those that show the sweep in MLflow, and that make pictures of its images.
     """
     from jinja2 import Environment, PackageLoader
     from markupsafe import Markup
 
     environment = Environment(loader=PackageLoader(__name__, ""), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     script = _own("page.js")
-    shown = chapters.all_chapters(findings, axes(ledger.spec), pages, dashboard)
+    shown = chapters.all_chapters(findings, axes(ledger.spec), pages, *commands)
     return environment.get_template("page.html").render(
         format=FORMAT,
         name=findings.sweep.name,

@@ -34,7 +34,9 @@ def state_line(findings: Findings) -> str:
     )
 
 
-def all_chapters(findings: Findings, axes: Sequence[Axis], pages: Mapping[str, str], dashboard: str) -> list[Chapter]:
+def all_chapters(
+    findings: Findings, axes: Sequence[Axis], pages: Mapping[str, str], dashboard: str, inspect: str
+) -> list[Chapter]:
     """Return all chapters, in order.
 
     Args:
@@ -42,6 +44,7 @@ def all_chapters(findings: Findings, axes: Sequence[Axis], pages: Mapping[str, s
         axes: of the search.
         pages: addresses in MLflow: of each trial by `TrialId.slug`, and of the sweep by an empty text.
         dashboard: the command that shows the sweep in MLflow.
+        inspect: the command that makes pictures.
     """
     complete = findings.completed
     return [
@@ -49,6 +52,7 @@ def all_chapters(findings: Findings, axes: Sequence[Axis], pages: Mapping[str, s
         _best(findings),
         search_chapters.trials(findings, pages),
         class_chapter.class_errors(findings),
+        class_chapter.images(findings, inspect),
         search_chapters.progress(findings, complete),
         search_chapters.curves(findings),
         search_chapters.slices(findings, axes, complete),

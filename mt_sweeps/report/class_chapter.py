@@ -1,4 +1,4 @@
-"""The chapter on the errors by class, of the best trial and of the final trainings."""
+"""The chapters on the errors by class and on single images, of the best trial and of the final trainings."""
 
 from mt_sweeps.formatting import percent
 from mt_sweeps.report import class_figures
@@ -30,6 +30,25 @@ def class_errors(findings: Findings) -> Chapter:
         tables=[_table(one, matrix) for one, matrix in matrices],
         figures=[_figure(one, matrix) for one, matrix in matrices if len(one.classes) <= _MOST_DRAWN],
     )
+
+
+def images(findings: Findings, inspect: str) -> Chapter:
+    """Return the chapter with pictures of images.
+
+    Args:
+        findings: the findings.
+        inspect: the command that makes them.
+    """
+    title = "Images"
+    if not findings.pictures:
+        return Chapter(
+            title,
+            text=[
+                f"The unlabeled images that the teacher is least sure of, and its worst mistakes: `{inspect}` writes "
+                "them, and the next report shows them."
+            ],
+        )
+    return Chapter(title, pictures=findings.pictures)
 
 
 def _table(finding: ClassFinding, matrix: Confusion) -> Table:

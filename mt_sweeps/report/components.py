@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from mt_sweeps.formatting import value_text
 from mt_sweeps.report.findings import Parameter
 from mt_sweeps.report.plotting import Plot
+from mt_sweeps.results.pictures import PictureSet
 
 _MOST_ROWS = 40  # of a table beside a figure; a longer one is left out
 
@@ -71,6 +72,7 @@ class Chapter:
     links: list[Link] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
+    pictures: list[PictureSet] = field(default_factory=list)
     code: list[str] = field(default_factory=list)
     small: bool = False  # whether three figures stand side by side
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from mt_sweeps.report.axes import Scale
 from mt_sweeps.results.finalists import Verdict
+from mt_sweeps.results.pictures import PictureSet
 from mt_sweeps.search_space.space import Value, Values
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.study.pruner import Correlation
@@ -269,6 +270,7 @@ class Findings:
         search: what the search gained, and whether more trials would help, a sentence each.
         baselines: the best trial of each baseline, by arm.
         classes: the errors by class of the best trial of the search, and of the final trainings.
+        pictures: of images, that `inspect` and `train` have kept; the JSON has none.
         trials: those of the search.
         progress: the trials of the search that ended, in that order.
         curves: learning curves.
@@ -290,6 +292,7 @@ class Findings:
     search: list[str]
     baselines: dict[str, BaselineFinding]
     classes: list[ClassFinding]
+    pictures: list[PictureSet]
     trials: list[TrialFinding]
     progress: list[Progress]
     curves: Curves
@@ -328,7 +331,9 @@ class Findings:
         ]
         rungs = [asdict(rung) | {"is_guessing": rung.is_guessing} for rung in self.rungs]
         verdict = None if self.verdict is None else _verdict_as_json(self.verdict)
-        return {"format": FORMAT, **asdict(self)} | {
+        content = asdict(self)
+        del content["pictures"]
+        return {"format": FORMAT, **content} | {
             "verdict": verdict,
             "rungs": rungs,
             "failures": failures,

@@ -26,8 +26,9 @@ from mt_sweeps.report.findings import (
     TrialFinding,
     spread,
 )
-from mt_sweeps.results import class_errors, finalists, training_result
+from mt_sweeps.results import class_errors, finalists, pictures, training_result
 from mt_sweeps.results.cautions import cautions
+from mt_sweeps.results.pictures import PictureSet
 from mt_sweeps.results.summary import search_sentences
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage.environment import Environment
@@ -40,6 +41,7 @@ from trainers.confusion import Confusion
 from trainers.report import Report, metric_of
 
 _MOST_POINTS = 40  # per learning curve
+_MOST_PICTURE_BYTES = 120_000  # of all pictures
 _FIFTH = 5  # the good region is where the best fifth lies
 _FEWEST = 6  # completed trials, below which a best fifth says nothing
 
@@ -75,6 +77,7 @@ def gather(sweep: SweepStore, ledger: Ledger, state: str) -> Findings:
         search=search_sentences(ledger, environment.images),
         baselines={arm: BaselineFinding(*_errors(trial, spec)) for arm, trial in baselines.items() if trial},
         classes=_classes(sweep, ledger),
+        pictures=_pictures(sweep),
         trials=[_trial(trial, spec) for trial in searched],
         progress=_progress(searched, spec, gpus),
         curves=_curves(sweep, ledger),
@@ -139,6 +142,19 @@ def _classes(sweep: SweepStore, ledger: Ledger) -> list[ClassFinding]:
             title = f"The final training of trial {result.trial} with seed {result.trainer.seed}, on the test images"
             found.append(_class_finding(title, Confusion.from_json(test.confusion), result.classes))
     return found
+
+
+def _pictures(sweep: SweepStore) -> list[PictureSet]:
+    """Return the sets of pictures that the page has room for: those of `inspect`, then those of final trainings."""
+    kept: list[PictureSet] = []
+    size = 0
+    of_sweep = training_result.folders_of_sweep(sweep.home.trained, sweep.load_environment().id)
+    for folder in (sweep.path / "inspect", *of_sweep):
+        for one in pictures.load(folder):
+            size += sum(len(picture.jpeg) for picture in one.pictures)
+            if size <= _MOST_PICTURE_BYTES:
+                kept.append(one)
+    return kept
 
 
 def _class_finding(title: str, confusion: Confusion, classes: list[str]) -> ClassFinding:

@@ -48,7 +48,7 @@ def figures(sweep: SweepStore) -> dict[str, StandaloneFigure]:
         InputError: the sweep cannot be read, or a plugin that it needs is not imported.
     """
     style, found = _style(), dict[str, StandaloneFigure]()
-    for chapter in all_chapters(build(sweep), axes(sweep.load_spec()), {}, ""):
+    for chapter in all_chapters(build(sweep), axes(sweep.load_spec()), {}, "", ""):
         for figure in chapter.figures:
             title = f"{chapter.title}: {figure.title}" if figure.title in found else figure.title
             found[title] = StandaloneFigure(title, figure.caption, _svg(figure.plot, title, style))

@@ -130,12 +130,17 @@ def of_sweep(trained: Path, sweep_id: str) -> list[TrainingResult]:
         trained: the folder of final trainings of a home.
         sweep_id: of the sweep.
     """
-    found = []
+    return list(folders_of_sweep(trained, sweep_id).values())
+
+
+def folders_of_sweep(trained: Path, sweep_id: str) -> dict[Path, TrainingResult]:
+    """Return what `of_sweep` returns, by directory."""
+    found = {}
     for file in sorted(trained.glob(f"*/{RESULT}")):
         try:
             result = _read(file)
         except InputError:  # also of another version
             continue
         if result.sweep_id == sweep_id:
-            found.append(result)
+            found[file.parent] = result
     return found

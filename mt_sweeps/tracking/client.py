@@ -36,6 +36,7 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "45",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "GIT_PYTHON_REFRESH": "quiet",
@@ -214,6 +215,19 @@ class Client:
     def log_text(self, run: str, text: str, file: str) -> None:
         """Store a text with the run, as a file of that name."""
         self._mlflow.log_text(run, text, file)
+
+    def download(self, run: str, file: str, folder: Path) -> Path | None:
+        """Return a file that was stored with a run, in a folder of this machine; None: the run has none of that name.
+
+        Args:
+            run: its id.
+            file: its path among those of the run.
+            folder: to put it.
+        """
+        inside = file.rpartition("/")[0]
+        if file not in {stored.path for stored in self._mlflow.list_artifacts(run, inside or None)}:
+            return None
+        return Path(self._mlflow.download_artifacts(run, file, str(folder)))
 
     def register(self, run: str, name: str, model: Path, tags: dict[str, str], card: str) -> int:
         """Make a model file that a run trained a version of a registered model; see `model_registry.register`."""

@@ -4,8 +4,9 @@ Metrics have the time stamps of their records, so that sending one twice changes
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import cast
 
 from pydantic import ValidationError
@@ -24,6 +25,7 @@ from mt_sweeps.tracking import description
 from mt_sweeps.tracking.client import Client, first_line, permanent_errors, raise_if_permanent
 from mt_sweeps.tracking.numbers import ROUNDED, param_text, rounded
 from mt_sweeps.tracking.shared_view import final_metric, tag_of, view_text
+from trainers.files import BEST_MODEL
 from trainers.report import Report, metric_of
 
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}  # `mt.state` tells pruned ones apart
@@ -349,14 +351,53 @@ def run_pages(home: Home, sweep: SweepStore) -> dict[str, str]:
         return {}
     try:
         client = Client(home, tracking)
-        parents = [run for run, _ in client.runs({"mt.sweep": sweep.load_environment().id, "mt.arm": "sweep"})]
-        runs = {"": parents[0]} if parents else {}
-        for parent in parents[:1]:
-            for run, tags in client.runs({"mlflow.parentRunId": parent}):
-                runs[TrialId(cast(Arm, tags["mt.arm"]), int(tags["mt.trial"])).slug] = run
-        return _pages(tracking, client.experiment, runs)
+        return _pages(tracking, client.experiment, _runs(client, sweep))
     except Exception:  # of MLflow's client, its store or the network: a report needs none of them
         return {}
+
+
+def download_models(home: Home, sweep: SweepStore, trials: Sequence[TrialId], folder: Path) -> dict[TrialId, Path]:
+    """Return the best weights that MLflow has of some trials of a sweep, as files on this machine.
+
+    Args:
+        home: holds the embedded store.
+        sweep: the sweep.
+        trials: of it.
+        folder: to put them, a folder for each trial.
+
+    Raises:
+        InputError: MLflow will never answer; see `raise_if_permanent`.
+        SweepError: MLflow does not answer.
+    """
+    tracking = sweep.load_spec().tracking
+    if tracking.uri is None and not home.mlflow_db.exists():
+        return {}
+    models: dict[TrialId, Path] = {}
+    try:
+        client = Client(home, tracking)
+        runs = _runs(client, sweep)
+        for trial in trials:
+            for network in ("teacher", "student"):
+                if trial.slug not in runs or trial in models:
+                    continue
+                target = folder / trial.slug
+                target.mkdir(exist_ok=True)
+                if (file := client.download(runs[trial.slug], f"{network}/{BEST_MODEL}", target)) is not None:
+                    models[trial] = file
+    except Exception as error:  # of MLflow's client, its store or the network
+        raise_if_permanent(error, home, tracking)
+        raise SweepError(f"MLflow does not answer ({first_line(error)}): it has the weights; try again") from None
+    return models
+
+
+def _runs(client: Client, sweep: SweepStore) -> dict[str, str]:
+    """Return the ids of a sweep's runs: of trials by `TrialId.slug`, of the sweep by ""."""
+    parents = [run for run, _ in client.runs({"mt.sweep": sweep.load_environment().id, "mt.arm": "sweep"})]
+    runs = {"": parents[0]} if parents else {}
+    for parent in parents[:1]:
+        for run, tags in client.runs({"mlflow.parentRunId": parent}):
+            runs[TrialId(cast(Arm, tags["mt.arm"]), int(tags["mt.trial"])).slug] = run
+    return runs
 
 
 def _pages(tracking: Tracking, experiment: str, runs: dict[str, str]) -> dict[str, str]:

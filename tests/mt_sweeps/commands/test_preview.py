@@ -6,7 +6,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from mt_sweeps.cli import cli
-from mt_sweeps.commands.preview import LINE, preview
+from mt_sweeps.commands.pictures import LINE
+from mt_sweeps.commands.preview import preview
 from mt_sweeps.errors import InputError
 from tests.helpers.sweeps import DIGITS
 from tests.helpers.training import write_image

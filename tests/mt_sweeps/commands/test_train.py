@@ -88,7 +88,12 @@ def test_a_training_goes_on_from_its_checkpoint_and_is_never_repeated(tmp_path, 
     assert {name: error.error for name, error in result.test.items()} == {n: e.rate for n, e in whole.test().items()}
     assert (result.network, result.changed, result.split_fingerprint) == ("teacher", [], whole.split.fingerprint)
     left = {file.name for file in directory.iterdir()}
-    assert left == {"model.safetensors", "records.jsonl", "result.json", "train.lock"}
+    mistakes = {"test_mistakes.csv", "test_mistakes.png", "pictures.json"}
+    assert left == {"model.safetensors", "records.jsonl", "result.json", "train.lock", *mistakes}
+    table = (directory / "test_mistakes.csv").read_text().splitlines()
+    assert table[0] == "path,true,predicted,probability,of_true"
+    assert len(table) - 1 == min(64, round(result.test["teacher"].error * result.test["teacher"].images))
+    assert table[1].startswith("test image ")
 
     monkeypatch.setattr(trainers.trainer, "Trainer", None)  # whoever trains again fails
     train_best(file, home)

@@ -25,6 +25,7 @@ from mt_sweeps.report.findings import (
     spread,
 )
 from mt_sweeps.results.finalists import MeanError, Verdict
+from mt_sweeps.results.pictures import PictureSet
 from mt_sweeps.results.statistics import Comparison, Gain, Interval
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.study.pruner import Correlation
@@ -59,6 +60,7 @@ FINDINGS = Findings(
     classes=[
         ClassFinding("the best", ["a", "b"], [0.1, None], 0.1, 0.02, 0.8, 0.03, {"classes": 2, "cells": [[0, 0, 9]]})
     ],
+    pictures=[PictureSet(title="mistakes", pictures=[])],
     trials=[
         TrialFinding(0, "complete", 300, 0.1, 0.1, "", {"ema.decay": 0.99}),
         TrialFinding(1, "failed", 3, None, None, "diverged", {}),

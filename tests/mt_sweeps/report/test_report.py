@@ -33,6 +33,7 @@ ORDER = [
     "The best configuration",
     "All trials",
     "Errors by class",
+    "Images",
     "Best so far",
     "Learning curves",
     "Each searched parameter",
@@ -146,7 +147,7 @@ def test_names_that_are_markup_are_text_wherever_they_stand(directory):
             return {renamed(key): renamed(inner) for key, inner in value.items()}
         return list(map(renamed, value)) if type(value) is list else value
 
-    page = Page(report.html(renamed(report.build(directory, ledger)), ledger, {"": evil}, evil))
+    page = Page(report.html(renamed(report.build(directory, ledger)), ledger, {"": evil}, (evil, evil)))
     assert "img" not in {tag for tag, _ in page.tags}
     assert len(page.scripts) == 1
     assert page.words.count(evil) > 5
@@ -341,7 +342,7 @@ def test_the_contents_lead_to_every_chapter(page):
 def test_trials_and_the_sweep_lead_to_mlflow_where_it_has_an_address(directory):
     pages = {"": "https://there/#/experiments/1/runs/a", "0003": "https://there/#/experiments/1/runs/b"}
     ledger = opened(directory)
-    page = Page(report.html(report.build(directory, ledger), ledger, pages, "mt-sweep dashboard digits"))
+    page = Page(report.html(report.build(directory, ledger), ledger, pages, ("mt-sweep dashboard digits", "")))
     links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
     assert {one for one in links if not one.startswith("#")} == set(pages.values())
     assert "mt-sweep dashboard digits" in page.words
