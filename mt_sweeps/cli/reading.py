@@ -180,8 +180,9 @@ def inspect_images(
 ) -> None:
     """Write which images to label next, and the worst mistakes.
 
-    Of SWEEP (default: the newest). To label next: the unlabeled images that its best teacher is least sure of, and those that its best teachers disagree on. Mistakes:
-    on the validation images; the test images are not read. Of each kind, a table (CSV) and a picture.
+    Of SWEEP (default: the newest). To label next: the unlabeled images that its best teacher is least sure of, and
+    those that its best teachers disagree on. Mistakes: on the validation images; the test images are not read. Of each
+    kind, a table (CSV) and a picture.
     """
     from mt_sweeps.commands.inspect import inspect
     from mt_sweeps.storage.open import open_home
