@@ -120,7 +120,7 @@ class Board:
         """Return the seconds left at the speed so far (pruning makes it less), or None if there are no reports yet.
 
         Trials still to come will go as far as those that ended, once there are a few of them; a trial that failed says
-        nothing of that. Finalists are not pruned.
+        nothing of that. Finalists are not pruned, and counted as many as there are at most.
         """
         if not self._steps:
             return None
@@ -138,9 +138,13 @@ class Board:
 
     @property
     def _total(self) -> str:
-        """How many trials there will be; finalists end when the verdict is decided."""
-        is_limit = "finalists" in self._spec.arms() and self._ledger.remaining("finalists") > 0
-        return f"{'at most ' * is_limit}{sum(map(self._ledger.total, self._spec.arms()))}"
+        """How many trials there will be."""
+        return f"{'at most ' * self._is_limit}{sum(map(self._ledger.total, self._spec.arms()))}"
+
+    @property
+    def _is_limit(self) -> bool:
+        """Whether there may be fewer trials: finalists end when the verdict is decided."""
+        return "finalists" in self._spec.arms() and self._ledger.remaining("finalists") > 0
 
     def _update(self, trial: Trial) -> None:
         trial_id = trial.id
@@ -170,7 +174,7 @@ class Board:
 
     def _left_text(self) -> str:
         left = self.seconds_left()
-        return f"  about {duration(left)} left" if left and round(left) else ""
+        return f"  {'at most' if self._is_limit else 'about'} {duration(left)} left" if left and round(left) else ""
 
     def _waiting(self) -> str:
         """Return which trials wait, and for what."""
