@@ -42,6 +42,17 @@ def test_a_failure_is_told_with_its_reason(ledger, capsys):
     assert "trial 0 failed: diverged: Diverged: the loss is nan" in capsys.readouterr().out
 
 
+def test_while_finalists_are_left_trials_and_time_are_called_a_maximum(tmp_path, capsys):
+    settings = ("trials=1", "finalists.baselines=[]", "finalists.top=1", "finalists.seeds=4")
+    ledger = new_ledger(tmp_path / "ledger.db", digits(*settings))
+    shown = board(ledger)
+    trial = ledger.ask_search()
+    shown.started(trial)
+    shown.reported(trial, report(300, 0.5))
+    shown.ended(ledger.complete(trial, report(300, 0.5)))
+    assert "[1/at most 5 trials]  at most 6 s left" in capsys.readouterr().out
+
+
 def test_no_time_left_is_never_announced(ledger, capsys):
     shown = board(ledger)
     for _ in range(6):
@@ -49,7 +60,7 @@ def test_no_time_left_is_never_announced(ledger, capsys):
         shown.started(trial)
         shown.reported(trial, report(300, 0.5))
         shown.ended(ledger.complete(trial, report(300, 0.5)))
-    assert "about 0 s left" not in capsys.readouterr().out
+    assert " 0 s left" not in capsys.readouterr().out
 
 
 def test_the_first_report_is_announced_once(ledger):

@@ -173,7 +173,7 @@ def test_the_same_is_there_as_json_of_a_named_shape(directory):
     home = str(directory.path.parent)
     done = CliRunner().invoke(cli, ["report", "digits", "--json", "--home", home], catch_exceptions=False)
     shown = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    assert shown["format"] == "mt-sweeps-report/1"
+    assert shown["format"] == "mt-sweeps-report/2"
     assert shown["sweep"]["state"] == "finished"
     assert shown["sweep"]["states"] == {"complete": 10, "pruned": 0, "failed": 2, "running": 0, "waiting": 0}
     assert shown["best"]["error"] == min(t["error"] for t in shown["trials"] if t["error"] is not None)
