@@ -40,6 +40,8 @@ def images(findings: Findings, inspect: str) -> Chapter:
         inspect: the command that makes them.
     """
     title = "Images"
+    if not findings.pictures and findings.best is None:
+        return Chapter(title, text=["No trial has completed, so there is no model to look at them."])
     if not findings.pictures:
         return Chapter(
             title,

@@ -162,10 +162,10 @@ def test_a_script_runs_only_if_the_page_names_its_hash(page):
 
 def test_cautions_stand_just_below_the_verdict(directory):
     ledger = opened(directory)
-    cautions = ["The best sits on the edge of <ema.decay>."]
-    words = Page(
-        report.html(dataclasses.replace(report.build(directory, ledger), cautions=cautions), ledger, {}, "")
-    ).words
+    findings = dataclasses.replace(
+        report.build(directory, ledger), cautions=["The best sits on the edge of <ema.decay>."]
+    )
+    words = Page(report.html(findings, ledger, {}, ("", ""))).words
     assert words.index("Trial") < words.index("on the edge of <ema.decay>.") < words.index("The best of the search")
 
 
