@@ -38,6 +38,7 @@ mt_sweeps.storage.file_store
 mt_sweeps.storage.home
 mt_sweeps.storage.reading
 mt_sweeps.storage.records
+mt_sweeps.storage.requests
 mt_sweeps.storage.trial_files
 mt_sweeps.terminal
 mt_sweeps.versions
