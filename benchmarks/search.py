@@ -35,11 +35,12 @@ from optuna.storages import InMemoryStorage
 from scipy.stats import spearmanr
 
 from mt_sweeps.execution.simulated_trainer import Curve, Script, SimulatedTrainer, Task
+from mt_sweeps.spec.arms import Arm
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.pruner import RungRanking, rungs
-from mt_sweeps.study.trial import Trial
+from mt_sweeps.study.trial import Prior, Trial
 from trainers.config import TrainerConfig
 from trainers.report import Report
 
@@ -96,14 +97,22 @@ def specification(file: str, sampler: str, pruner: str, seed: int, trials: int, 
     return load_spec(SPACES / file, ("points=[]", "finalists.baselines=[]", "finalists.top=0", *settings, *more))
 
 
-def new_ledger(spec: SweepSpec) -> Ledger:
+def new_ledger(spec: SweepSpec, prior: Mapping[Arm, Prior] | None = None) -> Ledger:
     """A ledger with its rows in memory instead of SQLite: it decides the same and takes a fifth of the time."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    return Ledger.create("in memory", spec, {}, InMemoryStorage())
+    return Ledger.create("in memory", spec, {}, InMemoryStorage(), prior)
 
 
-def searched(spec: SweepSpec, budget: int, workers: int, curves: Any, truth: Any, naive: bool = False) -> list[Point]:
+def searched(
+    spec: SweepSpec,
+    budget: int,
+    workers: int,
+    curves: Any,
+    truth: Any,
+    naive: bool = False,
+    ledger: Ledger | None = None,
+) -> list[Point]:
     """A whole search, on a simulated clock: how it stood after each trial.
 
     Args:
@@ -113,9 +122,10 @@ def searched(spec: SweepSpec, budget: int, workers: int, curves: Any, truth: Any
         curves: the reports of a configuration's training.
         truth: the error of a completed trial that counts.
         naive: whether rungs begin at the first evaluation, against the design.
+        ledger: without trials; None: a new one.
     """
     points, spent = [], 0
-    ledger = new_ledger(spec)
+    ledger = ledger or new_ledger(spec)
     if naive:
         ledger._ranking = RungRanking(spec, at=early_rungs(spec))
     running: list[tuple[int, int, Trial, Iterator[Report], Report]] = []

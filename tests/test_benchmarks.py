@@ -27,6 +27,7 @@ QUICK = {
     "imbalance.py": "SETS --sets natural --seeds 2 --labels 20 --steps 2 --image-size 16 --results OUT/found.json",
     "launches.py": "--only small·CNN",
     "search.py": "--repetitions 2 --trials 4 --tasks flat --workers 1",
+    "warm_start.py": "--repetitions 2 --trials 4 --tasks flat --workers 1",
     "search.py --digits": "--repetitions 2 --trials 2 --steps 10 --workers 1",
     "strong_views.py": "--rounds 1 --batch-size 2",
     "throughput.py": "--images IMAGES --model small_cnn conv_large_recipe --rounds 1 --seconds 0.01 --batch-size 4 "

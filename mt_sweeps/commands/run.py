@@ -15,7 +15,7 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from pathlib import Path
 from mt_sweeps.commands.console import Board
 from mt_sweeps.commands.ending import ending
 from mt_sweeps.commands.notify import Notifier
+from mt_sweeps.commands.warm_start import warm_start
 from mt_sweeps.errors import InputError, SweepError, Unfinished
 from mt_sweeps.execution import forecast as forecasts
 from mt_sweeps.execution import in_process as in_process_engine
@@ -42,11 +43,13 @@ from mt_sweeps.execution.simulated_trainer import VARIABLE
 from mt_sweeps.plugins import changed_plugins
 from mt_sweeps.results import best_file
 from mt_sweeps.results.summary import summary_text
+from mt_sweeps.spec.arms import Arm
 from mt_sweeps.spec.load import load_spec, with_trials
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage.environment import Environment
 from mt_sweeps.storage.home import Home, SweepStore, command_line
 from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.trial import Prior
 from mt_sweeps.terminal import print
 from mt_sweeps.tracking.background import BackgroundWriter, finish
 from mt_sweeps.tracking.client import connection_problem
@@ -89,14 +92,17 @@ def run_sweep(
     home.new_sweep(name, spec.name)  # refuses a name that is taken, before the work
     check_storage(file, home, spec)
     data = check_data(file, spec)
+    prior, taken = warm_start(home, spec, data.fingerprint)
     mlflow_problem = _check_mlflow(home, spec)
     with _resources(file, spec, data, in_process) as (share, spec):
         planned = forecasts.forecast(spec, share.concurrent)
         check_disk(home, spec.storage, planned.disk_bytes)
         sweep = home.create_sweep(name, spec.name)
         spec = spec.model_copy(update={"name": sweep.name})
-        _create(sweep, spec, data, share, file)
+        _create(sweep, spec, data, share, file, prior)
         print(forecasts.text(spec, planned, share, data, None), flush=True)
+        for line in taken:
+            print(line, flush=True)
         _print_places(sweep, mlflow_problem)
         notifier = Notifier(notify, sweep)
         with notifier.at_the_end(), sweep.exclusive(sweep.already_driven):
@@ -200,7 +206,14 @@ def _digest(file: Path) -> str:
         return ""
 
 
-def _create(sweep: SweepStore, spec: SweepSpec, data: DatasetCheck, share: Share, file: Path) -> None:
+def _create(
+    sweep: SweepStore,
+    spec: SweepSpec,
+    data: DatasetCheck,
+    share: Share,
+    file: Path,
+    prior: Mapping[Arm, Prior] | None = None,
+) -> None:
     """Step 4: write all that a resume needs."""
     environment = Environment(
         id=uuid.uuid4().hex,
@@ -223,7 +236,7 @@ def _create(sweep: SweepStore, spec: SweepSpec, data: DatasetCheck, share: Share
         file=str(file.absolute()),
         file_digest=_digest(file),
     )
-    Ledger.create(sweep.ledger, spec, data.published).close()
+    Ledger.create(sweep.ledger, spec, data.published, prior=prior).close()
     sweep.save_environment(environment)
     sweep.save_spec(spec)  # last: with it, the sweep and all the rest of it exist for other commands
 

@@ -151,9 +151,9 @@ def _where_it_is(sweep: SweepStore, ledger: LedgerView, params: Values) -> str |
     for trial in ledger.trials("search"):
         if trial.state != "failed" and not trial.is_ended_by_hand and _is_at(trial, ledger, params):
             return trial.id.label
-    for point in ledger.points_left():
+    for point in ledger.points_left("search"):
         if params_of_point(spec, point) == params:
-            return "a point of the file that is still to come"
+            return "a given point that is still to come"
     waiting = (request.values for request in sweep.requests() if request.action == "add")
     return "a point that was added before" if any(params_of_point(spec, one) == params for one in waiting) else None
 

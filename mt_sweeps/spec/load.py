@@ -35,7 +35,9 @@ def load_spec(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:
     """
     data = yaml_file.read(path)
     if not isinstance(data, dict):
-        raise InputError(f"{path}: must be a mapping with the keys {', '.join(SweepSpec.model_fields)}")
+        raise InputError(
+            f"{path}: must be a mapping with the keys {', '.join(validation_errors.known_keys(SweepSpec))}"
+        )
     for override in overrides:
         apply_override(data, override)
     check_paths(str(path), data, overrides)
@@ -64,6 +66,8 @@ def _problems(spec: SweepSpec) -> list[str]:
     problems = feasibility.why_infeasible(space, spec.sampler.name, spec.trials, settings)
     if spec.sampler.name == "grid" and spec.points:
         problems.append("points: a grid is enumerated; add their values to it, or use another sampler")
+    if spec.sampler.name == "grid" and spec.from_:
+        problems.append("from: a grid is enumerated, and learns nothing; take it out, or use another sampler")
     if problems:
         return problems
     corners = spec.corners()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ModelWrapValidatorHandler, TypeAdapter, field_validator, model_validator
+from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, TypeAdapter, field_validator, model_validator
 from pydantic_core import to_json
 
 from mt_sweeps.errors import short_repr
@@ -23,6 +23,7 @@ from trainers.report import error_name, metric_of
 
 _STORAGE = r"/.*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*/?"  # a bucket has 3 to 63 characters
 MAX_FILTERS = 5_000  # characters of all: each is computed for thousands of combinations
+MAX_FROM = 10  # earlier sweeps: the trials that a sampler is given are shared between them
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 Entries = dict[str, Annotated[list[Entry], Field(min_length=1, max_length=100)]]
@@ -35,6 +36,8 @@ NOT_SEARCHED = ("dataset.", "device", "method", "verdict")
 
 class SweepSpec(Settings):
     """A search-space file."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
 
     name: str = Field(pattern=PLAIN_NAME)
     trainer: dict[str, Any] = Field(
@@ -56,6 +59,13 @@ class SweepSpec(Settings):
         default=[],
         max_length=1000,
         description="combinations to try first; `recipe: NAME` stands for the values of that recipe",
+    )
+    from_: list[Annotated[str, Field(pattern=PLAIN_NAME)]] = Field(
+        default=[],
+        alias="from",
+        max_length=MAX_FROM,
+        description="earlier sweeps of the same home: their best configurations are tried first, and their completed "
+        "trials given to the sampler until as many have ended here",
     )
     objective: Objective = Objective()
     resources: Resources = Resources()

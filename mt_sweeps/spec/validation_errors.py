@@ -72,7 +72,7 @@ def _describe_one(details: ErrorDetails, model: type[BaseModel], data: Any) -> t
 def dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     """Return the dotted keys of all values in a model and in the models inside it, sorted."""
     keys: set[str] = set()
-    for name, field in model.model_fields.items():
+    for name, field in known_keys(model).items():
         inner = [member for member in _field_types(field) if _is_model(member)]
         if inner:
             keys.update(key for m in inner for key in dotted_keys(m, f"{prefix}{name}."))
@@ -81,8 +81,13 @@ def dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     return sorted(keys)
 
 
+def known_keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return the fields of a model by what a file calls them: `from` is no name in Python."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
 def _known_keys(model: type[BaseModel], location: Location) -> list[str]:
-    return sorted({name for m in _types_at(model, location) if _is_model(m) for name in m.model_fields})
+    return sorted({name for m in _types_at(model, location) if _is_model(m) for name in known_keys(m)})
 
 
 def _tags(model: type[BaseModel], location: Location, discriminator: str) -> list[str]:
@@ -96,8 +101,8 @@ def _types_at(model: type[BaseModel], location: Location) -> list[Any]:
     for step in location:
         inner: list[Any] = []
         for kind in types:
-            if _is_model(kind) and step in kind.model_fields:
-                inner += _field_types(kind.model_fields[str(step)])
+            if _is_model(kind) and step in known_keys(kind):
+                inner += _field_types(known_keys(kind)[str(step)])
             elif get_origin(kind) in (dict, list):
                 inner += _members(get_args(kind)[-1])
         # A step into no field and no collection is the tag of a union: it chooses among the union's members.

@@ -7,8 +7,8 @@ and keeps a copy in memory, so that the ten thousandth trial of a sweep costs as
 import json
 import time
 import uuid
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from mt_sweeps.storage.rdb import open_storage, rows_of_storage
 from mt_sweeps.study.ledger_view import FORMAT, LedgerView, study_name
 from mt_sweeps.study.pruner import Correlation, RungRanking
 from mt_sweeps.study.sampler import ArmSampler, Suggestion
-from mt_sweeps.study.trial import BY_HAND, STATES, Trial, ranking_error
+from mt_sweeps.study.trial import BY_HAND, STATES, Prior, Trial, ranking_error
 from trainers.report import Report
 
 LOSSES = 3  # workers that a trial may lose; with the last of them it fails
@@ -73,7 +73,12 @@ class Ledger(LedgerView):
 
     @classmethod
     def create(
-        cls, where: Path | str, spec: SweepSpec, published: Values, storage: BaseStorage | None = None
+        cls,
+        where: Path | str,
+        spec: SweepSpec,
+        published: Values,
+        storage: BaseStorage | None = None,
+        prior: Mapping[Arm, Prior] | None = None,
     ) -> "Ledger":
         """Create a ledger without trials.
 
@@ -82,6 +87,7 @@ class Ledger(LedgerView):
             spec: of the sweep.
             published: all settings of the published baseline, if the sweep has this arm.
             storage: as for the class.
+            prior: what arms take from earlier sweeps.
         """
         opened = storage or open_storage(where)
         for arm in spec.arms():
@@ -94,6 +100,8 @@ class Ledger(LedgerView):
             study.set_user_attr("spec", spec.model_dump_json())
             if arm == "published":
                 study.set_user_attr("planned", [{"values": published}])
+            if prior and arm in prior:
+                study.set_user_attr("prior", asdict(prior[arm]))
             study.set_user_attr("format", FORMAT)
         if storage is None:
             _close(opened)
@@ -340,10 +348,9 @@ class Ledger(LedgerView):
         space = self.spec.space(arm)
         if arm not in self._samplers:
             past = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
-            self._samplers[arm] = ArmSampler(self.spec.sampler, space, past)
+            self._samplers[arm] = ArmSampler(self.spec.sampler, space, past, self.prior(arm).trials)
         combinations = self.spec.enumerated(arm)
-        given = self.points_left() if arm == "search" else []
-        points = given if combinations is None else combinations[number:]
+        points = self.points_left(arm) if combinations is None else combinations[number:]
         points = points if added is None else [added]
         suggested = self._samplers[arm].suggest(number, space.to_params(points[0]) if points else {})
         return suggested if combinations is None else replace(suggested, origin="")

@@ -13,7 +13,7 @@ from mt_sweeps.spec.arms import Arm
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values, forbidden_changes
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.storage.ledger_rows import StudyRows, rows_of_file
-from mt_sweeps.study.trial import Trial, best_of, trial_from_row
+from mt_sweeps.study.trial import Prior, Trial, best_of, trial_from_row
 
 FORMAT = 3
 
@@ -38,6 +38,7 @@ class LedgerView:
         self._trials: dict[Arm, list[Trial]] = {}
         self._waiting: dict[Arm, set[int]] = {}
         self._planned: dict[Arm, list[dict[str, Any]]] = {}
+        self._prior: dict[Arm, Prior] = {}
         self.steps_done, self.seconds_done = 0, 0.0
         try:
             studies = dict(
@@ -75,11 +76,19 @@ class LedgerView:
 
     def open_trials(self) -> int:
         """Return how many trials of the search are still to come whose values the sampler will choose."""
-        return self.total("search") - len(self._trials["search"]) - len(self.points_left())
+        return self.total("search") - len(self._trials["search"]) - len(self.points_left("search"))
 
-    def points_left(self) -> list[Values]:
-        """Return the points of the file that no trial has been given yet. A trial of an added point takes none."""
-        return self.spec.points[sum(not trial.request for trial in self._trials["search"]) :]
+    def points_left(self, arm: Arm) -> list[Values]:
+        """Return the points that no trial of an arm has been given yet: of the file, then of earlier sweeps.
+
+        A trial of an added point takes none.
+        """
+        points = [*(self.spec.points if arm == "search" else []), *self.prior(arm).points]
+        return points[sum(not trial.request for trial in self._trials[arm]) :] if points else []
+
+    def prior(self, arm: Arm) -> Prior:
+        """Return what an arm took from earlier sweeps; there is nothing in it where the file names none."""
+        return self._prior.get(arm, Prior())
 
     def best(self) -> Trial | None:
         """Return the best completed trial of the search, or None if there is none."""
@@ -125,6 +134,8 @@ class LedgerView:
                 isinstance(one["values"], dict) for one in self._planned[arm]
             ):
                 raise ValueError(f"the plan of {arm} is not whole")
+        if "prior" in study.attributes:
+            self._prior[arm] = Prior.from_json(study.attributes["prior"])
         self._trials[arm] = [trial_from_row(arm, row, self.spec.metric) for row in rows]
         ended = [trial for trial in self._trials[arm] if trial.finished and not trial.is_probe]
         self.steps_done += sum(trial.step for trial in ended)

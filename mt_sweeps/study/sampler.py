@@ -4,7 +4,7 @@ Suggestions are made in a study in memory, where one that the filters rule out c
 one step.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,7 +18,7 @@ from mt_sweeps.search_space.space import Space, Suggester
 from mt_sweeps.spec.sections import Sampler
 from mt_sweeps.spec.sweep_spec import Values
 from mt_sweeps.storage import optuna_private
-from mt_sweeps.study.trial import Origin
+from mt_sweeps.study.trial import EarlierTrial, Origin
 
 # A trial that failed because of its values counts as the worst possible. Lost workers and bugs say nothing of values.
 ITS_OWN_FAULT = {"diverged", "collapsed", "out_of_memory", "no_consistency", "refused"}
@@ -27,6 +27,7 @@ _SAMPLED, _DRAWN = 20, 10_000  # suggestions of the sampler, then random draws, 
 # The cost of TPE grows with the trials that it sees (0.3 s of CPU per suggestion at 10,000), though it only models
 # where the best 25 are and where the others are. So it sees the newest one to two thousand, and the best before them.
 NEWEST, _BEST = 1_000, 100
+_ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 _BLIND = 10  # trials that have ended before a model suggests any; Optuna's default
 
 
@@ -45,6 +46,15 @@ class Suggestion:
     template: FrozenTrial
 
 
+@dataclass(frozen=True)
+class _Known:
+    """A trial of an earlier sweep: the parameters that its values fix, its error, and a trial with all parameters."""
+
+    params: Values
+    error: float
+    template: optuna.Trial
+
+
 class ArmSampler:
     """The sampler of one arm.
 
@@ -52,11 +62,15 @@ class ArmSampler:
         settings: which sampler, and its seed.
         space: what is searched.
         past: the trials that the ledger has of this arm.
+        earlier: trials of earlier sweeps.
     """
 
-    def __init__(self, settings: Sampler, space: Space, past: Iterable[FrozenTrial]) -> None:
+    def __init__(
+        self, settings: Sampler, space: Space, past: Iterable[FrozenTrial], earlier: Sequence[EarlierTrial] = ()
+    ) -> None:
         self._settings = settings
         self._space = space
+        self._earlier = self._known(earlier) if self._is_model_based else []
         self._study = optuna.create_study()
         self._numbers: dict[int, int] = {}  # by the number of a trial in the ledger: its number in the study here
         if self._is_model_based:
@@ -77,8 +91,8 @@ class ArmSampler:
         if self._is_model_based and number % NEWEST == 0:
             trials = self._study.get_trials(deepcopy=False)
             self._rebuild_history({known: trials[place] for known, place in self._numbers.items()}, number)
-        origin: Origin = "point" if fixed else "random" if self._is_blind else "sampler"
-        study = self._study if self._is_model_based else optuna.create_study()
+        study = self._with_earlier() if self._is_model_based else optuna.create_study()
+        origin: Origin = "point" if fixed else "random" if self._is_blind(study) else "sampler"
         study.sampler = self._sampler(number)
         for tries in range(_SAMPLED + _DRAWN):
             if tries == _SAMPLED:
@@ -91,11 +105,13 @@ class ArmSampler:
                 self._space.suggest_all(cast(Suggester, trial))
             values = self._space.suggest(cast(Suggester, trial))
             if self._space.allows(values):
-                if self._is_model_based:
-                    self._numbers[number] = trial.number
                 template = create_trial(
                     state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions
                 )
+                if self._is_model_based:
+                    if study is not self._study:
+                        self._study.add_trial(template)
+                    self._numbers[number] = len(self._study.get_trials(deepcopy=False)) - 1
                 return Suggestion(values, origin, template)
             study.tell(trial, state=TrialState.FAIL)
         raise SweepError(f"no combination of {_DRAWN:,} drawn at random passes the filters; loosen them")
@@ -147,13 +163,51 @@ class ArmSampler:
     def _is_model_based(self) -> bool:
         return self._settings.name in ("tpe", "gp")
 
-    @property
-    def _is_blind(self) -> bool:
-        """Whether the next trial is drawn at random: there is no model, or it has too little to learn from."""
-        if not self._is_model_based:
-            return True
-        ended = (TrialState.COMPLETE, TrialState.PRUNED)
-        return len(self._study.get_trials(deepcopy=False, states=ended)) < _BLIND
+    def _is_blind(self, study: optuna.Study) -> bool:
+        """Return True if the next trial is drawn at random: there is no model, or it has too little to learn from."""
+        return not self._is_model_based or len(study.get_trials(deepcopy=False, states=_ENDED)) < _BLIND
+
+    def _with_earlier(self) -> optuna.Study:
+        """Return the study that the next trial is suggested in: with trials of earlier sweeps, while they count.
+
+        Optuna's TPE cannot weight single trials, so earlier ones lose weight by number: each trial that has ended here
+        replaces one of them, until none is left. Their errors are shifted by the median difference of the
+        configurations that were trained in both sweeps, since another task, or more steps, has another level.
+        """
+        own = self._study.get_trials(deepcopy=False)
+        kept = len(self._earlier) - sum(trial.state in _ENDED for trial in own)
+        if kept <= 0:
+            return self._study
+        complete = [(trial.params, trial.value) for trial in own if trial.state == TrialState.COMPLETE]
+        differences, others = [], []
+        for one in self._earlier:
+            here = [value for params, value in complete if one.params.items() <= params.items() and value is not None]
+            differences += [value - one.error for value in here]
+            others += [] if here else [one]
+        shift = float(np.median(differences)) if differences else 0.0
+        study = optuna.create_study()
+        for one in others[:kept]:
+            trial = one.template
+            study.add_trial(
+                create_trial(value=one.error + shift, params=trial.params, distributions=trial.distributions)
+            )
+        study.add_trials(own)
+        return study
+
+    def _known(self, earlier: Sequence[EarlierTrial]) -> list[_Known]:
+        """Return earlier trials in the order in which they are kept longest."""
+        study = optuna.create_study(sampler=RandomSampler(seed=self._settings.seed))
+        known = []
+        for one in earlier:
+            params = self._space.to_params(one.values)
+            study.enqueue_trial(params)
+            trial = study.ask()
+            if self._settings.name == "gp":
+                self._space.suggest_all(cast(Suggester, trial))
+            self._space.suggest(cast(Suggester, trial))
+            known.append(_Known(params, one.error, trial))
+        order = np.random.default_rng(self._settings.seed).permutation(len(known))
+        return [known[i] for i in order]
 
     def _sampler(self, number: int) -> BaseSampler:
         seed = _seed(self._settings.seed, number)

@@ -1,7 +1,7 @@
 """A trial, as the ledger has it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -137,6 +137,37 @@ class Trial:
         error = self.error(metric)
         assert error is not None  # a completed trial has its last report
         return error[0]
+
+
+@dataclass(frozen=True)
+class EarlierTrial:
+    """A completed trial of an earlier sweep: its values, and its objective there."""
+
+    sweep: str
+    values: Values
+    error: float
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What an arm takes from earlier sweeps; kept as the attribute `prior` of its study.
+
+    Attributes:
+        points: that are tried after those of the file.
+        trials: that the sampler is given.
+    """
+
+    points: list[Values] = field(default_factory=list)
+    trials: list[EarlierTrial] = field(default_factory=list)
+
+    @classmethod
+    def from_json(cls, content: Any) -> "Prior":
+        """Return it from the attribute.
+
+        Raises:
+            KeyError, TypeError: it is damaged.
+        """
+        return cls(list(content["points"]), [EarlierTrial(**trial) for trial in content["trials"]])
 
 
 def shown_state(trial: Trial, driven: bool) -> State:

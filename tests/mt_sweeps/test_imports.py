@@ -39,6 +39,7 @@ mt_sweeps.storage.folder
 mt_sweeps.storage.home
 mt_sweeps.storage.reading
 mt_sweeps.storage.records
+mt_sweeps.storage.requests
 mt_sweeps.storage.trial_files
 mt_sweeps.terminal
 mt_sweeps.versions

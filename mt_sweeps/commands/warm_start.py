@@ -1,0 +1,53 @@
+"""The warm start of a new sweep: what it takes from the sweeps that its file names under `from`."""
+
+from collections.abc import Mapping
+
+from mt_sweeps.errors import InputError
+from mt_sweeps.formatting import counted
+from mt_sweeps.spec.arms import Arm
+from mt_sweeps.spec.sweep_spec import SweepSpec
+from mt_sweeps.storage.home import Home
+from mt_sweeps.study.ledger_view import ledger_of
+from mt_sweeps.study.prior import collect
+from mt_sweeps.study.trial import Prior
+
+
+def warm_start(home: Home, spec: SweepSpec, data_fingerprint: str) -> tuple[dict[Arm, Prior], list[str]]:
+    """Return what a new sweep takes from earlier ones, and what to tell its user, a line each.
+
+    Args:
+        home: of all of them.
+        spec: of the new sweep.
+        data_fingerprint: of its images.
+
+    Raises:
+        InputError: an earlier sweep is not there, still runs, cannot be read, or does not fit.
+    """
+    ledgers, lines = [], []
+    for name in dict.fromkeys(spec.from_):
+        try:
+            sweep = home.sweep(name)
+            if sweep.is_driven:
+                raise InputError(f"{name}: still runs; wait for it, or end it with `{sweep.command('stop')}`")
+            ledgers.append(ledger_of(sweep))
+            fingerprint = sweep.load_environment().data_fingerprint
+        except InputError as error:
+            raise InputError(*(f"from: {problem}" for problem in error.problems)) from None
+        if fingerprint != data_fingerprint:
+            lines.append(
+                f"note: {name} was a sweep of other images: what was best there may not be here, and counts for less "
+                "with every trial"
+            )
+    prior = collect(spec, ledgers) if ledgers else {}
+    return prior, [*_summary(prior), *lines]
+
+
+def _summary(prior: Mapping[Arm, Prior]) -> list[str]:
+    lines = []
+    for arm, taken in prior.items():
+        if taken.points or taken.trials:
+            best, known = counted(len(taken.points), "best configuration"), counted(len(taken.trials), "trial")
+            label = "" if arm == "search" else f" for the {arm} baseline"
+            lines.append(f"  from      {', '.join(dict.fromkeys(one.sweep for one in taken.trials))}{label}: ")
+            lines[-1] += f"{best} to try first, {known} for the sampler"
+    return lines
