@@ -8,6 +8,7 @@ import pytest
 
 from mt_sweeps.commands import dashboard
 from mt_sweeps.tracking.background import BackgroundWriter
+from mt_sweeps.tracking.pages import link_to
 from mt_sweeps.tracking.sweep_run import SweepRun
 from tests.helpers.servers.mlflow import MLflowServer
 from tests.helpers.servers.postgres import Postgres
@@ -133,14 +134,17 @@ def test_nothing_is_printed_over_the_live_view(tmp_path, server, proxy, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_dashboard_of_a_sweep_on_a_server_is_the_address_of_its_page(tmp_path, server, proxy, capsys):
+def test_the_dashboard_of_a_sweep_on_a_server_is_the_address_of_its_view(tmp_path, server, proxy, capsys):
     tracked = TrackedSweep(tmp_path, server, proxy)
     tracked.train(1)
     tracked.logged()
     dashboard.serve(tracked.sweep.home, "digits", port=5000)
-    parent = tracked.sweep.runs()[1]["digits"].info
-    page = f"{proxy.uri}/#/experiments/{parent.experiment_id}/runs/{parent.run_id}"
-    assert capsys.readouterr().out == f"{page}?workflowType=machine_learning\n"
+    experiment = tracked.sweep.runs()[1]["digits"].info.experiment_id
+    page = f"{proxy.uri}/#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey=abc"
+    assert capsys.readouterr().out == f"{page}\n"
+    assert link_to(tracked.sweep.directory) == page, "`run` prints it, too"
+    proxy.mode = "refuse"
+    assert link_to(tracked.sweep.directory) is None, "nothing waits for a link"
 
 
 def test_the_driver_does_not_import_mlflow_or_tracking():

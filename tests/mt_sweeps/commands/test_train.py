@@ -12,6 +12,7 @@ import trainers.trainer
 from mt_sweeps.commands import train
 from mt_sweeps.commands.train import train_best
 from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.formatting import percent
 from mt_sweeps.results import best_file, training_result
 from mt_sweeps.results.statistics import interval
 from mt_sweeps.storage import records
@@ -120,6 +121,28 @@ def test_several_seeds_are_trained_one_after_the_other_and_only_those_that_are_n
     assert [version.tags["mt.seed"] for version in versions] == ["0", "1", "2"]
     assert [version.tags["mt.test_error"] for version in versions] == [f"{error:.4f}" for error in errors]
     assert {(version.tags["mt.sweep"], version.tags["mt.trial"]) for version in versions} == {("abc", "0")}
+    best = client_of(home).get_model_version_by_alias("digits", "best")
+    assert best.tags["mt.seed"] == "2", "the one that was trained last"
+
+
+def test_the_version_of_a_model_says_what_it_is_and_keeps_what_a_person_writes(tmp_path, home):
+    file, config = exported(tmp_path)
+    train_best(file, home)
+    (directory,) = home.trained.iterdir()
+    error = training_result.load(directory).test["teacher"]
+    (version,) = versions_of(home)
+    card = version.description
+    assert card.startswith(f"**Test error of the teacher: {percent(error.error)}, 95 % interval ")
+    assert "Trial 0 of the sweep `digits` was the best of its search" in card, "no view of it is in this MLflow"
+    assert f"| `ema.decay` | `{config.ema.decay}` |" in card
+    assert f"{config.dataset.labels} images with labels of 10 classes" in card
+    run = client_of(home).get_run(version.run_id)
+    assert run.info.run_name == "digits: final training, seed 0"
+    assert run.inputs.dataset_inputs[0].dataset.name == "digits"
+    client_of(home).update_model_version("digits", version.version, "Mine")
+    train_best(file, home)
+    (version,) = versions_of(home)
+    assert version.description == "Mine"
 
 
 def test_a_changed_configuration_has_a_directory_of_its_own_and_says_that_it_is_changed(tmp_path, home, capsys):

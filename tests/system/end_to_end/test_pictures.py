@@ -118,11 +118,14 @@ def test_the_dashboard_opens_on_the_trials_best_first_with_errors_and_values(pag
 
 def test_the_charts_of_the_view_are_drawn(page, address, picture):
     opened(page, f"{address}&compareRunsMode=CHART")
-    expect(page.get_by_text("Sweep digits (6)")).to_be_visible()
-    expect(page.get_by_text("Parallel Coordinates").first).to_be_visible()
-    expect(page.locator("svg.parcoords-svg, .parcoords svg, [class*='parcoords']").first).to_be_visible()
-    expect(page.locator(".js-plotly-plot .scatterlayer .trace").first).to_be_visible()
-    picture("mlflow-charts")
+    expect(page.get_by_text("Sweep digits").first).to_be_visible()
+    parallel = page.locator(".parcoords")
+    expect(parallel.locator("canvas.foreground")).to_be_visible()
+    expect(parallel.locator(".dimension")).to_have_count(len(KEYS) + 1)  # and the error
+    expect(page.locator(".js-plotly-plot")).to_have_count(1 + len(KEYS))  # the curves, and the error over each key
+    curves, *_ = page.locator(".js-plotly-plot").all()
+    expect(curves.locator(".scatterlayer .trace").nth(15)).to_be_attached()  # a curve per trial; MLflow's own has ten
+    picture("mlflow-parallel")
 
 
 def test_the_sweeps_own_page_begins_with_the_verdict_and_links_to_the_rest(page, address, picture):
