@@ -39,7 +39,7 @@ def made(tmp_path):
             ledger.fail(trial, "diverged", "the loss is no longer a number", None)
         else:
             ledger.complete(trial, sweep.train(trial, 0.5, 0.2 - 0.05 * trial.number))
-    ledger.add_finalists(finalists.plan(ledger))
+    ledger.plan_finalists(finalists.plan(ledger, sweep.directory.load_environment().images))
     while trial := ledger.ask_finalist():
         ledger.complete(trial, sweep.train(trial, 0.4, 0.1 + 0.01 * trial.number))
     return sweep

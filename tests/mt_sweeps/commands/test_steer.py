@@ -117,7 +117,7 @@ def test_a_trial_that_has_ended_or_is_none_is_refused(sweep, trial, problem):
 def test_a_finalist_is_not_ended_by_hand(tmp_path):
     sweep = Sweep(tmp_path, "trials=1", "finalists.baselines=[]", "finalists.top=1", "finalists.seeds=2")
     finish(sweep.ledger, sweep.ledger.ask_search())
-    sweep.ledger.add_finalists([{"values": sweep.ledger.trials("search")[0].values, "of": ["search", 0]}])
+    sweep.ledger.plan_finalists([{"values": sweep.ledger.trials("search")[0].values, "of": ["search", 0]}])
     sweep.ledger.ask_finalist()
     with pytest.raises(InputError, match="one of those that the verdict compares"):
         steer.end(sweep.home, "digits", "finalists-0")
