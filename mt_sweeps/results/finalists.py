@@ -4,6 +4,7 @@ The best of many trials owes a part of its error to luck. A fair estimate needs 
 chose nothing. If no images are kept back for that, every seed draws the whole split anew.
 """
 
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +22,7 @@ from trainers.report import metric_of
 
 FIRST_SEED = 10_000  # far from those that a search uses
 SMALLEST_GAIN = 1.0  # points
+_WIDTH = 110  # characters per line, as in the rest of the summary
 
 
 def contenders(ledger: LedgerView) -> list[Trial]:
@@ -258,14 +260,12 @@ def text(ledger: LedgerView, images: dict[str, int], groups: dict[str, int] | No
     for name, failures in verdict.failed.items():
         if name not in verdict.means:
             lines.append(f"           {name:12} {failures} failed: too few are left for a mean")
-    lines += [f"           {comparison}" for comparison in verdict.comparisons]
+    lines += [_wrapped(str(comparison)) for comparison in verdict.comparisons]
     if verdict.comparisons:
         count = len(verdict.comparisons)
-        corrected = f" and of {count} comparisons (Holm)" if count > 1 else ""
-        lines.append(
-            f"           (p, intervals of differences: {test}, corrected for the looks at the seeds{corrected})"
-        )
-        lines.append(f"           {verdict.ended}{_what_to_do(verdict)}")
+        holm = f" and for {count} comparisons (Holm)" if count > 1 else ""
+        note = f"({test} over the seeds; p and the intervals of differences are corrected for the looks at the seeds"
+        lines += [_wrapped(f"{note}{holm})"), _wrapped(verdict.ended + _what_to_do(verdict))]
     if verdict.gain is not None:
         lines.append(f"gain       over the supervised baseline {verdict.gain}")
     return "\n".join(lines)
@@ -273,18 +273,19 @@ def text(ledger: LedgerView, images: dict[str, int], groups: dict[str, int] | No
 
 def _what_to_do(verdict: Verdict) -> str:
     """Return what the user can do where something cannot be told apart, and no seed is to come."""
-    if all(one.outcome in ("decided", "open") for one in verdict.comparisons):
+    undecided = [one for one in verdict.comparisons if one.outcome != "decided"]
+    if not undecided or any(one.outcome == "open" for one in undecided):
         return ""
-    widest = max(
-        max(abs(one.difference.low), abs(one.difference.high))
-        for one in verdict.comparisons
-        if one.outcome != "decided"
-    )
+    widest = max(max(abs(one.difference.low), abs(one.difference.high)) for one in undecided)
     more = "a higher finalists.seeds" if verdict.kept_back else "images kept back (trainer.dataset.verdict)"
     return (
-        f":\n           take whichever is cheaper to train, if up to {100 * widest:.1f} points do not matter; else "
-        f"start a new\n           sweep with {more}, or with more labels"
+        f": take whichever is cheaper to train, if up to {100 * widest:.1f} points do not matter; else start a new "
+        f"sweep with {more}, or with more labels"
     )
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, initial_indent=" " * 11, subsequent_indent=" " * 13)
 
 
 def _finalists(ledger: LedgerView) -> list[Trial]:

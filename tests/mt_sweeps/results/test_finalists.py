@@ -138,10 +138,7 @@ def test_their_mean_errors_on_the_verdict_images_are_told(ledger):
     assert "on 300 images that chose nothing" in text
     assert "trial 1      15.0 % [0.0, 78.5] (2 seeds)" in text
     assert "trial 1 and supervised cannot be told apart: difference 0.0 points" in text
-    assert (
-        "(p, intervals of differences: paired t-test, corrected for the looks at the seeds and of 3 comparisons (Holm))"
-        in text
-    )
+    assert "corrected for the looks at the seeds and for 3 comparisons (Holm))" in " ".join(text.split())
     redrawn = finalists.text(ledger, {**IMAGES, "verdict": 0})
     assert "selection and verdict share images" in redrawn
     assert "corrected resampled t-test (Nadeau & Bengio 2003)" in redrawn
@@ -277,7 +274,7 @@ def test_trainings_end_with_what_settles_their_comparison_and_it_is_said_why(tmp
     }
     assert ledger.remaining("finalists") == 0, "so that the sweep is finished"
     assert {name: mean.seeds for name, mean in verdict.means.items()} == seeds
-    text = finalists.text(ledger, IMAGES)
+    text = " ".join(finalists.text(ledger, IMAGES).split())
     assert f"ended without a decision for 1 of 3 comparisons after {seeds['trial 1']} of at most 8 seeds" in text
     assert "take whichever is cheaper to train, if up to" in text
     assert verdict.gain.absolute == -next(one.difference for one in verdict.comparisons if one.b == "supervised")
