@@ -36,6 +36,11 @@ def load_spec(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:
     data = yaml_file.read(path)
     if not isinstance(data, dict):
         raise InputError(f"{path}: must be a mapping with the keys {', '.join(SweepSpec.model_fields)}")
+    if str(data.get("format", "")).startswith("mt-sweeps-best/"):
+        raise InputError(
+            f"{path}: is a best-hyper-parameters file, and a search-space file is needed here; to train the final "
+            f"model with it: `mt-sweep train {path}`"
+        )
     for override in overrides:
         apply_override(data, override)
     check_paths(str(path), data, overrides)
