@@ -38,6 +38,11 @@ def load_spec(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:
         raise InputError(
             f"{path}: must be a mapping with the keys {', '.join(validation_errors.known_keys(SweepSpec))}"
         )
+    if str(data.get("format", "")).startswith("mt-sweeps-best/"):
+        raise InputError(
+            f"{path}: is a best-hyper-parameters file, and a search-space file is needed here; to train the final "
+            f"model with it: `mt-sweep train {path}`"
+        )
     for override in overrides:
         apply_override(data, override)
     check_paths(str(path), data, overrides)

@@ -92,3 +92,10 @@ def test_show_takes_a_sweep_and_a_trial_or_a_trial_of_the_newest():
     assert called("show", "digits", "0").output.startswith("trial 0: complete")
     assert refused("show", "digits") == "digits: is a sweep; name one of its trials, too, by its number: show digits 0"
     assert "name a SWEEP and one TRIAL" in called("show", "digits", "0", "1").output
+
+
+@pytest.mark.usefixtures("home")
+def test_a_best_file_where_a_search_space_was_meant():
+    assert called("export", "digits", "-o", "best.yaml").exit_code == 0
+    assert "is a best-hyper-parameters file" in refused("run", "best.yaml")
+    assert "`mt-sweep train best.yaml`" in refused("plan", "best.yaml")
