@@ -64,22 +64,23 @@ def test_status_list_and_best_agree(folder, printed):
 def test_mlflow_has_a_parent_run_and_four_search_runs_the_complete_ones_with_their_teachers_weights(runs):
     client, found = runs
     parent = found["digits"]
-    children = [found[f"trial-{number:04d}"] for number in range(4)]
+    children = [found[f"trial {number}"] for number in range(4)]
     assert all(run.data.tags["mlflow.parentRunId"] == parent.info.run_id for run in children)
     assert all(run.data.params.keys() >= {"ema.decay", "consistency.loss", "consistency.weight"} for run in children)
     assert parent.info.status == "FINISHED"
     stored = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert stored == {"spec.yaml", "environment.json", "best.yaml", "report.html"}
+    assert {run.info.status for run in children} == {"FINISHED"}, "a pruned one is no failure"
     complete = [run for run in children if run.data.tags["mt.state"] == "complete"]
     assert complete
     for run in complete:
         local = client.download_artifacts(run.info.run_id, "teacher/best.safetensors")
-        assert load_model(local).config.ema.decay == pytest.approx(float(run.data.params["ema.decay"]))
+        assert load_model(local).config.ema.decay == pytest.approx(float(run.data.params["ema.decay"]), rel=1e-3)
 
 
 def test_the_published_baseline_trained_the_authors_values_as_long_as_the_others(runs):
     client, found = runs
-    run = found["published-0000"]
+    run = found["published 0"]
     assert (run.info.status, run.data.tags["mt.arm"]) == ("FINISHED", "published")
     model = load_model(client.download_artifacts(run.info.run_id, "teacher/best.safetensors"))
     assert (model.config.ema.decay, model.config.consistency.weight, model.config.steps) == (0.999, 10**1.5, 20)
