@@ -1,13 +1,12 @@
-"""Is the verdict calibrated, and what can it find? Simulated finalists, judged by `mt_sweeps.verdict` itself.
+"""Is the verdict calibrated, and what can it find? Simulated finalists, judged by the code that judges real ones.
 
-    uv run python benchmarks/verdict.py               # exit status 1 if "A beats B" is said too often of equals
+    uv run python benchmarks/verdict.py               # exit status 1 if equals "beat" each other too often
     uv run python benchmarks/verdict.py --estimate    # trains the digits: how real finalists spread and correlate
 
 A repetition is a whole sweep of equals: a search of 16 trials on validation images, whose best is the first contender;
-the next best and the baselines beside it; each trained again on fresh seeds,
-and looked at after each from the third on. A seed does something to all (its labels) and
-something to each, and errors are counted on finitely many images. Counted are the sweeps in which anything is said to
-beat anything.
+the next best and the baselines are the others. Each is trained again on fresh seeds, and they are compared after each
+seed from the third on. A seed changes the errors of all contenders (by its labels) and of each one, and errors are
+counted on finitely many images. Counted are the sweeps in which one contender beats another by the verdict.
 """
 
 import argparse
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 import scipy
 
-from mt_sweeps.results.looks import look
+from mt_sweeps.results.group_sequential import compare_sequentially
 from mt_sweeps.results.statistics import ALPHA, interval
 
 SMALLEST = 0.01  # `finalists.smallest_gain` by default
@@ -96,13 +95,13 @@ class Equals:
     def _counted(self, rng: np.random.Generator, above: np.ndarray) -> np.ndarray:
         return rng.binomial(self.images, np.clip(self.error + above, 0, 1)) / self.images
 
-    def said(self, repetitions: int, seed: int = 0) -> float:
-        """The share of sweeps in which anything beats anything."""
+    def false_positives(self, repetitions: int, seed: int = 0) -> float:
+        """Return the share of sweeps in which one contender beats another."""
         rng, count = np.random.default_rng([seed, self.seeds, self.others]), 0
         overlap = OVERLAP if self.redrawn is not None and self.corrected else 0.0
         for _ in range(repetitions):
             errors = self.drawn(rng)
-            compared = look(errors, range(self.seeds), SMALLEST, overlap, self.images)
+            compared = compare_sequentially(errors, range(self.seeds), SMALLEST, overlap, self.images)
             count += any(each.winner for each in compared.values())
         return count / repetitions
 
@@ -154,16 +153,16 @@ class Found:
     """What sweeps came to in which the first is better than one contender, and as good as the rest.
 
     Attributes:
-        told: share in which it is said to beat that one.
-        wrong: share in which anything else is said to beat anything.
+        detected: share in which it beats that one, as the verdict has it.
+        false_claims: share in which the verdict has any other contender beat another.
         seeds: mean number of seeds until that comparison ended.
         trainings: mean number of all contenders together.
         mean_covered: share in which the interval of the mean of the first has its true error in it.
         difference_covered: likewise of that difference.
     """
 
-    told: float
-    wrong: float
+    detected: float
+    false_claims: float
     seeds: float
     trainings: float
     mean_covered: float
@@ -187,7 +186,7 @@ def found(size: float, most: int, others: int, repetitions: int, smallest: float
         labels = rng.normal(0, 0.02, most)
         errors = {name: dict(enumerate(0.3 + labels + rng.normal(0, 0.01, most))) for name in names}
         errors["supervised"] = {seed: error + true for seed, error in errors["supervised"].items()}
-        compared = look(errors, range(most), smallest)
+        compared = compare_sequentially(errors, range(most), smallest)
         one = compared["supervised"]
         longest = max(each.after for each in compared.values())
         mean = interval([errors[NAMES[0]][seed] for seed in range(longest)])
@@ -223,16 +222,16 @@ def simulate(repetitions: int) -> bool:
     rows = []
     for name, case in claimed().items():
         for others in FAMILIES:
-            said = [Equals(name, seeds, others, **case).said(repetitions) for seeds in counts]
-            most = max(most, *said)
-            rows.append(f"{name} | {others} | " + " | ".join(wilson(share, repetitions) for share in said))
+            rates = [Equals(name, seeds, others, **case).false_positives(repetitions) for seeds in counts]
+            most = max(most, *rates)
+            rows.append(f"{name} | {others} | " + " | ".join(wilson(share, repetitions) for share in rates))
     table(f"sweeps of equals in which something beats something | others | {head}", rows)
     print(f"\nAt most {most:.2%} of {repetitions:,}; allowed are {LIMIT:.1%}.")
 
     rows = []
     for name, case in beyond().items():
-        said = [Equals(name, seeds, 2, **case).said(repetitions) for seeds in counts]
-        rows.append(f"{name} | 2 | " + " | ".join(wilson(share, repetitions) for share in said))
+        rates = [Equals(name, seeds, 2, **case).false_positives(repetitions) for seeds in counts]
+        rows.append(f"{name} | 2 | " + " | ".join(wilson(share, repetitions) for share in rates))
     table(f"what is not promised | others | {head}", rows)
 
     for others in (1, 2, 4):
@@ -242,13 +241,13 @@ def simulate(repetitions: int) -> bool:
                 it = found(size, seeds, others, repetitions)
                 fixed = power(size, seeds, ALPHA / others)
                 rows.append(
-                    f"{size} | {seeds} | {wilson(it.told, repetitions)} | {fixed:.0%} | {it.wrong:.1%} | "
+                    f"{size} | {seeds} | {wilson(it.detected, repetitions)} | {fixed:.0%} | {it.false_claims:.1%} | "
                     f"{it.seeds:.1f} | {it.trainings:.1f} of {(others + 1) * seeds} | {it.mean_covered:.1%} | "
                     f"{it.difference_covered:.1%}"
                 )
         table(
-            f"difference in s.d., one of {others} | seeds at most | told | told, all seeds and one look | anything "
-            "else told | seeds | trainings | the mean's interval covers | the difference's",
+            f"difference in s.d., one of {others} | seeds at most | detected | detected, one test of all seeds | other "
+            "claims | seeds | trainings | the mean's interval covers | the difference's",
             rows,
         )
     return most <= LIMIT

@@ -75,7 +75,7 @@ class Board:
         if self._is_live:
             self._live.stop()
         if lines := best_lines(self._spec, list(self._trials.values())):
-            print("\n".join(["", "best trials so far", *lines]), flush=True)
+            print("\n".join(["", "best trials of the search", *lines]), flush=True)
 
     def started(self, trial: Trial) -> None:
         """A worker was given the trial."""

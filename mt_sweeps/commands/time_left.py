@@ -31,12 +31,15 @@ class TimeLeft:
         self._steps: dict[Arm, float] = defaultdict(float)  # of all reports
         self._seconds: dict[Arm, float] = defaultdict(float)  # that workers trained and evaluated for them
         self._began: dict[TrialId, float] = {}  # of the attempts that began here
-        self._extra: list[float] = []  # seconds per trial beyond its training: its start, its model, its end
+        self._starting = concurrent  # attempts whose workers start too, which takes long and happens once
+        self._extra: list[float] = []  # seconds per trial beyond its training: its model, its end
         self._reached: list[int] = []  # steps of each trial of the search that is complete or pruned; others are not
 
     def update(self, trial: Trial) -> None:
         """A trial began, or ended, or waits again."""
-        if trial.state == "running":
+        if trial.state == "running" and self._starting:
+            self._starting -= 1
+        elif trial.state == "running":
             self._began[trial.id] = time.monotonic()
         self._trials[trial.id] = trial
         if not trial.finished:

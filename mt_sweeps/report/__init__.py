@@ -15,6 +15,7 @@ from mt_sweeps.report import chapters
 from mt_sweeps.report.axes import axes
 from mt_sweeps.report.findings import FORMAT, Findings
 from mt_sweeps.report.gather import gather
+from mt_sweeps.report.plotting import mark
 from mt_sweeps.results.status import sweep_state
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study.ledger import Ledger
@@ -87,6 +88,7 @@ def html(findings: Findings, ledger: Ledger, pages: Mapping[str, str], commands:
         chapters=shown,
         columns=max((len(table.head) for chapter in shown for table in chapter.tables), default=0),
         drawn=Markup,  # of figures, whose texts are escaped where they are drawn
+        legend_mark=mark,
         style=Markup(_own("page.css")),  # noqa: S704 (ours)
         script={"text": Markup(script), "hash": _hash(script)},  # noqa: S704 (ours)
     )

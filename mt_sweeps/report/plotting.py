@@ -223,6 +223,20 @@ class Canvas:
         self._parts.append(path([(left, low), (right, low)], MUTED, "thin"))
 
 
+def mark(kind: str, colour: str) -> str:
+    """Return the mark of a line of a legend, 22 units wide and 12 high.
+
+    Args:
+        kind: `line` with the classes of its style, `square`, or the class of a circle.
+        colour: a class.
+    """
+    if kind.startswith("line"):
+        return f'<path class="{kind} {colour}" d="M1 6L21 6"/>'
+    if kind == "square":
+        return f'<rect class="area {colour}" x="7" y="2" width="8" height="8" fill-opacity="1"/>'
+    return f'<g class="{kind} {colour}"><circle cx="11" cy="6" r="3.5"/></g>'
+
+
 def path(points: Sequence[Point], colour: str, style: str = "", trial: int | None = None) -> str:
     """Return a line through points of the drawing."""
     if not points:

@@ -8,7 +8,7 @@ from pathlib import Path
 from mt_sweeps.report import build
 from mt_sweeps.report.axes import axes
 from mt_sweeps.report.chapters import all_chapters
-from mt_sweeps.report.plotting import Plot, escape
+from mt_sweeps.report.plotting import Plot, escape, mark
 from mt_sweeps.storage.home import SweepStore
 from trainers.files import write_atomically
 
@@ -59,7 +59,7 @@ def _svg(plot: Plot, title: str, style: str) -> str:
     above = _TITLE + _ROW * len(plot.legend)
     height = plot.height + above
     rows = "".join(
-        f'<g transform="translate(8 {_TITLE + _ROW * row})">{_mark(kind, colour)}'
+        f'<g transform="translate(8 {_TITLE + _ROW * row})">{mark(kind, colour)}'
         f'<text x="28" y="10">{escape(text)}</text></g>'
         for row, (kind, colour, text) in enumerate(plot.legend)
     )
@@ -70,15 +70,6 @@ def _svg(plot: Plot, title: str, style: str) -> str:
         f'<text class="label" x="8" y="17">{escape(title)}</text>{rows}'
         f'<g transform="translate(0 {above})">{plot.body}</g></svg>'
     )
-
-
-def _mark(kind: str, colour: str) -> str:
-    """Return the mark of a legend, 22 units wide and 12 high."""
-    if kind.startswith("line"):
-        return f'<path class="{kind} {colour}" d="M1 6L21 6"/>'
-    if kind == "square":
-        return f'<rect class="area {colour}" x="7" y="2" width="8" height="8" fill-opacity="1"/>'
-    return f'<g class="{kind} {colour}"><circle cx="11" cy="6" r="3.5"/></g>'
 
 
 def _style() -> str:

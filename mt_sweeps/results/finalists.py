@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mt_sweeps.formatting import counted
-from mt_sweeps.results.looks import look
+from mt_sweeps.results.group_sequential import compare_sequentially
 from mt_sweeps.results.statistics import Comparison, Gain, Interval, gain, interval
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.spec.sweep_spec import SweepSpec, dotted
@@ -168,7 +168,7 @@ def _comparisons(ledger: LedgerView, images: dict[str, int], groups: dict[str, i
         return {}
     overlap, scored, _ = scored_on(ledger.spec, images, groups)
     smallest = smallest_gain(ledger.spec, scored)
-    return look({name: results[name] for name in names}, _seeds(ledger.spec), smallest, overlap, scored)
+    return compare_sequentially({name: results[name] for name in names}, _seeds(ledger.spec), smallest, overlap, scored)
 
 
 def smallest_gain(spec: SweepSpec, scored: int) -> float:

@@ -146,7 +146,7 @@ def compare(
     return Comparison(a, b, difference, p, len(paired), level, after=len(paired), most=len(paired))
 
 
-def chance_to_tell(
+def chance_to_detect(
     paired: Sequence[float], seeds: int, comparisons: int, smallest: float, overlap: float = 0.0, images: int = 0
 ) -> float:
     """Return how probable it is that more seeds show a difference that matters, given those so far.

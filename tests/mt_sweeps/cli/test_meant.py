@@ -15,6 +15,7 @@ def home(tmp_path, monkeypatch):
     """A home with two sweeps, `digits` and the newer `digits-2`, in the working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MT_SWEEP_HOME", raising=False)
+    monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)  # commands are printed as they are called
     sweep = Sweep(tmp_path / "sweeps", "finalists.baselines=[]")
     begun(LocalHome(tmp_path / "sweeps"), digits("finalists.baselines=[]"))
     finish(sweep.ledger, sweep.ledger.ask_search())

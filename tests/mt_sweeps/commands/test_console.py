@@ -200,7 +200,7 @@ def test_the_best_trials_are_left_on_the_screen(ledger, capsys):
                 trial = ledger.ask_search()
             shown.started(trial)
             shown.ended(ledger.complete(trial, report(300, error)))
-    left = capsys.readouterr().out.partition("best trials so far\n")[2].splitlines()
+    left = capsys.readouterr().out.partition("best trials of the search\n")[2].splitlines()
     assert ["10.0 %" in left[0], "30.0 %" in left[1], len(left)] == [True, True, 2]
     assert "consistency.weight" in left[0]
 

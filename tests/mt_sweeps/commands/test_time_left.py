@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.helpers.sweeps import digits, new_ledger, report
 def clock(monkeypatch):
     """A clock that stands still until it is set."""
     now = [1000.0]
-    monkeypatch.setattr(time_left.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time_left, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 
@@ -29,6 +30,14 @@ def begun(ledger, left):
     trial = ledger.ask_search()
     left.update(trial)
     return trial
+
+
+def prune_four(ledger, left):
+    for _ in range(4):
+        trial = begun(ledger, left)
+        left.reported(trial, report(90, 0.5))
+        ledger.report(trial, report(90, 0.5))
+        left.update(ledger.prune(trial, report(90, 0.5)))
 
 
 def test_what_is_to_come_takes_as_long_per_step_as_what_was(tmp_path):
@@ -53,14 +62,15 @@ def test_an_arm_that_was_measured_has_its_own_pace(tmp_path):
     assert left.seconds() == pytest.approx(200 / 10 + 200 / 100 + rest * 11 / 200)
 
 
-def test_what_a_trial_takes_beyond_its_training_counts(tmp_path, clock):
+def test_what_a_trial_takes_beyond_its_training_counts_but_not_the_start_of_the_worker(tmp_path, clock):
     ledger = ledger_of(tmp_path, "trials=4", "pruner.name=none")
     left = TimeLeft(ledger, concurrent=1)
-    trial = begun(ledger, left)
-    left.reported(trial, report(300, 0.5))
-    clock[0] += 5.0  # 3 s of training, 2 s for the rest
-    left.update(ledger.complete(trial, report(300, 0.5)))
-    assert left.seconds() == pytest.approx(5 * (3.0 + 2.0))
+    for seconds, expected in ((20.0, 5 * 3.0), (5.0, 4 * (3.0 + 2.0))):  # 3 s of training each
+        trial = begun(ledger, left)
+        left.reported(trial, report(300, 0.5))
+        clock[0] += seconds
+        left.update(ledger.complete(trial, report(300, 0.5)))
+        assert left.seconds() == pytest.approx(expected)
 
 
 def test_trials_that_failed_say_nothing_of_how_far_others_go(tmp_path):
@@ -93,11 +103,7 @@ def test_a_pruner_is_expected_to_end_as_many_as_it_may(pruner, done, share):
 def test_the_expectation_gives_way_to_what_was_seen(tmp_path):
     ledger = ledger_of(tmp_path, "trials=16", "finalists.baselines=[]", "finalists.top=0")
     left = TimeLeft(ledger, concurrent=1)
-    for _ in range(4):
-        trial = begun(ledger, left)
-        left.reported(trial, report(90, 0.5))
-        ledger.report(trial, report(90, 0.5))
-        left.update(ledger.prune(trial, report(90, 0.5)))
+    prune_four(ledger, left)
     expected = 300 * expected_share(ledger.spec)
     assert left.seconds() == pytest.approx(12 * (4 * expected + 4 * 90) / 8 / 100)
 
@@ -105,9 +111,5 @@ def test_the_expectation_gives_way_to_what_was_seen(tmp_path):
 def test_finalists_are_not_expected_to_be_pruned(tmp_path):
     ledger = ledger_of(tmp_path, "trials=4", "finalists.baselines=[]", "finalists.top=1")
     left = TimeLeft(ledger, concurrent=2)
-    for _ in range(4):
-        trial = begun(ledger, left)
-        left.reported(trial, report(90, 0.5))
-        ledger.report(trial, report(90, 0.5))
-        left.update(ledger.prune(trial, report(90, 0.5)))
+    prune_four(ledger, left)
     assert left.seconds() == pytest.approx(ledger.total("finalists") * 300 / 100 / 2)

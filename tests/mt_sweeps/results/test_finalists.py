@@ -7,7 +7,7 @@ from scipy.special import stdtrit
 
 from mt_sweeps.results import finalists
 from mt_sweeps.results.finalists import probe_text
-from mt_sweeps.results.looks import look
+from mt_sweeps.results.group_sequential import compare_sequentially
 from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.study.ledger import Ledger
 from tests.helpers.sweeps import digits, new_ledger, next_finalist, report, supervised_report, swept
@@ -237,7 +237,7 @@ def test_with_the_balanced_objective_balanced_errors_choose_and_are_compared(tmp
 )
 def test_where_the_probe_is_not_beaten_it_is_said(best, words):
     errors = {"trial 3": dict(enumerate(best)), "probe": dict(enumerate([0.21, 0.20, 0.20, 0.21]))}
-    comparisons = list(look(errors, range(4), 0.01).values())
+    comparisons = list(compare_sequentially(errors, range(4), 0.01).values())
     text = probe_text(comparisons, kept_back=True)
     assert (text or "").startswith(words)
     assert bool(text) == bool(words)

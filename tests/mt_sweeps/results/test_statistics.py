@@ -5,7 +5,7 @@ import pytest
 from scipy.special import stdtrit
 from scipy.stats import ttest_rel
 
-from mt_sweeps.results.statistics import ALPHA, Interval, chance_to_tell, compare, gain, interval
+from mt_sweeps.results.statistics import ALPHA, Interval, chance_to_detect, compare, gain, interval
 
 
 def drawn(rng, means, seeds=5, spread=0.01, shared=0.02):
@@ -70,9 +70,9 @@ def test_the_chance_that_more_seeds_tell_is_that_of_the_predicted_mean():
     spread, mean = differences.std(ddof=1), differences.mean()
     final = mean + spread * np.sqrt(1 / 4 - 1 / 9) * rng.standard_t(3, 200_000)
     needed = max(0.01, stdtrit(8, 0.975) * spread / 3)
-    assert chance_to_tell(differences, 9, 1, 0.01) == pytest.approx(np.mean(abs(final) >= needed), abs=0.004)
-    assert chance_to_tell(differences, 4, 1, 0.0) == 0.0, "none is left, and p is above 0.05"
-    assert chance_to_tell(differences, 9, 1, 0.9) < 0.001, "nothing as large as that is left"
+    assert chance_to_detect(differences, 9, 1, 0.01) == pytest.approx(np.mean(abs(final) >= needed), abs=0.004)
+    assert chance_to_detect(differences, 4, 1, 0.0) == 0.0, "none is left, and p is above 0.05"
+    assert chance_to_detect(differences, 9, 1, 0.9) < 0.001, "nothing as large as that is left"
 
 
 def test_redrawn_images_widen_the_interval_by_what_nadeau_and_bengio_say():

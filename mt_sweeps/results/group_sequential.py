@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mt_sweeps.results.spending import FIRST_LOOK, boundary
-from mt_sweeps.results.statistics import ALPHA, Comparison, Outcome, chance_to_tell, compare
+from mt_sweeps.results.statistics import ALPHA, Comparison, Outcome, chance_to_detect, compare
 
 HOPELESS = 0.1
 """A comparison ends where the chance that the seeds that are left show a difference that matters is below this."""
@@ -22,7 +22,7 @@ Results = Mapping[str, Mapping[int, float | None]]
 """By contender, the best of the search first: the error by seed of each training that ended; None: it failed."""
 
 
-def look(
+def compare_sequentially(
     results: Results, seeds: Sequence[int], smallest: float, overlap: float = 0.0, images: int = 0
 ) -> dict[str, Comparison]:
     """Compare the first contender with each other one, as far as seeds are complete.
@@ -54,7 +54,7 @@ def look(
         left = len(others) - sum(one.outcome == "decided" for one in found.values())
         for comparison in _holm(first, pairs, left, len(seeds), is_last, overlap, images):
             at_end = comparison.seeds + len(seeds) - k
-            chance = chance_to_tell(pairs[comparison.b], at_end, left, smallest, overlap, images)
+            chance = chance_to_detect(pairs[comparison.b], at_end, left, smallest, overlap, images)
             outcome: Outcome = "all" if is_last else "unlikely" if chance < HOPELESS else "open"
             outcome = "decided" if comparison.winner else outcome
             found[comparison.b] = replace(comparison, after=k, most=len(seeds), outcome=outcome)
