@@ -109,7 +109,7 @@ class Board:
         if trial.reason:
             result = f"{trial.reason}: {trial.message.splitlines()[0]}"
         state = "lost its worker and waits for another" if trial.state == "waiting" else trial.state
-        self._line(f"{trial.id.label} {state}: {result}  [{self._done}/{self._total} trials]{self._left_text()}")
+        self._line(f"{trial.id.label} {state}: {result}  [{self._done} of {self._total} trials]{self._left_text()}")
         if trial.state == "failed":
             self._on_failure()
 
@@ -172,7 +172,7 @@ class Board:
 
     def _view(self) -> Group:
         passed, left = time.monotonic() - self._start, self._time_left.seconds()
-        head = f"{self._done}/{self._total} trials done  {duration(passed)} so far{self._left_text()}"
+        head = f"{self._done} of {self._total} trials done  {duration(passed)} so far{self._left_text()}"
         share = passed / (passed + left) if left is not None else 0.0
         return view(self._spec, dict(self._trials), self._reports, self._steps, head, share, self._note, self._console)
 

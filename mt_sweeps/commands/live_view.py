@@ -102,7 +102,7 @@ def _finalist_lines(spec: SweepSpec, trials: Sequence[Trial]) -> list[Text]:
         mean = (
             f"mean {percent(sum(errors) / len(errors))} of {counted(len(errors), 'seed')}" if errors else "no seed yet"
         )
-        lines.append(Text(f"{contender.label} again  {mean}"))
+        lines.append(Text(f"{contender.label}, trained again  {mean}"))
     return lines
 
 
@@ -144,7 +144,10 @@ def _table(
         whole = steps.get(trial.id, 0)
         columns["step"].append(f"{report.step if report else 0}" + (f"/{whole}" if whole else ""))
         for network in networks:
-            error = report.metrics.get(metric_of(spec.metric, network)) if report else None
+            metrics = report.metrics if report else {}
+            error = metrics.get(metric_of(spec.metric, network))
+            if error is None and width < _WIDE:  # there is no teacher
+                error = metrics.get(metric_of(spec.metric, "student"))
             columns[network].append(percent(error))
         for key in keys:
             columns[_short(key, keys)].append(value_text(values[key]) if key in values else "")

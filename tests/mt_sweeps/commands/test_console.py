@@ -8,7 +8,7 @@ from rich.console import Console
 from mt_sweeps.commands import console
 from mt_sweeps.commands.console import Board
 from mt_sweeps.spec.arms import TrialId
-from tests.helpers.sweeps import digits, new_ledger, report
+from tests.helpers.sweeps import digits, new_ledger, report, supervised_report
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_piped_output_is_plain_lines(ledger, capsys):
     out = capsys.readouterr().out
     assert "trial 0 starts: ema.decay 0.95" in out
     assert "trial 0 step 30/300: teacher 50.0 %, student 50.0 %" in out
-    assert "trial 0 complete: teacher 25.0 %, student 25.0 %  [1/6 trials]" in out
+    assert "trial 0 complete: teacher 25.0 %, student 25.0 %  [1 of 6 trials]" in out
     assert "\x1b" not in out
 
 
@@ -50,7 +50,7 @@ def test_while_finalists_are_left_trials_and_time_are_called_a_maximum(tmp_path,
     shown.started(trial)
     shown.reported(trial, report(300, 0.5))
     shown.ended(ledger.complete(trial, report(300, 0.5)))
-    assert "[1/at most 5 trials]  at most 6 s left" in capsys.readouterr().out
+    assert "[1 of at most 5 trials]  at most 6 s left" in capsys.readouterr().out
 
 
 def test_no_time_left_is_never_announced(ledger, capsys):
@@ -84,7 +84,7 @@ def test_the_table_of_a_terminal_shows_what_runs_and_the_best_so_far(ledger):
     out = io.StringIO()
     Console(file=out, width=120, height=30).print(shown._view())
     text = out.getvalue()
-    assert "1/6 trials done" in text
+    assert "1 of 6 trials done" in text
     assert "best so far  trial 0  12.5 % ± 1.0" in text
     assert "running" in text
     assert "60.0 %" in text
@@ -168,6 +168,17 @@ def test_nothing_is_cut_in_any_width(ledger, width):
     assert ("in a wider window" in out.getvalue()) == (width < 100)
 
 
+def test_a_narrow_screen_has_the_student_s_error_where_there_is_no_teacher(ledger):
+    shown = board(ledger)
+    trial = ledger.ask_search()
+    shown.started(trial)
+    shown.reported(trial, supervised_report(30, 0.4))
+    out = io.StringIO()
+    shown._console = Console(file=out, width=60, height=30)
+    shown._console.print(shown._view())
+    assert any(line.split()[:4] == ["0", "running", "30/300", "40.0"] for line in out.getvalue().splitlines())
+
+
 def test_a_finalist_s_contender_has_a_line_with_its_mean(ledger):
     shown = board(ledger)
     trial = ledger.ask_search()
@@ -186,7 +197,7 @@ def test_a_finalist_s_contender_has_a_line_with_its_mean(ledger):
         )
     out = io.StringIO()
     Console(file=out, width=120, height=30).print(shown._view())
-    assert "trial 3 again  mean 15.0 % of 2 seeds" in out.getvalue()
+    assert "trial 3, trained again  mean 15.0 % of 2 seeds" in out.getvalue()
     assert "finalist 0" not in out.getvalue(), "its seeds have the one line"
 
 
