@@ -203,6 +203,7 @@ class Coordinator:
         """
         if self.error is not None:
             raise self.error
+        self._record_time()  # else a budget that this process found spent would not be for those who read the ledger
         self._ledger.save_time()
         if self._stopped:
             raise KeyboardInterrupt

@@ -45,8 +45,9 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture
-def home(trained, tmp_path):
-    """A copy that a test may change."""
+def home(trained, tmp_path, monkeypatch):
+    """A copy that a test may change, with commands as they are called."""
+    monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
     shutil.copytree(trained.path, tmp_path / "home")
     return LocalHome(tmp_path / "home")
 
