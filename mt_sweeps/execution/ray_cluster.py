@@ -24,6 +24,7 @@ from mt_sweeps.execution.resources import Share
 
 T = TypeVar("T")
 _INDISPENSABLE = ("raylet", "gcs_server")  # if one died, Ray itself waits for minutes, or for ever
+_STARTS = 2  # that are tried: two that look for free ports at the same moment may take the same one
 _INTERRUPT_SECONDS = 15  # that a call into Ray may need to notice an interrupt; then the process is ended
 
 # Ray reads these when it is imported.
@@ -87,49 +88,61 @@ def start() -> dict[str, float]:
         InputError: the cluster cannot be joined, or there is no folder for Ray's files.
         Unfinished: Ray does not start on this machine.
     """
-    global _folder
     set_environment()
     address = cluster_address()
-    if address is not None:
-        _check_reachable(address)
-        options: dict[str, Any] = {
-            "address": address,
-            "runtime_env": {"env_vars": {"RAY_CHDIR_TO_TRIAL_DIR": _ENVIRONMENT["RAY_CHDIR_TO_TRIAL_DIR"]}},
-        }
-    else:
-        _saved.update({name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")})
-        os.environ["RAY_AUTH_MODE"] = "token"  # Ray's ports listen on all interfaces, so they must ask for a token
-        os.environ["RAY_AUTH_TOKEN"] = _token()
-        _folder = RayFolder()
-        options = {
-            "address": "local",
-            "_temp_dir": str(_folder.inner),
-            "num_cpus": len(os.sched_getaffinity(0)),
-            "include_dashboard": False,
-            "object_store_memory": 100 * 2**20,  # bytes: only reports travel through it, and they are small
-        }
-    import ray
-
     terminate = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(**options, log_to_driver=False, logging_level="ERROR")
-        resources: dict[str, float] = ray.cluster_resources()
+        resources = _start_here() if address is None else _join(address)
     except SystemExit:  # a SIGTERM arrived meanwhile
         _remove_folder()
         raise KeyboardInterrupt from None
-    except Exception as error:  # Ray raises whatever comes, a bare Exception too where its raylet was killed
-        _remove_folder()
-        if address is None:
-            raise Unfinished(
-                f"Ray does not start on this machine ({first_line(error)}): something killed it, or the machine ran "
-                "out of memory, of disk, or of files that may be open; nothing is lost, type the same command again"
-            ) from None
+    signal.signal(signal.SIGTERM, terminate)  # Ray's own handler would end the process
+    return resources
+
+
+def _start_here() -> dict[str, float]:
+    global _folder
+    _saved.update({name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")})
+    os.environ["RAY_AUTH_MODE"] = "token"  # Ray's ports listen on all interfaces, so they must ask for a token
+    os.environ["RAY_AUTH_TOKEN"] = _token()
+    failure = ""
+    for _ in range(_STARTS):
+        _folder = RayFolder()
+        try:
+            return _init(
+                address="local",
+                _temp_dir=str(_folder.inner),
+                num_cpus=len(os.sched_getaffinity(0)),
+                include_dashboard=False,
+                object_store_memory=100 * 2**20,  # bytes: only reports travel through it, and they are small
+            )
+        except Exception as error:  # Ray raises whatever comes, a bare Exception too where its raylet was killed
+            failure = first_line(error)
+            _remove_folder()
+    raise Unfinished(
+        f"Ray does not start on this machine ({failure}): something killed it, or the machine ran out of memory, of "
+        "disk, or of files that may be open; nothing is lost, type the same command again"
+    )
+
+
+def _join(address: str) -> dict[str, float]:
+    _check_reachable(address)
+    variables = {"RAY_CHDIR_TO_TRIAL_DIR": _ENVIRONMENT["RAY_CHDIR_TO_TRIAL_DIR"]}
+    try:
+        return _init(address=address, runtime_env={"env_vars": variables})
+    except Exception as error:
         raise InputError(
             f"RAY_ADDRESS: the cluster at {address} cannot be joined ({first_line(error)}); a driver runs on a node "
             "of the cluster, with its versions of Ray and Python and its RAY_AUTH_TOKEN; from elsewhere, use "
             "`mt-sweep submit`"
         ) from None
-    signal.signal(signal.SIGTERM, terminate)  # Ray's own handler would end the process
+
+
+def _init(**options: Any) -> dict[str, float]:
+    import ray
+
+    ray.init(**options, log_to_driver=False, logging_level="ERROR")
+    resources: dict[str, float] = ray.cluster_resources()
     return resources
 
 

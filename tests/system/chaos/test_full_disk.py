@@ -39,7 +39,7 @@ def test_a_sweep_whose_disk_fills_up_says_so_and_goes_on_to_the_same_result(smal
         assert RESUME in out
 
     driver = sweep.drive()
-    assert driver.until(" step ")
+    assert driver.until(" step "), driver.printed()
     ends_in_words(driver)  # a worker meets it, as it writes a checkpoint
 
     ends_in_words(sweep.drive())  # and the next driver, before it starts anything
@@ -49,7 +49,7 @@ def test_a_sweep_whose_disk_fills_up_says_so_and_goes_on_to_the_same_result(smal
     shutil.move(trials, small_disk / "elsewhere")
     trials.symlink_to(small_disk / "elsewhere")
     driver = sweep.drive()
-    assert driver.until(" step ")
+    assert driver.until(" step "), driver.printed()
     ends_in_words(driver)  # the ledger meets it: the trials have a disk of their own
 
     ballast.unlink()

@@ -11,7 +11,7 @@ from tests.helpers.chaos import Sweep, check
 def test_of_two_drivers_that_start_at_once_one_drives_and_the_other_is_told(tmp_path, undisturbed):
     sweep = Sweep(tmp_path, trials=8, seconds=0.2)
     first = sweep.drive()
-    assert first.until(" step ")
+    assert first.until(" step "), first.printed()
     first.kill("driver", signal.SIGKILL)
     first.wait()
 
