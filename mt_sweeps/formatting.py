@@ -1,5 +1,6 @@
 """Texts for numbers, durations and the values of a trial."""
 
+import time
 from collections.abc import Sequence
 
 from mt_sweeps.search_space.space import Value, Values
@@ -76,6 +77,11 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def local_time(seconds: float) -> str:
+    """Return a moment, in seconds since 1970, as the clock on this machine's wall: `2026-11-28 09:12`."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def no_formula(cell: str) -> str:

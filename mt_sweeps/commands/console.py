@@ -9,8 +9,8 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from mt_sweeps.commands.live_view import best_lines, view
-from mt_sweeps.commands.time_left import TimeLeft, steps_of
 from mt_sweeps.formatting import counted, duration, errors_text, values_text
+from mt_sweeps.results.time_left import TimeLeft, steps_of
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial

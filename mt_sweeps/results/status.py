@@ -3,9 +3,10 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from mt_sweeps.formatting import counted, duration, metric_text, values_text
+from mt_sweeps.formatting import counted, duration, local_time, metric_text, values_text
 from mt_sweeps.results.finalists import compare_finalists
 from mt_sweeps.results.search_gain import search_gain
+from mt_sweeps.results.time_left import seconds_left
 from mt_sweeps.search_space.space import Values
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.storage.home import SweepStore
@@ -54,6 +55,8 @@ class SweepStatus:
         best: the best trial of the search, or None if no trial has completed.
         seconds: that drivers have worked on it.
         search: who chose the best and what it is better than, in a sentence; empty if that is not known.
+        seconds_left: until it has ended, at the speed so far; of one that is interrupted, once it goes on; None: it has
+            ended, or nothing was evaluated yet.
         verdict: after how many seeds the verdict ended and why, or that it has not; empty: there was no look at it yet.
     """
 
@@ -61,7 +64,10 @@ class SweepStatus:
     state: State
     arms: dict[Arm, ArmStatus]
     best: BestStatus | None
+    started: float
     seconds: float
+    failure: str = ""
+    seconds_left: float | None = None
     search: str = ""
     verdict: str = ""
 
@@ -83,12 +89,16 @@ def sweep_status(sweep: SweepStore) -> SweepStatus:
     environment = sweep.load_environment()
     gain = search_gain(ledger, environment.images["validation"]) if best is not None else None
     verdict = compare_finalists(ledger, environment.images, environment.groups) if best is not None else None
+    state = sweep_state(sweep, ledger, driven)
     return SweepStatus(
         name=sweep.name,
-        state=sweep_state(sweep, ledger, driven),
+        state=state,
         arms={arm: _arm_status(ledger, arm, driven) for arm in spec.arms()},
         best=None if best is None else _best_status(best, spec.metric),
+        started=environment.started,
         seconds=ledger.active_seconds,
+        failure=_failure(ledger) if state == "failed" else "",
+        seconds_left=seconds_left(ledger, environment.concurrent) if state in ("running", "interrupted") else None,
         search="" if gain is None else gain.where_from(),
         verdict="" if verdict is None else verdict.ended,
     )
@@ -118,7 +128,12 @@ def sweep_state(sweep: SweepStore, ledger: LedgerView, driven: bool) -> State:
 
 def status_text(status: SweepStatus, resume_command: str) -> str:
     """Return the status as several lines for people."""
-    lines = [f"{status.name}: {status.state}, {duration(status.seconds)} of work"]
+    lines = [
+        f"{status.name}: {status.state}, {duration(status.seconds)} of work{_left_text(status)}; started "
+        f"{local_time(status.started)}"
+    ]
+    if status.failure:
+        lines.append(f"  failed     {status.failure}")
     for arm, trials in status.arms.items():
         counts = asdict(trials)
         total = counts.pop("total")
@@ -133,10 +148,18 @@ def status_text(status: SweepStatus, resume_command: str) -> str:
     if status.verdict:
         lines.append(f"  verdict    {status.verdict}")
     if status.state == "failed":
-        lines.append("  no trial completed: the report says why each failed; correct the file, and run it anew")
+        lines.append("  no trial completed: correct the file, and run it anew")
     if status.state == "interrupted":
         lines.append(f"  go on with: {resume_command}")
     return "\n".join(lines)
+
+
+def _left_text(status: SweepStatus) -> str:
+    if status.seconds_left is None:
+        return ""
+    finalists = status.arms.get("finalists")
+    bound = "at most" if finalists is not None and finalists.waiting else "about"  # they end when it is decided
+    return f", {bound} {duration(status.seconds_left)} left"
 
 
 def list_text(sweeps: list[SweepStatus]) -> str:
@@ -149,7 +172,10 @@ def list_text(sweeps: list[SweepStatus]) -> str:
         search = status.arms["search"]
         ended = search.complete + search.pruned + search.failed
         best = "" if status.best is None else f"best {_best_error_text(status.best)}"
-        lines.append(f"{status.name:{width}}  {status.state:11}  {ended}/{search.total} trials  {best}")
+        times = f"{local_time(status.started)}  {duration(status.seconds):>12}"
+        trials = f"{ended}/{search.total} trials"
+        line = f"{status.name:{width}}  {status.state:11}  {times}  {trials:14}  {status.failure or best}"
+        lines.append(line.rstrip())
     return "\n".join(lines)
 
 
@@ -169,6 +195,11 @@ def _best_status(best: Trial, metric: str) -> BestStatus:
     error = best.error(metric)
     assert error is not None  # a completed trial has its last report
     return BestStatus(best.number, metric, *error, best.values, best.origin)
+
+
+def _failure(ledger: LedgerView) -> str:
+    first = next(trial for trial in ledger.trials("search") if trial.state == "failed")
+    return f"trial {first.number}: {first.reason}: {first.message.splitlines()[0] if first.message else ''}"
 
 
 def _best_error_text(best: BestStatus) -> str:

@@ -5,17 +5,18 @@ from dataclasses import replace
 
 import pytest
 
+from mt_sweeps.formatting import local_time
 from mt_sweeps.results.status import ArmStatus, BestStatus, SweepStatus, list_text, status_text, sweep_status
-from tests.helpers.sweeps import Sweep
+from tests.helpers.sweeps import Sweep, report
 
 SEARCH = ArmStatus(total=5, waiting=1, running=0, complete=2, pruned=1, failed=1)
 BEST = BestStatus(3, "validation.teacher_error", 0.07, 0.01, {"ema.decay": 0.99}, "random")
-STATUS = SweepStatus("digits", "interrupted", {"search": SEARCH}, BEST, 61.0)
+STATUS = SweepStatus("digits", "interrupted", {"search": SEARCH}, BEST, started=1.7e9, seconds=61.0)
 
 
 def test_the_keys_of_the_json_and_their_order_are_fixed():
     shown = json.loads(json.dumps(STATUS.as_json()))
-    assert " ".join(shown) == "format name state arms best seconds search verdict"
+    assert " ".join(shown) == ("format name state arms best started seconds failure seconds_left search verdict")
     assert " ".join(shown["arms"]["search"]) == "total waiting running complete pruned failed"
     assert " ".join(shown["best"]) == "trial metric error standard_error values origin"
     assert shown["format"] == "mt-sweeps-status/1"
@@ -24,11 +25,29 @@ def test_the_keys_of_the_json_and_their_order_are_fixed():
 
 def test_a_status_counts_trials_by_state_and_says_how_to_go_on():
     text = status_text(STATUS, "mt-sweep resume digits")
-    assert text.startswith("digits: interrupted, 1 min 01 s of work\n")
+    assert text.startswith(f"digits: interrupted, 1 min 01 s of work; started {local_time(1.7e9)}\n")
     assert "  search     5 trials: 1 waiting, 2 complete, 1 pruned, 1 failed\n" in text
     assert "  best       trial 3: 7.0 % ± 1.0\n" in text
     assert "  go on with: mt-sweep resume digits" in text
     assert "go on with" not in status_text(replace(STATUS, state="finished"), "")
+
+
+def test_the_time_left_is_a_maximum_where_finalists_may_end_early():
+    assert "1 min 01 s of work, about 2 min 05 s left; " in status_text(replace(STATUS, seconds_left=125.0), "")
+    finalists = ArmStatus(total=24, waiting=14, running=0, complete=10, pruned=0, failed=0)
+    status = replace(STATUS, arms={"search": SEARCH, "finalists": finalists}, seconds_left=125.0)
+    assert ", at most 2 min 05 s left; " in status_text(status, "")
+
+
+def test_a_sweep_that_has_not_ended_says_how_long_it_takes_still(tmp_path):
+    sweep = Sweep(tmp_path, "trials=3", "finalists.baselines=[]", "finalists.top=0", "pruner.name=none")
+    assert sweep_status(sweep.directory).seconds_left is None
+    for _ in range(3):
+        trial = sweep.ledger.ask_search()
+        sweep.ledger.report(trial, report(300, 0.5))
+        sweep.ledger.complete(trial, report(300, 0.5))
+        left = sweep_status(sweep.directory).seconds_left
+        assert left is None if trial.number == 2 else left > 0
 
 
 def test_finalists_that_are_left_are_called_a_maximum_and_why_they_ended_is_said():
@@ -52,11 +71,15 @@ def test_a_sweep_whose_trials_all_failed_is_not_to_be_resumed(tmp_path, reasons,
         sweep.ledger.fail(sweep.ledger.ask_search(), reason, "it failed", None)
     shown = sweep_status(sweep.directory)
     assert shown.state == state
+    assert shown.failure == ("trial 0: diverged: it failed" if state == "failed" else "")
+    assert list_text([shown]).endswith("trial 0: diverged: it failed") == (state == "failed")
+    assert ("failed     trial 0: diverged: it failed" in status_text(shown, "")) == (state == "failed")
     assert ("go on with" in status_text(shown, "mt-sweep resume digits")) == (state == "interrupted")
 
 
 def test_a_list_has_one_line_per_sweep():
     lines = list_text([STATUS, replace(STATUS, name="a", best=None)]).splitlines()
-    assert lines[0] == "digits  interrupted  4/5 trials  best 7.0 % ± 1.0"
-    assert lines[1].strip() == "a       interrupted  4/5 trials"
+    begun = f"interrupted  {local_time(1.7e9)}    1 min 01 s  4/5 trials"
+    assert lines[0] == f"digits  {begun}      best 7.0 % ± 1.0"
+    assert lines[1] == f"a       {begun}"
     assert "mt-sweep run" in list_text([])

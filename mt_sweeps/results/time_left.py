@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.study import pruner
-from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.ledger_view import LedgerView
 from mt_sweeps.study.trial import Trial
 from trainers.report import Report
 
@@ -24,7 +24,7 @@ class TimeLeft:
         concurrent: trials at once.
     """
 
-    def __init__(self, ledger: Ledger, concurrent: int) -> None:
+    def __init__(self, ledger: LedgerView, concurrent: int) -> None:
         self._spec, self._ledger, self._concurrent = ledger.spec, ledger, concurrent
         self._trials: dict[TrialId, Trial] = {}
         self._reports: dict[TrialId, Report] = {}
@@ -47,8 +47,24 @@ class TimeLeft:
         began, last = self._began.pop(trial.id, None), self._reports.get(trial.id)
         if began is not None and last is not None and trial.attempt == 1:
             self._extra.append(max(0.0, time.monotonic() - began - last.seconds))
-        if trial.state != "failed" and trial.arm == "search":
-            self._reached.append(last.step if last is not None else trial.step)
+        self._note_how_far(trial)
+
+    def take(self, trial: Trial, now: float) -> None:
+        """Learn of a trial from the ledger alone; those that have ended first, since they were timed better.
+
+        Args:
+            trial: of any state.
+            now: seconds since 1970.
+        """
+        self._trials[trial.id] = trial
+        if trial.finished and trial.last is not None:
+            self.reported(trial, trial.last)
+            if trial.attempt == 1:
+                self._extra.append(max(0.0, trial.seconds - trial.last.seconds))
+        elif trial.state == "running" and trial.attempt == 1 and trial.step and not self._steps.get(_kind(trial)):
+            self._steps[_kind(trial)] += trial.step
+            self._seconds[_kind(trial)] += now - trial.attempt_started
+        self._note_how_far(trial)
 
     def reported(self, trial: Trial, report: Report) -> None:
         """A trial was evaluated."""
@@ -65,18 +81,28 @@ class TimeLeft:
             return None
         trials = list(self._trials.values())  # another thread may add to them
         extra = median(self._extra) if self._extra else 0.0
-        total = 0.0
+        begun = 0.0
         for trial in trials:
             if not trial.finished and not trial.is_probe:
-                last = self._reports.get(trial.id)
-                total += self._expected(trial, last.step if last else 0) * self._pace(_kind(trial)) + extra
+                begun += self._expected(trial, self._step(trial)) * self._pace(_kind(trial)) + extra
         trained = [steps_of(self._spec, trial) for trial in trials if not trial.is_probe]
-        whole = sum(trained) / len(trained)
+        whole, to_come = sum(trained) / len(trained), 0.0
         for arm in self._spec.arms():
-            to_come = self._ledger.total(arm) - sum(trial.arm == arm for trial in trials)
+            count = self._ledger.total(arm) - sum(trial.arm == arm for trial in trials)
             steps = self._mean_reached(whole) if arm == "search" else whole
-            total += to_come * (steps * self._pace(arm) + extra) if arm != "probe" else 0.0
-        return total / self._concurrent
+            to_come += count * (steps * self._pace(arm) + extra) if arm != "probe" else 0.0
+        begun, to_come = begun / self._concurrent, to_come / self._concurrent
+        if self._spec.budget.hours is not None:  # then no more begin
+            to_come = min(to_come, max(0.0, 3600 * self._spec.budget.hours - self._ledger.active_seconds - begun))
+        return begun + to_come
+
+    def _step(self, trial: Trial) -> int:
+        last = self._reports.get(trial.id)
+        return last.step if last is not None else trial.step
+
+    def _note_how_far(self, trial: Trial) -> None:
+        if trial.finished and trial.state != "failed" and trial.arm == "search":
+            self._reached.append(self._step(trial))
 
     def _pace(self, arm: Arm) -> float:
         """Return the seconds per step of an arm; of one that has no report yet, those of all others."""
@@ -95,6 +121,19 @@ class TimeLeft:
         if trial.arm != "search":
             return max(0, whole - done)
         return whole * expected_share(self._spec, min(1.0, done / whole)) if whole else 0.0
+
+
+def seconds_left(ledger: LedgerView, concurrent: int) -> float | None:
+    """Return the seconds that a sweep still takes, as its ledger alone can say, or None if nothing was evaluated yet.
+
+    Args:
+        ledger: of the sweep; only read.
+        concurrent: trials at once.
+    """
+    left = TimeLeft(ledger, concurrent)
+    for trial in sorted(ledger.all_trials(), key=lambda trial: not trial.finished):
+        left.take(trial, time.time())
+    return left.seconds()
 
 
 def expected_share(spec: SweepSpec, done: float = 0.0) -> float:

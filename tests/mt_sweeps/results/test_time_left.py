@@ -1,10 +1,11 @@
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
-from mt_sweeps.commands import time_left
-from mt_sweeps.commands.time_left import TimeLeft, expected_share
+from mt_sweeps.results import time_left
+from mt_sweeps.results.time_left import TimeLeft, expected_share, seconds_left
 from tests.helpers.sweeps import digits, new_ledger, report
 
 
@@ -12,7 +13,7 @@ from tests.helpers.sweeps import digits, new_ledger, report
 def clock(monkeypatch):
     """A clock that stands still until it is set."""
     now = [1000.0]
-    monkeypatch.setattr(time_left, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(time_left, "time", SimpleNamespace(monotonic=lambda: now[0], time=time.time))
     return now
 
 
@@ -113,3 +114,27 @@ def test_finalists_are_not_expected_to_be_pruned(tmp_path):
     left = TimeLeft(ledger, concurrent=2)
     prune_four(ledger, left)
     assert left.seconds() == pytest.approx(ledger.total("finalists") * 300 / 100 / 2)
+
+
+def test_the_ledger_alone_says_how_long_it_takes_still(tmp_path):
+    ledger = ledger_of(tmp_path, "trials=4", "pruner.name=none", "finalists.baselines=[]", "finalists.top=0")
+    assert seconds_left(ledger, concurrent=1) is None
+    first, second = ledger.ask_search(), ledger.ask_search()
+    ledger.complete(first, report(300, 0.5))  # 3 s of training
+    spent = next(trial for trial in ledger.trials("search")).seconds
+    extra = max(0.0, spent - 3.0)
+    assert seconds_left(ledger, concurrent=1) == pytest.approx(3 * (3.0 + extra))
+    ledger.report(second, report(100, 0.5))
+    assert seconds_left(ledger, concurrent=1) == pytest.approx(2.0 + extra + 2 * (3.0 + extra))
+    assert seconds_left(ledger, concurrent=2) == pytest.approx((2.0 + extra + 2 * (3.0 + extra)) / 2)
+
+
+def test_no_trial_begins_after_the_budget(tmp_path):
+    words = ("trials=100", "pruner.name=none", "finalists.baselines=[]", "finalists.top=0", "budget.hours=0.01")
+    ledger = ledger_of(tmp_path, *words)
+    left = TimeLeft(ledger, concurrent=1)
+    trial = begun(ledger, left)
+    left.reported(trial, report(100, 0.5))
+    assert left.seconds() == pytest.approx(36.0)
+    ledger.record_active_seconds(40.0)
+    assert left.seconds() == pytest.approx(2.0), "what has begun goes to its end"
