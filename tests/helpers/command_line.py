@@ -54,6 +54,15 @@ def interrupted(*arguments: object, folder: Path, after: str, how: signal.Signal
     return process.wait(timeout=60), out
 
 
+def until_printed(process: subprocess.Popen[str], text: str) -> None:
+    """Wait until a command has printed a text."""
+    assert process.stdout is not None
+    lines: list[str] = []
+    while text not in "".join(lines[-1:]):
+        lines.append(process.stdout.readline())
+        assert lines[-1], f"it ended without {text!r}:\n{''.join(lines)}"
+
+
 def gone(pattern: str, seconds: float = 30) -> bool:
     """Whether no process has `pattern` in its environment or command line any more, within some seconds."""
     until = time.monotonic() + seconds

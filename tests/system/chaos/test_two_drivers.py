@@ -9,7 +9,7 @@ from tests.helpers.chaos import Sweep, check
 
 @pytest.mark.system
 def test_of_two_drivers_that_start_at_once_one_drives_and_the_other_is_told(tmp_path, undisturbed):
-    sweep = Sweep(tmp_path, trials=8, seconds=0.2)
+    sweep = Sweep(tmp_path, trials=4, seconds=0.4)
     first = sweep.drive()
     assert first.until(" step "), first.printed()
     first.kill("driver", signal.SIGKILL)

@@ -8,7 +8,7 @@ import mlflow
 import pytest
 
 from mt_sweeps.execution.simulated_trainer import VARIABLE, Script
-from tests.helpers.command_line import ALONE, DIGITS, IN_PROCESS, MT_SWEEP, as_json, gone, mt_sweep
+from tests.helpers.command_line import ALONE, DIGITS, IN_PROCESS, MT_SWEEP, as_json, gone, mt_sweep, until_printed
 from tests.helpers.servers.common import free_port
 
 METRIC = "validation.student_error"
@@ -35,9 +35,7 @@ def test_a_sweep_is_stopped_from_another_terminal_prolonged_and_removed(tmp_path
     monkeypatch.setenv(VARIABLE, Script(seconds=3.0).model_dump_json())
     command = [MT_SWEEP, "run", DIGITS, "--name", "long", "--trials", "4", *ALONE, *BARE]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as driver:
-        assert driver.stdout is not None
-        while " step " not in driver.stdout.readline():
-            pass
+        until_printed(driver, " step ")
         assert "another process is driving" in mt_sweep("rm", "long", "--yes", folder=tmp_path, status=2).stderr
         stopped = mt_sweep("stop", "long", folder=tmp_path).stdout
         assert "long is stopped; go on with: " in stopped
@@ -48,7 +46,7 @@ def test_a_sweep_is_stopped_from_another_terminal_prolonged_and_removed(tmp_path
     assert as_json("status", "long", folder=tmp_path)["state"] == "interrupted"
 
     monkeypatch.setenv(VARIABLE, Script().model_dump_json())
-    mt_sweep("resume", "long", "--trials", "+2", folder=tmp_path)
+    mt_sweep("resume", "long", IN_PROCESS, "--trials", "+2", folder=tmp_path)
     search = as_json("status", "long", folder=tmp_path)["arms"]["search"]
     assert (search["total"], search["complete"]) == (6, 6)
     mt_sweep("resume", "long", IN_PROCESS, "--trials", "+1", folder=tmp_path)
@@ -71,9 +69,7 @@ def test_a_running_sweep_is_given_a_point_and_has_a_trial_ended_and_so_is_an_int
     monkeypatch.setenv(VARIABLE, Script(seconds=3.0).model_dump_json())
     command = [MT_SWEEP, "run", DIGITS, *engine, "--trials", "12", *ALONE, *BARE, "--set", "points=[]"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as driver:
-        assert driver.stdout is not None
-        while " step " not in driver.stdout.readline():
-            pass
+        until_printed(driver, " step ")
         added = mt_sweep("add", "digits", "ema.decay=0.97", folder=tmp_path).stdout
         assert "tries ema.decay 0.97" in added.replace("  ", " ")
         assert "trial 0 is ended by hand at step" in mt_sweep("end", "digits", "0", folder=tmp_path).stdout
@@ -117,9 +113,7 @@ def test_a_trial_that_hangs_does_not_keep_the_sweep_from_being_stopped(tmp_path,
     monkeypatch.setenv(VARIABLE, Script(hangs=["0001"]).model_dump_json())
     command = [MT_SWEEP, "run", DIGITS, "--trials", "2", *ALONE, *BARE]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as driver:
-        assert driver.stdout is not None
-        while "trial 0 complete" not in driver.stdout.readline():
-            pass
+        until_printed(driver, "trial 0 complete")
         time.sleep(1)
         mt_sweep("stop", "digits", folder=tmp_path)
         assert driver.wait(timeout=30) == 130

@@ -8,7 +8,7 @@ import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
-from tests.helpers.command_line import MT_SWEEP, REPOSITORY, TINY
+from tests.helpers.command_line import IN_PROCESS, MT_SWEEP, REPOSITORY, TINY
 
 NOTEBOOK = REPOSITORY / "examples" / "quick_start.ipynb"
 
@@ -56,15 +56,16 @@ def test_the_notebook_shows_trials_best_verdict_and_a_figure(folder):
 
 def test_two_sweeps_run_in_one_kernel_and_commands_of_a_cell_print_plain_lines(folder):
     tiny = '"finalists.top": 0, "finalists.baselines": [], "trainer.steps": 20, "trainer.evaluate_every": 5'
-    run = f'repr(mt_sweeps.run("../search_spaces/digits.yaml", trials=1, overrides={{{tiny}}}))'
-    command = f"!{MT_SWEEP} run ../search_spaces/digits.yaml --trials 1 --set finalists.baselines=[] {' '.join(TINY)}"
+    run = f'repr(mt_sweeps.run("../search_spaces/digits.yaml", trials=1, in_process=%s, overrides={{{tiny}}}))'
+    by_command = ("../search_spaces/digits.yaml", IN_PROCESS, "--trials 1 --set finalists.baselines=[]", *TINY)
+    command = f"!{MT_SWEEP} run {' '.join(by_command)}"
     train = f"!{MT_SWEEP} export -o best.yaml && {MT_SWEEP} train best.yaml"
     assert Path(sys.executable).parent == MT_SWEEP.parent
-    cells = [f"import mt_sweeps\n{run}", run, command, train]
-    first, second, by_command, trained = executed(new_notebook(cells=list(map(new_code_cell, cells))), folder)
+    cells = [f"import mt_sweeps\n{run % False}", run % True, command, train]  # Ray is started once: it takes long
+    first, second, printed_by_command, trained = executed(new_notebook(cells=list(map(new_code_cell, cells))), folder)
     for outputs, name in ((first, "digits"), (second, "digits-2")):
         *lines, result = outputs
         assert "trial 0 complete: teacher" in printed(lines)
         assert result.data["text/plain"].startswith(f"'<Sweep {name}: finished, 1 of 1 trials")
-    assert "trial 0 complete: teacher" in printed(by_command)
+    assert "trial 0 complete: teacher" in printed(printed_by_command)
     assert "\nstep 20/20: teacher" in printed(trained)

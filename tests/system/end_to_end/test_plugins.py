@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from tests.helpers.command_line import REPOSITORY, as_json, interrupted, mt_sweep
+from tests.helpers.command_line import IN_PROCESS, REPOSITORY, as_json, interrupted, mt_sweep
 
 OPTION = ("--plugin", "own_things")
 SMALL = ("--trials", "2", "--set", "trainer.steps=30", "--set", "finalists={top: 0, baselines: []}")
@@ -47,7 +47,7 @@ def finished(folder):
         "stripes: needs own_things, and no file can make that be imported; name it yourself: --plugin own_things"
         in refused
     )
-    out = mt_sweep("resume", "stripes", *OPTION, folder=folder).stdout
+    out = mt_sweep("resume", "stripes", IN_PROCESS, *OPTION, folder=folder).stdout
     assert "mt-sweep export stripes -o best.yaml --plugin=own_things" in out
     mt_sweep("export", "stripes", "-o", "best.yaml", *OPTION, folder=folder)
     mt_sweep("train", "best.yaml", *OPTION, folder=folder)
