@@ -265,6 +265,9 @@ def test_a_point_may_be_a_recipe_which_stands_for_its_values_of_the_searched_key
         "consistency.weight": 100.0,
         "consistency.logit_distance_weight": 0.01,
         "labeled_batch_fraction": 0.2421875,
+        "optimizer.learning_rate": 0.2,
+        "optimizer.weight_decay": 0.0002,
+        "augmentation.strong": "none",
     }
     assert load_spec(SHAKE).points == [published]
     changed = load_spec(SHAKE, ("points=[{recipe: shake_cifar10_4000, ema.decay: 0.95}]",))
