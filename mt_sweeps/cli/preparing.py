@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +18,9 @@ from mt_sweeps.cli.options import (
 )
 from mt_sweeps.cli.output import print_text, write_text
 from mt_sweeps.errors import InputError
+
+if TYPE_CHECKING:
+    from mt_sweeps.spec.sweep_spec import SweepSpec
 
 
 @click.command()
@@ -70,12 +74,13 @@ def preview(file: Path, output: Path, overrides: tuple[str, ...], images: int) -
 @click.command()
 @file_argument(nargs=-1, required=True)
 @click.option("--without-images", is_flag=True, help="Check the file alone, on a machine without the images.")
+@home_option
 @allow_paths_option
 @plugin_option()
-def validate(files: tuple[Path, ...], without_images: bool) -> None:
-    """Check FILES and the folders of images that they name.
+def validate(files: tuple[Path, ...], without_images: bool, home: str | None) -> None:
+    """Check FILES, and the folders and earlier sweeps that they name.
 
-    The folders must have what the files need. No image is read.
+    The folders must have the images that the files need, and the sweeps fit. No image is read.
     """
     from mt_sweeps.execution.preflight import check_folder
     from mt_sweeps.spec.load import load_spec
@@ -84,6 +89,8 @@ def validate(files: tuple[Path, ...], without_images: bool) -> None:
     for file in files:
         try:
             loaded = load_spec(file)
+            if loaded.from_:
+                _check_earlier_sweeps(loaded, home)
             note = "the images were not looked at" if without_images else check_folder(file, loaded)
         except InputError as error:
             problems += error.problems
@@ -94,6 +101,13 @@ def validate(files: tuple[Path, ...], without_images: bool) -> None:
                 print_text(f"{file}: note: {note}; `mt-sweep run` checks them")
     if problems:
         raise InputError(*problems)
+
+
+def _check_earlier_sweeps(spec: "SweepSpec", home: str | None) -> None:
+    from mt_sweeps.commands.warm_start import warm_start
+    from mt_sweeps.storage.open import open_home
+
+    warm_start(open_home(home), spec, data_fingerprint=None)
 
 
 @click.command()

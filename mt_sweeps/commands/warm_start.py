@@ -12,13 +12,13 @@ from mt_sweeps.study.prior import collect
 from mt_sweeps.study.trial import Prior
 
 
-def warm_start(home: Home, spec: SweepSpec, data_fingerprint: str) -> tuple[dict[Arm, Prior], list[str]]:
+def warm_start(home: Home, spec: SweepSpec, data_fingerprint: str | None) -> tuple[dict[Arm, Prior], list[str]]:
     """Return what a new sweep takes from earlier ones, and what to tell its user, a line each.
 
     Args:
         home: of all of them.
         spec: of the new sweep.
-        data_fingerprint: of its images.
+        data_fingerprint: of its images; None: not known, and nothing is said of them.
 
     Raises:
         InputError: an earlier sweep is not there, still runs, cannot be read, or does not fit.
@@ -33,7 +33,7 @@ def warm_start(home: Home, spec: SweepSpec, data_fingerprint: str) -> tuple[dict
             fingerprint = sweep.load_environment().data_fingerprint
         except InputError as error:
             raise InputError(*(f"from: {problem}" for problem in error.problems)) from None
-        if fingerprint != data_fingerprint:
+        if data_fingerprint not in (None, fingerprint):
             lines.append(
                 f"note: {name} was a sweep of other images: what was best there may not be here, and counts for less "
                 "with every trial"

@@ -1,7 +1,9 @@
 """`from` in the file: which earlier sweeps a new one takes up, and which it refuses."""
 
 import pytest
+from click.testing import CliRunner
 
+from mt_sweeps.cli import cli
 from mt_sweeps.commands.run import run_sweep
 from mt_sweeps.commands.warm_start import warm_start
 from mt_sweeps.errors import InputError
@@ -58,6 +60,17 @@ def test_an_earlier_sweep_is_refused_before_anything_starts(before):
     with pytest.raises(InputError, match="from: none: no such sweep"):
         run_sweep(DIGITS, before.home, None, (*ALONE, "from=[none]"), 4)
     assert [sweep.name for sweep in before.home.sweeps()] == ["digits"]
+
+
+def test_validate_refuses_an_earlier_sweep_that_a_run_would_refuse(before, tmp_path):
+    for name, message in (("digits", None), ("none", "from: none: no such sweep")):
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(DIGITS.read_text() + f"from: [{name}]\n")
+        result = CliRunner().invoke(cli, ["validate", str(file), "--home", str(before.home.path)])
+        if message is None:
+            assert result.output.startswith(f"{file}: valid"), result.output
+        else:
+            assert message in str(result.exception)
 
 
 @pytest.mark.system
