@@ -45,6 +45,7 @@ LONGER = {
     "reading.py": "--trials 20 --reports 2 --times 1 --commands list,status",
     "real_images.py": "SETS natural:5 --trials 1 --seeds 2 --steps 1 --image-size 32 --results OUT",
     "recipes.py": "conv_large_svhn_250_supervised",
+    "time_left.py": "--in-process --plot OUT/plot.svg --scripted 0.05 --set trials=4 finalists.baselines=[]",
     "verdict.py --estimate": "--seeds 3 --steps 10 --outcomes OUT",
 }
 COMMANDS = QUICK | LONGER

@@ -1,5 +1,6 @@
 """The figures of a report outside its page: SVG images with a style, a title and a legend of their own."""
 
+import functools
 import re
 from dataclasses import dataclass
 from importlib.resources import files
@@ -47,15 +48,16 @@ def figures(sweep: SweepStore) -> dict[str, StandaloneFigure]:
     Raises:
         InputError: the sweep cannot be read, or a plugin that it needs is not imported.
     """
-    style, found = _style(), dict[str, StandaloneFigure]()
+    found: dict[str, StandaloneFigure] = {}
     for chapter in all_chapters(build(sweep), axes(sweep.load_spec()), {}, "", ""):
         for figure in chapter.figures:
             title = f"{chapter.title}: {figure.title}" if figure.title in found else figure.title
-            found[title] = StandaloneFigure(title, figure.caption, _svg(figure.plot, title, style))
+            found[title] = StandaloneFigure(title, figure.caption, as_svg(figure.plot, title))
     return found
 
 
-def _svg(plot: Plot, title: str, style: str) -> str:
+def as_svg(plot: Plot, title: str) -> str:
+    """Return a drawing as an SVG file: with its title, its legend and the colours of the light page."""
     above = _TITLE + _ROW * len(plot.legend)
     height = plot.height + above
     rows = "".join(
@@ -66,12 +68,13 @@ def _svg(plot: Plot, title: str, style: str) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 {plot.width} {height}" '
         f'width="{1.5 * plot.width:g}" height="{1.5 * height:g}" role="img" aria-label="{escape(title)}">'
-        f'<style>{style}</style><rect class="paper" width="100%" height="100%"/>'
+        f'<style>{_style()}</style><rect class="paper" width="100%" height="100%"/>'
         f'<text class="label" x="8" y="17">{escape(title)}</text>{rows}'
         f'<g transform="translate(0 {above})">{plot.body}</g></svg>'
     )
 
 
+@functools.cache
 def _style() -> str:
     """Return the part of the page's style sheet that is for figures, with its light colours, which are the first."""
     page = (files("mt_sweeps.report") / "page.css").read_text(encoding="utf-8")
