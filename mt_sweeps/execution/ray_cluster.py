@@ -109,20 +109,47 @@ def _start_here() -> dict[str, float]:
     for _ in range(_STARTS):
         _folder = RayFolder()
         try:
-            return _init(
-                address="local",
-                _temp_dir=str(_folder.inner),
-                num_cpus=len(os.sched_getaffinity(0)),
-                include_dashboard=False,
-                object_store_memory=100 * 2**20,  # bytes: only reports travel through it, and they are small
-            )
+            with _watched_start():
+                return _init(
+                    address="local",
+                    _temp_dir=str(_folder.inner),
+                    num_cpus=len(os.sched_getaffinity(0)),
+                    include_dashboard=False,
+                    object_store_memory=100 * 2**20,  # bytes: only reports travel through it, and they are small
+                )
         except Exception as error:  # Ray raises whatever comes, a bare Exception too where its raylet was killed
             failure = first_line(error)
+            _kill()
             _remove_folder()
-    raise Unfinished(
-        f"Ray does not start on this machine ({failure}): something killed it, or the machine ran out of memory, of "
-        "disk, or of files that may be open; nothing is lost, type the same command again"
+    raise _not_started(failure)
+
+
+def _not_started(why: str) -> Unfinished:
+    return Unfinished(
+        f"Ray does not start on this machine ({why}): something killed it, or the machine ran out of memory, of disk, "
+        "or of files that may be open; nothing is lost, type the same command again"
     )
+
+
+@contextmanager
+def _watched_start() -> Iterator[None]:
+    """End this process if one that Ray starts dies and Ray waits for it: it would for a minute, and abort then."""
+    over, before = threading.Event(), ray_private.local_node()
+
+    def watch() -> None:
+        while not over.wait(0.2):
+            dead = dead_process() if ray_private.local_node() not in (None, before) else None
+            if dead is not None and not over.wait(_INTERRUPT_SECONDS):
+                _kill()
+                _remove_folder()
+                print(f"error: {_not_started(f'its {dead} has died')}", file=sys.stderr, flush=True)
+                os._exit(Unfinished.exit_status)
+
+    threading.Thread(target=watch, name="ray-start-watch", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _join(address: str) -> dict[str, float]:
@@ -299,4 +326,6 @@ def watchdog(resume_command: str) -> Iterator[None]:
 
 def _kill() -> None:
     """Kill what is left of Ray: an orderly end would wait for the process that is gone."""
-    ray_private.kill_all_processes(ray_private.local_node())
+    node = ray_private.local_node()
+    if node is not None:
+        ray_private.kill_all_processes(node)

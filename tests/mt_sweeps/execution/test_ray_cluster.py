@@ -1,10 +1,11 @@
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from mt_sweeps.errors import InputError, Unfinished
-from mt_sweeps.execution import ray_cluster
+from mt_sweeps.execution import ray_cluster, ray_private
 from mt_sweeps.execution.resources import Share, allocate
 from mt_sweeps.spec.sweep_spec import Resources
 
@@ -100,6 +101,32 @@ def test_ray_gets_a_private_folder_that_goes_with_it_and_orders_of_others_are_dr
         ray_cluster.start()
     ray_cluster.stop()
     assert [(path.exists(), mode) for path, mode in seen] == [(False, 0o700)] * 5
+
+
+def test_a_start_that_waits_for_a_process_that_died_ends_the_command_in_words(monkeypatch, capsys):
+    import ray
+
+    exited = threading.Event()
+
+    def leave(status):
+        assert status == 1
+        exited.set()
+
+    def init(**_):
+        monkeypatch.setattr(ray_private, "local_node", lambda: "node")
+        assert exited.wait(5), "Ray waits in C++, where no signal reaches it"
+        raise Exception("it would have exited")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray_private, "live_processes", lambda _: ["raylet"])
+    monkeypatch.setattr(ray_private, "kill_all_processes", lambda _: None)
+    monkeypatch.setattr(ray_cluster, "_INTERRUPT_SECONDS", 0.05)
+    monkeypatch.setattr(ray_cluster, "_STARTS", 1)
+    monkeypatch.setattr(ray_cluster.os, "_exit", leave)
+    with pytest.raises(Unfinished):
+        ray_cluster.start()
+    assert "error: Ray does not start on this machine (its gcs_server has died)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("address", ["ray://u:SECRET@h:10001", "http://h:8265/?token=SECRET"])

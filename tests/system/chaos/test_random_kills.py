@@ -36,11 +36,14 @@ def test_a_sweep_that_is_killed_at_random_moments_comes_to_what_an_undisturbed_o
     while kinds:
         if driver is None or driver.ended:
             driver, starts = sweep.drive(), starts + 1
+            assert starts < 10 + 3 * (KILLS + PAUSES), driver.printed()
             drivers.append(driver)
         what, how = kinds[-1]
         since = rng.choices(["the first report", "the first trial's start", "the command"], [6, 2, 2])[0]
         if not driver.until(AFTER[since]):
-            break  # the sweep is finished
+            if driver.wait()[0] == 0:
+                break  # the sweep is finished
+            continue  # of what was done to it before
         wait = rng.uniform(0.0, 3.0)
         time.sleep(wait)
         if what == "worker" and most_lost(sweep) >= LOSSES - 1:
@@ -57,15 +60,16 @@ def test_a_sweep_that_is_killed_at_random_moments_comes_to_what_an_undisturbed_o
             time.sleep(5)  # for those who took it for dead
         if what == "worker" or (how == "SIGSTOP" and not driver.ended):
             continue  # the driver goes on
-        if no_trial and what != "driver":
-            continue  # or starts Ray once more
+        if no_trial and what != "driver" and driver.until(AFTER["the first trial's start"]):
+            continue  # it started Ray once more
         at = time.monotonic()
         status, out = driver.wait(120)
         slowest = max(slowest, time.monotonic() - at)
         if how == "SIGKILL" and what == "driver":
             assert status == -signal.SIGKILL
         elif status != 0:  # the kill may have come when all was done
-            expected = (1, "resume") if how == "SIGSTOP" else EXPECTED.get(what, (130, ""))
+            ray = (1, "nothing is lost") if no_trial else EXPECTED.get(what)
+            expected = (1, "resume") if how == "SIGSTOP" else ray if what != "driver" else (130, "")
             assert (status, expected[1] in out) == (expected[0], True), out
         assert driver.left_behind(10, "ray::TrialWorker") == [], "no trial outlives its driver"
     if driver is not None and not driver.ended:
