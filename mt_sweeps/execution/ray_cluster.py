@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
@@ -25,6 +26,7 @@ from mt_sweeps.execution.resources import Share
 T = TypeVar("T")
 _INDISPENSABLE = ("raylet", "gcs_server")  # if one died, Ray itself waits for minutes, or for ever
 _STARTS = 2  # that are tried: two that look for free ports at the same moment may take the same one
+_START_SECONDS = 180  # that Ray may take to start; later it would abort the process, in words of its own
 _INTERRUPT_SECONDS = 15  # that a call into Ray may need to notice an interrupt; then the process is ended
 
 # Ray reads these when it is imported.
@@ -133,17 +135,19 @@ def _not_started(why: str) -> Unfinished:
 
 @contextmanager
 def _watched_start() -> Iterator[None]:
-    """End this process if one that Ray starts dies and Ray waits for it: it would for a minute, and abort then."""
-    over, before = threading.Event(), ray_private.local_node()
+    """End this process in words if Ray waits too long, or for a process that died: it would abort after some minutes."""
+    over, before, end = threading.Event(), ray_private.local_node(), time.monotonic() + _START_SECONDS
 
     def watch() -> None:
         while not over.wait(0.2):
             dead = dead_process() if ray_private.local_node() not in (None, before) else None
-            if dead is not None and not over.wait(_INTERRUPT_SECONDS):
+            if time.monotonic() > end or (dead is not None and not over.wait(_INTERRUPT_SECONDS)):
+                why = f"its {dead} has died" if dead else f"it has not within {_START_SECONDS} s"
                 _kill()
                 _remove_folder()
-                print(f"error: {_not_started(f'its {dead} has died')}", file=sys.stderr, flush=True)
+                print(f"error: {_not_started(why)}", file=sys.stderr, flush=True)
                 os._exit(Unfinished.exit_status)
+                return
 
     threading.Thread(target=watch, name="ray-start-watch", daemon=True).start()
     try:

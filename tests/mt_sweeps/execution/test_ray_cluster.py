@@ -103,7 +103,11 @@ def test_ray_gets_a_private_folder_that_goes_with_it_and_orders_of_others_are_dr
     assert [(path.exists(), mode) for path, mode in seen] == [(False, 0o700)] * 5
 
 
-def test_a_start_that_waits_for_a_process_that_died_ends_the_command_in_words(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("alive", "seconds", "why"),
+    [(["raylet"], 180, "its gcs_server has died"), (["raylet", "gcs_server"], 0, "it has not within 0 s")],
+)
+def test_a_start_that_waits_for_what_does_not_come_ends_the_command_in_words(alive, seconds, why, monkeypatch, capsys):
     import ray
 
     exited = threading.Event()
@@ -119,14 +123,15 @@ def test_a_start_that_waits_for_a_process_that_died_ends_the_command_in_words(mo
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray, "init", init)
-    monkeypatch.setattr(ray_private, "live_processes", lambda _: ["raylet"])
+    monkeypatch.setattr(ray_private, "live_processes", lambda _: alive)
     monkeypatch.setattr(ray_private, "kill_all_processes", lambda _: None)
     monkeypatch.setattr(ray_cluster, "_INTERRUPT_SECONDS", 0.05)
     monkeypatch.setattr(ray_cluster, "_STARTS", 1)
+    monkeypatch.setattr(ray_cluster, "_START_SECONDS", seconds)
     monkeypatch.setattr(ray_cluster.os, "_exit", leave)
     with pytest.raises(Unfinished):
         ray_cluster.start()
-    assert "error: Ray does not start on this machine (its gcs_server has died)" in capsys.readouterr().err
+    assert f"error: Ray does not start on this machine ({why})" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("address", ["ray://u:SECRET@h:10001", "http://h:8265/?token=SECRET"])
