@@ -17,7 +17,9 @@ LINKED_FILES = (
 )
 
 
-def on_files(files: Files, config: MkDocsConfig) -> Files:  # noqa: ARG001 (MkDocs names the arguments)
-    """Return the pages and the files that they link to, in the place of what is in docs/."""
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Return the files of the theme, the pages, and the files that they link to."""
+    of_theme = [file for file in files if file.src_dir != config.docs_dir]
     paths = sorted({path for pattern in PAGES + LINKED_FILES for path in ROOT.glob(pattern) if path.is_file()})
-    return Files([File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)) for path in paths])
+    own = [File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)) for path in paths]
+    return Files([*of_theme, *own])
