@@ -31,6 +31,10 @@ test-all *args:
 docs:
     uv run --group dev python docs/commands.py
 
+# build the documentation as a site
+site:
+    uv run --group docs mkdocs build --strict --config-file docs/site/mkdocs.yml
+
 # pin what pyproject.toml newly asks for; --upgrade: the newest versions that it allows
 pin *args:
     uv run --group dev python .ci/pin {{args}}

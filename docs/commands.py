@@ -11,11 +11,18 @@ WIDTH = 100  # columns, whatever the terminal has
 INTRODUCTION = """\
 # The commands
 
-What `mt-sweep COMMAND --help` prints. This page is generated: `uv run --group dev python docs/commands.py`.
-Exit status: 0 done, also when a budget ended the sweep; 1 the sweep failed, or `doctor` saw a problem; 2 wrong input;
-130 interrupted, and `mt-sweep resume` goes on.
+*For everyone who types commands. It answers what each takes: this is what `mt-sweep COMMAND --help` prints.*
 
-Where SWEEP may be left out, the newest is meant.
+If you leave SWEEP out, the newest is meant.
+
+| exit status | meaning |
+|---|---|
+| 0 | done, also when a budget ended the sweep |
+| 1 | the sweep failed, or `doctor` saw a problem |
+| 2 | wrong input |
+| 130 | interrupted, and `mt-sweep resume` goes on |
+
+This page is generated: `uv run --group dev python docs/commands.py`.
 
 ## Completion
 
@@ -27,9 +34,9 @@ A shell completes commands, options, search-space files and the names of sweeps 
 | zsh | `~/.zshrc`, below `compinit` | `eval "$(mt-sweep --show-completion zsh)"` |
 | fish | once, in a terminal | `mt-sweep --show-completion fish > ~/.config/fish/completions/mt-sweep.fish` |
 
-The program must be found as `mt-sweep`: activate its environment first (`. .venv/bin/activate`). After `uv run`, it
-is uv that completes, and it does not know. Sweeps are those of `--home`, `MT_SWEEP_HOME` or `./sweeps`; of a home in
-PostgreSQL none are offered, since a shell does not wait for a database.
+The shell must find the program as `mt-sweep`, so activate its environment first (`. .venv/bin/activate`). After
+`uv run`, uv completes, and it does not know the commands. The sweeps are those of `--home`, `MT_SWEEP_HOME` or
+`./sweeps`. Those of a home in PostgreSQL are not offered, since a shell does not wait for a database.
 
 ## mt-sweep
 """

@@ -12,12 +12,14 @@ from mt_sweeps.cli import cli
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.spec.validation_errors import dotted_keys, known_keys
 from mt_sweeps.study import ledger
+from tests.helpers.markdown import anchors, blocks, links, sentences, words
 from trainers import TrainerConfig
 from trainers.data import cache, normalization
 
 ROOT = Path(__file__).parents[1]
 QUICK = {"trainer.steps": 20, "trainer.evaluate_every": 10, "finalists.seeds": 2, "finalists.baselines": ["supervised"]}
 README = (ROOT / "README.md").read_text()
+PROSE = [ROOT / "README.md", *sorted(set((ROOT / "docs").glob("*.md")) - {ROOT / "docs" / "commands.md"})]
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")]
 
 
@@ -65,16 +67,47 @@ def test_every_path_that_the_documents_name_exists():
 
 def test_every_link_of_the_documents_leads_somewhere():
     missing = [
-        f"{file.relative_to(ROOT)}: {target}"
+        f"{file.relative_to(ROOT)}: {link}"
         for file in DOCUMENTS
-        for target in re.findall(r"\]\(((?!https?:)[^)#]+)[^)]*\)", file.read_text())
-        if not (file.parent / target).exists()
+        for link in links(file.read_text())
+        if not re.match("https?:", link) and not _is_there(file, link)
     ]
     assert not missing
 
 
+def _is_there(file: Path, link: str) -> bool:
+    path, _, anchor = link.partition("#")
+    target = file.parent / path if path else file
+    return target.exists() and (not anchor or anchor in anchors(target.read_text()))
+
+
+@pytest.mark.parametrize("file", PROSE, ids=lambda file: file.name)
+def test_no_sentence_is_longer_than_35_words(file):
+    assert not [sentence for sentence in sentences(file.read_text()) if words(sentence) > 35]
+
+
+def test_a_sentence_ends_where_it_should():
+    text = (
+        "# A heading\n\nUse [a `b.c`](d.md) 3.11. Or: not\nthis?\n\n- One;\n  two\n- three\n\n| a | b. |\n\n    code\n"
+    )
+    assert list(sentences(text)) == ["Use a `b.c` 3.11.", "Or: not this?", "One; two", "three"]
+
+
+def test_the_commands_that_start_everything_stand_alone_in_the_readme():
+    for command in (
+        "pip install uv && uv run mt-sweep run search_spaces/digits.yaml",
+        "pip install uv && uv run --group dev pytest",
+    ):
+        assert blocks(README).count(f"{command}\n") == 1
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "docs").glob("*.md")), ids=lambda file: file.name)
+def test_each_page_begins_with_whom_it_is_for(file):
+    assert re.match(r"# .+\n\n\*For ", file.read_text())
+
+
 def test_the_python_of_the_readme_runs(capsys):
-    _, code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    _, code = blocks(README, "python")
     exec(compile(code.replace("steps=300", "steps=3"), "README.md", "exec"), {})
     assert len(capsys.readouterr().out.splitlines()) == 3
 
@@ -88,7 +121,7 @@ def test_the_python_that_runs_sweeps_in_the_documents_runs(tmp_path, monkeypatch
     (tmp_path / "search_spaces").symlink_to(ROOT / "search_spaces")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("mt_sweeps.run", quick)
-    page, (of_readme, _) = (re.findall(r"```python\n(.*?)```", text, re.DOTALL) for text in texts)
+    page, (of_readme, _) = (blocks(text, "python") for text in texts)
     code = "\n".join([*page, of_readme])
     exec(compile(code, "python.md", "exec"), {})
     assert "no-such-sweep: no such sweep" in capsys.readouterr().out

@@ -32,6 +32,18 @@ def test_the_first_command_installs_no_developers_tools():
     assert UV["default-groups"] == []
 
 
+def test_what_builds_the_site_is_pinned_and_not_in_the_image():
+    pinned = "\n".join(UV["constraint-dependencies"])
+    assert "mkdocs-material==" in pinned
+    assert "mkdocs" not in (ROOT / "requirements.txt").read_text()
+
+
+def test_a_release_uses_the_wheel_outside_of_a_checkout_and_only_pinned_actions():
+    workflow = (ROOT / ".github" / "workflows" / "release.yml").read_text()
+    assert ".ci/wheel\n" in workflow
+    assert all(re.search(r"@[0-9a-f]{40} ", use) for use in re.findall(r"uses: (.*)", workflow))
+
+
 def test_a_registry_is_named_nowhere():
-    for name in ("requirements.txt", "pyproject.toml"):
+    for name in ("requirements.txt", "pyproject.toml", ".ci/wheel", ".github/workflows/release.yml"):
         assert not re.search(r"https?://|index-url", (ROOT / name).read_text()), name

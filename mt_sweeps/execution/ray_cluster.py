@@ -135,7 +135,7 @@ def _not_started(why: str) -> Unfinished:
 
 @contextmanager
 def _watched_start() -> Iterator[None]:
-    """End this process in words if Ray waits too long, or for a process that died: it would abort after some minutes."""
+    """End this process in words if Ray waits too long, or for a process that died: it would abort in the end."""
     over, before, end = threading.Event(), ray_private.local_node(), time.monotonic() + _START_SECONDS
 
     def watch() -> None:
