@@ -25,7 +25,7 @@ from mt_sweeps.report.standalone import as_svg
 
 ROOT = Path(__file__).parents[1]
 MT_SWEEP = Path(sys.prefix) / "bin" / "mt-sweep"
-LEFT = re.compile(r"(?:about|at most) ((?:\d+ (?:s|min|h) ?)+)left")
+LEFT = re.compile(r"about ((?:\d+ (?:s|min|h) ?)+)left")
 SECONDS = {"s": 1, "min": 60, "h": 3600}
 WITHIN = 0.3  # of what was left: the goal after the first tenth
 

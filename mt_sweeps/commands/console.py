@@ -124,13 +124,9 @@ class Board:
 
     @property
     def _total(self) -> str:
-        """How many trials there will be."""
-        return f"{'at most ' * self._is_limit}{sum(map(self._ledger.total, self._spec.arms()))}"
-
-    @property
-    def _is_limit(self) -> bool:
-        """Whether there may be fewer trials: finalists end when the verdict is decided."""
-        return "finalists" in self._spec.arms() and self._ledger.remaining("finalists") > 0
+        """How many trials there will be. Finalists end when the verdict is decided, so that there may be fewer."""
+        is_limit = "finalists" in self._spec.arms() and self._ledger.remaining("finalists") > 0
+        return f"{'at most ' * is_limit}{sum(map(self._ledger.total, self._spec.arms()))}"
 
     def _update(self, trial: Trial) -> None:
         self._trials[trial.id] = trial
@@ -146,7 +142,7 @@ class Board:
 
     def _left_text(self) -> str:
         left = self._time_left.seconds()
-        return f"  {'at most' if self._is_limit else 'about'} {duration(left)} left" if left and round(left) else ""
+        return f"  about {duration(left)} left" if left and round(left) else ""
 
     def _line(self, text: str) -> None:
         self._told = time.monotonic()

@@ -155,11 +155,7 @@ def status_text(status: SweepStatus, resume_command: str) -> str:
 
 
 def _left_text(status: SweepStatus) -> str:
-    if status.seconds_left is None:
-        return ""
-    finalists = status.arms.get("finalists")
-    bound = "at most" if finalists is not None and finalists.waiting else "about"  # they end when it is decided
-    return f", {bound} {duration(status.seconds_left)} left"
+    return "" if status.seconds_left is None else f", about {duration(status.seconds_left)} left"
 
 
 def list_text(sweeps: list[SweepStatus]) -> str:

@@ -6,6 +6,7 @@ from statistics import median
 
 from pydantic import ValidationError
 
+from mt_sweeps.results.spending import FIRST_LOOK
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.study import pruner
@@ -88,13 +89,26 @@ class TimeLeft:
         trained = [steps_of(self._spec, trial) for trial in trials if not trial.is_probe]
         whole, to_come = sum(trained) / len(trained), 0.0
         for arm in self._spec.arms():
-            count = self._ledger.total(arm) - sum(trial.arm == arm for trial in trials)
+            count = self._count_to_come(arm, sum(trial.arm == arm for trial in trials))
             steps = self._mean_reached(whole) if arm == "search" else whole
             to_come += count * (steps * self._pace(arm) + extra) if arm != "probe" else 0.0
         begun, to_come = begun / self._concurrent, to_come / self._concurrent
         if self._spec.budget.hours is not None:  # then no more begin
             to_come = min(to_come, max(0.0, 3600 * self._spec.budget.hours - self._ledger.active_seconds - begun))
         return begun + to_come
+
+    def _count_to_come(self, arm: Arm, started: int) -> float:
+        """Return how many trials of an arm are expected beyond those that were created.
+
+        Finalists end when the verdict is decided. Half of the seeds after the first look are expected, as many as were
+        needed when the verdict was calibrated (docs/verdict.md).
+        """
+        to_come, finalists = self._ledger.total(arm) - started, self._spec.finalists
+        contenders = min(finalists.top, self._spec.trials) + len(finalists.baselines)
+        if arm != "finalists" or contenders == 1:  # nothing to compare it with
+            return to_come
+        first = min(to_come, max(0, FIRST_LOOK * contenders - started))
+        return first + (to_come - first) / 2
 
     def _step(self, trial: Trial) -> int:
         last = self._reports.get(trial.id)

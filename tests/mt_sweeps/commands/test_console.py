@@ -42,7 +42,7 @@ def test_a_failure_is_told_with_its_reason(ledger, capsys):
     assert "trial 0 failed: diverged: Diverged: the loss is nan" in capsys.readouterr().out
 
 
-def test_while_finalists_are_left_trials_and_time_are_called_a_maximum(tmp_path, capsys):
+def test_while_finalists_are_left_their_number_is_called_a_maximum(tmp_path, capsys):
     settings = ("trials=1", "finalists.baselines=[]", "finalists.top=1", "finalists.seeds=4")
     ledger = new_ledger(tmp_path / "ledger.db", digits(*settings))
     shown = board(ledger)
@@ -50,7 +50,7 @@ def test_while_finalists_are_left_trials_and_time_are_called_a_maximum(tmp_path,
     shown.started(trial)
     shown.reported(trial, report(300, 0.5))
     shown.ended(ledger.complete(trial, report(300, 0.5)))
-    assert "[1 of at most 5 trials]  at most 6 s left" in capsys.readouterr().out
+    assert "[1 of at most 5 trials]  about 6 s left" in capsys.readouterr().out
 
 
 def test_no_time_left_is_never_announced(ledger, capsys):

@@ -116,6 +116,16 @@ def test_finalists_are_not_expected_to_be_pruned(tmp_path):
     assert left.seconds() == pytest.approx(ledger.total("finalists") * 300 / 100 / 2)
 
 
+def test_half_of_the_seeds_after_the_first_look_are_expected(tmp_path):
+    ledger = ledger_of(tmp_path, "trials=4", "finalists.top=1", "finalists.seeds=7", "finalists.baselines=[supervised]")
+    left = TimeLeft(ledger, concurrent=2)
+    for _ in range(5):  # and the baseline
+        trial = begun(ledger, left)
+        left.reported(trial, report(300, 0.5))
+        left.update(ledger.complete(trial, report(300, 0.5)))
+    assert left.seconds() == pytest.approx(2 * (3 + 4 / 2) * 300 / 100 / 2)
+
+
 def test_the_ledger_alone_says_how_long_it_takes_still(tmp_path):
     ledger = ledger_of(tmp_path, "trials=4", "pruner.name=none", "finalists.baselines=[]", "finalists.top=0")
     assert seconds_left(ledger, concurrent=1) is None
