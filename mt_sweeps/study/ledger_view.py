@@ -39,7 +39,11 @@ class LedgerView:
         self._waiting: dict[Arm, set[int]] = {}
         self._planned: dict[Arm, list[dict[str, Any]]] = {}
         self._prior: dict[Arm, Prior] = {}
-        self.steps_done, self.seconds_done = 0, 0.0
+        self._read(where)
+
+    def _read(self, where: Path | str) -> None:
+        """Take in what the storage holds now; arguments and errors as of the class."""
+        spec, self.steps_done, self.seconds_done = self.spec, 0, 0.0
         try:
             studies = dict(
                 zip(spec.arms(), self._rows(where, [study_name(spec, arm) for arm in spec.arms()]), strict=True)
