@@ -98,14 +98,12 @@ def rows_of_storage(storage: BaseStorage, names: Sequence[str]) -> list[StudyRow
     Raises:
         KeyError: one is missing.
     """
-    return [
-        StudyRows(
-            study,
-            storage.get_study_user_attrs(study),
-            [_row(trial) for trial in storage.get_all_trials(study, deepcopy=False)],
-        )
-        for study in map(storage.get_study_id_from_name, names)
-    ]
+    rows = []
+    for study in map(storage.get_study_id_from_name, names):
+        # Before the attributes: the plan of trials is written before they are.
+        trials = [_row(trial) for trial in storage.get_all_trials(study, deepcopy=False)]
+        rows.append(StudyRows(study, storage.get_study_user_attrs(study), trials))
+    return rows
 
 
 def _row(trial: FrozenTrial) -> TrialRow:

@@ -191,6 +191,27 @@ class Ledger(LedgerView):
         self._waiting[trial.arm].discard(trial.number)
         return self._finish(trial, TrialState.PRUNED, known[-1] if known else None, BY_HAND, message)
 
+    def restart(self, before: Trial) -> Trial:
+        """Begin the next attempt of a waiting trial, which is RUNNING then."""
+        arm, number, now = before.arm, before.number, self._clock.time()
+        facts = {
+            "values": before.values,
+            "of": before.replicates,
+            "attempt": before.attempt + 1,
+            "started": before.started if before.attempt else now,
+            "began": now,
+            "origin": before.origin,
+            "request": before.request,
+        }
+        with self._signed() as storage:
+            storage.set_trial_user_attr(self._ids[arm][number], "asked", facts)
+            storage.set_trial_state_values(self._ids[arm][number], TrialState.RUNNING)
+        self._attempt_began[before.id] = self._clock.monotonic()
+        self._waiting[arm].remove(number)
+        return self._change(
+            before, state="running", attempt=facts["attempt"], started=facts["started"], attempt_started=now
+        )
+
     def requeue(self, trial: Trial) -> Trial:
         """Have a trial that lost its driver wait for its next attempt."""
         if not self.is_current_attempt(trial):
@@ -250,6 +271,9 @@ class Ledger(LedgerView):
         self._driver = uuid.uuid4().hex
         self._storage.set_study_user_attr(self._studies["search"], DRIVER, self._driver)
         self._read(self._where)
+        if self._attributes("search")["spec"] != (spec := self.spec.model_dump_json()):
+            with self._signed() as storage:  # the copy that the sweep goes on from if its own is lost
+                storage.set_study_user_attr(self._studies["search"], "spec", spec)
         for trial in self.all_trials():
             if trial.state == "running":
                 self._retry(trial, "its driver was lost too")
@@ -295,27 +319,7 @@ class Ledger(LedgerView):
                 self._ranking.report(row.number, step, value)
 
     def _ask(self, arm: Arm) -> Trial:
-        return self._restart(arm, min(self._waiting[arm])) if self._waiting[arm] else self._create(arm)
-
-    def _restart(self, arm: Arm, number: int) -> Trial:
-        before, now = self._trials[arm][number], self._clock.time()
-        facts = {
-            "values": before.values,
-            "of": before.replicates,
-            "attempt": before.attempt + 1,
-            "started": before.started if before.attempt else now,
-            "began": now,
-            "origin": before.origin,
-            "request": before.request,
-        }
-        with self._signed() as storage:
-            storage.set_trial_user_attr(self._ids[arm][number], "asked", facts)
-            storage.set_trial_state_values(self._ids[arm][number], TrialState.RUNNING)
-        self._attempt_began[before.id] = self._clock.monotonic()
-        self._waiting[arm].remove(number)
-        return self._change(
-            before, state="running", attempt=facts["attempt"], started=facts["started"], attempt_started=now
-        )
+        return self.restart(self._trials[arm][min(self._waiting[arm])]) if self._waiting[arm] else self._create(arm)
 
     def _create(self, arm: Arm, request: str = "", values: Values | None = None) -> Trial:
         """Create the next trial of an arm: RUNNING, or, of a point that was requested, WAITING."""

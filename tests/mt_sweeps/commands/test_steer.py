@@ -7,8 +7,11 @@ import time
 import pytest
 
 from mt_sweeps.commands import steer
-from mt_sweeps.errors import InputError
+from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.results import trials as tables
+from mt_sweeps.spec.points import parse_point
+from mt_sweeps.storage.requests import Request, new_id
+from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.ledger_view import ledger_of
 from mt_sweeps.study.requests import take_requests
 from tests.helpers.sweeps import Sweep, finish, report
@@ -168,3 +171,31 @@ def test_a_driver_that_is_busy_finds_the_requests_later(sweep, monkeypatch):
     steer.add(sweep.home, "digits", ["ema.decay=0.95"])  # of a sweep that nobody drives: it takes up all three
     assert [trial.state for trial in trials_of(sweep)] == ["complete", "pruned", "waiting", "waiting"]
     assert sweep.directory.requests() == []
+
+
+def test_a_point_that_two_commands_ask_for_at_once_is_tried_once(sweep, monkeypatch):
+    values = parse_point(POINT)
+
+    def also_asked(left):
+        """Another command looks at the same moment, and leaves its request first."""
+        left.add_request(Request(new_id(), "add", values))
+
+    looked = steer.new_id
+    monkeypatch.setattr(steer, "new_id", lambda: (also_asked(sweep.directory), looked())[1])
+    with pytest.raises(InputError, match="digits: the point was not taken up: trial 2 has these values"):
+        steer.add(sweep.home, "digits", POINT)
+    assert [trial.values["ema.decay"] for trial in trials_of(sweep)[2:]] == [0.97]
+    assert sweep.directory.requests() == []
+
+
+def test_a_driver_that_was_replaced_removes_no_request(sweep):
+    replaced = Ledger(sweep.directory.ledger, sweep.spec)
+    replaced.take_over()
+    other = Ledger(sweep.directory.ledger, sweep.spec)
+    other.take_over()
+    other.ask_search()
+    begun = other.ask_search()  # the driver that was replaced does not know it
+    sweep.directory.add_request(Request(new_id(), "end", arm=begun.arm, number=begun.number))
+    with pytest.raises(Unfinished, match="another process has taken the sweep over"):
+        take_requests(sweep.directory, replaced, set(), lambda: False)
+    assert len(sweep.directory.requests()) == 1
