@@ -60,9 +60,13 @@ def take_requests(
 
 
 def _end(sweep: SweepStore, ledger: Ledger, trial: Trial) -> Trial:
-    """End a waiting trial. What a worker that was given up records from now on is not read: it is of another attempt."""
+    """End a trial that waits.
+
+    A worker that was given up may still record. So the trial ends in an attempt of its own, whose records are those
+    that are known now.
+    """
     known = sweep.trials.records(trial.id)
-    if trial.attempt:
+    if trial.attempt and trial.state == "waiting":
         trial = ledger.restart(trial)
         sweep.trials.begin(trial.id, trial.attempt, known)
     ended = ledger.end_by_hand(trial, known)

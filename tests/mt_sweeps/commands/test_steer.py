@@ -3,6 +3,7 @@
 import re
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from mt_sweeps.commands import steer
 from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.results import trials as tables
 from mt_sweeps.spec.points import parse_point
+from mt_sweeps.storage import records
 from mt_sweeps.storage.requests import Request, new_id
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.ledger_view import ledger_of
@@ -105,6 +107,15 @@ def test_a_trial_that_was_running_when_the_driver_died_is_ended_by_hand(sweep):
     shown = tables.trial_text(tables.find_trial(sweep.directory, "1"), sweep.spec.metric)
     assert "reason     ended_by_hand: ended by hand before its first evaluation" in shown
     assert steer.add(sweep.home, "digits", [f"{key}={value}" for key, value in ended.values.items()])
+
+
+def test_what_a_worker_records_after_its_trial_was_ended_by_hand_is_not_read(sweep):
+    trial = trials_of(sweep)[1]
+    sweep.train(trial, 0.4)
+    steer.end(sweep.home, "digits", "1")
+    records.append(Path(sweep.directory.trials.address(trial.id, trial.attempt)), report(60, 0.3))
+    assert trials_of(sweep)[1].step == 30
+    assert [one.step for one in sweep.directory.trials.records(trial.id)] == [30]
 
 
 @pytest.mark.parametrize(
