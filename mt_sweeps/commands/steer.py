@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from mt_sweeps.commands.ending import ending
 from mt_sweeps.errors import InputError
 from mt_sweeps.formatting import values_text
 from mt_sweeps.results.status import search_stop_reason
@@ -158,6 +159,9 @@ def _take_up(sweep: SweepStore) -> None:
     except InputError:
         if not sweep.is_driven:
             raise
+    except Exception as error:
+        how_to_go_on = f"what was asked for waits, and is done first by `{sweep.resume_command}`"
+        raise ending(error, how_to_go_on)[1] from None
 
 
 def take_up(sweep: SweepStore, ledger: "Ledger") -> None:

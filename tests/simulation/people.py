@@ -7,6 +7,7 @@ from optuna.exceptions import StorageInternalError
 from mt_sweeps.commands import steer
 from mt_sweeps.errors import InputError
 from mt_sweeps.results.trials import trial_named
+from mt_sweeps.storage.file_store import StorageUnavailable
 from mt_sweeps.storage.requests import Request
 from tests.simulation import invariants
 from tests.simulation.parts import Parts
@@ -53,7 +54,7 @@ class People:
                     world.log(f"asks: {request}")
                 if not is_driven:
                     self.take_up()
-            except (InputError, StorageInternalError) as error:
+            except (InputError, StorageInternalError, StorageUnavailable) as error:
                 world.log(f"gets the answer: {error}")
             except Crash:
                 pass

@@ -12,6 +12,7 @@ from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.results import trials as tables
 from mt_sweeps.spec.points import parse_point
 from mt_sweeps.storage import records
+from mt_sweeps.storage.file_store import StorageUnavailable
 from mt_sweeps.storage.requests import Request, new_id
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.ledger_view import ledger_of
@@ -116,6 +117,20 @@ def test_what_a_worker_records_after_its_trial_was_ended_by_hand_is_not_read(swe
     records.append(Path(sweep.directory.trials.address(trial.id, trial.attempt)), report(60, 0.3))
     assert trials_of(sweep)[1].step == 30
     assert [one.step for one in sweep.directory.trials.records(trial.id)] == [30]
+
+
+def test_a_trial_whose_storage_is_away_is_ended_later(sweep, monkeypatch):
+    def is_away(*_):
+        raise StorageUnavailable("s3://bucket: no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mt_sweeps.storage.trial_files.TrialFiles.records", is_away)
+        with pytest.raises(
+            Unfinished, match=r"storage is away .*; what was asked for waits, and is done first by `.*res"
+        ):
+            steer.end(sweep.home, "digits", "1")
+    steer.add(sweep.home, "digits", POINT)
+    assert trials_of(sweep)[1].is_ended_by_hand
 
 
 @pytest.mark.parametrize(
