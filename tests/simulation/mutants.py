@@ -82,7 +82,7 @@ class _RemovesFirst(SimulatedSweep):
         requests = super().requests()
         for request in requests:
             if request.action == "add" and self.world.process is not None and "driver" in self.world.process.name:
-                self._request_file(request).unlink(missing_ok=True)
+                self.remove_request(request)
         return requests
 
 

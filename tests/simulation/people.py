@@ -11,7 +11,7 @@ from mt_sweeps.storage.file_store import StorageUnavailable
 from mt_sweeps.storage.requests import Request
 from tests.simulation import invariants
 from tests.simulation.parts import Parts
-from tests.simulation.world import Crash, Process
+from tests.simulation.world import Crash, Process, Violation
 
 _POINTS = 3  # that people think of: few, so that two ask for the same one
 
@@ -35,6 +35,7 @@ class People:
         self._late: list[Request] = []  # of commands that have looked, and are stopped before they write
         self.asked: dict[str, Request] = {}
         self.accepted: set[str] = set()
+        self._answered: set[str] = set()
 
     def act(self, is_driven: bool) -> None:
         """Have a person type a command, which may be killed at any of its points.
@@ -68,6 +69,18 @@ class People:
             for trial in ledger.all_trials():
                 if trial.finished and trial.id not in before:
                     self._listener.ended(trial)
+
+    def is_answered(self, request: Request) -> None:
+        """A request is about to be removed."""
+        invariants.check_answered(self._parts, request)
+        self._answered.add(request.id)
+
+    def check_left(self) -> None:
+        """Check that each request that was accepted is answered, or still there."""
+        left = {request.id for request in self._parts.sweep.requests()}
+        lost = self.accepted - self._answered - left
+        if lost:
+            raise Violation(f"nobody has answered the requests {lost}")
 
     def _request(self) -> Request | None:
         """Return what is asked for; None: nothing yet.

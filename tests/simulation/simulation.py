@@ -59,7 +59,7 @@ class Simulation:
         self._sync: Callable[[], object] | None = None
         self.listener = invariants.Listener(self.parts)
         self.people = People(self.parts, self.listener)
-        self.parts.sweep.at_removal = lambda request: invariants.check_answered(self.parts, request)
+        self.parts.sweep.at_removal = self.people.is_answered
 
     def run(self) -> None:
         """Run the schedule.
@@ -105,6 +105,7 @@ class Simulation:
             self.parts.database.close(opened)
             self._tear(faults)
             invariants.check_order(self.parts)
+            self.people.check_left()
 
     def _drive(self, faults: Faults) -> bool:
         """Do what the command `resume` does; see `_conduct` in `mt_sweeps/commands/run.py`."""
