@@ -12,8 +12,8 @@ FOUND_BY = {
     "WrongRequeue": 9,
     "WriteBeforeRecord": 13,
     "StaleOwner": 33,
-    "EarlyLook": 0,
-    "RequestFirst": 0,
+    "EarlyLook": 318,
+    "RequestFirst": 10,
     "PointTwice": 10,
 }
 
