@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+from mt_sweeps.commands.ending import ending
 from mt_sweeps.errors import InputError
 from mt_sweeps.formatting import values_text
 from mt_sweeps.results.status import search_stop_reason
@@ -13,6 +15,9 @@ from mt_sweeps.storage.home import Home, SweepStore
 from mt_sweeps.storage.requests import Request, new_id
 from mt_sweeps.study.ledger_view import LedgerView, ledger_of
 from mt_sweeps.study.trial import Trial, common_failure
+
+if TYPE_CHECKING:
+    from mt_sweeps.study.ledger import Ledger
 
 ANSWER_SECONDS = 30  # that the driver is waited for; it does what was asked for also later
 
@@ -32,28 +37,39 @@ def add(home: Home, name: str, assignments: Sequence[str]) -> str:
         InputError: there is no such sweep, its search has ended, or the point is not in its space or there already.
     """
     sweep = home.sweep(name)
-    ledger = ledger_of(sweep)
-    point = parse_point(assignments)
-    if ledger.spec.sampler.name == "grid":
-        raise InputError(f"{name}: a grid is enumerated, and takes no points; `{sweep.command('copy')}` and change it")
-    try:
-        params = params_of_point(ledger.spec, point)
-    except ValueError as error:
-        raise InputError(f"{name}: {error}") from None
-    if (ended := _why_search_has_ended(sweep, ledger)) is not None:
-        raise InputError(
-            f"{name}: {ended}; search on in a new sweep: `{sweep.command('copy')}`, and write it to points"
-        )
-    if (there := _where_it_is(sweep, ledger, params)) is not None:
-        raise InputError(f"{name}: {there} has these values; give other ones")
-    request = Request(new_id(), "add", ledger.spec.expand_point(point))
+    request = point_request(sweep, ledger_of(sweep), parse_point(assignments))
     trial = _done(sweep, request, lambda ledger: _added(ledger, request))
     if trial is None and any(left.id == request.id for left in sweep.requests()):
         return f"{name}: the point waits for the driver, which takes it as its next trial"
-    if trial is None:
-        raise InputError(f"{name}: its search ended before the point was taken up; search on in a new sweep")
+    if trial is None:  # what was so when it was asked for is so no longer
+        reason = _why_not(sweep, ledger_of(sweep), request.values) or "its search ended; search on in a new sweep"
+        raise InputError(f"{name}: the point was not taken up: {reason}")
     text = f"{name}: trial {trial.number} tries {values_text(trial.values)}"
     return f"{text}; it comes next" if sweep.is_driven else f"{text}; go on with: {sweep.resume_command}"
+
+
+def point_request(sweep: SweepStore, ledger: LedgerView, point: Values) -> Request:
+    """Return the request for a point, which is not left with the sweep yet.
+
+    Args:
+        sweep: that is to try it.
+        ledger: of it.
+        point: values of searched keys, as typed.
+
+    Raises:
+        InputError: the search has ended, or the point is not in its space or there already.
+    """
+    name, spec = sweep.name, ledger.spec
+    if spec.sampler.name == "grid":
+        raise InputError(f"{name}: a grid is enumerated, and takes no points; `{sweep.command('copy')}` and change it")
+    try:
+        values = spec.expand_point(point)
+        params_of_point(spec, point)
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from None
+    if (reason := _why_not(sweep, ledger, values)) is not None:
+        raise InputError(f"{name}: {reason}")
+    return Request(new_id(), "add", values)
 
 
 def end(home: Home, name: str, trial: str) -> str:
@@ -72,6 +88,26 @@ def end(home: Home, name: str, trial: str) -> str:
     """
     sweep = home.sweep(name)
     wanted = trial_named(sweep, ledger_of(sweep), trial)
+    request = end_request(sweep, wanted)
+    ended = _done(sweep, request, lambda ledger: _finished(ledger, wanted))
+    if ended is None:
+        return f"{name}: {wanted.id.label} ends at its next evaluation"
+    if not ended.is_ended_by_hand:
+        raise InputError(f"{name}: {ended.id.label} is {ended.state}: it ended before it was ended by hand")
+    return f"{name}: {ended.id.label} is {ended.message}"
+
+
+def end_request(sweep: SweepStore, wanted: Trial) -> Request:
+    """Return the request to end a trial, which is not left with the sweep yet.
+
+    Args:
+        sweep: of the trial.
+        wanted: the trial.
+
+    Raises:
+        InputError: it has ended, or it is a finalist.
+    """
+    name = sweep.name
     if wanted.finished:
         raise InputError(f"{name}: {wanted.id.label} is {wanted.state}; only a trial that runs or waits can be ended")
     if wanted.arm == "finalists":
@@ -79,13 +115,7 @@ def end(home: Home, name: str, trial: str) -> str:
             f"{name}: {wanted.id.label} is one of those that the verdict compares, which needs all of them; end the "
             f"whole sweep with `{sweep.command('stop')}`"
         )
-    request = Request(new_id(), "end", arm=wanted.arm, number=wanted.number)
-    ended = _done(sweep, request, lambda ledger: _finished(ledger, wanted))
-    if ended is None:
-        return f"{name}: {wanted.id.label} ends at its next evaluation"
-    if not ended.is_ended_by_hand:
-        raise InputError(f"{name}: {ended.id.label} is {ended.state}: it ended before it was ended by hand")
-    return f"{name}: {ended.id.label} is {ended.message}"
+    return Request(new_id(), "end", arm=wanted.arm, number=wanted.number)
 
 
 def _done(sweep: SweepStore, request: Request, result: Callable[[LedgerView], Trial | None]) -> Trial | None:
@@ -120,17 +150,31 @@ def _done(sweep: SweepStore, request: Request, result: Callable[[LedgerView], Tr
 def _take_up(sweep: SweepStore) -> None:
     """Do what is asked of a sweep that no process drives; nothing if one has begun to."""
     from mt_sweeps.study.ledger import Ledger  # brings Optuna
-    from mt_sweeps.study.requests import take_requests
 
     try:
         with sweep.exclusive(sweep.already_driven):
             ledger = Ledger(sweep.ledger, sweep.load_spec())
-            ledger.take_over()  # what a dead driver left running waits
-            take_requests(sweep, ledger, set(), lambda: search_stop_reason(sweep, ledger) is not None)
+            take_up(sweep, ledger)
             ledger.close()
     except InputError:
         if not sweep.is_driven:
             raise
+    except Exception as error:
+        how_to_go_on = f"what was asked for waits, and is done first by `{sweep.resume_command}`"
+        raise ending(error, how_to_go_on)[1] from None
+
+
+def take_up(sweep: SweepStore, ledger: "Ledger") -> None:
+    """Do what is asked of a sweep whose lock is held, and that no trial runs of.
+
+    Args:
+        sweep: the sweep.
+        ledger: of it.
+    """
+    from mt_sweeps.study.requests import take_requests  # brings Optuna
+
+    ledger.take_over()  # what a dead driver left running waits
+    take_requests(sweep, ledger, set(), lambda: search_stop_reason(sweep, ledger) is not None)
 
 
 def _why_search_has_ended(sweep: SweepStore, ledger: LedgerView) -> str | None:
@@ -145,24 +189,24 @@ def _why_search_has_ended(sweep: SweepStore, ledger: LedgerView) -> str | None:
     return reason and f"its search has ended: {reason}"
 
 
+def _why_not(sweep: SweepStore, ledger: LedgerView, values: Values) -> str | None:
+    """Return why a sweep does not take a point in its space, and what to do; None: it does."""
+    if (ended := _why_search_has_ended(sweep, ledger)) is not None:
+        return f"{ended}; search on in a new sweep: `{sweep.command('copy')}`, and write it to points"
+    where = _where_it_is(sweep, ledger, params_of_point(ledger.spec, values))
+    return where and f"{where} has these values; give other ones"
+
+
 def _where_it_is(sweep: SweepStore, ledger: LedgerView, params: Values) -> str | None:
     """Return which trial or point has these parameters already, or None. A trial may be tried again if it failed."""
     spec = ledger.spec
-    for trial in ledger.trials("search"):
-        if trial.state != "failed" and not trial.is_ended_by_hand and _is_at(trial, ledger, params):
-            return trial.id.label
+    if (trial := ledger.trial_at(params)) is not None:
+        return trial.id.label
     for point in ledger.points_left("search"):
         if params_of_point(spec, point) == params:
             return "a given point that is still to come"
     waiting = (request.values for request in sweep.requests() if request.action == "add")
     return "a point that was added before" if any(params_of_point(spec, one) == params for one in waiting) else None
-
-
-def _is_at(trial: Trial, ledger: LedgerView, params: Values) -> bool:
-    try:
-        return params_of_point(ledger.spec, trial.values) == params
-    except ValueError:  # of an earlier version, which allowed these values
-        return False
 
 
 def _added(ledger: LedgerView, request: Request) -> Trial | None:

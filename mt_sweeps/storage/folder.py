@@ -18,12 +18,13 @@ def local_folder(typed: Path | str | None = None) -> Path:
 
 
 def sweep_names(folder: Path) -> list[str]:
-    """Return the names of the sweeps in a folder, the newest last."""
-    saved: list[tuple[float, str]] = []
-    for file in folder.glob("*/spec.yaml"):
-        with suppress(FileNotFoundError):  # another command has just removed the sweep
-            saved.append((file.lstat().st_mtime, file.parent.name))
-    return [name for _, name in sorted(saved)]
+    """Return the names of the sweeps in a folder, the newest last. One whose specification is lost has a ledger yet."""
+    saved: dict[str, float] = {}
+    for pattern in ("*/ledger.db", "*/spec.yaml"):
+        for file in folder.glob(pattern):
+            with suppress(FileNotFoundError):  # another command has just removed the sweep
+                saved[file.parent.name] = file.lstat().st_mtime
+    return sorted(saved, key=lambda name: (saved[name], name))
 
 
 def names_at(address: str | None) -> list[str]:

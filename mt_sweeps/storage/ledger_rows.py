@@ -88,6 +88,17 @@ def rows_of_file(file: Path, names: Sequence[str]) -> list[StudyRows]:
         return [_study(store, ids[name]) for name in names]
 
 
+def attributes_of_file(file: Path, name: str) -> dict[str, Any]:
+    """Return the attributes of a study from a SQLite file, or nothing if it cannot be read."""
+    uri = f"{file.absolute().as_uri()}?mode=rw"
+    query = "SELECT key, value_json FROM study_user_attributes JOIN studies USING (study_id) WHERE study_name = ?"
+    try:
+        with closing(sqlite3.connect(uri, timeout=60, uri=True)) as store:
+            return {key: json.loads(value) for key, value in store.execute(query, (name,))}
+    except (sqlite3.Error, TypeError, ValueError):
+        return {}
+
+
 def _study(store: sqlite3.Connection, study: int) -> StudyRows:
     attributes = store.execute("SELECT key, value_json FROM study_user_attributes WHERE study_id = ?", (study,))
     steps = "SELECT max(step) FROM trial_intermediate_values AS report WHERE report.trial_id = trials.trial_id"

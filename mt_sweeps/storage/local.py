@@ -5,10 +5,14 @@ import fcntl
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.spec import yaml_file
@@ -17,8 +21,10 @@ from mt_sweeps.storage import home as homes
 from mt_sweeps.storage.environment import ENVIRONMENT, Environment, parse_environment
 from mt_sweeps.storage.folder import local_folder, sweep_names
 from mt_sweeps.storage.home import Home, SweepStore, parse_spec
+from mt_sweeps.storage.ledger_rows import attributes_of_file
 from mt_sweeps.storage.reading import read_json, read_text
 from mt_sweeps.storage.requests import Request, parse_requests
+from mt_sweeps.terminal import print
 from trainers.files import write_atomically
 
 
@@ -34,7 +40,7 @@ class LocalHome(Home):
         super().__init__(folder, str(folder))
 
     def sweeps(self) -> Sequence["LocalSweep"]:
-        return [LocalSweep(self, name) for name in sweep_names(self.path)]
+        return [sweep for name in sweep_names(self.path) if (sweep := LocalSweep(self, name)).exists]
 
     def create_sweep(self, name: str | None, from_file: str) -> SweepStore:
         while True:
@@ -74,7 +80,7 @@ class LocalSweep(SweepStore):
 
     @property
     def exists(self) -> bool:
-        return self._spec.exists()
+        return self._spec.exists() or self._spec_in_ledger() is not None
 
     @property
     def _remedy(self) -> str:
@@ -90,10 +96,33 @@ class LocalSweep(SweepStore):
         return self.path / "ledger.db"
 
     def spec_text(self) -> str:
-        return read_text(self._spec, self._remedy)
+        return self._kept_spec()[0]
 
     def load_spec(self) -> SweepSpec:
-        text = self.spec_text()
+        return self._kept_spec()[1]
+
+    def _kept_spec(self) -> tuple[str, SweepSpec, bool]:
+        """Return the specification as text, parsed, and whether it is the copy in the ledger: the file is lost.
+
+        The file counts as long as it may be what a person wrote. Lost is one that is missing, or that is the beginning
+        of the copy.
+        """
+        problem, text, spec = None, "", None
+        try:
+            text = read_text(self._spec, self._remedy)
+            spec = self._parse_spec(text)
+        except InputError as error:
+            problem = error
+        if spec is not None and text.endswith("\n"):  # else it may have been cut off
+            return text, spec, False
+        if (copy := self._lost_spec()) is not None:
+            return copy, self._parse_spec(copy), True
+        if spec is None:
+            assert problem is not None
+            raise problem
+        return text, spec, False
+
+    def _parse_spec(self, text: str) -> SweepSpec:
         try:
             content = yaml_file.parse(text, str(self._spec))
         except InputError as error:
@@ -129,25 +158,50 @@ class LocalSweep(SweepStore):
 
     def _environment_in_ledger(self) -> Environment | None:
         """Return the copy of the environment in the ledger, or None if there is none that can be read."""
-        if not self.ledger.is_file():
-            return None
-        from mt_sweeps.storage.rdb import open_storage  # brings Optuna
+        with suppress(InputError):
+            return parse_environment(self._ledger_attributes().get(ENVIRONMENT), str(self.ledger), "")
+        return None
 
-        try:
-            storage = open_storage(self.ledger)
-            try:
-                attributes = storage.get_study_user_attrs(storage.get_study_id_from_name(self.name))
-            finally:
-                storage.engine.dispose()
-            return parse_environment(attributes.get(ENVIRONMENT), str(self.ledger), "")
-        except Exception:  # of Optuna or SQLAlchemy: the ledger may be damaged, too
+    def _spec_in_ledger(self) -> str | None:
+        """Return the copy of the specification in the ledger, as YAML, or None if there is none that can be read.
+
+        There is none either while the sweep is created: the environment is written after the ledger.
+        """
+        attributes = self._ledger_attributes()
+        if not (ENVIRONMENT in attributes or self._environment.exists()):
             return None
+        with suppress(ValidationError):
+            spec = SweepSpec.model_validate_json(attributes.get("spec", ""))
+            return yaml_file.dump(spec.model_dump(exclude_none=True))
+        return None
+
+    def _lost_spec(self) -> str | None:
+        """Return the copy of the specification if its file is missing or cut off, and there is a copy; else None."""
+        if self._spec.exists() and not self._spec.is_file():
+            return None
+        copy = self._spec_in_ledger()
+        with suppress(OSError, UnicodeDecodeError):
+            left = self._spec.read_bytes().rstrip(b"\0").decode() if self._spec.exists() else ""
+            return copy if copy is not None and copy.startswith(left) else None
+        return None
+
+    def _restore_spec(self) -> None:
+        """Write a specification again that is lost; the lock of the sweep is held."""
+        with suppress(InputError):  # it is damaged in another way, and whoever reads it says so
+            text, _, is_copy = self._kept_spec()
+            if is_copy:
+                write_atomically(self._spec, text)
+                print(f"{self._spec}: was lost, and is written again from its copy in the ledger", file=sys.stderr)
+
+    def _ledger_attributes(self) -> dict[str, Any]:
+        return attributes_of_file(self.ledger, self.name) if self.ledger.is_file() else {}
 
     @contextmanager
     def exclusive(self, refusal: str) -> Iterator[None]:
         with exclusive(self._lock, refusal):
             if not self.exists:
                 raise InputError(f"{self.path}: the sweep was removed meanwhile")
+            self._restore_spec()
             self._holds_lock = True
             try:
                 yield
@@ -208,7 +262,8 @@ class LocalSweep(SweepStore):
         return self._requests / f"{request.id}.json"
 
     def delete(self) -> None:
-        self._spec.unlink(missing_ok=True)  # first: without it, the rest is no sweep
+        self._spec.unlink(missing_ok=True)
+        self.ledger.unlink(missing_ok=True)  # before the rest, which without the two is no sweep
         shutil.rmtree(self.path, ignore_errors=True)
 
 

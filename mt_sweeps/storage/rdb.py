@@ -4,7 +4,8 @@ import functools
 import json
 import logging
 import warnings
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.orm import Session
 
 from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.retry import RETRY_SECONDS, retrying
@@ -21,10 +23,53 @@ from mt_sweeps.storage.optuna_private import FrozenStudy, trial_id
 # An interrupt in the middle of a query also breaks its cursor, which SQLAlchemy would tell with a traceback.
 logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
+DRIVER = "driver"
+"""The attribute of a search study that its driver signs."""
+_SIGNED = "signed"  # in a session: its study, the driver and the refusal
 _T = TypeVar("_T")
 
 
-def open_storage(address: Path | str) -> RDBStorage:
+class LedgerStorage(RDBStorage):
+    """Optuna's storage, for which a driver can sign what it writes."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        sqlalchemy.event.listen(self.scoped_session, "before_commit", _check_signature)
+
+    @contextmanager
+    def signed(self, study_id: int, driver: str, refusal: str) -> Iterator[None]:
+        """Refuse each write in the block if another driver has signed the study, also in the moment before the write.
+
+        Args:
+            study_id: of the search.
+            driver: that writes.
+            refusal: the message of the error, an `Unfinished`.
+        """
+        session = self.scoped_session()
+        session.info[_SIGNED] = study_id, driver, refusal
+        try:
+            yield
+        finally:
+            del session.info[_SIGNED]
+
+
+def _check_signature(session: Session) -> None:
+    """Look, in the transaction of a signed write, whether its driver still drives.
+
+    What is flushed has locked the file of SQLite, and the look locks the row of PostgreSQL: nobody signs between the
+    look and the end of the transaction.
+    """
+    if _SIGNED not in session.info:
+        return
+    study_id, driver, refusal = session.info[_SIGNED]
+    session.flush()
+    lock = " FOR SHARE" if session.get_bind().dialect.name == "postgresql" else ""
+    query = f"SELECT value_json FROM study_user_attributes WHERE study_id = :study AND key = :key{lock}"  # noqa: S608
+    if session.execute(sqlalchemy.text(query), {"study": study_id, "key": DRIVER}).scalar() != json.dumps(driver):
+        raise Unfinished(refusal)
+
+
+def open_storage(address: Path | str) -> LedgerStorage:
     """Return Optuna's storage at an address.
 
     Args:
@@ -38,7 +83,7 @@ def open_storage(address: Path | str) -> RDBStorage:
     if isinstance(address, str):
         return _open_postgres(address)
     try:
-        return RDBStorage(
+        return LedgerStorage(
             sqlite_url(address),
             engine_kwargs={"connect_args": {"timeout": 60}},
             skip_table_creation=address.exists(),  # what is there is a ledger, or is left as it is
@@ -53,14 +98,12 @@ def rows_of_storage(storage: BaseStorage, names: Sequence[str]) -> list[StudyRow
     Raises:
         KeyError: one is missing.
     """
-    return [
-        StudyRows(
-            study,
-            storage.get_study_user_attrs(study),
-            [_row(trial) for trial in storage.get_all_trials(study, deepcopy=False)],
-        )
-        for study in map(storage.get_study_id_from_name, names)
-    ]
+    rows = []
+    for study in map(storage.get_study_id_from_name, names):
+        # Before the attributes: the plan of trials is written before they are.
+        trials = [_row(trial) for trial in storage.get_all_trials(study, deepcopy=False)]
+        rows.append(StudyRows(study, storage.get_study_user_attrs(study), trials))
+    return rows
 
 
 def _row(trial: FrozenTrial) -> TrialRow:
@@ -75,7 +118,7 @@ def sqlite_url(file: Path) -> str:
 
 
 @functools.cache
-def _open_postgres(address: str) -> RDBStorage:
+def _open_postgres(address: str) -> LedgerStorage:
     """Return the storage in a database: one per process, as connections are costly and can be shared."""
     url = sqlalchemy.make_url(address).set(drivername="postgresql+psycopg")
     settings = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10}}
@@ -94,8 +137,8 @@ def _open_postgres(address: str) -> RDBStorage:
             ) from None
 
 
-class RetryingStorage(RDBStorage):
-    """Optuna's storage, but calls are repeated while the database is away.
+class RetryingStorage(LedgerStorage):
+    """The storage of a ledger, but calls are repeated while the database is away.
 
     Every method that mt-sweeps calls is here. Most read, or write what may be written twice. `create_new_trial` and
     `set_trial_state_values` may not be done twice: before they are repeated, they look whether the first try was done

@@ -7,7 +7,8 @@ and keeps a copy in memory, so that the ten thousandth trial of a sweep costs as
 import json
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from mt_sweeps.errors import Unfinished
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values
 from mt_sweeps.storage.ledger_rows import StudyRows, check_file
-from mt_sweeps.storage.rdb import open_storage, rows_of_storage
+from mt_sweeps.storage.rdb import DRIVER, LedgerStorage, open_storage, rows_of_storage
 from mt_sweeps.study.ledger_view import FORMAT, LedgerView, study_name
 from mt_sweeps.study.pruner import Correlation, RungRanking
 from mt_sweeps.study.sampler import ArmSampler, Suggestion
@@ -34,7 +35,6 @@ STORAGE_ERRORS = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInter
 """What the storage of the ledger raises. They are no trial's fault."""
 REFUSED = "refused"  # the reason of a trial that could not be prepared: no worker has seen it
 _SAVE_TIME_EVERY = 2.0  # seconds
-_CHECK_DRIVER_EVERY = 0.5
 
 
 class Ledger(LedgerView):
@@ -54,20 +54,20 @@ class Ledger(LedgerView):
         self,
         where: Path | str,
         spec: SweepSpec,
-        storage: BaseStorage | None = None,
+        storage: LedgerStorage | None = None,
         clock: Clock = time,
     ) -> None:
         if storage is None and isinstance(where, Path):
             check_file(where)
         self._storage = storage or open_storage(where)
+        self._where = where
         self._clock = clock
         self._driver = ""  # of `take_over`
-        self._driver_checked = clock.monotonic()
         self._attempt_began: dict[TrialId, float] = {}  # on the clock that never jumps, of attempts of this process
         self._ids: dict[Arm, list[int]] = {}
         self._studies: dict[Arm, int] = {}
-        self._samplers: dict[Arm, ArmSampler] = {}
-        self._ranking = RungRanking(spec)
+        self._samplers: dict[Arm, ArmSampler]
+        self._ranking: RungRanking
         super().__init__(where, spec)
         self._saved = clock.monotonic()
 
@@ -77,7 +77,7 @@ class Ledger(LedgerView):
         where: Path | str,
         spec: SweepSpec,
         published: Values,
-        storage: BaseStorage | None = None,
+        storage: LedgerStorage | None = None,
         prior: Mapping[Arm, Prior] | None = None,
     ) -> "Ledger":
         """Create a ledger without trials.
@@ -133,7 +133,8 @@ class Ledger(LedgerView):
         planned = started + [trial for trial in json.loads(json.dumps(trials)) if _key(trial) not in done]  # as read
         if planned != before:
             self._planned["finalists"] = planned
-            self._for_writing.set_study_user_attr(self._studies["finalists"], "planned", planned)
+            with self._signed() as storage:
+                storage.set_study_user_attr(self._studies["finalists"], "planned", planned)
 
     def report(self, trial: Trial, report: Report) -> bool:
         """Record an evaluation of a running trial; one that is recorded already changes nothing.
@@ -190,11 +191,33 @@ class Ledger(LedgerView):
         self._waiting[trial.arm].discard(trial.number)
         return self._finish(trial, TrialState.PRUNED, known[-1] if known else None, BY_HAND, message)
 
+    def restart(self, before: Trial) -> Trial:
+        """Begin the next attempt of a waiting trial, which is RUNNING then."""
+        arm, number, now = before.arm, before.number, self._clock.time()
+        facts = {
+            "values": before.values,
+            "of": before.replicates,
+            "attempt": before.attempt + 1,
+            "started": before.started if before.attempt else now,
+            "began": now,
+            "origin": before.origin,
+            "request": before.request,
+        }
+        with self._signed() as storage:
+            storage.set_trial_user_attr(self._ids[arm][number], "asked", facts)
+            storage.set_trial_state_values(self._ids[arm][number], TrialState.RUNNING)
+        self._attempt_began[before.id] = self._clock.monotonic()
+        self._waiting[arm].remove(number)
+        return self._change(
+            before, state="running", attempt=facts["attempt"], started=facts["started"], attempt_started=now
+        )
+
     def requeue(self, trial: Trial) -> Trial:
         """Have a trial that lost its driver wait for its next attempt."""
         if not self.is_current_attempt(trial):
             return self._trials[trial.arm][trial.number]
-        self._for_writing.set_trial_state_values(self._id(trial), TrialState.WAITING)
+        with self._signed() as storage:
+            storage.set_trial_state_values(self._id(trial), TrialState.WAITING)
         self._waiting[trial.arm].add(trial.number)
         return self._change(trial, state="waiting")
 
@@ -204,7 +227,8 @@ class Ledger(LedgerView):
         if not self.is_current_attempt(trial):
             return now
         lost = {"workers": now.lost_workers + 1, "seconds": now.seconds + self._seconds_of_attempt(trial)}
-        self._for_writing.set_trial_user_attr(self._id(trial), "lost", lost)
+        with self._signed() as storage:
+            storage.set_trial_user_attr(self._id(trial), "lost", lost)
         self._attempt_began.pop(trial.id, None)
         return self._retry(self._change(trial, lost_workers=lost["workers"], seconds=lost["seconds"]), message)
 
@@ -230,7 +254,8 @@ class Ledger(LedgerView):
 
     def save_time(self) -> None:
         """Write `active_seconds` to the storage."""
-        self._for_writing.set_study_user_attr(self._studies["search"], "active_seconds", self._active_seconds)
+        with self._signed() as storage:
+            storage.set_study_user_attr(self._studies["search"], "active_seconds", self._active_seconds)
         self._saved = self._clock.monotonic()
 
     def close(self) -> None:
@@ -240,10 +265,15 @@ class Ledger(LedgerView):
     def take_over(self) -> None:
         """Drive the sweep from now on. What the driver before left running waits for its next attempt.
 
-        If that one is not dead after all, it finds out (`check_driver`), and ends.
+        If that one is not dead after all, its next write is refused. So what it wrote until now is read here, after
+        the signature.
         """
         self._driver = uuid.uuid4().hex
-        self._storage.set_study_user_attr(self._studies["search"], "driver", self._driver)
+        self._storage.set_study_user_attr(self._studies["search"], DRIVER, self._driver)
+        self._read(self._where)
+        if self._attributes("search")["spec"] != (spec := self.spec.model_dump_json()):
+            with self._signed() as storage:  # the copy that the sweep goes on from if its own is lost
+                storage.set_study_user_attr(self._studies["search"], "spec", spec)
         for trial in self.all_trials():
             if trial.state == "running":
                 self._retry(trial, "its driver was lost too")
@@ -251,24 +281,34 @@ class Ledger(LedgerView):
     def check_driver(self) -> None:
         """Make sure that no other process has taken the sweep over since this one did.
 
-        The lock of the sweep prevents it, unless the connection to the database that holds it was lost.
+        The lock of the sweep prevents it, unless the connection to the database that holds it was lost. Writes to the
+        ledger need no look before them: each makes sure of it in its transaction.
 
         Raises:
             Unfinished: one has.
         """
-        if self._driver and self._attributes("search").get("driver") != self._driver:
-            raise Unfinished(f"{self.spec.name}: another process has taken the sweep over, and goes on with it")
-        self._driver_checked = self._clock.monotonic()
+        if self._driver and self._attributes("search").get(DRIVER) != self._driver:
+            raise Unfinished(self._replaced)
+
+    @contextmanager
+    def _signed(self) -> Iterator[BaseStorage]:
+        """Yield the storage; it refuses what is written in the block once another process has taken the sweep over."""
+        if not self._driver:  # nobody drives yet
+            yield self._storage
+            return
+        with self._storage.signed(self._studies["search"], self._driver, self._replaced):
+            yield self._storage
 
     @property
-    def _for_writing(self) -> BaseStorage:
-        """The storage. After a pause, or every half a second, it is first made sure that this process still drives."""
-        if self._clock.monotonic() - self._driver_checked > _CHECK_DRIVER_EVERY:
-            self.check_driver()
-        return self._storage
+    def _replaced(self) -> str:
+        return f"{self.spec.name}: another process has taken the sweep over, and goes on with it"
 
     def _rows(self, where: Path | str, names: Sequence[str]) -> list[StudyRows]:  # noqa: ARG002
         return rows_of_storage(self._storage, names)
+
+    def _read(self, where: Path | str) -> None:
+        self._samplers, self._ranking = {}, RungRanking(self.spec)
+        super()._read(where)
 
     def _take(self, arm: Arm, study: StudyRows) -> None:
         super()._take(arm, study)
@@ -279,26 +319,7 @@ class Ledger(LedgerView):
                 self._ranking.report(row.number, step, value)
 
     def _ask(self, arm: Arm) -> Trial:
-        return self._restart(arm, min(self._waiting[arm])) if self._waiting[arm] else self._create(arm)
-
-    def _restart(self, arm: Arm, number: int) -> Trial:
-        before, now = self._trials[arm][number], self._clock.time()
-        facts = {
-            "values": before.values,
-            "of": before.replicates,
-            "attempt": before.attempt + 1,
-            "started": before.started if before.attempt else now,
-            "began": now,
-            "origin": before.origin,
-            "request": before.request,
-        }
-        self._for_writing.set_trial_user_attr(self._ids[arm][number], "asked", facts)
-        self._for_writing.set_trial_state_values(self._ids[arm][number], TrialState.RUNNING)
-        self._attempt_began[before.id] = self._clock.monotonic()
-        self._waiting[arm].remove(number)
-        return self._change(
-            before, state="running", attempt=facts["attempt"], started=facts["started"], attempt_started=now
-        )
+        return self.restart(self._trials[arm][min(self._waiting[arm])]) if self._waiting[arm] else self._create(arm)
 
     def _create(self, arm: Arm, request: str = "", values: Values | None = None) -> Trial:
         """Create the next trial of an arm: RUNNING, or, of a point that was requested, WAITING."""
@@ -317,7 +338,8 @@ class Ledger(LedgerView):
         if request:
             template.state, template.datetime_start = TrialState.WAITING, None
         # In one step: a driver that is killed meanwhile leaves no trial without values.
-        self._ids[arm].append(self._for_writing.create_new_trial(self._studies[arm], template_trial=template))
+        with self._signed() as storage:
+            self._ids[arm].append(storage.create_new_trial(self._studies[arm], template_trial=template))
         if request:
             self._waiting[arm].add(number)
         else:
@@ -364,7 +386,8 @@ class Ledger(LedgerView):
         """Record an evaluation of a trial that has not ended, unless it is recorded already."""
         if report.step > self._trials[trial.arm][trial.number].step:
             value = ranking_error(report, self.spec.metric)
-            self._for_writing.set_trial_intermediate_value(self._id(trial), report.step, value)
+            with self._signed() as storage:
+                storage.set_trial_intermediate_value(self._id(trial), report.step, value)
             if trial.arm == "search":
                 self._ranking.report(trial.number, report.step, value)
             self._change(trial, step=report.step)
@@ -376,12 +399,14 @@ class Ledger(LedgerView):
         if last is not None:
             last = replace(last, confusion={})  # the records have it
             facts["last"] = {"step": last.step, "time": last.time, "metrics": last.metrics}
-        self._for_writing.set_trial_user_attr(self._id(trial), "end", facts)
+        with self._signed() as storage:
+            storage.set_trial_user_attr(self._id(trial), "end", facts)
         ended = replace(
             now, state=STATES[state.name], reason=reason, message=message, seconds=seconds, last=last or now.last
         )
         objective = ended.objective(self.spec.metric) if state == TrialState.COMPLETE else None
-        self._for_writing.set_trial_state_values(self._id(trial), state, None if objective is None else [objective])
+        with self._signed() as storage:
+            storage.set_trial_state_values(self._id(trial), state, None if objective is None else [objective])
         self._attempt_began.pop(trial.id, None)
         self._trials[trial.arm][trial.number] = ended
         if not ended.is_probe:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.spec.arms import Arm
+from mt_sweeps.spec.points import params_of_point
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values, forbidden_changes
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.storage.ledger_rows import StudyRows, rows_of_file
@@ -39,7 +40,11 @@ class LedgerView:
         self._waiting: dict[Arm, set[int]] = {}
         self._planned: dict[Arm, list[dict[str, Any]]] = {}
         self._prior: dict[Arm, Prior] = {}
-        self.steps_done, self.seconds_done = 0, 0.0
+        self._read(where)
+
+    def _read(self, where: Path | str) -> None:
+        """Take in what the storage holds now; arguments and errors as of the class."""
+        spec, self.steps_done, self.seconds_done = self.spec, 0, 0.0
         try:
             studies = dict(
                 zip(spec.arms(), self._rows(where, [study_name(spec, arm) for arm in spec.arms()]), strict=True)
@@ -85,6 +90,20 @@ class LedgerView:
         """
         points = [*(self.spec.points if arm == "search" else []), *self.prior(arm).points]
         return points[sum(not trial.request for trial in self._trials[arm]) :] if points else []
+
+    def trial_at(self, params: Values) -> Trial | None:
+        """Return the trial of the search that has these parameters, or None. One may be tried again if it failed.
+
+        Args:
+            params: as `params_of_point` returns them.
+        """
+        for trial in self._trials["search"]:
+            if trial.state == "failed" or trial.is_ended_by_hand:
+                continue
+            with suppress(ValueError):  # of an earlier version, which allowed these values
+                if params_of_point(self.spec, trial.values) == params:
+                    return trial
+        return None
 
     def prior(self, arm: Arm) -> Prior:
         """Return what an arm took from earlier sweeps; there is nothing in it where the file names none."""

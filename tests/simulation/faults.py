@@ -25,6 +25,7 @@ class Faults:
         clock_jumps: that the wall clock is set.
         pauses: per point of the driver: that it is stopped for longer than anything waits.
         is_replaced: that another driver takes over during such a pause: the lock was lost with a connection.
+        asks: per point of the driver: that a person adds a point, or ends a trial.
         stop: that somebody asks the driver to stop.
         tears: that a checkpoint is torn when a driver has died.
         driver_dies_at: the point at which the first driver dies; 0: drawn.
@@ -45,6 +46,7 @@ class Faults:
     clock_jumps: float = 0.0
     pauses: float = 0.0
     is_replaced: float = 0.0
+    asks: float = 0.0
     stop: float = 0.0
     tears: float = 0.0
     driver_dies_at: int = 0
@@ -81,6 +83,7 @@ def draw(rng: random.Random) -> Faults:
         "store_goes": (0.005, 0.03),
         "clock_jumps": (0.05, 0.2),
         "pauses": (0.002, 0.01),
+        "asks": (0.01, 0.06),
         "stop": (0.005, 0.02),
         "tears": (0.3, 1.0),
     }

@@ -3,6 +3,8 @@
 import json
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import Any
 
@@ -10,11 +12,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mt_sweeps.results import finalists
 from mt_sweeps.spec.arms import Arm, TrialId
-from mt_sweeps.spec.sweep_spec import SweepSpec
+from mt_sweeps.spec.sweep_spec import SweepSpec, Values
 from mt_sweeps.storage import records
+from mt_sweeps.storage.requests import Request
 from mt_sweeps.study.ledger import LOSSES, Ledger
 from mt_sweeps.study.pruner import MEDIAN_OF, rungs
-from mt_sweeps.study.trial import Trial, common_failure, ranking_error
+from mt_sweeps.study.trial import BY_HAND, Trial, common_failure, ranking_error
 from tests.simulation.parts import STORE, Parts
 from tests.simulation.trainer import curve, saved_in
 from tests.simulation.world import Violation
@@ -38,6 +41,7 @@ class Listener:
         self._finished: Counter[TrialId] = Counter()
 
     def started(self, trial: Trial) -> None:
+        _check(not self._finished[trial.id], f"{trial.id.label} had ended, and goes on")
         self._decided.discard(trial.id)  # of an attempt that was lost meanwhile: it is decided anew, with more trials
         self._parts.world.log(f"{trial.id.label}, attempt {trial.attempt}, starts")
 
@@ -50,7 +54,7 @@ class Listener:
         if trial.finished:
             self._finished[trial.id] += 1
             _check(self._finished[trial.id] == 1, f"{trial.id.label} ended twice")
-        if trial.state == "pruned":
+        if trial.state == "pruned" and not trial.is_ended_by_hand:
             is_right = trial.id in self._decided or is_to_be_pruned(self._parts, trial.number, trial.step)
             _check(is_right, f"{trial.id.label} was pruned at step {trial.step}, and is among the best there")
         if trial.state == "complete":
@@ -88,6 +92,58 @@ def check_order(parts: Parts) -> None:
                 _check(saved >= steps[-1], f"{trial_id.label}: step {steps[-1]} is recorded, and {saved} is saved")
             shown = {step for run in _children(parts, trial_id) for _, step, _, _ in run.points}
             _check(shown <= set(steps), f"{trial_id.label}: MLflow has steps {shown - set(steps)}, which no record has")
+
+
+def check_answered(parts: Parts, request: Request) -> None:
+    """Check that a request that is about to be removed is done, or can never be: of a point, the search has no room or
+    has it already.
+    """
+    trials = _study(parts, request.arm)
+    if request.action == "end":
+        state = trials[request.number].state
+        _check(state.is_finished(), f"{request.trial.label} is {state.name}, and its end is no longer asked for")
+        return
+    rows = sum(trial.user_attrs["asked"]["request"] == request.id for trial in trials)
+    is_there = any(
+        _params(parts, trial.user_attrs["asked"]["values"]) == _params(parts, request.values)
+        for trial in trials
+        if not _is_to_be_tried_again(trial)
+    )
+    is_answered = is_there or len(trials) >= parts.spec.trials_of("search")
+    _check(rows == 1 or (rows == 0 and is_answered), f"{rows} trials of the request {request.id}, which is removed")
+
+
+def check_requests(parts: Parts, asked: Mapping[str, Request], accepted: AbstractSet[str]) -> None:
+    """Check, at the end, that each accepted request is done once or was answered, and that nobody did what none asked.
+
+    Args:
+        parts: of the world.
+        asked: what was asked for, by the ids.
+        accepted: ids of those that may not be lost.
+    """
+    left = parts.sweep.requests()
+    _check(not left, f"{left} are left")
+    for request in accepted:
+        check_answered(parts, asked[request])
+    to_end = {request.trial for request in asked.values() if request.action == "end"}
+    tried: Counter[str] = Counter()
+    for arm in parts.spec.arms():
+        for trial in _study(parts, arm):
+            trial_id, request = TrialId(arm, trial.number), trial.user_attrs["asked"]["request"]
+            _check(not request or request in asked, f"{trial_id.label} is of a request that nobody made")
+            is_right = not _is_by_hand(trial) or trial_id in to_end
+            _check(is_right, f"{trial_id.label} was ended by hand, and nobody has asked for it")
+            if request and not _is_to_be_tried_again(trial):
+                tried[repr(_params(parts, trial.user_attrs["asked"]["values"]))] += 1
+    _check(all(count == 1 for count in tried.values()), f"a point was tried again: {tried}")
+
+
+def points(parts: Parts, count: int) -> list[Values]:
+    """Return points that people may add: none of them is drawn by the sampler."""
+    sampler = parts.spec.sampler.model_copy(update={"seed": parts.spec.sampler.seed + 1})
+    other = parts.spec.model_copy(update={"sampler": sampler})
+    drawn = _undisturbed(other.model_dump_json())
+    return [values for trial, values in drawn.items() if trial.arm == "search"][:count]
 
 
 def check_memory(parts: Parts, ledger: Ledger, is_finished: bool) -> None:
@@ -134,7 +190,7 @@ def _check_trial(parts: Parts, trial_id: TrialId, trial: FrozenTrial) -> None:
     world, spec, label = parts.world, parts.spec, trial_id.label
     _check(trial.state.is_finished(), f"{label} is {trial.state.name}")
     asked, end = trial.user_attrs["asked"], trial.user_attrs["end"]
-    if trial_id.arm != "finalists":
+    if trial_id.arm != "finalists" and not asked["request"]:
         _check(asked["values"] == _values(parts, trial_id), f"{label}: other values than those of an undisturbed run")
     undisturbed = curve(_settings(spec.config(asked["values"], trial_id.arm)))
     steps = list(trial.intermediate_values)
@@ -143,10 +199,10 @@ def _check_trial(parts: Parts, trial_id: TrialId, trial: FrozenTrial) -> None:
         right = ranking_error(undisturbed[step], spec.metric)
         _check(value == right, f"{label}: {value} at step {step}, undisturbed {right}")
     lost = trial.user_attrs.get("lost", {"workers": 0})["workers"]
-    _check(
-        asked["attempt"] >= 1 + min(lost, LOSSES - 1), f"{label}: attempt {asked['attempt']} after {lost} lost workers"
-    )
-    fails = "diverged" if trial_id.slug in parts.diverging else None
+    is_by_hand = _is_by_hand(trial)  # maybe while it waited for its next attempt
+    least = lost if is_by_hand else 1 + min(lost, LOSSES - 1)
+    _check(asked["attempt"] >= least, f"{label}: attempt {asked['attempt']} after {lost} lost workers")
+    fails = "diverged" if trial_id.slug in parts.diverging and not is_by_hand else None
     if trial.state == TrialState.FAIL:
         reason = "lost_worker" if lost >= LOSSES else fails
         _check(end["reason"] == reason, f"{label}: failed with {end['reason']}, after {lost} lost workers")
@@ -154,7 +210,7 @@ def _check_trial(parts: Parts, trial_id: TrialId, trial: FrozenTrial) -> None:
         _check(lost < LOSSES and not fails, f"{label}: {trial.state.name} after {lost} lost workers")
         recorded = [report.step for report in _recorded(parts, trial_id)]
         _check(recorded == steps, f"{label}: recorded {recorded}, in the ledger {steps}")
-        allowed = len(steps) + asked["attempt"] - 1
+        allowed = len(steps) + asked["attempt"] - 1 + is_by_hand
         computed = world.computed[trial_id]
         is_damaged = trial_id in world.damaged
         _check(is_damaged or computed <= allowed, f"{label}: {computed} evaluations computed, {allowed} allowed")
@@ -163,7 +219,7 @@ def _check_trial(parts: Parts, trial_id: TrialId, trial: FrozenTrial) -> None:
         metrics = undisturbed[steps[-1]].metrics
         right = metrics.get(spec.metric, metrics[metric_of(spec.metric, "student")])
         _check(trial.value == right, f"{label}: objective {trial.value}, undisturbed {right}")
-    if trial.state == TrialState.PRUNED:
+    if trial.state == TrialState.PRUNED and not is_by_hand:
         _check(trial_id.arm == "search" and bool(rungs(spec)), f"{label}: pruned without a rung")
     runs = _children(parts, trial_id)
     _check(len(runs) == 1, f"{label}: {len(runs)} runs in MLflow")
@@ -253,6 +309,18 @@ def _checkpointed(parts: Parts, trial: TrialId) -> int:
 def _children(parts: Parts, trial: TrialId) -> list[Any]:
     tags = {"mt.arm": trial.arm, "mt.trial": str(trial.number)}
     return [run for run in parts.server.runs.values() if not run.is_deleted and tags.items() <= run.tags.items()]
+
+
+def _is_by_hand(trial: FrozenTrial) -> bool:
+    return bool(trial.user_attrs.get("end", {}).get("reason") == BY_HAND)
+
+
+def _is_to_be_tried_again(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.FAIL or (trial.state == TrialState.PRUNED and _is_by_hand(trial))
+
+
+def _params(parts: Parts, values: Values) -> Values:
+    return parts.spec.space().to_params(values)
 
 
 @cache

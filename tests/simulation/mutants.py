@@ -1,13 +1,19 @@
-"""Five ways to get it wrong, each of which the simulation must find."""
+"""Eight ways to get it wrong, each of which the simulation must find."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from optuna.storages import BaseStorage
 
 from mt_sweeps.execution.attempt import Assignment
 from mt_sweeps.execution.coordinator import Coordinator, Listener
+from mt_sweeps.spec.sweep_spec import Values
+from mt_sweeps.storage.requests import Request
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
-from tests.simulation.parts import Parts
+from tests.simulation.parts import Parts, SimulatedSweep
 from tests.simulation.trainer import ScriptedTrainer
+from tests.simulation.world import World
 from trainers.report import Report
 
 
@@ -49,6 +55,36 @@ class _NeverLooks(Ledger):
     def check_driver(self) -> None:
         """Believe to drive the sweep, whoever has taken it over."""
 
+    @contextmanager
+    def _signed(self) -> Iterator[BaseStorage]:
+        yield self._storage
+
+
+class _LooksEarly(Ledger):
+    @contextmanager
+    def _signed(self) -> Iterator[BaseStorage]:
+        """Look who drives before the transaction of the write, and not in it."""
+        self.check_driver()
+        yield self._storage
+
+
+class _AddsAgain(Ledger):
+    def add_point(self, request: str, values: Values) -> Trial:
+        """Do not look whether the trial of a request is there."""
+        return self._create("search", request, values)
+
+
+class _RemovesFirst(SimulatedSweep):
+    world: World
+
+    def requests(self) -> list[Request]:
+        """Remove the request for a point as its driver reads it: before its trial is written."""
+        requests = super().requests()
+        for request in requests:
+            if request.action == "add" and self.world.process is not None and "driver" in self.world.process.name:
+                self.remove_request(request)
+        return requests
+
 
 class _ReportsFirst(ScriptedTrainer):
     tell: Callable[[Report], object]
@@ -83,6 +119,22 @@ class StaleOwner(_WithLedger):
     kind = _NeverLooks
 
 
+class EarlyLook(_WithLedger):
+    kind = _LooksEarly
+
+
+class PointTwice(_WithLedger):
+    kind = _AddsAgain
+
+
+class RequestFirst(Parts):
+    kind_of_sweep = _RemovesFirst
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.sweep.world = self.world
+
+
 class WriteBeforeRecord(Parts):
     """The report is in the ledger before its record is on the disk."""
 
@@ -98,4 +150,16 @@ class WriteBeforeRecord(Parts):
         return trainer
 
 
-MUTANTS = {kind.__name__: kind for kind in (LostReport, DoublePrune, WrongRequeue, WriteBeforeRecord, StaleOwner)}
+MUTANTS = {
+    kind.__name__: kind
+    for kind in (
+        LostReport,
+        DoublePrune,
+        WrongRequeue,
+        WriteBeforeRecord,
+        StaleOwner,
+        EarlyLook,
+        RequestFirst,
+        PointTwice,
+    )
+}

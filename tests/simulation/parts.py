@@ -1,5 +1,6 @@
 """The parts of mt-sweeps that a simulated process is made of. A mutant replaces one of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from mt_sweeps.storage.environment import Environment
 from mt_sweeps.storage.file_store import FileStore, open_files
 from mt_sweeps.storage.home import Home
 from mt_sweeps.storage.local import LocalHome, LocalSweep
+from mt_sweeps.storage.requests import Request
 from mt_sweeps.storage.trial_files import TrialFiles
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.tracking.client import Client
@@ -28,7 +30,15 @@ STORE = "s3://store/trials"
 
 
 class SimulatedSweep(LocalSweep):
-    """A sweep whose specification and environment need not be read anew each time."""
+    """A sweep whose specification and environment need not be read anew each time.
+
+    Attributes:
+        has_driver: whether a process has its lock.
+        at_removal: hears of each request that is about to be removed.
+    """
+
+    has_driver = False
+    at_removal: Callable[[Request], None]
 
     def __init__(self, home: Home, spec: SweepSpec, trials: TrialFiles) -> None:
         super().__init__(home, spec.name)
@@ -42,6 +52,14 @@ class SimulatedSweep(LocalSweep):
     @property
     def resume_command(self) -> str:
         return f"mt-sweep resume {self.name}"
+
+    @property
+    def is_driven(self) -> bool:
+        return self.has_driver
+
+    def remove_request(self, request: Request) -> None:
+        self.at_removal(request)
+        super().remove_request(request)
 
     def load_spec(self) -> SweepSpec:
         return self._known
@@ -72,6 +90,7 @@ class Parts:
     is_sqlite: bool = False
     is_stored: bool = False
     diverging: frozenset[str] = frozenset()
+    kind_of_sweep = SimulatedSweep
 
     def __post_init__(self) -> None:
         self.home = LocalHome(self.folder)
@@ -82,7 +101,7 @@ class Parts:
     @cached_property
     def sweep(self) -> SimulatedSweep:
         location = STORE if self.is_stored else str(self.folder / self.spec.name / "trials")
-        return SimulatedSweep(self.home, self.spec, TrialFiles(location, self.files))
+        return self.kind_of_sweep(self.home, self.spec, TrialFiles(location, self.files))
 
     def files(self, location: str) -> FileStore:
         return self.store.open(location) if location.startswith(STORE) else open_files(location)

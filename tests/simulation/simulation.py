@@ -13,6 +13,7 @@ from tests.simulation.disk import Disk
 from tests.simulation.engine import Engine, Worker
 from tests.simulation.faults import CALM, Faults, draw
 from tests.simulation.parts import Parts
+from tests.simulation.people import People
 from tests.simulation.spec import SimulatedSpec, specs
 from tests.simulation.world import Crash, Process, Violation, World
 from trainers.files import CHECKPOINTS
@@ -57,6 +58,8 @@ class Simulation:
         self._life = 0
         self._sync: Callable[[], object] | None = None
         self.listener = invariants.Listener(self.parts)
+        self.people = People(self.parts, self.listener)
+        self.parts.sweep.at_removal = self.people.is_answered
 
     def run(self) -> None:
         """Run the schedule.
@@ -67,17 +70,30 @@ class Simulation:
         invariants.prepare(self.parts)
         self.world.at_point = self._at_point
         with Disk(self.world, self._folder):
+            self._steer()
             while not self._live():
                 if self._life > LIVES:
                     raise Violation(f"not finished after {LIVES} drivers")
+                self._steer()
+            self._steer()
+        self.people.take_up()
         self.parts.sync()
+        invariants.check_requests(self.parts, self.people.asked, self.people.accepted)
         invariants.check_end(self.parts)
+
+    def _steer(self) -> None:
+        """Let people steer the sweep while nobody drives it."""
+        while self.faults.asks and self.world.chance(0.5):
+            before = self.parts.database.opened
+            self.people.act(is_driven=False)
+            self.parts.database.close(before)
 
     def _live(self, name: str = "driver") -> bool:
         """Have a driver work until it ends; return True if the sweep is finished."""
         faults = self.faults if self._life < self.faults.lives else replace(CALM, concurrent=self.faults.concurrent)
         driver = Process(f"{name} {self._life}", faults.driver_point(self.world.rng, self._life))
         self._life += 1
+        opened = self.parts.database.opened
         self.world.is_disk_full = self.world.is_store_away = False
         self.world.mlflow_fails = ""
         try:
@@ -86,9 +102,10 @@ class Simulation:
         except Crash:
             return False
         finally:
-            self.parts.database.close()
+            self.parts.database.close(opened)
             self._tear(faults)
             invariants.check_order(self.parts)
+            self.people.check_left()
 
     def _drive(self, faults: Faults) -> bool:
         """Do what the command `resume` does; see `_conduct` in `mt_sweeps/commands/run.py`."""
@@ -146,13 +163,17 @@ class Simulation:
                 self._sync()
             except Exception as error:
                 world.log(f"MLflow is behind: {error!r}")
-        # The moment between the look at who drives and the write itself is not simulated: see docs/chaos.md.
-        if not what.startswith(("ledger", "MLflow", "store")) and world.chance(faults.pauses):
+        if world.chance(faults.asks):
+            self.people.act(is_driven=True)
+        if world.chance(faults.pauses):
             world.log("is stopped")
             world.clock.passed += world.rng.uniform(31, 300)
             if world.chance(faults.is_replaced):
                 sync, self._sync = self._sync, None
-                self._live("another driver")
+                if faults.asks and world.chance(0.5):
+                    self._steer()
+                else:
+                    self._live("another driver")
                 self._sync = sync
             world.log("goes on")
 

@@ -6,21 +6,29 @@ may also be killed within a transaction, and leaves what SQLite then has on the 
 
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
 import sqlalchemy
-from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 
+from mt_sweeps.errors import Unfinished
+from mt_sweeps.storage.rdb import DRIVER, LedgerStorage
 from tests.simulation.world import World
 
 
 class _WithPoints(BaseStorage):
-    """The writes that a ledger makes."""
+    """The writes that a ledger makes, and its looks at who drives."""
 
     world: World
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        attributes = super().get_study_user_attrs(study_id)
+        self.world.point("ledger: looked at")
+        return attributes
 
     def create_new_trial(self, *arguments: Any, **named: Any) -> Any:
         return self._write("create_new_trial", super().create_new_trial, *arguments, **named)
@@ -43,20 +51,43 @@ class _WithPoints(BaseStorage):
             full = sqlite3.OperationalError("database or disk is full")
             full.sqlite_errorcode = sqlite3.SQLITE_FULL
             raise optuna.exceptions.StorageInternalError("the ledger was not written") from full
-        answer = call(*arguments, **named)
+        answer = self._commit(lambda: call(*arguments, **named))
         self.world.point(f"ledger: {name} is done")
         return answer
 
+    def _commit(self, write: Callable[[], Any]) -> Any:
+        return write()
+
 
 class MemoryStorage(_WithPoints, InMemoryStorage):
-    """In memory. It outlives its processes, as a database does."""
+    """In memory. It outlives its processes, as a database does.
+
+    A signed write is one transaction, as in a database: between the look at the signature and the write there is no
+    point.
+    """
 
     def __init__(self, world: World) -> None:
         super().__init__()
         self.world = world
+        self._signed: tuple[int, str, str] | None = None
+
+    @contextmanager
+    def signed(self, study_id: int, driver: str, refusal: str) -> Iterator[None]:
+        before, self._signed = self._signed, (study_id, driver, refusal)
+        try:
+            yield
+        finally:
+            self._signed = before
+
+    def _commit(self, write: Callable[[], Any]) -> Any:
+        if self._signed is not None:
+            study_id, driver, refusal = self._signed
+            if InMemoryStorage.get_study_user_attrs(self, study_id).get(DRIVER) != driver:
+                raise Unfinished(refusal)
+        return write()
 
 
-class SQLiteStorage(_WithPoints, RDBStorage):
+class SQLiteStorage(_WithPoints, LedgerStorage):
     """In a file, which has the tables."""
 
     def __init__(self, world: World, file: Path) -> None:
@@ -107,12 +138,22 @@ class Database:
         """The storage, for those who look on."""
         return self._opened[-1] if self._opened else self.open()
 
-    def close(self) -> None:
-        """Let go of the file, and bring it to what it was when a process was killed in a transaction."""
-        for storage in self._opened:
+    @property
+    def opened(self) -> int:
+        """How often it is open now."""
+        return len(self._opened)
+
+    def close(self, before: int = 0) -> None:
+        """Let go of the file, and bring it to what it was when a process was killed in a transaction.
+
+        Args:
+            before: how often it was open when the process that has ended began; those that are stopped go on.
+        """
+        for storage in self._opened[before:]:
             storage.remove_session()
+        for storage in self._opened:
             storage.engine.dispose()
-        self._opened = []
+        del self._opened[before:]
         if self._file is None:
             return
         copies = list(self._file.parent.glob(f"crashed-{self._file.name}*"))

@@ -6,7 +6,16 @@ from tests.simulation.__main__ import each_point, run
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.spec import specs
 
-FOUND_BY = {"LostReport": 2, "DoublePrune": 1, "WrongRequeue": 2, "WriteBeforeRecord": 34, "StaleOwner": 17}
+FOUND_BY = {
+    "LostReport": 4,
+    "DoublePrune": 1,
+    "WrongRequeue": 9,
+    "WriteBeforeRecord": 13,
+    "StaleOwner": 33,
+    "EarlyLook": 318,
+    "RequestFirst": 10,
+    "PointTwice": 10,
+}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,12 +3,18 @@
 import re
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from mt_sweeps.commands import steer
-from mt_sweeps.errors import InputError
+from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.results import trials as tables
+from mt_sweeps.spec.points import parse_point
+from mt_sweeps.storage import records
+from mt_sweeps.storage.file_store import StorageUnavailable
+from mt_sweeps.storage.requests import Request, new_id
+from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.ledger_view import ledger_of
 from mt_sweeps.study.requests import take_requests
 from tests.helpers.sweeps import Sweep, finish, report
@@ -104,6 +110,29 @@ def test_a_trial_that_was_running_when_the_driver_died_is_ended_by_hand(sweep):
     assert steer.add(sweep.home, "digits", [f"{key}={value}" for key, value in ended.values.items()])
 
 
+def test_what_a_worker_records_after_its_trial_was_ended_by_hand_is_not_read(sweep):
+    trial = trials_of(sweep)[1]
+    sweep.train(trial, 0.4)
+    steer.end(sweep.home, "digits", "1")
+    records.append(Path(sweep.directory.trials.address(trial.id, trial.attempt)), report(60, 0.3))
+    assert trials_of(sweep)[1].step == 30
+    assert [one.step for one in sweep.directory.trials.records(trial.id)] == [30]
+
+
+def test_a_trial_whose_storage_is_away_is_ended_later(sweep, monkeypatch):
+    def is_away(*_):
+        raise StorageUnavailable("s3://bucket: no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mt_sweeps.storage.trial_files.TrialFiles.records", is_away)
+        with pytest.raises(
+            Unfinished, match=r"storage is away .*; what was asked for waits, and is done first by `.*res"
+        ):
+            steer.end(sweep.home, "digits", "1")
+    steer.add(sweep.home, "digits", POINT)
+    assert trials_of(sweep)[1].is_ended_by_hand
+
+
 @pytest.mark.parametrize(
     ("trial", "problem"),
     [("0", "trial 0 is complete; only a trial that runs or waits"), ("7", "7: digits has no such trial")],
@@ -168,3 +197,31 @@ def test_a_driver_that_is_busy_finds_the_requests_later(sweep, monkeypatch):
     steer.add(sweep.home, "digits", ["ema.decay=0.95"])  # of a sweep that nobody drives: it takes up all three
     assert [trial.state for trial in trials_of(sweep)] == ["complete", "pruned", "waiting", "waiting"]
     assert sweep.directory.requests() == []
+
+
+def test_a_point_that_two_commands_ask_for_at_once_is_tried_once(sweep, monkeypatch):
+    values = parse_point(POINT)
+
+    def also_asked(left):
+        """Another command looks at the same moment, and leaves its request first."""
+        left.add_request(Request(new_id(), "add", values))
+
+    looked = steer.new_id
+    monkeypatch.setattr(steer, "new_id", lambda: (also_asked(sweep.directory), looked())[1])
+    with pytest.raises(InputError, match="digits: the point was not taken up: trial 2 has these values"):
+        steer.add(sweep.home, "digits", POINT)
+    assert [trial.values["ema.decay"] for trial in trials_of(sweep)[2:]] == [0.97]
+    assert sweep.directory.requests() == []
+
+
+def test_a_driver_that_was_replaced_removes_no_request(sweep):
+    replaced = Ledger(sweep.directory.ledger, sweep.spec)
+    replaced.take_over()
+    other = Ledger(sweep.directory.ledger, sweep.spec)
+    other.take_over()
+    other.ask_search()
+    begun = other.ask_search()  # the driver that was replaced does not know it
+    sweep.directory.add_request(Request(new_id(), "end", arm=begun.arm, number=begun.number))
+    with pytest.raises(Unfinished, match="another process has taken the sweep over"):
+        take_requests(sweep.directory, replaced, set(), lambda: False)
+    assert len(sweep.directory.requests()) == 1

@@ -22,12 +22,13 @@ def sweep(tmp_path):
     return made.directory
 
 
+REMEDY = "put back what was here (MLflow has a copy with the sweep's run), or remove {}"
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("", "is empty"),
-        ("\0" * 100, "is empty"),
-        ("name: dig", "trainer: is missing"),
+        ("name: x", "trainer: is missing"),
         ("{name: digits", "line 1: "),
         ("- 1\n", "is no specification of a sweep"),
         ("name: 3\n", "name: should be a valid string, not 3"),
@@ -39,8 +40,55 @@ def test_a_damaged_specification_is_named_with_what_is_wrong_and_what_to_do(swee
     with pytest.raises(InputError) as error:
         sweep.load_spec()
     assert str(error.value).startswith(f"{file}: {problem}")
-    remedy = f"put back what was here (MLflow has a copy with the sweep's run), or remove {sweep.path}"
-    assert str(error.value).endswith(remedy)
+    assert str(error.value).endswith(REMEDY.format(sweep.path))
+
+
+@pytest.mark.parametrize("content", [None, "", "\0" * 100, "name: dig", "name: digits\ntrainer:\n"])
+def test_a_specification_that_is_lost_or_cut_off_is_read_from_the_ledger_and_written_again(sweep, content, capsys):
+    file = sweep.path / "spec.yaml"
+    whole, spec = file.read_text(), sweep.load_spec()
+    file.unlink() if content is None else file.write_text(content)
+    found = LocalHome(sweep.home.path).sweep("digits")
+    assert (found.load_spec(), found.spec_text()) == (spec, whole)
+    assert file.exists() == (content is not None), "only the holder of the lock writes"
+    with found.exclusive("taken"):
+        pass
+    assert file.read_text() == whole
+    printed = f"{file}: was lost, and is written again from its copy in the ledger\n"
+    assert capsys.readouterr().err == printed
+    with found.exclusive("taken"):
+        pass
+    assert not capsys.readouterr().err
+
+
+def test_the_copy_of_a_specification_is_the_one_that_the_last_driver_had(sweep):
+    file = sweep.path / "spec.yaml"
+    file.write_text(file.read_text().replace("trials: 3", "trials: 5"))
+    ledger = Ledger(sweep.ledger, sweep.load_spec())
+    ledger.take_over()
+    ledger.close()
+    file.unlink()
+    assert sweep.load_spec().trials == 5
+
+
+def test_what_a_person_wrote_into_a_specification_is_not_replaced(sweep):
+    file = sweep.path / "spec.yaml"
+    edited = file.read_text().replace("trials: 3", "trials: three")
+    file.write_text(edited)
+    with pytest.raises(InputError, match="trials"):
+        sweep.load_spec()
+    with sweep.exclusive("taken"):
+        pass
+    assert file.read_text() == edited
+
+
+def test_a_sweep_that_was_removed_or_has_not_begun_is_none(sweep):
+    (sweep.path / "environment.json").unlink()
+    (sweep.path / "spec.yaml").unlink()
+    assert not sweep.exists, "its environment is written after its ledger"
+    assert LocalHome(sweep.home.path).sweeps() == []
+    sweep.delete()
+    assert not sweep.path.exists()
 
 
 def test_a_specification_with_a_setting_that_has_been_renamed_names_the_key_and_the_version_to_use(sweep):
@@ -57,8 +105,9 @@ def test_the_specification_of_another_sweep_is_refused(sweep):
         sweep.load_spec()
 
 
-def test_a_specification_that_is_gone_is_named(sweep):
+def test_a_specification_that_is_gone_with_its_copy_is_named(sweep):
     (sweep.path / "spec.yaml").unlink()
+    sweep.ledger.write_bytes(b"")
     with pytest.raises(InputError, match=r"digits/spec.yaml: is missing; put it back"):
         LocalHome(sweep.home.path).sweep("digits")
 

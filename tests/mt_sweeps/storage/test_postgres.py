@@ -15,7 +15,7 @@ from mt_sweeps.execution.preflight import check_storage
 from mt_sweeps.storage import rdb
 from mt_sweeps.storage.open import open_home
 from mt_sweeps.study.ledger import Ledger
-from tests.helpers.sweeps import begun, digits, finish, run_all, swept
+from tests.helpers.sweeps import begun, digits, finish, report, run_all, swept
 from tests.mt_sweeps.storage.conftest import needs_postgres
 
 pytestmark = [pytest.mark.system, needs_postgres]
@@ -129,3 +129,43 @@ def test_all_that_a_shared_sweep_keeps_must_be_shared(home, tmp_path):
     ):
         with pytest.raises(InputError, match=f"{missing}: must be set if the home is a database"):
             check_storage(file, home, spec)
+
+
+@pytest.fixture
+def stopped(home, tmp_path):
+    """A driver with a running trial; another takes over, in its own connection, after the statement that is named."""
+    sweep = begun(home, shared(tmp_path))
+    driver, other = (Ledger(sweep.ledger, sweep.load_spec()) for _ in range(2))
+    driver.take_over()
+    trial, main, statements = driver.ask_search(), threading.current_thread(), []
+    thread = threading.Thread(target=other.take_over)
+
+    def stop(*arguments):
+        if threading.current_thread() is main and statements and statements[0] in arguments[2]:
+            is_locked = "FOR SHARE" in statements.pop()
+            thread.start()
+            thread.join(2 if is_locked else None)
+
+    sqlalchemy.event.listen(driver._storage.engine, "after_cursor_execute", stop)
+    yield driver, other, trial, statements, thread
+    sqlalchemy.event.remove(driver._storage.engine, "after_cursor_execute", stop)
+
+
+def test_a_driver_that_is_replaced_within_its_transaction_does_not_write(stopped):
+    driver, other, trial, statements, thread = stopped
+    statements.append("SELECT trials.")  # that Optuna reads before it writes
+    with pytest.raises(Unfinished, match="another process has taken the sweep over"):
+        driver.report(trial, report(30, 0.5))
+    thread.join()
+    assert other.trials("search")[0].step == 0
+    assert Ledger(driver._where, driver.spec).all_trials() == other.all_trials()
+
+
+def test_a_driver_that_takes_over_waits_for_a_write_that_has_looked_who_drives_and_reads_it(stopped):
+    driver, other, trial, statements, thread = stopped
+    statements.append("FOR SHARE")
+    driver.report(trial, report(30, 0.5))
+    thread.join()
+    assert other.trials("search")[0].step == 30
+    with pytest.raises(Unfinished, match="another process has taken the sweep over"):
+        driver.report(trial, report(60, 0.5))

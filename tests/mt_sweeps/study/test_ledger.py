@@ -3,6 +3,7 @@ import time
 
 import optuna
 import pytest
+import sqlalchemy
 
 from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.study.ledger import LOSSES, Ledger
@@ -262,9 +263,7 @@ def test_a_wall_clock_that_is_set_back_takes_no_time_from_a_trial(tmp_path):
 
 
 def test_a_driver_that_was_replaced_writes_no_more(tmp_path):
-    clock = JumpingClock()  # so that every write is after a pause
-    new_ledger(tmp_path / "ledger.db", digits("trials=3"))
-    paused = Ledger(tmp_path / "ledger.db", digits("trials=3"), clock=clock)
+    paused = new_ledger(tmp_path / "ledger.db", digits("trials=3"))
     paused.take_over()
     trial = paused.ask_search()
     paused.report(trial, report(30, 0.5))
@@ -280,6 +279,44 @@ def test_a_driver_that_was_replaced_writes_no_more(tmp_path):
         with pytest.raises(Unfinished, match="another process has taken the sweep over"):
             write()
     assert Ledger(tmp_path / "ledger.db", paused.spec).all_trials() == other.all_trials()
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda ledger, trial: ledger.report(trial, report(30, 0.5)),
+        lambda ledger, trial: ledger.worker_lost(trial, "its node died"),
+        lambda ledger, trial: ledger.fail(trial, "error", "", None),
+        lambda ledger, _: ledger.ask_search(),
+        lambda ledger, _: ledger.save_time(),
+    ],
+)
+def test_a_driver_that_is_replaced_while_it_is_about_to_write_does_not_write(tmp_path, write):
+    paused = new_ledger(tmp_path / "ledger.db", digits("trials=3"))
+    paused.take_over()
+    trial = paused.ask_search()
+    other = Ledger(tmp_path / "ledger.db", paused.spec)
+    pauses = iter([other.take_over])
+
+    def pause(*arguments):
+        if arguments[2].startswith(("INSERT", "UPDATE")):  # what the write needs to know is read already
+            next(pauses, lambda: None)()
+
+    sqlalchemy.event.listen(paused._storage.engine, "before_cursor_execute", pause)
+    with pytest.raises(Unfinished, match="another process has taken the sweep over"):
+        write(paused, trial)
+    assert Ledger(tmp_path / "ledger.db", paused.spec).all_trials() == other.all_trials()
+
+
+def test_a_driver_that_takes_over_knows_what_the_one_before_wrote_until_then(tmp_path):
+    before = new_ledger(tmp_path / "ledger.db", digits("trials=3"))
+    before.take_over()
+    trial = before.ask_search()
+    slow = Ledger(tmp_path / "ledger.db", before.spec)  # is stopped here for a while
+    finish(before, trial)
+    slow.take_over()
+    assert slow.all_trials() == before.all_trials()
+    assert slow.steps_done == before.steps_done
 
 
 def test_a_driver_that_died_as_a_trial_lost_its_last_worker_is_followed_by_one_that_fails_it(tmp_path):
