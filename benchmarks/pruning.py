@@ -1,11 +1,11 @@
 """How often pruning ends the best trial, by the margin at which it ends one, and what it saves.
 
     uv run python benchmarks/pruning.py                    # scripted curves, and the recorded trainings
-    uv run python benchmarks/pruning.py --trials 32
+    uv run python benchmarks/pruning.py --tasks 0 --repetitions 100 --margins 0 0.5 1 2    # recorded trainings alone
 
-Sweeps with asha, one seed each, with other margins of the pruner: 0 (by rank alone, as it was), 1 and 2. Of the first
-trials of a sweep it is counted whether the one was pruned whose true error at the end is the lowest. Then there is the
-true error of what the sweep calls best: after these trials, and after the steps of training all of them in full.
+Sweeps with asha, one seed each, with other margins of the pruner: 0 is by rank alone, without regard to noise. Of the
+first trials of a sweep it is counted whether the one was pruned whose true error at the end is the lowest. Then there
+is the true error of what the sweep calls best: after these trials, and after the steps of training all of them in full.
 
 On scripted curves (benchmarks/search.py), trials come from the ledger, with tpe and four workers. The true error is
 that without the noise of the validation images; each trial draws its own noise, as if no image were harder.
@@ -36,7 +36,6 @@ from mt_sweeps.study.trial import Trial
 from trainers.confusion import correct_bits
 from trainers.report import rate_standard_error
 
-MARGINS = (0.0, 1.0, 2.0)
 SCRIPTED = (
     ("digits: 300 validation images", 300),
     ("digits: 300 validation images", 40),
@@ -150,13 +149,13 @@ def _error(correct: str, chosen: np.ndarray) -> RankingError:
 
 
 def row(label: str, margin: float, sweeps: Sequence[Sweep], before: Sequence[Sweep]) -> str:
-    """Return the row of one margin; differences are to margin 0, seed by seed."""
+    """Return the row of one margin; differences are to the first margin, seed by seed."""
 
     def mean(value: Callable[[Sweep], float]) -> float:
         return float(np.mean([value(sweep) for sweep in sweeps]))
 
     def compared(value: Callable[[Sweep], float]) -> str:
-        if margin == 0:
+        if sweeps is before:
             return f"{100 * mean(value):.2f}"
         worse = [100 * (value(ours) - value(theirs)) for ours, theirs in zip(sweeps, before, strict=True)]
         low, high = interval(worse, np.mean)
@@ -172,6 +171,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=20)
     parser.add_argument("--trials", type=int, default=16)
+    parser.add_argument("--margins", type=float, nargs="+", default=[0.0, 1.0, 2.0], help="the first is compared to")
     parser.add_argument("--workers", type=int, default=1, help="processes at a time")
     parser.add_argument("--tasks", type=int, default=len(SCRIPTED), help="scripted tasks, of the list; 0: none")
     options = parser.parse_args()
@@ -187,12 +187,12 @@ def main() -> None:
         for run, name, images in jobs:
             by_margin = {
                 margin: [pool.submit(run, name, images, margin, seed, options.trials) for seed in seeds]
-                for margin in MARGINS
+                for margin in options.margins
             }
             sweeps = {margin: [job.result() for job in runs] for margin, runs in by_margin.items()}
             label = f"{'' if run is scripted else 'trained: '}{name.partition(':')[0]}, {images:,}"
             for margin, of_margin in sweeps.items():
-                print(row(label, margin, of_margin, sweeps[0.0]), flush=True)
+                print(row(label, margin, of_margin, sweeps[options.margins[0]]), flush=True)
     print(f"\n{time.process_time() - begun:.0f} s of processor time, without that of the workers")
 
 

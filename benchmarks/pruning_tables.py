@@ -58,6 +58,7 @@ def main() -> None:
     trainings: list[dict[str, Any]] = []
     options.output.mkdir(parents=True, exist_ok=True)
     images = spec.sample_config().dataset.validation
+    print("| training | error on the verdict images, % | seconds of processor time so far |\n|---|---|---|")
     for number in range(options.trainings):
         trial = ledger.ask_search()
         assert trial is not None
@@ -66,9 +67,8 @@ def main() -> None:
         trainings.append(
             {"rung": reports[0].correct, "end": last.correct, "truth": last.metrics["verdict.teacher_error"]}
         )
-        print(
-            f"{time.process_time() - begun:5.0f} s  {number}: {last.metrics['verdict.teacher_error']:.1%}", flush=True
-        )
+        seconds, error = time.process_time() - begun, 100 * last.metrics["verdict.teacher_error"]
+        print(f"| {number} | {error:.1f} | {seconds:.0f} |", flush=True)
         table = {"images": images, "rung": rung, "steps": spec.steps, "trainings": trainings}
         write_atomically(options.output / f"{options.name}.json", json.dumps(table, indent=0) + "\n")
 

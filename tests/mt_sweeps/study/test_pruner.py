@@ -100,7 +100,7 @@ def test_a_trial_ends_if_it_is_worse_than_the_last_that_goes_on_by_more_than_noi
     assert ends({90: error}, others), "without noise both end"
 
 
-def test_the_median_is_beaten_by_noise_no_more():
+def test_a_trial_behind_the_median_ends_only_if_it_is_worse_by_more_than_noise():
     others = [{90: other} for other in (0.1, 0.2, 0.3, 0.4)]  # with this one, 0.3 is the median or the last before it
     noise = 0.05 / math.sqrt(2) / MARGIN
     assert ends({90: 0.36}, others, "pruner.name=median", standard_error=noise)
