@@ -50,7 +50,7 @@ class Sweep:
     """What came of one sweep.
 
     Attributes:
-        has_pruned_best: of the first trials, the best was pruned.
+        has_pruned_best: of the first trials, the best was pruned, and so were its equals.
         pruned: share of these that were pruned.
         trainings: steps that they took, in whole trainings.
         error: true error of the chosen configuration after these trials.
