@@ -26,6 +26,8 @@ QUICK = {
     "image_folder.py": "--images 120 --labels 20",
     "imbalance.py": "SETS --sets natural --seeds 2 --labels 20 --steps 2 --image-size 16 --results OUT/found.json",
     "launches.py": "--only small·CNN",
+    "pruning.py": "--repetitions 2 --trials 4 --tasks 1",
+    "pruning_tables.py digits": "--trainings 1 --output OUT",
     "search.py": "--repetitions 2 --trials 4 --tasks flat --workers 1",
     "warm_start.py": "--repetitions 2 --trials 4 --tasks flat --workers 1",
     "search.py --digits": "--repetitions 2 --trials 2 --steps 10 --workers 1",

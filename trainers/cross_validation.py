@@ -92,7 +92,8 @@ def together(before: Report, report: Report, trainings: int) -> Report:
             wrong = images - int(np.trace(matrix.counts))
             metrics |= Evaluation(wrong / images, images, matrix).metrics(name)
             metrics["validation.images"] = float(images)
-    return replace(report, step=before.step + report.step, metrics=metrics, confusion=confusion)
+    correct = {name: before.correct[name] + bits for name, bits in report.correct.items() if name in before.correct}
+    return replace(report, step=before.step + report.step, metrics=metrics, confusion=confusion, correct=correct)
 
 
 def _summed(first: dict[str, Any] | None, second: dict[str, Any]) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainers.confusion import Confusion
+from trainers.confusion import Confusion, correct_bits
 from trainers.data.geometry import center_crop
 from trainers.data.normalization import Normalization
 from trainers.report import rate_standard_error
@@ -38,9 +39,11 @@ class Evaluation(Error):
 
     Attributes:
         confusion: how many images of each class were classified as each class.
+        correct: which images were classified correctly, as `correct_bits` packs them; empty if it is not known.
     """
 
     confusion: Confusion
+    correct: str = ""
 
     def metrics(self, name: str) -> dict[str, float]:
         """Return its numbers as a run reports them.
@@ -81,6 +84,7 @@ def evaluate(
         classes = logits.shape[1]
         cells.append(target * classes + logits.argmax(1))
     network.train(training)
-    # Counted on the device and read once, since every read waits for the device.
-    counts = torch.bincount(torch.cat(cells), minlength=classes**2).view(classes, classes).cpu().numpy()
-    return Evaluation((len(labels) - int(counts.trace())) / len(labels), len(labels), Confusion(counts))
+    cell = torch.cat(cells).cpu().numpy()  # read once, since every read waits for the device
+    confusion = Confusion(np.bincount(cell, minlength=classes**2).reshape(classes, classes))
+    wrong = len(labels) - int(confusion.counts.trace())
+    return Evaluation(wrong / len(labels), len(labels), confusion, correct_bits(cell // classes == cell % classes))

@@ -21,12 +21,15 @@ class Report:
         confusion: of each network on the validation images, and on those of the verdict, as `Confusion.as_json` has it,
             by names such as `validation.teacher`. It is kept in the records alone: a thousand classes are too many
             numbers for metrics.
+        correct: which validation images each network classified correctly, as `correct_bits` packs them, by names such
+            as `validation.teacher`. It is kept in the records alone, too.
     """
 
     step: int
     time: float
     metrics: dict[str, float]
     confusion: dict[str, dict[str, Any]] = field(default_factory=dict)
+    correct: dict[str, str] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:

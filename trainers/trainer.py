@@ -4,7 +4,7 @@ import copy
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,9 +141,9 @@ class Trainer:
             end = min((self._step // interval + 1) * interval, self.config.steps)
             with self._generator.active():
                 metrics = self._fit_probe() if self.config.method == "probe" else self._train(end)
-            evaluated, confusion = self._evaluate()
-            metrics |= evaluated
-            self.history.append(Report(self._step, time.time(), metrics, confusion))
+            evaluated = self._evaluate()
+            metrics |= evaluated.metrics
+            self.history.append(replace(evaluated, metrics=metrics))
             if self._directory is not None:
                 self._save(self._directory, metrics)
             yield self.history[-1]
@@ -344,8 +344,8 @@ class Trainer:
         config = self.config
         return config.labeled_per_batch / config.batch_size if config.class_loss_normalizer == "whole_batch" else 1.0
 
-    def _evaluate(self) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
-        """Return the metrics of an evaluation (errors, seconds and memory), and its confusion matrices."""
+    def _evaluate(self) -> Report:
+        """Return an evaluation; its metrics are errors, seconds and memory."""
         self._stopwatch.start("evaluation")
         check_weights(self._student, self._step)
         validation = self._data.validation
@@ -353,17 +353,19 @@ class Trainer:
         evaluations = {"validation": self._evaluate_on(validation) if len(validation) else {}}
         if self.config.verdict and self._step == self.config.steps:
             evaluations["verdict"] = self._evaluate_on(self._data.verdict)
-        confusion = {}
+        confusion, correct = {}, {}
         for purpose, of_networks in evaluations.items():
             for name, evaluation in of_networks.items():
                 metrics |= evaluation.metrics(f"{purpose}.{name}")
                 confusion[f"{purpose}.{name}"] = evaluation.confusion.as_json()
+                if purpose == "validation":
+                    correct[f"{purpose}.{name}"] = evaluation.correct
         self._stopwatch.stop()
         metrics |= {f"time.{name}_seconds": seconds for name, seconds in self._stopwatch.seconds.items()}
         metrics["memory.peak_mib"] = peak_memory(self._device) / 2**20
         metrics["memory.images_mib"] = self._data.resident_bytes / 2**20
         check_teacher(metrics, validation.labels, self._step, self.history)
-        return metrics, confusion
+        return Report(self._step, time.time(), metrics, confusion, correct)
 
     def _evaluate_on(self, images: EvaluationImages) -> dict[str, Evaluation]:
         """Evaluate each network on some images."""

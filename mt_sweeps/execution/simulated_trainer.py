@@ -21,7 +21,7 @@ from pydantic import Field
 from trainers.config import TrainerConfig
 from trainers.config.base import Settings
 from trainers.config.compatibility import ONLY_LABELS
-from trainers.confusion import Confusion
+from trainers.confusion import Confusion, correct_bits
 from trainers.errors import CheckpointError, Collapsed, Diverged, UnreadableCheckpoint
 from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.report import Report, rate_standard_error
@@ -143,7 +143,7 @@ class SimulatedTrainer:
             _fail(reason)
 
     def _evaluate(self, step: int) -> Report:
-        confusion = {}
+        confusion, correct = {}, {}
         metrics = {"time.step_seconds": self._script.seconds * step / self.config.evaluation_interval}
         curves = {"student": self._curve.student}
         if self.config.method == "mean_teacher":
@@ -164,16 +164,18 @@ class SimulatedTrainer:
             # Without defaults: a setting that a later version adds must not change what simulations measured.
             settings = self.config.model_dump_json(exclude_defaults=True)
             key = hashlib.sha256(f"{settings} {purpose} {step}".encode()).digest()
-            rng, of_classes = np.random.default_rng(list(key)), np.random.default_rng([*key, 0])
+            rng, of_classes, of_images = (np.random.default_rng([*key, *stream]) for stream in ((), (0,), (1,)))
             for network, error in errors.items():
                 wrong = int(rng.binomial(images, error))
                 seen = wrong / images
                 metrics[f"{purpose}.{network}_error"] = seen
                 metrics[f"{purpose}.{network}_standard_error"] = rate_standard_error(seen, images)
                 matrix = _two_classes(images, wrong, of_classes)
+                if purpose == "validation":
+                    correct[f"{purpose}.{network}"] = _correct(matrix, of_images)
                 metrics |= matrix.metrics(f"{purpose}.{network}")
                 confusion[f"{purpose}.{network}"] = matrix.as_json()
-        return Report(step, time.time(), metrics, confusion)
+        return Report(step, time.time(), metrics, confusion, correct)
 
 
 def _two_classes(images: int, wrong: int, rng: np.random.Generator) -> Confusion:
@@ -183,6 +185,12 @@ def _two_classes(images: int, wrong: int, rng: np.random.Generator) -> Confusion
     wrong_common = wrong - wrong_rare
     counts = [[images - rare - wrong_common, wrong_common], [wrong_rare, rare - wrong_rare]]
     return Confusion(np.array(counts, np.int64))
+
+
+def _correct(matrix: Confusion, rng: np.random.Generator) -> str:
+    """Return which images are classified correctly, class by class: drawn at random, as if none were harder."""
+    right = zip(matrix.images, matrix.counts.diagonal(), strict=True)
+    return correct_bits(np.concatenate([rng.permutation(images) < correct for images, correct in right]))
 
 
 def from_environment() -> Script | None:

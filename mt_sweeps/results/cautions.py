@@ -37,7 +37,7 @@ def cautions(ledger: Ledger, images: dict[str, int], guessing: float | None = No
         return []
     return [
         *_within_noise(ledger, images, complete),
-        *_pruned_by_noise(ledger, images),
+        *_ranked_within_noise(ledger, images),
         *_large_validation(images),
         *_edges(ledger, complete),
         *_never_confident(complete[0]),
@@ -90,21 +90,15 @@ def _within_noise(ledger: Ledger, images: dict[str, int], complete: list[Trial])
     ]
 
 
-def _pruned_by_noise(ledger: Ledger, images: dict[str, int]) -> list[str]:
-    """Warn if half of the pruned trials were within one standard error of the best at their rung."""
-    metric, validation = ledger.spec.metric, images["validation"]
-    searched = ledger.trials("search")
-    pruned = [trial for trial in searched if trial.state == "pruned" and not trial.is_ended_by_hand]
-    within = 0
-    for trial in pruned:
-        distance, (_, noise) = ledger.distance_to_best(trial), trial.error(metric) or (0.0, 0.0)
-        within += distance is not None and distance < max(math.sqrt(2) * noise, 1 / validation)
-    if not within or 2 * within < len(pruned):
+def _ranked_within_noise(ledger: Ledger, images: dict[str, int]) -> list[str]:
+    """Warn if less than half of the trials that a rung ranks behind are worse by more than noise."""
+    behind, worse = ledger.separated()
+    if 2 * worse >= behind:
         return []
     return [
-        f"pruned trials that were within one standard error of the best at their rung: {within} of {len(pruned)}; "
-        f"{validation} validation images cannot tell so early which is better; use pruner: {{name: none}}, or "
-        "raise trainer.dataset.validation"
+        f"of {counted(behind, 'trial')} ranked behind those that go on at a rung, {worse} can be told from the last of "
+        f"them with {images['validation']} validation images, and only such trials are pruned: pruning saves little "
+        "here; raise trainer.dataset.validation, or use pruner: {name: none}"
     ]
 
 

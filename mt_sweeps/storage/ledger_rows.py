@@ -18,6 +18,10 @@ TABLES = "v3.2.0.a"
 """Version of Optuna's tables that `rows_of_file` reads."""
 
 
+RANKED = "ranked/"
+"""What the attributes of trials begin with that hold what the pruner compares at a step; the step follows."""
+
+
 @dataclass(frozen=True)
 class TrialRow:
     """One trial in the storage.
@@ -27,7 +31,7 @@ class TrialRow:
         number: in its study, from 0.
         state: the name that Optuna has for it.
         step: of its last report, 0 if it has none.
-        attributes: as JSON, by name.
+        attributes: as JSON, by name; those of `RANKED` are not read from a file either.
         values: of its reports, by step; not read from a file, as what is shown does not need them.
     """
 
@@ -110,8 +114,9 @@ def _study(store: sqlite3.Connection, study: int) -> StudyRows:
         )
     }
     for trial, key, value in store.execute(
-        "SELECT trial_id, key, value_json FROM trial_user_attributes JOIN trials USING (trial_id) WHERE study_id = ?",
-        (study,),
+        "SELECT trial_id, key, value_json FROM trial_user_attributes JOIN trials USING (trial_id) "
+        "WHERE study_id = ? AND substr(key, 1, ?) <> ?",
+        (study, len(RANKED), RANKED),
     ):
         trials[trial].attributes[key] = value
     return StudyRows(study, {key: json.loads(value) for key, value in attributes}, list(trials.values()))

@@ -121,6 +121,7 @@ def _cut_torn_line(file: BinaryIO) -> None:
 
 def _line(report: Report) -> str:
     content = asdict(report)
-    if not report.confusion:
-        del content["confusion"]
+    for name in ("confusion", "correct"):
+        if not content[name]:
+            del content[name]
     return json.dumps(content) + "\n"

@@ -22,12 +22,13 @@ from mt_sweeps.clock import Clock
 from mt_sweeps.errors import Unfinished
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values
-from mt_sweeps.storage.ledger_rows import StudyRows, check_file
+from mt_sweeps.storage.ledger_rows import RANKED, StudyRows, check_file
 from mt_sweeps.storage.rdb import DRIVER, LedgerStorage, open_storage, rows_of_storage
 from mt_sweeps.study.ledger_view import FORMAT, LedgerView, study_name
 from mt_sweeps.study.pruner import Correlation, RungRanking
+from mt_sweeps.study.ranking_error import RankingError
 from mt_sweeps.study.sampler import ArmSampler, Suggestion
-from mt_sweeps.study.trial import BY_HAND, STATES, Prior, Trial, ranking_error
+from mt_sweeps.study.trial import BY_HAND, STATES, Prior, Trial
 from trainers.report import Report
 
 LOSSES = 3  # workers that a trial may lose; with the last of them it fails
@@ -237,9 +238,9 @@ class Ledger(LedgerView):
         now = self._trials[trial.arm][trial.number]
         return now.state == "running" and now.attempt == trial.attempt
 
-    def distance_to_best(self, trial: Trial) -> float | None:
-        """Return how much worse a trial of the search was than the best at its last rung; None: it reached none."""
-        return self._ranking.distance_to_best(trial.number)
+    def separated(self) -> tuple[int, int]:
+        """Return how many trials are ranked behind those that go on at a rung, and how many are so beyond noise."""
+        return self._ranking.separated()
 
     def correlations(self) -> list[Correlation]:
         """Return how well the ranking at each rung predicted the final ranking of the completed trials."""
@@ -316,7 +317,8 @@ class Ledger(LedgerView):
         self._ids[arm] = [row.id for row in study.trials]
         for row in study.trials if arm == "search" else []:
             for step, value in sorted(row.values.items()):
-                self._ranking.report(row.number, step, value)
+                error = RankingError.from_json(value, row.attributes.get(f"{RANKED}{step}"))
+                self._ranking.report(row.number, step, error)
 
     def _ask(self, arm: Arm) -> Trial:
         return self.restart(self._trials[arm][min(self._waiting[arm])]) if self._waiting[arm] else self._create(arm)
@@ -385,11 +387,15 @@ class Ledger(LedgerView):
     def _record(self, trial: Trial, report: Report) -> None:
         """Record an evaluation of a trial that has not ended, unless it is recorded already."""
         if report.step > self._trials[trial.arm][trial.number].step:
-            value = ranking_error(report, self.spec.metric)
+            error = RankingError.of(report, self.spec.metric)
             with self._signed() as storage:
-                storage.set_trial_intermediate_value(self._id(trial), report.step, value)
+                if trial.arm == "search" and self._ranking.is_at_rung(trial.number, report.step):
+                    # First, so that a rate never lacks it. After a crash between the two the report comes again.
+                    name = f"{RANKED}{report.step}"
+                    storage.set_trial_user_attr(self._id(trial), name, error.as_json())
+                storage.set_trial_intermediate_value(self._id(trial), report.step, error.rate)
             if trial.arm == "search":
-                self._ranking.report(trial.number, report.step, value)
+                self._ranking.report(trial.number, report.step, error)
             self._change(trial, step=report.step)
 
     def _finish(self, trial: Trial, state: TrialState, last: Report | None, reason: str, message: str) -> Trial:
@@ -397,7 +403,7 @@ class Ledger(LedgerView):
         seconds = now.seconds + self._seconds_of_attempt(trial)
         facts: dict[str, Any] = {"reason": reason, "message": message, "seconds": seconds}
         if last is not None:
-            last = replace(last, confusion={})  # the records have it
+            last = replace(last, confusion={}, correct={})  # the records have them
             facts["last"] = {"step": last.step, "time": last.time, "metrics": last.metrics}
         with self._signed() as storage:
             storage.set_trial_user_attr(self._id(trial), "end", facts)
@@ -412,7 +418,7 @@ class Ledger(LedgerView):
         if not ended.is_probe:
             self.steps_done, self.seconds_done = self.steps_done + ended.step, self.seconds_done + ended.seconds
         if trial.arm in self._samplers:
-            curve = {last.step: ranking_error(last, self.spec.metric)} if last is not None else {}
+            curve = {last.step: RankingError.of(last, self.spec.metric).rate} if last is not None else {}
             self._samplers[trial.arm].observe(trial.number, state, objective, curve, reason)
         return ended
 

@@ -1,15 +1,19 @@
-"""Decide which trials end early, from the reported values alone, so that a crash changes no decision.
+"""Decide which trials end early, from the reported errors alone, so that a crash changes no decision.
 
 There is no rung before the consistency ramp-up is over: until then results mislead, since a larger weight looks worse.
 """
 
-from bisect import bisect_left, insort
+from bisect import insort
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mt_sweeps.spec.sections import Pruner
 from mt_sweeps.spec.sweep_spec import SweepSpec
+from mt_sweeps.study.ranking_error import RankingError
 
 MEDIAN_OF = 5  # trials at a rung before their median prunes any
+MARGIN = 1.0
+"""How many standard errors of the difference a trial must be worse to be pruned."""
 _CORRELATED_OF = 8  # trials before their rank correlation means anything
 _GUESSING = 0.3  # rank correlation below which early results say little
 
@@ -42,10 +46,16 @@ def why_not_pruning(spec: SweepSpec) -> str | None:
             f"steps), the last may be at {last_rung(spec)} of {spec.total_steps}: nothing is pruned; raise "
             "trainer.steps, lower trainer.evaluate_every, or lower trainer.consistency.ramp_up_steps or start"
         )
-    needed = MEDIAN_OF if spec.pruner.name == "median" else spec.pruner.reduction_factor
-    if spec.trials < needed:
-        return f"{spec.pruner.name} ends no trial before {needed} are at a rung, and trials is {spec.trials}"
+    if spec.trials < needed(spec.pruner):
+        return (
+            f"{spec.pruner.name} ends no trial before {needed(spec.pruner)} are at a rung, and trials is {spec.trials}"
+        )
     return None
+
+
+def needed(pruner: Pruner) -> int:
+    """Return how many trials must be at a rung before any is pruned there."""
+    return MEDIAN_OF if pruner.name == "median" else pruner.reduction_factor
 
 
 def first_rung(spec: SweepSpec) -> int:
@@ -96,60 +106,68 @@ class Correlation:
 
 
 class RungRanking:
-    """The values of the trials at each rung, and who is pruned there.
+    """The errors of the trials at each rung, and who is pruned there.
 
     Args:
         spec: of the sweep.
         at: the rungs, or None for those of the spec.
+        margin: how many standard errors worse a trial must be to end.
     """
 
-    def __init__(self, spec: SweepSpec, at: list[int] | None = None) -> None:
+    def __init__(self, spec: SweepSpec, at: list[int] | None = None, margin: float = MARGIN) -> None:
         self._pruner = spec.pruner
-        self._entries: dict[int, dict[int, tuple[int, float]]] = {
+        self._margin = margin
+        self._entries: dict[int, dict[int, tuple[int, RankingError]]] = {
             rung: {} for rung in (rungs(spec) if at is None else at)
         }
-        self._values: dict[int, list[float]] = {rung: [] for rung in self._entries}
+        self._order: dict[int, list[tuple[float, int]]] = {rung: [] for rung in self._entries}  # rates and numbers
 
-    def report(self, number: int, step: int, value: float) -> None:
-        """Record a report of a trial. A rung between two evaluations takes the value of the later one.
+    def is_at_rung(self, number: int, step: int) -> bool:
+        """Return True if a trial that reports at this step is ranked there."""
+        return any(
+            rung <= step and entries.get(number, (step, None))[0] == step for rung, entries in self._entries.items()
+        )
+
+    def report(self, number: int, step: int, error: RankingError) -> None:
+        """Record a report of a trial. A rung between two evaluations takes the error of the later one.
 
         Args:
             number: of the trial.
             step: of the report; a trial reports in the order of its steps.
-            value: what trials are ranked by, from `ranking_error`.
+            error: what trials are ranked by.
         """
         for rung, entries in self._entries.items():
             if rung <= step and number not in entries:
-                entries[number] = (step, value)
-                insort(self._values[rung], value)
+                entries[number] = (step, error)
+                insort(self._order[rung], (error.rate, number))
 
     def should_prune(self, number: int, step: int) -> bool:
-        """Return True if a trial ends at its report of this step: the same answer for the same values.
+        """Return True if a trial ends at its report of this step: the same answer for the same errors.
 
         With `asha`, one in `reduction_factor` trials goes on at a rung, and all while there are fewer than that. With
-        `median`, those go on that are no worse than the median of the others.
+        `median`, those go on that are no worse than the median of the others. A trial that is ranked behind the last of
+        these ends if it is worse than that one by more than `MARGIN` standard errors of their difference.
         """
         for rung, entries in self._entries.items():
-            entered, value = entries.get(number, (-1, 0.0))
-            if entered != step:
-                continue
-            values = self._values[rung]
-            better, reached = bisect_left(values, value), len(values)
-            if self._pruner.name == "median":
-                if reached >= MEDIAN_OF and better > (reached - 1) / 2:
-                    return True
-            elif reached >= self._pruner.reduction_factor and better >= reached // self._pruner.reduction_factor:
+            entered, error = entries.get(number, (-1, None))
+            last = self._last_to_go_on(rung)
+            if entered == step and error is not None and last is not None and self._is_worse(error, last):
                 return True
         return False
 
-    def distance_to_best(self, number: int) -> float | None:
-        """Return how much worse a trial was than the best at the last rung that it reached, or None if it reached none.
+    def separated(self) -> tuple[int, int]:
+        """Return how many of the trials so far are ranked behind the last that goes on, over all rungs.
 
-        Args:
-            number: of the trial.
+        Returns:
+            Their number, and how many of them are worse than that one by more than noise.
         """
-        reached = [rung for rung, entries in self._entries.items() if number in entries]
-        return self._entries[reached[-1]][number][1] - self._values[reached[-1]][0] if reached else None
+        behind = worse = 0
+        for rung, entries in self._entries.items():
+            last = self._last_to_go_on(rung)
+            if last is not None:
+                behind += sum(error.rate > last.rate for _, error in entries.values())
+                worse += sum(self._is_worse(error, last) for _, error in entries.values())
+        return behind, worse
 
     def correlations(self, ends: Mapping[int, float]) -> list[Correlation]:
         """Return the rank correlation of every rung with the end.
@@ -161,8 +179,22 @@ class RungRanking:
 
         found = []
         for rung, entries in self._entries.items():
-            both = [(entries[number][1], end) for number, end in ends.items() if number in entries]
+            both = [(entries[number][1].rate, end) for number, end in ends.items() if number in entries]
             early, late = [a for a, _ in both], [b for _, b in both]
             if len(both) > 2 and len(set(early)) > 1 and len(set(late)) > 1:
                 found.append(Correlation(rung, float(spearmanr(early, late).statistic), len(both)))
         return found
+
+    def _last_to_go_on(self, rung: int) -> RankingError | None:
+        """Return the error of the last trial that goes on by its rank, or None while too few are there.
+
+        Of equal errors, that of the trial that was asked for first is before the others.
+        """
+        order = self._order[rung]
+        if len(order) < needed(self._pruner):
+            return None
+        share = (len(order) + 1) // 2 if self._pruner.name == "median" else len(order) // self._pruner.reduction_factor
+        return self._entries[rung][order[share - 1][1]][1]
+
+    def _is_worse(self, error: RankingError, last: RankingError) -> bool:
+        return error.standard_errors_above(last) > self._margin

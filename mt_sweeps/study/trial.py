@@ -214,17 +214,6 @@ def trials_since_improvement(trials: Sequence[Trial], metric: str) -> int:
     return since
 
 
-def ranking_error(report: Report, metric: str) -> float:
-    """Return what trials are ranked by: the better error of student and teacher, as a slow teacher still catches up.
-
-    Args:
-        report: of an evaluation.
-        metric: the objective, of either network.
-    """
-    student, teacher = metric_of(metric, "student"), metric_of(metric, "teacher")
-    return min(report.metrics[student], report.metrics.get(teacher, 1.0))
-
-
 def trial_from_row(arm: Arm, row: TrialRow, metric: str) -> Trial:
     """Return a trial as the storage has it.
 

@@ -73,10 +73,10 @@ def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) 
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
 
 
-def results(trainer: Trainer) -> list[dict[str, float]]:
+def results(trainer: Trainer) -> list[dict[str, Any]]:
     """Return the reported values that must be the same if the run is repeated."""
     return [
-        {"step": report.step}
+        {"step": report.step, "correct": report.correct}
         | {name: value for name, value in report.metrics.items() if not name.startswith(("time.", "memory."))}
         for report in trainer.history
     ]

@@ -1,13 +1,14 @@
 """What must be true of a sweep, whatever happened to it: docs/chaos.md."""
 
 import json
-from bisect import bisect_left
+import math
 from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import Any
 
+import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from mt_sweeps.results import finalists
@@ -16,8 +17,9 @@ from mt_sweeps.spec.sweep_spec import SweepSpec, Values
 from mt_sweeps.storage import records
 from mt_sweeps.storage.requests import Request
 from mt_sweeps.study.ledger import LOSSES, Ledger
-from mt_sweeps.study.pruner import MEDIAN_OF, rungs
-from mt_sweeps.study.trial import BY_HAND, Trial, common_failure, ranking_error
+from mt_sweeps.study.pruner import MARGIN, MEDIAN_OF, rungs
+from mt_sweeps.study.ranking_error import RankingError
+from mt_sweeps.study.trial import BY_HAND, Trial, common_failure
 from tests.simulation.parts import STORE, Parts
 from tests.simulation.trainer import curve, saved_in
 from tests.simulation.world import Violation
@@ -196,8 +198,11 @@ def _check_trial(parts: Parts, trial_id: TrialId, trial: FrozenTrial) -> None:
     steps = list(trial.intermediate_values)
     _check(steps == list(undisturbed)[: len(steps)], f"{label}: reported {steps}")
     for step, value in trial.intermediate_values.items():
-        right = ranking_error(undisturbed[step], spec.metric)
-        _check(value == right, f"{label}: {value} at step {step}, undisturbed {right}")
+        right = RankingError.of(undisturbed[step], spec.metric)
+        _check(value == right.rate, f"{label}: {value} at step {step}, undisturbed {right.rate}")
+        if trial_id.arm == "search" and any(_entered(trial, rung) == step for rung in rungs(spec)):
+            ranked = trial.user_attrs[f"ranked/{step}"]
+            _check(ranked == right.as_json(), f"{label}: ranked at step {step} by {ranked}")
     lost = trial.user_attrs.get("lost", {"workers": 0})["workers"]
     is_by_hand = _is_by_hand(trial)  # maybe while it waited for its next attempt
     least = lost if is_by_hand else 1 + min(lost, LOSSES - 1)
@@ -245,21 +250,30 @@ def is_to_be_pruned(parts: Parts, number: int, step: int) -> bool:
     """Return whether a trial ends at a report, decided anew from the values that the ledger's storage has."""
     spec = parts.spec
     for rung in rungs(spec):
-        entries = {}
-        for trial in _study(parts, "search"):
-            reached = [at for at in sorted(trial.intermediate_values) if at >= rung]
-            if reached:
-                entries[trial.number] = (reached[0], trial.intermediate_values[reached[0]])
-        if entries.get(number, (-1, 0.0))[0] != step:
+        entered = [(at, trial) for trial in _study(parts, "search") if (at := _entered(trial, rung)) is not None]
+        ranked = sorted(entered, key=lambda one: (one[1].intermediate_values[one[0]], one[1].number))
+        one = next((one for one in ranked if (one[0], one[1].number) == (step, number)), None)
+        if one is None:
             continue
-        values = sorted(value for _, value in entries.values())
-        better = bisect_left(values, entries[number][1])
         if spec.pruner.name == "median":
-            if len(values) >= MEDIAN_OF and better > (len(values) - 1) / 2:
-                return True
-        elif len(values) >= spec.pruner.reduction_factor and better >= len(values) // spec.pruner.reduction_factor:
+            enough, go_on = len(ranked) >= MEDIAN_OF, math.ceil(len(ranked) / 2)
+        else:
+            enough, go_on = len(ranked) >= spec.pruner.reduction_factor, len(ranked) // spec.pruner.reduction_factor
+        if enough and _is_worse(one, ranked[go_on - 1]):
             return True
     return False
+
+
+def _entered(trial: FrozenTrial, rung: int) -> int | None:
+    """Return the step at which a trial was ranked at a rung."""
+    return min((step for step in trial.intermediate_values if step >= rung), default=None)
+
+
+def _is_worse(one: tuple[int, FrozenTrial], last: tuple[int, FrozenTrial]) -> bool:
+    """Return True if a trial lost more images to another, at the steps at which they were ranked, than noise may."""
+    bits = [bytes.fromhex(trial.user_attrs[f"ranked/{step}"]["correct"]) for step, trial in (one, last)]
+    ours, others = (np.unpackbits(np.frombuffer(each, np.uint8)).astype(int) for each in bits)
+    return int((others - ours).sum()) > MARGIN * math.sqrt(int(np.abs(others - ours).sum()))
 
 
 def trial_of(folder: str) -> TrialId:

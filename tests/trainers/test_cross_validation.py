@@ -41,6 +41,9 @@ def test_its_error_is_that_on_all_labeled_images_each_by_the_training_that_did_n
     counts = [Confusion.from_json(trainings[0].history[-1].confusion["validation.teacher"]).counts]
     counts.append(Confusion.from_json(trainings[1].history[1].confusion["validation.teacher"]).counts)
     np.testing.assert_array_equal(Confusion.from_json(middle.confusion["validation.teacher"]).counts, sum(counts))
+    ends = [one.history[-1].correct["validation.teacher"] for one in trainings]
+    assert last.correct["validation.teacher"] == "".join(ends)
+    assert middle.correct["validation.teacher"] == ends[0] + trainings[1].history[1].correct["validation.teacher"]
     assert last.seconds > run.history[5].seconds > run.history[2].seconds
 
 
@@ -68,7 +71,7 @@ def test_a_run_that_is_interrupted_at_an_evaluation_goes_on_to_the_same_result(t
 def outcome(report):
     """What does not depend on how long it took."""
     metrics = {name: value for name, value in report.metrics.items() if not name.startswith(("time.", "memory."))}
-    return report.step, metrics, report.confusion
+    return report.step, metrics, report.confusion, report.correct
 
 
 def test_a_torn_checkpoint_of_a_fold_falls_back_to_the_fold_before(tmp_path):

@@ -28,6 +28,8 @@ def test_the_rate_is_the_share_of_images_classified_wrongly():
     predictions = images[:, 0, 0, 0].numpy()
     assert (error.confusion.counts == confusion_matrix(labels, predictions)).all()
     assert error.metrics("validation.student")["validation.student_error"] == 3 / 1203
+    correct = np.unpackbits(np.frombuffer(bytes.fromhex(error.correct), np.uint8))
+    assert set(np.flatnonzero(correct == 0)) == {0, 600, 1202, *range(1203, 1208)}, "filled up to whole bytes"
 
 
 @pytest.mark.parametrize(("rate", "n"), [(0.1, 400), (0.25, 75), (0.5, 60), (0.01, 10_000)])

@@ -88,10 +88,10 @@ def test_trials_that_failed_say_nothing_of_how_far_others_go(tmp_path):
     ("pruner", "done", "share"),
     [
         ("none", 0.0, 1.0),
-        ("asha", 0.0, 0.3 + 0.7 / 3),  # one rung, at 90 of 300 steps
-        ("asha", 0.2, 0.1 + 0.7 / 3),
+        ("asha", 0.0, 0.3 + 0.7 * 2 / 3),  # one rung, at 90 of 300 steps
+        ("asha", 0.2, 0.1 + 0.7 * 2 / 3),
         ("asha", 0.5, 0.5),
-        ("median", 0.0, 0.3 + 0.7 / 2),
+        ("median", 0.0, 0.3 + 0.7 * 3 / 4),
     ],
 )
 def test_a_pruner_is_expected_to_end_as_many_as_it_may(pruner, done, share):

@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from mt_sweeps.errors import InputError
@@ -8,6 +9,7 @@ from mt_sweeps.storage import records
 from tests.helpers.sweeps import report
 from tests.helpers.training import config
 from trainers import Trainer
+from trainers.confusion import correct_bits
 
 
 def test_what_is_appended_is_read_in_order(tmp_path):
@@ -25,6 +27,14 @@ def test_confusion_matrices_are_kept_where_there_are_any_and_records_without_the
     older, newer = map(json.loads, (tmp_path / records.FILE).read_text().splitlines())
     assert (older.keys(), newer["confusion"]) == ({"step", "time", "metrics"}, matrix)
     assert records.read(tmp_path) == written
+
+
+def test_which_images_were_classified_correctly_is_kept_and_takes_little_room(tmp_path):
+    bits = correct_bits(np.random.default_rng(0).random(5000) < 0.9)
+    one = replace(report(30, 0.3), correct={"validation.teacher": bits})
+    records.append(tmp_path, one)
+    assert records.read(tmp_path) == [one]
+    assert len((tmp_path / records.FILE).read_text()) < len(records.text([report(30, 0.3)])) + 1300
 
 
 def test_a_last_line_that_a_crash_cut_off_is_left_out(tmp_path):

@@ -1,11 +1,13 @@
 import sqlite3
 import time
+from dataclasses import replace
 
 import optuna
 import pytest
 import sqlalchemy
 
 from mt_sweeps.errors import InputError, Unfinished
+from mt_sweeps.storage.ledger_rows import rows_of_file
 from mt_sweeps.study.ledger import LOSSES, Ledger
 from mt_sweeps.study.trial import common_failure, trials_since_improvement
 from tests.helpers.sweeps import digits, finish, new_ledger, reopened, report, run_all, url
@@ -126,6 +128,24 @@ def test_a_bad_trial_is_pruned_at_the_rung_and_only_there(ledger):
     assert ledger.report(trials[3], report(90, 0.9)), "asked again after a crash, the answer is the same"
     pruned = ledger.prune(trials[3], report(90, 0.9))
     assert (pruned.state, pruned.step) == ("pruned", 90)
+
+
+def test_a_reopened_ledger_prunes_by_the_images_that_trials_were_ranked_on(tmp_path):
+    ledger = new_ledger(tmp_path / "ledger.db", digits("trials=6", "finalists.baselines=[]"))
+    trials = [ledger.ask_search() for _ in range(4)]
+    bits = ("ffff", "ff00", "fe00", "ff00")
+    for trial, error, correct in zip(trials, (0.0, 0.5, 0.5625, 0.5), bits, strict=True):
+        one = replace(report(90, error), correct={"validation.teacher": correct, "validation.student": correct})
+        if trial is trials[3]:
+            ledger = reopened(ledger, tmp_path)
+            assert ledger.separated() == (2, 2)
+        decision = ledger.report(trial, one)
+    assert decision, "eight images lost, and none won"
+    pruned = ledger.prune(trials[3], one)
+    assert pruned.last is not None
+    assert pruned.last.correct == {}, "the records have it"
+    (row,) = [row for row in rows_of_file(tmp_path / "ledger.db", ["digits"])[0].trials if row.number == 3]
+    assert not any(name.startswith("ranked/") for name in row.attributes), "what is shown does not need it"
 
 
 def test_trials_are_ranked_on_the_better_of_student_and_teacher(ledger):

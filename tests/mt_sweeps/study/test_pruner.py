@@ -1,15 +1,18 @@
+import math
+
 import pytest
 
-from mt_sweeps.study.pruner import MEDIAN_OF, RungRanking, rungs
+from mt_sweeps.study.pruner import MARGIN, MEDIAN_OF, RungRanking, rungs
+from mt_sweeps.study.ranking_error import RankingError
 from tests.helpers.sweeps import digits
 
 
-def ends(curve, others, *overrides, at=(90,)):
+def ends(curve, others, *overrides, at=(90,), standard_error=0.0):
     """Whether a trial with this curve ends at its last report, after the others made theirs."""
     standings = RungRanking(digits(*overrides), list(at))
     for number, reported in enumerate([*others, curve]):
         for step, value in reported.items():
-            standings.report(number, step, value)
+            standings.report(number, step, RankingError(value, standard_error))
     return standings.should_prune(len(others), max(curve))
 
 
@@ -89,10 +92,45 @@ def test_the_worse_half_ends_with_the_median_once_there_are_enough():
     assert not ends({90: 0.9}, others[1:], "pruner.name=median")
 
 
+@pytest.mark.parametrize(("error", "pruned"), [(0.24, False), (0.26, True)])
+def test_a_trial_ends_if_it_is_worse_than_the_last_that_goes_on_by_more_than_noise(error, pruned):
+    others = [{90: other} for other in (0.1, 0.2, 0.4, 0.5, 0.6)]  # 0.2 goes on
+    noise = 0.05 / math.sqrt(2) / MARGIN
+    assert ends({90: error}, others, standard_error=noise) == pruned
+    assert ends({90: error}, others), "without noise both end"
+
+
+def test_a_trial_behind_the_median_ends_only_if_it_is_worse_by_more_than_noise():
+    others = [{90: other} for other in (0.1, 0.2, 0.3, 0.4)]  # with this one, 0.3 is the median or the last before it
+    noise = 0.05 / math.sqrt(2) / MARGIN
+    assert ends({90: 0.36}, others, "pruner.name=median", standard_error=noise)
+    assert not ends({90: 0.34}, others, "pruner.name=median", standard_error=noise)
+
+
+def test_of_equal_trials_the_one_that_was_asked_for_first_is_the_last_that_goes_on():
+    standings = RungRanking(digits(), [90])
+    for number, bits in ((2, "fff0"), (1, "f0ff"), (0, "fff0")):
+        standings.report(number, 90, RankingError(0.25, 0.1, bits))
+    standings.report(3, 90, RankingError(0.5, 0.1, "f0f0"))
+    assert standings.should_prune(3, 90), "it lost four images to trial 0, as to 2; to 1 it lost four others"
+    assert standings.separated() == (1, 1)
+
+
+def test_the_trials_that_a_rung_ranks_behind_are_counted_and_those_that_are_so_beyond_noise():
+    standings = RungRanking(digits(), [90])
+    assert standings.separated() == (0, 0)
+    for number, rate in enumerate((0.1, 0.2, 0.3, 0.4, 0.5, 0.6)):
+        assert standings.is_at_rung(number, 90)
+        standings.report(number, 90, RankingError(rate, 0.15))
+        assert not standings.is_at_rung(number, 120)
+    assert not standings.is_at_rung(7, 60)
+    assert standings.separated() == (4, 2), "0.3 and 0.4 are within 0.21 of 0.2"
+
+
 def test_the_correlation_of_a_rung_is_that_of_the_trials_that_reached_the_end():
     standings = RungRanking(digits(), [90])
     for number in range(9):
-        standings.report(number, 90, number / 10)
+        standings.report(number, 90, RankingError(number / 10))
     (same,) = standings.correlations({number: number / 20 for number in range(8)})
     assert (same.rung, same.spearman, same.trials) == (90, pytest.approx(1.0), 8)
     assert not same.is_guessing
@@ -106,5 +144,5 @@ def test_the_correlation_of_a_rung_is_that_of_the_trials_that_reached_the_end():
 def test_values_that_are_all_the_same_have_no_order_to_correlate():
     standings = RungRanking(digits(), [90])
     for number in range(9):
-        standings.report(number, 90, 0.5)
+        standings.report(number, 90, RankingError(0.5))
     assert standings.correlations({number: number / 20 for number in range(9)}) == []

@@ -1,0 +1,200 @@
+"""How often pruning ends the best trial, by the margin at which it ends one, and what it saves.
+
+    uv run python benchmarks/pruning.py                    # scripted curves, and the recorded trainings
+    uv run python benchmarks/pruning.py --tasks 0 --repetitions 100 --margins 0 0.5 1 2    # recorded trainings alone
+
+Sweeps with asha, one seed each, with other margins of the pruner: 0 is by rank alone, without regard to noise. Of the
+first trials of a sweep it is counted whether the one was pruned whose true error at the end is the lowest. Then there
+is the true error of what the sweep calls best: after these trials, and after the steps of training all of them in full.
+
+On scripted curves (benchmarks/search.py), trials come from the ledger, with tpe and four workers. The true error is
+that without the noise of the validation images; each trial draws its own noise, as if no image were harder.
+
+Recorded trainings are in benchmarks/results/pruning (benchmarks/pruning_tables.py). A sweep draws trainings from the
+table at random, one after the other, and some of the validation images. The true error is that on the verdict images.
+"""
+
+import argparse
+import functools
+import json
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pruning_tables import TABLES
+from search import SEEDS, TASKS, interval, new_ledger, searched, specification
+
+from mt_sweeps.execution.simulated_trainer import Curve, Script, SimulatedTrainer
+from mt_sweeps.spec.sweep_spec import SweepSpec
+from mt_sweeps.study.pruner import RungRanking
+from mt_sweeps.study.ranking_error import RankingError
+from mt_sweeps.study.trial import Trial
+from trainers.confusion import correct_bits
+from trainers.report import rate_standard_error
+
+SCRIPTED = (
+    ("digits: 300 validation images", 300),
+    ("digits: 300 validation images", 40),
+    ("CIFAR-10: 2,000", 2000),
+    ("what is best at the end is worst early", 2000),
+)
+RECORDED = (300, 100, 40)  # validation images
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What came of one sweep.
+
+    Attributes:
+        has_pruned_best: of the first trials, the best was pruned, and so were its equals.
+        pruned: share of these that were pruned.
+        trainings: steps that they took, in whole trainings.
+        error: true error of the chosen configuration after these trials.
+        same_steps: the same after the steps of training them all.
+    """
+
+    has_pruned_best: bool
+    pruned: float
+    trainings: float
+    error: float
+    same_steps: float
+
+
+def scripted(task: str, images: int, margin: float, seed: int, trials: int) -> Sweep:
+    """Run a sweep of scripted curves."""
+    setting = TASKS[task]
+    own = (f"trainer.seed={seed}", f"trainer.dataset.validation={images}")
+    spec = specification(setting.file, "tpe", "asha", seed, trials, *own)
+
+    def truth(trial: Trial) -> float:
+        return Curve(setting.task, spec.config(trial.values)).teacher(spec.steps)
+
+    ledger = new_ledger(spec)
+    ledger._ranking = RungRanking(spec, margin=margin)
+    points = searched(
+        spec,
+        trials * spec.steps,
+        4,
+        lambda config: SimulatedTrainer(config, None, Script(task=setting.task)).run(),
+        truth,
+        ledger=ledger,
+    )
+    first = ledger.trials("search")[:trials]
+    return Sweep(
+        has_pruned_best=min(first, key=truth).state == "pruned",
+        pruned=sum(trial.state == "pruned" for trial in first) / len(first),
+        trainings=sum(trial.step for trial in first) / spec.steps,
+        error=points[trials - 1].error,
+        same_steps=points[-1].error,
+    )
+
+
+def recorded(name: str, images: int, margin: float, seed: int, trials: int) -> Sweep:
+    """Run a sweep of recorded trainings."""
+    table, spec = _table(name), _with_asha(trials)
+    steps, rung = table["steps"], table["rung"]
+    rng = np.random.default_rng(seed)
+    chosen = rng.permutation(table["images"])[:images]
+    order = rng.permutation(len(table["trainings"]))
+    ranking = RungRanking(spec, at=[rung], margin=margin)
+    spent, first, best, points = 0, [], (1.0, 1.0), []
+    for number in map(int, order):
+        training = table["trainings"][number]
+        if spent >= trials * steps and len(first) >= trials:
+            break
+        ranking.report(number, rung, _better(training["rung"], chosen))
+        is_pruned = ranking.should_prune(number, rung)
+        spent += rung if is_pruned else steps
+        if not is_pruned:  # the earliest of equals, as in a sweep
+            best = min(best, (_error(training["end"]["validation.teacher"], chosen).rate, training["truth"]), key=_rate)
+        first.append((training["truth"], is_pruned))
+        points.append((spent, best[1]))
+    return Sweep(
+        has_pruned_best=min(first[:trials])[1],
+        pruned=sum(is_pruned for _, is_pruned in first[:trials]) / trials,
+        trainings=points[trials - 1][0] / steps,
+        error=points[trials - 1][1],
+        same_steps=[error for spent, error in points if spent <= trials * steps][-1],
+    )
+
+
+@functools.cache
+def _table(name: str) -> dict[str, Any]:
+    table: dict[str, Any] = json.loads((TABLES / f"{name}.json").read_text())
+    return table
+
+
+@functools.cache
+def _with_asha(trials: int) -> SweepSpec:
+    return specification("digits.yaml", "random", "asha", 0, trials)
+
+
+def _rate(pair: tuple[float, float]) -> float:
+    return pair[0]
+
+
+def _better(correct: dict[str, str], chosen: np.ndarray) -> RankingError:
+    """Return the lower error of student and teacher on the chosen images."""
+    return min((_error(correct[f"validation.{name}"], chosen) for name in ("student", "teacher")), key=lambda e: e.rate)
+
+
+def _error(correct: str, chosen: np.ndarray) -> RankingError:
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(correct), np.uint8))[chosen]
+    rate = 1 - int(bits.sum()) / len(bits)
+    return RankingError(rate, rate_standard_error(rate, len(bits)), correct_bits(bits))
+
+
+def row(label: str, margin: float, sweeps: Sequence[Sweep], before: Sequence[Sweep]) -> str:
+    """Return the row of one margin; differences are to the first margin, seed by seed."""
+
+    def mean(value: Callable[[Sweep], float]) -> float:
+        return float(np.mean([value(sweep) for sweep in sweeps]))
+
+    def compared(value: Callable[[Sweep], float]) -> str:
+        if sweeps is before:
+            return f"{100 * mean(value):.2f}"
+        worse = [100 * (value(ours) - value(theirs)) for ours, theirs in zip(sweeps, before, strict=True)]
+        low, high = interval(worse, np.mean)
+        return f"{100 * mean(value):.2f}, {np.mean(worse):+.2f} ({low:+.2f} to {high:+.2f})"
+
+    lost = sum(sweep.has_pruned_best for sweep in sweeps)
+    cells = [f"{lost} of {len(sweeps)}", f"{mean(lambda s: s.pruned):.0%}", f"{mean(lambda s: s.trainings):.1f}"]
+    cells += [compared(lambda s: s.error), compared(lambda s: s.same_steps)]
+    return f"| {label} | {margin:g} | {' | '.join(cells)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repetitions", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=16)
+    parser.add_argument("--margins", type=float, nargs="+", default=[0.0, 1.0, 2.0], help="the first is compared to")
+    parser.add_argument("--workers", type=int, default=1, help="processes at a time")
+    parser.add_argument("--tasks", type=int, default=len(SCRIPTED), help="scripted tasks, of the list; 0: none")
+    options = parser.parse_args()
+    seeds, begun = SEEDS[: options.repetitions], time.process_time()
+    jobs = [(scripted, task, images) for task, images in SCRIPTED[: options.tasks]]
+    jobs += [(recorded, file.stem, images) for file in sorted(TABLES.glob("*.json")) for images in RECORDED]
+    print(
+        f"{options.trials} trials per sweep, n = {len(seeds)} seeds; steps in whole trainings\n\n"
+        "| task, validation images | margin | the best was pruned | pruned | steps | error after as many trials, % "
+        f"| error after as many steps, % |\n|{'---|' * 7}"
+    )
+    with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool:
+        for run, name, images in jobs:
+            by_margin = {
+                margin: [pool.submit(run, name, images, margin, seed, options.trials) for seed in seeds]
+                for margin in options.margins
+            }
+            sweeps = {margin: [job.result() for job in runs] for margin, runs in by_margin.items()}
+            label = f"{'' if run is scripted else 'trained: '}{name.partition(':')[0]}, {images:,}"
+            for margin, of_margin in sweeps.items():
+                print(row(label, margin, of_margin, sweeps[options.margins[0]]), flush=True)
+    print(f"\n{time.process_time() - begun:.0f} s of processor time, without that of the workers")
+
+
+if __name__ == "__main__":
+    main()
