@@ -64,7 +64,7 @@ class Sweep:
 
     def finish(self) -> str:
         """Carry it to its end undisturbed; what was printed."""
-        status, out = self.drive().wait()
+        status, out = self.drive().wait(240 + 3 * self.trials)
         assert status == 0, out
         return out
 

@@ -76,7 +76,7 @@ def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) 
 def results(trainer: Trainer) -> list[dict[str, Any]]:
     """Return the reported values that must be the same if the run is repeated."""
     return [
-        {"step": report.step, "correct": report.correct}
+        {"step": report.step, **{f"correct.{name}": bits for name, bits in report.correct.items()}}
         | {name: value for name, value in report.metrics.items() if not name.startswith(("time.", "memory."))}
         for report in trainer.history
     ]

@@ -95,7 +95,7 @@ def test_the_teacher_of_a_bf16_run_follows_in_steps_that_bf16_could_not_take():
     settings = config(**NOISY, precision="bf16", optimizer={"learning_rate": 1e-3})
     trainer = Trainer(settings)
     before, after = [trainer._networks()["teacher"].classifier.weight.clone() for _ in trainer.run()][-2:]
-    assert (after != before).all()
+    assert (after != before).double().mean() > 0.99
     assert (after.bfloat16() == before.bfloat16()).double().mean() > 0.9
 
 

@@ -9,7 +9,7 @@ from tests.helpers.chaos import KILLS, PAUSES, Driver
 @pytest.fixture(scope="package")
 def undisturbed(tmp_path_factory):
     """The trials of a sweep that nothing disturbs, as many as any of the others has."""
-    return chaos.undisturbed(tmp_path_factory.mktemp("undisturbed"), trials=max(12, 2 * KILLS + 15 * PAUSES))
+    return chaos.undisturbed(tmp_path_factory.mktemp("undisturbed"), trials=max(12, 3 * KILLS + 6 * PAUSES))
 
 
 @pytest.fixture(autouse=True)

@@ -73,7 +73,7 @@ def test_a_sweep_that_is_killed_at_random_moments_comes_to_what_an_undisturbed_o
             assert (status, expected[1] in out) == (expected[0], True), out
         assert driver.left_behind(10, "ray::TrialWorker") == [], "no trial outlives its driver"
     if driver is not None and not driver.ended:
-        status, out = driver.wait()
+        status, out = driver.wait(240 + 3 * sweep.trials)
         assert status == 0, out
     assert not kinds, f"the sweep was finished before {len(kinds)} more disturbances: give it more trials"
     sweep.finish()  # what is left, or nothing but MLflow
