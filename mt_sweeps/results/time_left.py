@@ -153,9 +153,9 @@ def seconds_left(ledger: LedgerView, concurrent: int) -> float | None:
 def expected_share(spec: SweepSpec, done: float = 0.0) -> float:
     """Return the share of its steps that a trial is expected to train, if the pruner ends as many as it may.
 
-    `asha` ranks all but one in `reduction_factor` behind the others at each rung, `median` half of them at the first, and
-    then hardly any, since who was better than half of the others mostly stays so. About half of those that are behind
-    can be told from the others, and end (benchmarks/results/pruning.md).
+    `asha` ranks all but one in `reduction_factor` behind the others at each rung, `median` half of them at the first,
+    and then hardly any, since who was better than half of the others mostly stays so. About half of those that are
+    behind can be told from the others, and end (benchmarks/results/pruning.md).
 
     Args:
         spec: of the sweep.
