@@ -63,7 +63,8 @@ def view(
     shown = [trial for trial in everything if trial.replicates is None or trial.state == "running"]
     table, left_out = _table(spec, shown, reports, steps, console.width, room=max(4, console.height - used - 4))
     if left_out:
-        lines.append(Text(f"({left_out} more trials are not shown)", style="dim"))
+        more = "trial is" if left_out == 1 else "trials are"
+        lines.append(Text(f"({left_out} more {more} not shown)", style="dim"))
     return Group(*lines, table)
 
 

@@ -14,7 +14,9 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from mt_sweeps.execution.simulated_trainer import VARIABLE, Script
+from mt_sweeps.storage.local import LocalHome
 from tests.helpers.command_line import DIGITS, IN_PROCESS, MT_SWEEP, mt_sweep
+from tests.helpers.live_view import drawn_at
 from tests.helpers.servers.common import free_port, wait_for
 
 CHROMIUM = shutil.which("chromium")
@@ -160,6 +162,21 @@ def test_the_report_shows_the_verdict_first_and_every_figure(page, folder, pictu
     page.wait_for_timeout(500)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360, "nobody scrolls sideways on a phone"
     assert errors == []
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 160])
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.5, 0.8, 0.99])
+def test_the_live_view_fits_its_terminal_at_any_moment(folder, share, width, tmp_path):
+    text, svg = drawn_at(LocalHome(folder / "sweeps").sweep("digits"), share, width)
+    lines = text.splitlines()
+    assert all(len(line.rstrip()) <= width for line in lines)
+    assert len(lines) <= 30
+    assert lines[0].startswith("digits  ")
+    assert " trials done " in text.replace("\n", " ")
+    assert "http" not in svg.replace("http://www.w3.org/2000/svg", "")
+    (tmp_path / "view.txt").write_text(text)
+    if KEPT is not None and (share, width) == (0.5, 120):
+        (Path(KEPT) / "run.svg").write_text(svg)
 
 
 def runs_of(page, address, experiment):
