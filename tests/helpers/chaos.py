@@ -218,7 +218,11 @@ def descendants(pid: int) -> list[int]:
 def study(name: str, url: str) -> list[optuna.trial.FrozenTrial]:
     """The trials of a study."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna.load_study(study_name=name, storage=url).get_trials(deepcopy=False)
+    storage = optuna.storages.RDBStorage(url)
+    trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
+    storage.remove_session()
+    storage.engine.dispose()  # who waits for something asks ten times a second, and a server has so many connections
+    return trials
 
 
 def undisturbed(folder: Path, trials: int) -> list[optuna.trial.FrozenTrial]:

@@ -30,7 +30,7 @@ def _simulated(monkeypatch):
 
 @pytest.mark.system
 def test_every_trial_of_every_arm_is_run_to_its_end(tmp_path):
-    sweep = Sweep(tmp_path, "trials=6", "finalists.top=1", "finalists.seeds=2", "finalists.baselines=[supervised]")
+    sweep = Sweep(tmp_path, "trials=12", "finalists.top=1", "finalists.seeds=2", "finalists.baselines=[supervised]")
     assert run(sweep) is None
     trials = sweep.ledger.all_trials()
     assert all(trial.finished for trial in trials)
