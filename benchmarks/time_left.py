@@ -1,11 +1,11 @@
-"""How well a sweep estimates the time that is left: what its lines say, against when it ended.
+"""How well a sweep estimates the time that is left: what its lines estimate, against when it ended.
 
     uv run --group dev python benchmarks/time_left.py
     uv run --group dev python benchmarks/time_left.py --scripted 9 --set trials=40 --plot time-left.svg
 
 The first is the quick start as it is. `--scripted 9` trains nothing: an interval between two evaluations takes 9
-seconds, and errors follow curves, so that trials are pruned as they are elsewhere. Prints what was said at each tenth
-of the way; `--plot` draws all that was said.
+seconds, and errors follow curves, so that trials are pruned as they are elsewhere. Prints the estimate at each tenth
+of the way; `--plot` draws all of them.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def seconds_of(text: str) -> int:
 
 
 def watch(words: list[str], scripted: float | None) -> tuple[list[tuple[float, int]], float]:
-    """Run a sweep, and return what it says: after how many seconds, how many are left. And the seconds that it took."""
+    """Run a sweep. Return its estimates (after how many seconds, how many are left), and the seconds that it took."""
     script = {} if scripted is None else {VARIABLE: json.dumps({"seconds": scripted})}
     with tempfile.TemporaryDirectory() as folder:
         command = [MT_SWEEP, "run", ROOT / "search_spaces" / "digits.yaml", "--home", folder, *words]
@@ -50,7 +50,7 @@ def watch(words: list[str], scripted: float | None) -> tuple[list[tuple[float, i
 
 
 def rows(claims: list[tuple[float, int]], took: float) -> list[str]:
-    """Return the table: at each tenth of the way the last that was said, less what has passed since."""
+    """Return the table: at each tenth of the way the last estimate, less what has passed since."""
     lines = []
     for tenth in range(1, 10):
         now = tenth * took / 10
@@ -63,14 +63,14 @@ def rows(claims: list[tuple[float, int]], took: float) -> list[str]:
 
 
 def plot(claims: list[tuple[float, int]], took: float) -> str:
-    """Return the drawing: the time at which the sweep was to end, as it was said, over the time that had passed."""
+    """Return the drawing: the estimated end of the sweep over the time that had passed."""
     highest = max([took, *(at + left for at, left in claims)])
-    canvas = Canvas(linear("passed, s", 0, took), linear("end, as it was said, s", 0, highest), height=240)
+    canvas = Canvas(linear("passed, s", 0, took), linear("estimated end, s", 0, highest), height=240)
     canvas.line([(0, took), (took, took)], FAINT, "dashed")
     canvas.line([(at, at + left) for at, left in claims], INK, "strong")
     canvas.explain("line dashed", FAINT, "when it ended")
-    canvas.explain("line", INK, "when it was to end")
-    return as_svg(canvas.plot(), "How long a sweep is said to take")
+    canvas.explain("line", INK, "when it was estimated to end")
+    return as_svg(canvas.plot(), "The end of a sweep, as it was estimated")
 
 
 def main() -> None:
@@ -84,7 +84,7 @@ def main() -> None:
     claims, took = watch([*words, *(["--in-process"] if options.in_process else [])], options.scripted)
     print(f"{platform.platform()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}")
     print(f"the sweep took {took:.0f} s\n")
-    print("| passed | said to be left, s | left, s | error |\n|---|---|---|---|")
+    print("| passed | estimated, s | left, s | error |\n|---|---|---|---|")
     print("\n".join(rows(claims, took)))
     later = [(took - at, left) for at, left in claims if 0.1 * took <= at <= 0.95 * took]
     good = sum(abs(left - true) <= WITHIN * true for true, left in later)

@@ -2,7 +2,9 @@
 
 import builtins
 import os
+import shutil
 import sys
+import textwrap
 from typing import TextIO
 
 
@@ -13,9 +15,31 @@ def printable(text: object) -> str:
     return "\n".join(map(escaped, str(text).split("\n")))
 
 
+def fitted(text: str, stream: TextIO) -> str:
+    """Return a text whose lines break between words where a terminal is too narrow for them, and keep their indent.
+
+    Args:
+        text: what is printed.
+        stream: where; what is no terminal gets the lines as they are.
+    """
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return "\n".join(part for line in text.split("\n") for part in _parts(line, width))
+
+
+def _parts(line: str, width: int) -> list[str]:
+    if len(line) <= width:
+        return [line]
+    indent = " " * min(len(line) - len(line.lstrip()), width // 2)
+    return textwrap.wrap(
+        line, width, subsequent_indent=indent, replace_whitespace=False, break_long_words=False, break_on_hyphens=False
+    )
+
+
 def print(text: object, *, file: TextIO | None = None, flush: bool = False) -> None:  # noqa: A001 (it stands for it)
-    """Print a text as the built-in function does, with control characters shown."""
-    builtins.print(printable(text), file=file, flush=flush)
+    """Print a text as the built-in function does, with control characters shown, and fitted to the terminal."""
+    builtins.print(fitted(printable(text), file or sys.stdout), file=file, flush=flush)
 
 
 def can_redraw(stream: TextIO | None = None) -> bool:

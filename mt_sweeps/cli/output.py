@@ -1,17 +1,18 @@
 """How commands print their answers and write their files."""
 
 import json
+import sys
 from pathlib import Path
 
 import click
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.terminal import printable
+from mt_sweeps.terminal import fitted, printable
 
 
 def print_text(text: object, err: bool = False) -> None:
     """Print a text that may repeat what a user wrote, or what a file is called."""
-    click.echo(printable(text), err=err)
+    click.echo(fitted(printable(text), sys.stderr if err else sys.stdout), err=err)
 
 
 def print_json(content: object) -> None:

@@ -51,9 +51,7 @@ class Board:
         self._time_left = TimeLeft(ledger, concurrent)
         self._note = ""
         for trial in ledger.all_trials():
-            self._update(trial)
-            if trial.last is not None:
-                self._count_report(trial, trial.last)
+            self._remember(trial)
         self._on_first_report: Callable[[], None] | None = on_first_report
         self._on_failure = on_failure
         self._start = time.monotonic()
@@ -129,8 +127,11 @@ class Board:
         return f"{'at most ' * is_limit}{sum(map(self._ledger.total, self._spec.arms()))}"
 
     def _update(self, trial: Trial) -> None:
-        self._trials[trial.id] = trial
         self._time_left.update(trial)
+        self._remember(trial)
+
+    def _remember(self, trial: Trial) -> None:
+        self._trials[trial.id] = trial
         if trial.id not in self._steps:
             self._steps[trial.id] = steps_of(self._spec, trial)
         if trial.last is not None:

@@ -112,7 +112,8 @@ def _waiting(trials: Sequence[Trial], reports: Mapping[TrialId, Report]) -> str:
     reasons = []
     for trial in sorted((trial for trial in trials if not trial.finished), key=lambda trial: trial.id):
         if trial.state == "waiting":
-            reasons.append(f"{trial.id.label} (for a free slot: it lost {counted(trial.lost_workers, 'worker')})")
+            lost = f": it lost {counted(trial.lost_workers, 'worker')}" if trial.lost_workers else ""
+            reasons.append(f"{trial.id.label} (for a free slot{lost})")
         elif trial.id not in reports and time.time() - trial.attempt_started > _SOON:
             reasons.append(f"{trial.id.label} (for its first evaluation)")
     return ", ".join(reasons)
@@ -143,7 +144,7 @@ def _table(
         columns["trial"].append(trial.id.label.removeprefix("trial ") + suffix)
         columns["state"].append(trial.reason or trial.state)
         whole = steps.get(trial.id, 0)
-        columns["step"].append(f"{report.step if report else 0}" + (f"/{whole}" if whole else ""))
+        columns["step"].append(f"{report.step if report else trial.step}" + (f"/{whole}" if whole else ""))
         for network in networks:
             metrics = report.metrics if report else {}
             error = metrics.get(metric_of(spec.metric, network))

@@ -136,24 +136,36 @@ def _not_started(why: str) -> Unfinished:
 @contextmanager
 def _watched_start() -> Iterator[None]:
     """End this process in words if Ray waits too long, or for a process that died: it would abort in the end."""
-    over, before, end = threading.Event(), ray_private.local_node(), time.monotonic() + _START_SECONDS
+    before, end = ray_private.local_node(), time.monotonic() + _START_SECONDS
 
-    def watch() -> None:
+    def watch(over: threading.Event) -> None:
         while not over.wait(0.2):
             dead = dead_process() if ray_private.local_node() not in (None, before) else None
             if time.monotonic() > end or (dead is not None and not over.wait(_INTERRUPT_SECONDS)):
-                why = f"its {dead} has died" if dead else f"it has not within {_START_SECONDS} s"
                 _kill()
                 _remove_folder()
-                print(f"error: {_not_started(why)}", file=sys.stderr, flush=True)
-                os._exit(Unfinished.exit_status)
+                _leave(_not_started(f"its {dead} has died" if dead else f"it has not within {_START_SECONDS} s"))
                 return
 
-    threading.Thread(target=watch, name="ray-start-watch", daemon=True).start()
+    with _beside("ray-start-watch", watch):
+        yield
+
+
+@contextmanager
+def _beside(name: str, work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Run a function in a thread beside the block; its argument is set when the block is over."""
+    over = threading.Event()
+    threading.Thread(target=work, args=(over,), name=name, daemon=True).start()
     try:
         yield
     finally:
         over.set()
+
+
+def _leave(error: Unfinished) -> None:
+    """End this process at once, whatever its main thread waits for."""
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    os._exit(error.exit_status)
 
 
 def _join(address: str) -> dict[str, float]:
@@ -295,7 +307,6 @@ def watchdog(resume_command: str) -> Iterator[None]:
     Raises:
         Unfinished: such a process died.
     """
-    over = threading.Event()
     dead: str | None = None
 
     def death(name: str) -> Unfinished:
@@ -304,28 +315,25 @@ def watchdog(resume_command: str) -> Iterator[None]:
             f"with `{resume_command}`"
         )
 
-    def watch() -> None:
+    def watch(over: threading.Event) -> None:
         nonlocal dead
         while not over.wait(0.2):
             dead = dead_process()
             if dead is not None:
                 os.kill(os.getpid(), signal.SIGTERM)  # a KeyboardInterrupt in the main thread, whatever it waits for
                 if not over.wait(_INTERRUPT_SECONDS):
-                    print(f"error: {death(dead)}", file=sys.stderr, flush=True)
-                    os._exit(Unfinished.exit_status)
+                    _leave(death(dead))
                 return
 
-    threading.Thread(target=watch, name="ray-watch", daemon=True).start()
-    try:
-        yield
-    except BaseException:
-        name = dead or dead_process()
-        if name is not None:
-            _kill()  # at once: what is left of Ray would go on to print its own logs
-            raise death(name) from None
-        raise
-    finally:
-        over.set()
+    with _beside("ray-watch", watch):
+        try:
+            yield
+        except BaseException:
+            name = dead or dead_process()
+            if name is not None:
+                _kill()  # at once: what is left of Ray would go on to print its own logs
+                raise death(name) from None
+            raise
 
 
 def _kill() -> None:

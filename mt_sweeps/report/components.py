@@ -83,8 +83,8 @@ class Chapter:
 
 
 def _css(text: str) -> str:
-    """Return a text as the inside of a string of a style sheet."""
-    return "".join(c if c.isascii() and (c.isalnum() or c == " ") else f"\\{ord(c):06x}" for c in text)
+    """Return a text as the inside of a string of a style sheet, blanks escaped too: one after an escape is lost."""
+    return "".join(c if c.isascii() and c.isalnum() else f"\\{ord(c):06x}" for c in text)
 
 
 def small(table: Table) -> Table | None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from mt_sweeps.formatting import counted, duration, local_time, metric_text, values_text
 from mt_sweeps.results.finalists import compare_finalists
 from mt_sweeps.results.search_gain import search_gain
-from mt_sweeps.results.time_left import seconds_left
+from mt_sweeps.results.time_left import TimeLeft
 from mt_sweeps.search_space.space import Values
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.storage.home import SweepStore
@@ -98,7 +98,9 @@ def sweep_status(sweep: SweepStore) -> SweepStatus:
         started=environment.started,
         seconds=ledger.active_seconds,
         failure=_failure(ledger) if state == "failed" else "",
-        seconds_left=seconds_left(ledger, environment.concurrent) if state in ("running", "interrupted") else None,
+        seconds_left=TimeLeft(ledger, environment.concurrent).seconds()
+        if state in ("running", "interrupted")
+        else None,
         search="" if gain is None else gain.where_from(),
         verdict="" if verdict is None else verdict.ended,
     )
@@ -168,7 +170,7 @@ def list_text(sweeps: list[SweepStatus]) -> str:
         search = status.arms["search"]
         ended = search.complete + search.pruned + search.failed
         best = "" if status.best is None else f"best {_best_error_text(status.best)}"
-        times = f"{local_time(status.started)}  {duration(status.seconds):>12}"
+        times = f"{local_time(status.started)}  {duration(status.seconds):>12} of work"
         trials = f"{ended}/{search.total} trials"
         line = f"{status.name:{width}}  {status.state:11}  {times}  {trials:14}  {status.failure or best}"
         lines.append(line.rstrip())

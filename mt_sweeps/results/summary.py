@@ -44,7 +44,7 @@ def summary_text(
         *_class_lines(sweep, ledger),
         *_baseline_lines(ledger, trials),
         *finalists.text(ledger, images, groups).splitlines(),
-        *(f"pruning    {correlation}" for correlation in ledger.correlations()),
+        *(_wrapped("pruning", str(correlation)) for correlation in ledger.correlations()),
         *(_wrapped("caution", one) for one in cautions(ledger, images, guessing) if one != learned_nothing),
         *_failure_lines(trials),
         *_by_hand_lines(trials),

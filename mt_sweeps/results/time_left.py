@@ -18,7 +18,7 @@ _WORTH = 4  # ended trials that the expectation before the first one counts as
 
 
 class TimeLeft:
-    """Estimates the time until a sweep has ended.
+    """Estimates the time until a sweep has ended: from its ledger, and from what its driver sees besides.
 
     Args:
         ledger: of the sweep; only read.
@@ -35,6 +35,9 @@ class TimeLeft:
         self._starting = concurrent  # attempts whose workers start too, which takes long and happens once
         self._extra: list[float] = []  # seconds per trial beyond its training: its model, its end
         self._reached: list[int] = []  # steps of each trial of the search that is complete or pruned; others are not
+        # Those that have ended first, since they were timed better.
+        for trial in sorted(ledger.all_trials(), key=lambda trial: not trial.finished):
+            self._take(trial, time.time())
 
     def update(self, trial: Trial) -> None:
         """A trial began, or ended, or waits again."""
@@ -50,13 +53,8 @@ class TimeLeft:
             self._extra.append(max(0.0, time.monotonic() - began - last.seconds))
         self._note_how_far(trial)
 
-    def take(self, trial: Trial, now: float) -> None:
-        """Learn of a trial from the ledger alone; those that have ended first, since they were timed better.
-
-        Args:
-            trial: of any state.
-            now: seconds since 1970.
-        """
+    def _take(self, trial: Trial, now: float) -> None:
+        """Learn of a trial from the ledger alone; `now` in seconds since 1970."""
         self._trials[trial.id] = trial
         if trial.finished and trial.last is not None:
             self.reported(trial, trial.last)
@@ -135,19 +133,6 @@ class TimeLeft:
         if trial.arm != "search":
             return max(0, whole - done)
         return whole * expected_share(self._spec, min(1.0, done / whole)) if whole else 0.0
-
-
-def seconds_left(ledger: LedgerView, concurrent: int) -> float | None:
-    """Return the seconds that a sweep still takes, as its ledger alone can say, or None if nothing was evaluated yet.
-
-    Args:
-        ledger: of the sweep; only read.
-        concurrent: trials at once.
-    """
-    left = TimeLeft(ledger, concurrent)
-    for trial in sorted(ledger.all_trials(), key=lambda trial: not trial.finished):
-        left.take(trial, time.time())
-    return left.seconds()
 
 
 def expected_share(spec: SweepSpec, done: float = 0.0) -> float:

@@ -2,12 +2,21 @@
 
 import csv
 import io
-import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.formatting import counted, duration, error_text, labeled, no_formula, percent, value_text, values_text
+from mt_sweeps.formatting import (
+    counted,
+    duration,
+    error_text,
+    labeled,
+    local_time,
+    no_formula,
+    percent,
+    value_text,
+    values_text,
+)
 from mt_sweeps.search_space.space import Value, Values
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.storage.home import SweepStore
@@ -187,11 +196,11 @@ def trial_text(trial: TrialInFull, metric: str) -> str:
     row = trial.row
     error = "" if row.error is None else f", {error_name(metric)} {error_text((row.error, row.standard_error or 0.0))}"
     chosen = f", {CHOSEN[row.origin]}" if row.origin in CHOSEN else ""
-    began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.started))
     lines = [
         f"trial {row.name}: {row.state}{error}{chosen}",
         *([f"  reason     {row.reason}: {trial.message}"] if row.reason else []),
-        f"  started    {began}, {counted(trial.attempts, 'attempt')}, {duration(row.seconds)} of work, step {row.step}",
+        f"  started    {local_time(row.started)}, {counted(trial.attempts, 'attempt')}, "
+        f"{duration(row.seconds)} of work, step {row.step}",
         *labeled("values", [f"{key} {value_text(value)}" for key, value in row.values.items()]),
         *labeled("curve", _curve(trial.records, metric)),
         f"  files      {trial.files}",

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from mt_sweeps.cli import cli
-from mt_sweeps.terminal import can_redraw, printable
+from mt_sweeps.terminal import can_redraw, fitted, printable
 from mt_sweeps.terminal import print as print_safely
 from tests.helpers.sweeps import DIGITS
 
@@ -19,6 +19,24 @@ def test_control_characters_are_shown_and_lines_stay_lines():
 def test_what_is_printed_is_printable(capsys):
     print_safely("a\x1b]0;owned\x07")
     assert capsys.readouterr().out == "a\\x1b]0;owned\\x07\n"
+
+
+class Screen(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_lines_break_between_words_on_a_narrow_terminal_alone(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    text = "  status  a  sentence that is long\nshort\n/a/path/that-is/longer-than/the/screen"
+    assert fitted(text, io.StringIO()) == text
+    assert fitted(text, Screen()).split("\n") == [
+        "  status  a",
+        "  sentence that is",
+        "  long",
+        "short",
+        "/a/path/that-is/longer-than/the/screen",
+    ]
 
 
 @pytest.mark.parametrize(

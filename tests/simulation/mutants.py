@@ -96,35 +96,14 @@ class _ReportsFirst(ScriptedTrainer):
             yield report
 
 
-class _WithLedger(Parts):
-    kind: type[Ledger]
+def _with_ledger(kind: type[Ledger]) -> type[Parts]:
+    """Return the parts with a ledger that makes a mistake."""
 
-    def ledger(self) -> Ledger:
-        return self.kind("simulation", self.spec, self.database.open(), self.world.clock)
+    class Mutant(Parts):
+        def ledger(self) -> Ledger:
+            return kind("simulation", self.spec, self.database.open(), self.world.clock)
 
-
-class LostReport(_WithLedger):
-    kind = _LosesReport
-
-
-class DoublePrune(_WithLedger):
-    kind = _PrunesTwice
-
-
-class WrongRequeue(_WithLedger):
-    kind = _RequeuesOne
-
-
-class StaleOwner(_WithLedger):
-    kind = _NeverLooks
-
-
-class EarlyLook(_WithLedger):
-    kind = _LooksEarly
-
-
-class PointTwice(_WithLedger):
-    kind = _AddsAgain
+    return Mutant
 
 
 class RequestFirst(Parts):
@@ -151,15 +130,12 @@ class WriteBeforeRecord(Parts):
 
 
 MUTANTS = {
-    kind.__name__: kind
-    for kind in (
-        LostReport,
-        DoublePrune,
-        WrongRequeue,
-        WriteBeforeRecord,
-        StaleOwner,
-        EarlyLook,
-        RequestFirst,
-        PointTwice,
-    )
+    "LostReport": _with_ledger(_LosesReport),
+    "DoublePrune": _with_ledger(_PrunesTwice),
+    "WrongRequeue": _with_ledger(_RequeuesOne),
+    "WriteBeforeRecord": WriteBeforeRecord,
+    "StaleOwner": _with_ledger(_NeverLooks),
+    "EarlyLook": _with_ledger(_LooksEarly),
+    "RequestFirst": RequestFirst,
+    "PointTwice": _with_ledger(_AddsAgain),
 }

@@ -90,6 +90,12 @@ def test_the_table_of_a_terminal_shows_what_runs_and_the_best_so_far(ledger):
     assert "60.0 %" in text
 
 
+def waiting_line(shown):
+    out = io.StringIO()
+    Console(file=out, width=150, height=30).print(shown._view())
+    return next(line for line in out.getvalue().splitlines() if line.startswith("waiting: "))
+
+
 def test_the_table_says_what_a_trial_waits_for(ledger):
     shown = board(ledger)
     first, second, third = ledger.ask_search(), ledger.ask_search(), ledger.ask_search()
@@ -98,12 +104,21 @@ def test_the_table_says_what_a_trial_waits_for(ledger):
     shown.reported(first, report(30, 0.5))
     shown.started(ledger.ask_search())  # just now
     shown.ended(ledger.worker_lost(third, "killed"))
-    out = io.StringIO()
-    Console(file=out, width=150, height=30).print(shown._view())
-    told = next(line for line in out.getvalue().splitlines() if line.startswith("waiting: "))
+    told = waiting_line(shown)
     assert "published 0 (for a free slot: it lost 1 worker)" in told
     assert "supervised 0 (for its first evaluation)" in told
+    shown.ended(replace(first, state="waiting", lost_workers=0))
+    assert "trial 0 (for a free slot)," in waiting_line(shown), "of a sweep that was interrupted"
     assert "trial" not in told, "neither the one that has reported nor the one that has just started"
+
+
+def test_a_trial_that_goes_on_is_at_the_step_that_it_had_reached(ledger):
+    shown = board(ledger)
+    trial = ledger.ask_search()
+    shown.started(replace(trial, attempt=2, step=240))
+    out = io.StringIO()
+    Console(file=out, width=150, height=30).print(shown._view())
+    assert "240/300" in out.getvalue()
 
 
 def test_each_baseline_is_shown_beside_the_best(ledger, capsys):

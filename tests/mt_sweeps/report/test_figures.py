@@ -9,7 +9,7 @@ import pytest
 
 from mt_sweeps.report import class_figures, figures, search_figures
 from mt_sweeps.report.axes import Axis, axes
-from mt_sweeps.report.components import Table, hours_text
+from mt_sweeps.report.components import Table, _css, hours_text
 from mt_sweeps.report.findings import Curve, Curves, DrawnTrial, GoodChoice, GoodRange, Progress
 from mt_sweeps.report.plotting import BEST, MUTED, OTHER, errors_scale, even_ticks, log_ticks
 from mt_sweeps.results.finalists import MeanError, Verdict
@@ -225,3 +225,9 @@ def test_figures_have_no_colours_but_those_of_the_page():
         assert not re.findall(r"#[0-9a-f]{3,8}|rgb\(|\bfill=|\bstroke=|style=", plot.body)
         inside = [float(one.get(name)) for one in drawn(plot) for name in ("x", "cx") if one.get(name)]
         assert all(0 <= x <= plot.width for x in inside)
+
+
+def test_the_name_of_a_column_keeps_its_blanks_in_a_style_sheet():
+    escaped = _css("95 % interval")
+    shown = re.sub(r"\\([0-9a-f]{6}) ?", lambda code: chr(int(code[1], 16)), escaped)  # as a browser reads it
+    assert shown == "95 % interval"

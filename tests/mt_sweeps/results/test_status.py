@@ -73,7 +73,7 @@ def test_a_sweep_whose_trials_all_failed_is_not_to_be_resumed(tmp_path, reasons,
 
 def test_a_list_has_one_line_per_sweep():
     lines = list_text([STATUS, replace(STATUS, name="a", best=None)]).splitlines()
-    begun = f"interrupted  {local_time(1.7e9)}    1 min 01 s  4/5 trials"
+    begun = f"interrupted  {local_time(1.7e9)}    1 min 01 s of work  4/5 trials"
     assert lines[0] == f"digits  {begun}      best 7.0 % ± 1.0"
     assert lines[1] == f"a       {begun}"
     assert "mt-sweep run" in list_text([])

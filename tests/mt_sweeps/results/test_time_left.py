@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from mt_sweeps.results import time_left
-from mt_sweeps.results.time_left import TimeLeft, expected_share, seconds_left
+from mt_sweeps.results.time_left import TimeLeft, expected_share
 from tests.helpers.sweeps import digits, new_ledger, report
 
 
@@ -128,15 +128,15 @@ def test_half_of_the_seeds_after_the_first_look_are_expected(tmp_path):
 
 def test_the_ledger_alone_says_how_long_it_takes_still(tmp_path):
     ledger = ledger_of(tmp_path, "trials=4", "pruner.name=none", "finalists.baselines=[]", "finalists.top=0")
-    assert seconds_left(ledger, concurrent=1) is None
+    assert TimeLeft(ledger, concurrent=1).seconds() is None
     first, second = ledger.ask_search(), ledger.ask_search()
     ledger.complete(first, report(300, 0.5))  # 3 s of training
     spent = next(trial for trial in ledger.trials("search")).seconds
     extra = max(0.0, spent - 3.0)
-    assert seconds_left(ledger, concurrent=1) == pytest.approx(3 * (3.0 + extra))
+    assert TimeLeft(ledger, concurrent=1).seconds() == pytest.approx(3 * (3.0 + extra))
     ledger.report(second, report(100, 0.5))
-    assert seconds_left(ledger, concurrent=1) == pytest.approx(2.0 + extra + 2 * (3.0 + extra))
-    assert seconds_left(ledger, concurrent=2) == pytest.approx((2.0 + extra + 2 * (3.0 + extra)) / 2)
+    assert TimeLeft(ledger, concurrent=1).seconds() == pytest.approx(2.0 + extra + 2 * (3.0 + extra))
+    assert TimeLeft(ledger, concurrent=2).seconds() == pytest.approx((2.0 + extra + 2 * (3.0 + extra)) / 2)
 
 
 def test_no_trial_begins_after_the_budget(tmp_path):
