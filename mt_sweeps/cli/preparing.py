@@ -16,7 +16,7 @@ from mt_sweeps.cli.options import (
     plugin_option,
     set_option,
 )
-from mt_sweeps.cli.output import print_text, write_text
+from mt_sweeps.cli.output import print_json, print_text, write_text
 from mt_sweeps.errors import InputError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def validate(files: tuple[Path, ...], without_images: bool, home: str | None) ->
         try:
             loaded = load_spec(file)
             if loaded.from_:
-                _check_earlier_sweeps(loaded, home)
+                _check_earlier_sweeps(file, loaded, home)
             note = "the images were not looked at" if without_images else check_folder(file, loaded)
         except InputError as error:
             problems += error.problems
@@ -103,11 +103,11 @@ def validate(files: tuple[Path, ...], without_images: bool, home: str | None) ->
         raise InputError(*problems)
 
 
-def _check_earlier_sweeps(spec: "SweepSpec", home: str | None) -> None:
+def _check_earlier_sweeps(file: Path, spec: "SweepSpec", home: str | None) -> None:
     from mt_sweeps.commands.warm_start import warm_start
     from mt_sweeps.storage.open import open_home
 
-    warm_start(open_home(home), spec, data_fingerprint=None)
+    warm_start(file, open_home(home), spec, data_fingerprint=None)
 
 
 @click.command()
@@ -144,6 +144,9 @@ def doctor(file: Path | None, overrides: tuple[str, ...], address: str | None, h
         checks.append(check)
         if not as_json:
             print_text(doctor.text(check))
-    click.echo(json.dumps(doctor.as_json(checks), indent=2) if as_json else f"\n{doctor.summary(checks)}")
+    if as_json:
+        print_json(doctor.as_json(checks))
+    else:
+        print_text(f"\n{doctor.summary(checks)}")
     if any(check.state == "problem" for check in checks):
         sys.exit(1)

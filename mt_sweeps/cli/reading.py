@@ -1,6 +1,5 @@
 """Commands that show what sweeps have found, and write it to files. Each imports what it needs when it runs."""
 
-import json
 from pathlib import Path
 
 import click
@@ -27,7 +26,10 @@ def list_sweeps(home: str | None, as_json: bool) -> None:
         except InputError as error:  # one that cannot be read hides no other
             if run.exists:  # else it was removed just now
                 print_text(f"{run.name}: {error}", err=True)
-    click.echo(json.dumps([row.as_json() for row in rows], indent=2) if as_json else status.list_text(rows))
+    if as_json:
+        print_json([row.as_json() for row in rows])
+    else:
+        print_text(status.list_text(rows))
 
 
 @click.command("status")
@@ -42,7 +44,10 @@ def show_status(name: str | None, home: str | None, as_json: bool) -> None:
 
     sweep = open_home(home).sweep(name)
     row = status.sweep_status(sweep)
-    click.echo(json.dumps(row.as_json(), indent=2) if as_json else status.status_text(row, sweep.resume_command))
+    if as_json:
+        print_json(row.as_json())
+    else:
+        print_text(status.status_text(row, sweep.resume_command))
 
 
 @click.command()

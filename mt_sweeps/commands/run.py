@@ -92,7 +92,7 @@ def run_sweep(
     home.new_sweep(name, spec.name)  # refuses a name that is taken, before the work
     check_storage(file, home, spec)
     data = check_data(file, spec)
-    prior, taken = warm_start(home, spec, data.fingerprint)
+    prior, taken = warm_start(file, home, spec, data.fingerprint)
     mlflow_problem = _check_mlflow(home, spec)
     with _resources(file, spec, data, in_process) as (share, spec):
         planned = forecasts.forecast(spec, share.concurrent)

@@ -1,6 +1,7 @@
 """The warm start of a new sweep: what it takes from the sweeps that its file names under `from`."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.formatting import counted
@@ -12,10 +13,13 @@ from mt_sweeps.study.prior import collect
 from mt_sweeps.study.trial import Prior
 
 
-def warm_start(home: Home, spec: SweepSpec, data_fingerprint: str | None) -> tuple[dict[Arm, Prior], list[str]]:
+def warm_start(
+    file: Path, home: Home, spec: SweepSpec, data_fingerprint: str | None
+) -> tuple[dict[Arm, Prior], list[str]]:
     """Return what a new sweep takes from earlier ones, and what to tell its user, a line each.
 
     Args:
+        file: of the new sweep, for errors.
         home: of all of them.
         spec: of the new sweep.
         data_fingerprint: of its images; None: not known, and nothing is said of them.
@@ -24,21 +28,23 @@ def warm_start(home: Home, spec: SweepSpec, data_fingerprint: str | None) -> tup
         InputError: an earlier sweep is not there, still runs, cannot be read, or does not fit.
     """
     ledgers, lines = [], []
-    for name in dict.fromkeys(spec.from_):
-        try:
+    try:
+        for name in dict.fromkeys(spec.from_):
             sweep = home.sweep(name)
             if sweep.is_driven:
                 raise InputError(f"{name}: still runs; wait for it, or end it with `{sweep.command('stop')}`")
             ledgers.append(ledger_of(sweep))
-            fingerprint = sweep.load_environment().data_fingerprint
-        except InputError as error:
-            raise InputError(*(f"from: {problem}" for problem in error.problems)) from None
-        if data_fingerprint not in (None, fingerprint):
-            lines.append(
-                f"note: {name} was a sweep of other images: what was best there may not be here, and counts for less "
-                "with every trial"
-            )
-    prior = collect(spec, ledgers) if ledgers else {}
+            if data_fingerprint not in (None, sweep.load_environment().data_fingerprint):
+                lines.append(
+                    f"note: {name} was a sweep of other images: what was best there may not be here, and counts for "
+                    "less with every trial"
+                )
+    except InputError as error:
+        raise InputError(*(f"{file}: from: {problem}" for problem in error.problems)) from None
+    try:
+        prior = collect(spec, ledgers) if ledgers else {}
+    except InputError as error:
+        raise InputError(*(f"{file}: {problem}" for problem in error.problems)) from None
     return prior, [*_summary(prior), *lines]
 
 

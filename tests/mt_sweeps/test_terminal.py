@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from mt_sweeps.cli import cli
 from mt_sweeps.terminal import can_redraw, fitted, printable
 from mt_sweeps.terminal import print as print_safely
-from tests.helpers.sweeps import DIGITS
+from tests.helpers.sweeps import DIGITS, Sweep
 
 
 def test_control_characters_are_shown_and_lines_stay_lines():
@@ -81,3 +81,13 @@ def test_only_a_terminal_that_is_no_cell_of_a_notebook_is_drawn_over(monkeypatch
     assert can_redraw(Terminal())
     monkeypatch.setenv("JPY_PARENT_PID", "1")
     assert not can_redraw(Terminal())
+
+
+@pytest.mark.parametrize("command", [["list"], ["status", "digits"]])
+def test_the_reason_of_a_failed_sweep_sends_no_escape_sequence(command, tmp_path):
+    sweep = Sweep(tmp_path, "finalists.baselines=[]", "finalists.top=0")
+    for _ in range(3):
+        sweep.ledger.fail(sweep.ledger.ask_search(), "error", "no file \x1b[2J", None)
+    output = CliRunner().invoke(cli, [*command, "--home", str(sweep.home.path)]).output
+    assert "no file \\x1b[2J" in output
+    assert "\x1b" not in output

@@ -25,26 +25,26 @@ def before(tmp_path):
 
 def test_the_same_images_are_taken_without_a_note_and_others_with_one(before):
     spec = digits("trials=8", "from=[digits]", *ALONE)
-    prior, lines = warm_start(before.home, spec, ENVIRONMENT.data_fingerprint)
+    prior, lines = warm_start(DIGITS, before.home, spec, ENVIRONMENT.data_fingerprint)
     assert len(prior["search"].points) == len(prior["search"].trials) == 3
     assert lines == ["  from      digits: 3 best configurations to try first, 3 trials for the sampler"]
-    _, lines = warm_start(before.home, spec, "other")
+    _, lines = warm_start(DIGITS, before.home, spec, "other")
     assert lines[1].startswith("note: digits was a sweep of other images")
 
 
 def test_a_file_that_names_no_sweep_takes_nothing(before):
-    assert warm_start(before.home, digits("trials=8", *ALONE), "other") == ({}, [])
+    assert warm_start(DIGITS, before.home, digits("trials=8", *ALONE), "other") == ({}, [])
 
 
 def test_a_sweep_that_runs_or_is_none_or_has_another_format_is_refused(before, monkeypatch):
     spec = digits("trials=8", "from=[digits]", *ALONE)
     with before.directory.exclusive("driven"), pytest.raises(InputError, match="from: digits: still runs; wait for it"):
-        warm_start(before.home, spec, "any")
+        warm_start(DIGITS, before.home, spec, "any")
     with pytest.raises(InputError, match="from: none: no such sweep"):
-        warm_start(before.home, digits("from=[none]", *ALONE), "any")
+        warm_start(DIGITS, before.home, digits("from=[none]", *ALONE), "any")
     monkeypatch.setattr("mt_sweeps.study.ledger_view.FORMAT", 4)
     with pytest.raises(InputError, match=r"from: .*ledger\.db: is a ledger of format 3, this version reads 4"):
-        warm_start(before.home, spec, "any")
+        warm_start(DIGITS, before.home, spec, "any")
 
 
 def test_a_grid_and_what_is_no_name_are_refused():
@@ -63,7 +63,7 @@ def test_an_earlier_sweep_is_refused_before_anything_starts(before):
 
 
 def test_validate_refuses_an_earlier_sweep_that_a_run_would_refuse(before, tmp_path):
-    for name, message in (("digits", None), ("none", "from: none: no such sweep")):
+    for name, message in (("digits", None), ("none", "none.yaml: from: none: no such sweep")):
         file = tmp_path / f"{name}.yaml"
         file.write_text(DIGITS.read_text() + f"from: [{name}]\n")
         result = CliRunner().invoke(cli, ["validate", str(file), "--home", str(before.home.path)])
