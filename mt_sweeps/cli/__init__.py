@@ -58,6 +58,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         cli(standalone_mode=False)
+        _leave(0)
     except (InputError, SweepError) as error:
         print_text("\n".join(line[:_LINE] for line in f"error: {error}".split("\n")), err=True)
         _leave(error.exit_status)

@@ -28,7 +28,7 @@ ENV_VARS_TO_PROPAGATE.difference_update([name for name in ENV_VARS_TO_PROPAGATE 
 
 
 def run(coordinator: Coordinator, share: Share, resume_command: str) -> None:
-    """Run trials until the coordinator has no more, or says that everything is to stop.
+    """Run trials until the coordinator has no more, or says that everything is to stop. Then Ray begins to end.
 
     Args:
         coordinator: decides what runs.
@@ -42,6 +42,7 @@ def run(coordinator: Coordinator, share: Share, resume_command: str) -> None:
     with ray_cluster.watchdog(resume_command):
         while _run_experiment(driver, share) and not driver.should_stop():
             pass
+    ray_cluster.begin_to_stop()  # the report and MLflow need no Ray
 
 
 def _run_experiment(driver: "_Driver", share: Share) -> bool:

@@ -48,6 +48,7 @@ _ENVIRONMENT = {
     "TUNE_WARN_THRESHOLD_S": "60",
 }
 _folder: RayFolder | None = None  # of the Ray that was started
+_stopping: threading.Thread | None = None  # ends Ray
 _saved: dict[str, str | None] = {}  # variables of the environment as they were before Ray was started
 
 
@@ -262,8 +263,24 @@ def on_each_node(share: Share, call: Callable[[Any], T], argument: Any) -> dict[
     }
 
 
+def begin_to_stop() -> None:
+    """Begin to end what `start` started, beside what this process has left to do; `stop` waits for it."""
+    global _stopping
+    _stopping = threading.Thread(target=_stop, name="ray-stop")
+    _stopping.start()
+
+
 def stop() -> None:
     """End what `start` started, and nothing else."""
+    global _stopping
+    if _stopping is None:
+        _stop()
+    else:
+        _stopping.join()
+        _stopping = None
+
+
+def _stop() -> None:
     import ray
 
     if dead_process() is not None:

@@ -72,6 +72,21 @@ def test_the_token_is_of_this_process_alone_and_what_was_there_before_is_there_a
     assert (os.environ["RAY_AUTH_TOKEN"], "RAY_AUTH_MODE" in os.environ) == ("of a cluster", False)
 
 
+def test_ray_ends_beside_other_work_and_the_end_waits_for_it(monkeypatch):
+    import ray
+
+    ended, may_end = [], threading.Event()
+    monkeypatch.setattr(ray, "shutdown", lambda: ended.append(may_end.wait(10)))
+    monkeypatch.setattr(ray_cluster, "dead_process", lambda: None)
+    ray_cluster.begin_to_stop()
+    assert not ended, "this goes on meanwhile"
+    threading.Timer(0.1, may_end.set).start()
+    ray_cluster.stop()
+    assert ended == [True], "once, and to its end"
+    ray_cluster.stop()
+    assert len(ended) == 2, "of the next sweep of this process"
+
+
 def test_ray_gets_a_private_folder_that_goes_with_it_and_orders_of_others_are_dropped(monkeypatch):
     import ray
 
