@@ -64,9 +64,8 @@ def main() -> None:
         assert trial is not None
         reports = [report for report in Trainer(spec.config(trial.values)).run() if report.step >= rung]
         last = reports[-1]
-        trainings.append(
-            {"rung": reports[0].correct, "end": last.correct, "truth": last.metrics["verdict.teacher_error"]}
-        )
+        correct = {"rung": reports[0].correct, "end": last.correct}
+        trainings.append({"values": trial.values, **correct, "truth": last.metrics["verdict.teacher_error"]})
         seconds, error = time.process_time() - begun, 100 * last.metrics["verdict.teacher_error"]
         print(f"| {number} | {error:.1f} | {seconds:.0f} |", flush=True)
         table = {"images": images, "rung": rung, "steps": spec.steps, "trainings": trainings}

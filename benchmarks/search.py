@@ -24,6 +24,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,11 +38,12 @@ from scipy.stats import spearmanr
 from mt_sweeps.execution.simulated_trainer import Curve, Script, SimulatedTrainer, Task
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.spec.load import load_spec
-from mt_sweeps.spec.sweep_spec import SweepSpec
+from mt_sweeps.spec.sweep_spec import SweepSpec, Values
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.pruner import RungRanking, rungs
 from mt_sweeps.study.trial import Prior, Trial
 from trainers.config import TrainerConfig
+from trainers.errors import TrainingError
 from trainers.report import Report
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
@@ -97,11 +99,11 @@ def specification(file: str, sampler: str, pruner: str, seed: int, trials: int, 
     return load_spec(SPACES / file, ("points=[]", "finalists.baselines=[]", "finalists.top=0", *settings, *more))
 
 
-def new_ledger(spec: SweepSpec, prior: Mapping[Arm, Prior] | None = None) -> Ledger:
+def new_ledger(spec: SweepSpec, prior: Mapping[Arm, Prior] | None = None, published: Values | None = None) -> Ledger:
     """A ledger with its rows in memory instead of SQLite: it decides the same and takes a fifth of the time."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    return Ledger.create("in memory", spec, {}, InMemoryStorage(), prior)
+    return Ledger.create("in memory", spec, published or {}, InMemoryStorage(), prior)
 
 
 def searched(
@@ -128,35 +130,46 @@ def searched(
     ledger = ledger or new_ledger(spec)
     if naive:
         ledger._ranking = RungRanking(spec, at=early_rungs(spec))
-    running: list[tuple[int, int, Trial, Iterator[Report], Report]] = []
+    running: list[tuple[int, tuple[int, str], Trial, Iterator[Report], Report]] = []
 
     def start(now: int) -> None:
-        trial = ledger.ask_search() if spent < budget else None
-        if trial is not None:
-            reports = iter(curves(spec.config(trial.values)))
-            first = next(reports)
-            heapq.heappush(running, (now + first.step, trial.number, trial, reports, first))
+        while (trial := ledger.ask_search() if spent < budget else None) is not None:
+            reports = iter(curves(spec.config(trial.values, trial.arm)))
+            with failing(ledger, trial, None):
+                first = next(reports)
+                heapq.heappush(running, (now + first.step, (trial.number, trial.arm), trial, reports, first))
+                return
 
     for _ in range(workers):
         start(0)
-    before: dict[int, int] = {}
+    before: dict[tuple[int, str], int] = {}
     while running:
-        now, number, trial, reports, report = heapq.heappop(running)
-        spent += report.step - before.get(number, 0)
-        before[number] = report.step
+        now, key, trial, reports, report = heapq.heappop(running)
+        spent += report.step - before.get(key, 0)
+        before[key] = report.step
         pruned = ledger.report(trial, report)
-        following = None if pruned else next(reports, None)
-        if following is not None:
-            heapq.heappush(running, (now + following.step - report.step, number, trial, reports, following))
-            continue
-        if pruned:
-            ledger.prune(trial, report)
-        else:
-            ledger.complete(trial, report)
+        with failing(ledger, trial, report):
+            following = None if pruned else next(reports, None)
+            if following is not None:
+                heapq.heappush(running, (now + following.step - report.step, key, trial, reports, following))
+                continue
+            if pruned:
+                ledger.prune(trial, report)
+            else:
+                ledger.complete(trial, report)
         best = ledger.best()
         points.append(Point(spent, truth(best) if best is not None else 1.0))
         start(now)
     return points
+
+
+@contextmanager
+def failing(ledger: Ledger, trial: Trial, last: Report | None) -> Iterator[None]:
+    """A training that goes wrong fails its trial, and the search goes on."""
+    try:
+        yield
+    except TrainingError as error:
+        ledger.fail(trial, type(error).__name__, str(error), last)
 
 
 def early_rungs(spec: SweepSpec) -> list[int]:

@@ -19,6 +19,7 @@ LENGTH = "trials=1 trainer.steps=10 trainer.evaluate_every=5 finalists.baselines
 # Folders of small images: IMAGES has ten classes, SETS a folder per set. OUT is empty.
 QUICK = {
     "accuracy.py precision": "--seeds 2 --steps 4 --workers 1 --images IMAGES --image-steps 2 --image-seeds 2",
+    "choosing.py": "--repetitions 3 --trials 4",
     "cifar10.py": "--images IMAGES --directory OUT --steps 2 --batch-size 8 --labels 400 --validation 20 "
     "--evaluate-every 1 --precision fp32 --device cpu",
     "cross_validation.py": "natural:20 --images SETS --draws 2 --trials 2 --steps 2 --results OUT/found.json",
@@ -28,6 +29,8 @@ QUICK = {
     "launches.py": "--only small·CNN",
     "pruning.py": "--repetitions 2 --trials 4 --tasks 1",
     "pruning_tables.py digits": "--trainings 1 --output OUT",
+    "quick_start_search.py": "--seeds 2 --draws 2 --results OUT/found.json --set trials=3 trainer.steps=20 "
+    "trainer.evaluate_every=10",
     "search.py": "--repetitions 2 --trials 4 --tasks flat --workers 1",
     "warm_start.py": "--repetitions 2 --trials 4 --tasks flat --workers 1",
     "search.py --digits": "--repetitions 2 --trials 2 --steps 10 --workers 1",
@@ -39,6 +42,7 @@ QUICK = {
 # Some minutes together; with MT_SWEEPS_ALL_BENCHMARKS=1.
 LONGER = {
     "accuracy.py gain": "--seeds 2 --steps 24 --workers 1",
+    "fine_tuning.py": "SETS steel:5 --seeds 2 --steps 2 --image-size 32 --results OUT/found.json",
     "outages.py": "--seconds 1 --modes no·window server·killed",
     "overhead.py": "--trials 22 --filled 2 --sampler tpe --plain 0 --in-process",
     "own_folders.py": f"SETS steel --labels 20 --output OUT --in-process --set {LENGTH}",

@@ -4,6 +4,7 @@ import math
 import random
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from mt_sweeps.search_space.distributions import Categorical, FloatRange, IntRan
 from mt_sweeps.search_space.space import Space, Values
 from mt_sweeps.study.ledger_view import LedgerView
 from mt_sweeps.study.trial import Trial
+
+if TYPE_CHECKING:
+    from sklearn.gaussian_process import GaussianProcessRegressor
 
 _CANDIDATES = 500  # configurations, drawn at random, at which a next trial might be
 _MODELLED = 200  # trials that the model sees at most: its cost grows with their cube
@@ -50,32 +54,43 @@ def _expected_improvement(space: Space, trials: Sequence[Trial], metric: str) ->
     """Return the largest expected improvement of a next trial, as a fraction of images."""
     from scipy.stats import norm
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
     rng = random.Random(0)
     drawn = [values for values in (space.draw(rng) for _ in range(_CANDIDATES)) if space.allows(values)]
     if not space.entries or not drawn:
         return 0.0
     modelled = sorted(sorted(trials, key=lambda trial: trial.objective(metric))[:_MODELLED], key=lambda one: one.number)
-    tried = np.array([_coordinates(space, trial.values) for trial in modelled])
+    tried = np.array([coordinates(space, trial.values) for trial in modelled])
     errors = np.array([trial.error(metric) or (0.0, 0.0) for trial in modelled])
-    spread = float(errors[:, 0].std()) or 1.0
-    kernel = ConstantKernel(1.0, (0.1, 10.0)) * Matern(np.ones(tried.shape[1]), (0.1, 30.0), nu=2.5)
-    noise = np.maximum(errors[:, 1] / spread, 1e-3) ** 2
-    model = GaussianProcessRegressor(kernel, alpha=noise, normalize_y=True, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a key without effect has no length scale
-        model.fit(tried, errors[:, 0])
+        model = fitted(tried, errors[:, 0], errors[:, 1])
     best = tried[int(model.predict(tried).argmin())]
-    mean, covariance = model.predict(np.array([best, *(_coordinates(space, one) for one in drawn)]), return_cov=True)
+    mean, covariance = model.predict(np.array([best, *(coordinates(space, one) for one in drawn)]), return_cov=True)
     better = mean[0] - mean[1:]
     variance = covariance[0, 0] + np.diag(covariance)[1:] - 2 * covariance[0, 1:]
     deviation = np.sqrt(np.maximum(variance, 1e-12))
     return float((better * norm.cdf(better / deviation) + deviation * norm.pdf(better / deviation)).max())
 
 
-def _coordinates(space: Space, values: Values) -> list[float]:
+def fitted(tried: np.ndarray, errors: np.ndarray, noise: np.ndarray) -> "GaussianProcessRegressor":
+    """Return a Gaussian process that is fitted to trials.
+
+    Args:
+        tried: float [trials, dimensions], from `coordinates`.
+        errors: float [trials].
+        noise: float [trials], their standard errors.
+    """
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+
+    spread = float(errors.std()) or 1.0
+    kernel = ConstantKernel(1.0, (0.1, 10.0)) * Matern(np.ones(tried.shape[1]), (0.1, 30.0), nu=2.5)
+    relative = np.maximum(noise / spread, 1e-3) ** 2
+    return GaussianProcessRegressor(kernel, alpha=relative, normalize_y=True, random_state=0).fit(tried, errors)
+
+
+def coordinates(space: Space, values: Values) -> list[float]:
     """Return where a configuration lies: for each branch a number from 0 to 1, or one per choice.
 
     A branch that does not hold lies in the middle, and has none of its choices.
