@@ -31,7 +31,7 @@ from mt_sweeps.study.ledger import Ledger
 
 ROOT = Path(__file__).parents[1]
 MT_SWEEP = Path(sys.prefix) / "bin" / "mt-sweep"
-FILE = ROOT / "search_spaces" / "digits.yaml"
+FILE = ROOT / "benchmarks" / "spaces" / "digits.yaml"
 SETTINGS = ("trainer.evaluate_every=300", "pruner.name=none", "finalists.baselines=[]", "finalists.top=0", "points=[]")
 NAME = "overhead"
 BEFORE = 1000  # trials up to one of them, over which the cost there is averaged

@@ -3,7 +3,7 @@
     uv run python benchmarks/peers.py                                  # 32 trials, 5 rounds: about half an hour
     uv run python benchmarks/peers.py --ways mt-sweep pool --rounds 3
 
-mt-sweep     `mt-sweep run search_spaces/digits.yaml`, without baselines and finalists
+mt-sweep     `mt-sweep run benchmarks/spaces/digits.yaml`, without baselines and finalists
 tune         Ray Tune as it comes: a function, OptunaSearch, MLflowLoggerCallback
 tune-reuse   the same with `reuse_actors=True`
 pool         Optuna's ask and tell, a process pool, MLflow called in the workers
@@ -48,7 +48,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the trainer needs no installation
 MT_SWEEP = Path(sys.prefix) / "bin" / "mt-sweep"
-FILE = ROOT / "search_spaces" / "digits.yaml"
+FILE = ROOT / "benchmarks" / "spaces" / "digits.yaml"
 METRIC = "validation.teacher_error"
 EVALUATIONS = 10  # per trial
 CORES = len(os.sched_getaffinity(0))

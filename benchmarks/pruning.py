@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from pruning_tables import TABLES
-from search import SEEDS, TASKS, interval, new_ledger, searched, specification
+from search import DIGITS, SEEDS, TASKS, interval, new_ledger, searched, specification
 
 from mt_sweeps.execution.simulated_trainer import Curve, Script, SimulatedTrainer
 from mt_sweeps.spec.sweep_spec import SweepSpec
@@ -130,7 +130,7 @@ def _table(name: str) -> dict[str, Any]:
 
 @functools.cache
 def _with_asha(trials: int) -> SweepSpec:
-    return specification("digits.yaml", "random", "asha", 0, trials)
+    return specification(DIGITS, "random", "asha", 0, trials)
 
 
 def _rate(pair: tuple[float, float]) -> float:

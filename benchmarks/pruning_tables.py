@@ -3,8 +3,8 @@
     uv run python benchmarks/pruning_tables.py digits
     uv run python benchmarks/pruning_tables.py natural --images IMAGES
 
-IMAGES is a folder of images with train/<class>/*. The configurations are the first that a random search of the space of
-`search_spaces/digits.yaml` or `image_folder.yaml` draws; all have the same labels, images and seed, as in a sweep.
+IMAGES is a folder of images with train/<class>/*. The configurations are the first that a random search of a space
+draws: of spaces/digits.yaml or search_spaces/image_folder.yaml. All have the labels, images and seed of one sweep.
 benchmarks/pruning.py replays the tables.
 """
 
@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from search import new_ledger, specification
+from search import DIGITS, new_ledger, specification
 
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.study.pruner import rungs
 from trainers import Trainer
 from trainers.files import write_atomically
 
+IMAGE_FOLDER = Path(__file__).parents[1] / "search_spaces" / "image_folder.yaml"
 TABLES = Path(__file__).parent / "results" / "pruning"
 SMALL = (  # pictures that a processor trains on in seconds
     "trainer.dataset.image_size=16",
@@ -39,9 +40,9 @@ SMALL = (  # pictures that a processor trains on in seconds
 def space(name: str, images: Path | None, trials: int) -> SweepSpec:
     """Return the search that is recorded; its verdict images stand for the truth."""
     if name == "digits":
-        file, more = "digits.yaml", ("trainer.dataset.verdict=600",)
+        file, more = DIGITS, ("trainer.dataset.verdict=600",)
     else:
-        file, more = "image_folder.yaml", (*SMALL, f"trainer.dataset.root={images}")
+        file, more = IMAGE_FOLDER, (*SMALL, f"trainer.dataset.root={images}")
     return specification(file, "random", "asha", 0, trials, "trainer.verdict=true", *more)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from search import SPACES, new_ledger, searched
+from search import new_ledger, searched
 
 from mt_sweeps.results.statistics import compare, interval
 from mt_sweeps.spec.load import load_spec
@@ -32,6 +32,7 @@ from trainers import Trainer, TrainerConfig
 from trainers.files import write_atomically
 from trainers.report import Report
 
+FILE = Path(__file__).parents[1] / "search_spaces" / "digits.yaml"
 RESULTS = Path(__file__).parent / "results" / "quick-start-search.json"
 FIRST_DRAW = 50_000  # far from the seeds of sweeps and of their finalists
 RANDOM = 4  # first trials that are compared with
@@ -83,7 +84,7 @@ def run(options: argparse.Namespace, found: dict[str, Any]) -> None:
     for seed in range(options.seeds):
         more = (f"sampler.seed={seed}", "finalists.top=0", *options.set)
         if str(seed) not in found.setdefault("chosen", {}):
-            found["chosen"][str(seed)] = chosen(load_spec(SPACES / "digits.yaml", more))
+            found["chosen"][str(seed)] = chosen(load_spec(FILE, more))
             keep(f"sampler seed {seed}: searched")
         for name in (FOUND, PUBLISHED, FIRST, SUPERVISED):
             settings = found["chosen"][str(seed)][name]

@@ -46,7 +46,8 @@ from trainers.config import TrainerConfig
 from trainers.errors import TrainingError
 from trainers.report import Report
 
-SPACES = Path(__file__).parents[1] / "search_spaces"
+DIGITS = Path(__file__).parent / "spaces" / "digits.yaml"
+CIFAR10 = Path(__file__).parents[1] / "search_spaces" / "cifar10.yaml"
 SEEDS = range(3000, 3100)  # of sampler and noise
 BASE = "random + none"
 NAIVE = "tpe + asha, rungs from the first evaluation"
@@ -66,17 +67,17 @@ DIGITS_ARMS = {name: ARMS[name] for name in (BASE, "tpe + asha")}
 class Setting:
     """A task and the space that is searched for it."""
 
-    file: str
+    file: Path
     task: Task
 
 
 TASKS = {
-    "digits: 300 validation images": Setting("digits.yaml", Task()),
-    "CIFAR-10: 2,000": Setting("cifar10.yaml", Task(floor=0.12, supervised=0.25, weight=50, decay=0.997, width=0.03)),
-    "narrow optimum": Setting("cifar10.yaml", Task(floor=0.06, weight=100, decay=0.99, width=0.1, kl=0.02)),
-    "flat": Setting("cifar10.yaml", Task(floor=0.12, weight=20, decay=0.999, width=0.01)),
+    "digits: 300 validation images": Setting(DIGITS, Task()),
+    "CIFAR-10: 2,000": Setting(CIFAR10, Task(floor=0.12, supervised=0.25, weight=50, decay=0.997, width=0.03)),
+    "narrow optimum": Setting(CIFAR10, Task(floor=0.06, weight=100, decay=0.99, width=0.1, kl=0.02)),
+    "flat": Setting(CIFAR10, Task(floor=0.12, weight=20, decay=0.999, width=0.01)),
     "what is best at the end is worst early": Setting(
-        "cifar10.yaml", Task(floor=0.1, weight=200, decay=0.9995, width=0.04, burden=0.1)
+        CIFAR10, Task(floor=0.1, weight=200, decay=0.9995, width=0.04, burden=0.1)
     ),
 }
 
@@ -89,14 +90,14 @@ class Point:
     error: float  # of the configuration that is then the best, without noise
 
 
-def specification(file: str, sampler: str, pruner: str, seed: int, trials: int, *more: str) -> SweepSpec:
+def specification(file: Path, sampler: str, pruner: str, seed: int, trials: int, *more: str) -> SweepSpec:
     settings = (
         f"sampler.name={sampler}",
         f"sampler.seed={seed}",
         f"pruner.name={pruner}",
         f"trials={trials if pruner == 'none' else MORE * trials}",
     )
-    return load_spec(SPACES / file, ("points=[]", "finalists.baselines=[]", "finalists.top=0", *settings, *more))
+    return load_spec(file, ("points=[]", "finalists.baselines=[]", "finalists.top=0", *settings, *more))
 
 
 def new_ledger(spec: SweepSpec, prior: Mapping[Arm, Prior] | None = None, published: Values | None = None) -> Ledger:
@@ -207,7 +208,7 @@ def digits(task: str, arm: str, seed: int, trials: int, steps: int) -> list[Poin
     torch.set_num_threads(1)
     own = (f"trainer.dataset.split_seed={seed}", f"trainer.seed={seed}", "trainer.verdict=true")
     own += digits_settings(steps)
-    spec = specification("digits.yaml", *ARMS[arm], seed, trials, *own)
+    spec = specification(DIGITS, *ARMS[arm], seed, trials, *own)
 
     def truth(trial: Trial) -> float:
         assert trial.last is not None
@@ -348,7 +349,7 @@ def main() -> None:
                 )
     together: dict[str, list[Any]] = {arm: [] for arm in arms}
     for task in tasks:
-        file = "digits.yaml" if options.digits else TASKS[task].file
+        file = DIGITS if options.digits else TASKS[task].file
         own = digits_settings(options.steps) if options.digits else ()
         steps = specification(file, "random", "none", 0, trials, *own).steps
         by_arm = {arm: [results[task, arm, seed] for seed in seeds] for arm in arms}

@@ -1,6 +1,6 @@
 """How finalists on the digits spread and correlate: real trainings, image by image. `benchmarks/verdict.py --estimate`.
 
-Two sets of seeds, three contenders each, with the settings of search_spaces/digits.yaml:
+Two sets of seeds, three contenders each, with the settings of benchmarks/spaces/digits.yaml:
 
 - *kept back*: 600 images (validation and verdict) stay; a seed draws labels and weights. What finalists are by default.
 - *redrawn*: no verdict images; a seed draws the whole split. What finalists are where none are kept back.
@@ -24,7 +24,7 @@ from trainers.checkpoint import load_model
 from trainers.data import dataset
 from trainers.data.splits import split_for
 
-SPACE = Path(__file__).parents[1] / "search_spaces" / "digits.yaml"
+SPACE = Path(__file__).parent / "spaces" / "digits.yaml"
 SEEDS = {"kept back": range(6000, 6010), "redrawn": range(7000, 7036)}
 LABELED, SCORED, POOL = 50, 300, 1438  # images of that file; the pool is what splits are drawn from
 NEAR = {"ema.decay": 0.97, "consistency.weight": 50.0}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
-DIGITS = REPOSITORY / "search_spaces" / "digits.yaml"
+DIGITS = REPOSITORY / "benchmarks" / "spaces" / "digits.yaml"
 MT_SWEEP = Path(sys.prefix) / "bin" / "mt-sweep"
 IN_PROCESS = "--in-process"  # without Ray, which takes longer to start than these sweeps to run
 ALONE = ("--set", "finalists.top=0")  # the search and its baselines

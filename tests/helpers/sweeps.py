@@ -26,7 +26,7 @@ from trainers.files import BEST_MODEL
 from trainers.report import Report
 
 REPOSITORY = Path(__file__).parents[2]
-DIGITS = REPOSITORY / "search_spaces" / "digits.yaml"
+DIGITS = REPOSITORY / "benchmarks" / "spaces" / "digits.yaml"
 ENVIRONMENT = Environment(  # what a sweep writes down when it starts
     id="abc",
     started=1_700_000_000.0,
