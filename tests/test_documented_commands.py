@@ -32,7 +32,8 @@ def test_every_command_in_a_block_is_parsed(page, monkeypatch):
         if name.startswith("-"):
             continue
         try:
-            cli.commands[name].make_context(f"mt-sweep {name}", arguments)
+            # With its parent: click remembers the options of --help as they are the first time.
+            cli.commands[name].make_context(name, arguments, parent=click.Context(cli, **cli.context_settings))
         except click.exceptions.Exit:  # --help
             pass
         except click.ClickException as error:
