@@ -10,7 +10,7 @@ from rich.live import Live
 
 from mt_sweeps.commands.live_view import best_lines, view
 from mt_sweeps.formatting import counted, duration, errors_text, values_text
-from mt_sweeps.results.time_left import TimeLeft, steps_of
+from mt_sweeps.results.time_left import TimeLeft
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
@@ -47,7 +47,6 @@ class Board:
         self._spec, self._ledger = ledger.spec, ledger
         self._trials: dict[TrialId, Trial] = {}
         self._reports: dict[TrialId, Report] = {}
-        self._steps: dict[TrialId, int] = {}  # that each trial trains if it goes to its end
         self._time_left = TimeLeft(ledger, concurrent)
         self._note = ""
         for trial in ledger.all_trials():
@@ -95,7 +94,8 @@ class Board:
             self._reported = self._start - _SECONDS_PER_REPORT
         if time.monotonic() - self._reported >= _SECONDS_PER_REPORT:
             self._reported = time.monotonic()
-            step = f"step {report.step}/{self._steps[trial.id]}" if self._steps.get(trial.id) else f"step {report.step}"
+            whole = self._time_left.whole.get(trial.id)
+            step = f"step {report.step}/{whole}" if whole else f"step {report.step}"
             self._line(f"{trial.id.label} {step}: {errors_text(report, self._spec.metric)}{self._left_text()}")
 
     def ended(self, trial: Trial) -> None:
@@ -132,8 +132,6 @@ class Board:
 
     def _remember(self, trial: Trial) -> None:
         self._trials[trial.id] = trial
-        if trial.id not in self._steps:
-            self._steps[trial.id] = steps_of(self._spec, trial)
         if trial.last is not None:
             self._reports[trial.id] = trial.last
 
@@ -171,7 +169,9 @@ class Board:
         passed, left = time.monotonic() - self._start, self._time_left.seconds()
         head = f"{self._done} of {self._total} trials done  {duration(passed)} so far{self._left_text()}"
         share = passed / (passed + left) if left is not None else 0.0
-        return view(self._spec, dict(self._trials), self._reports, self._steps, head, share, self._note, self._console)
+        return view(
+            self._spec, dict(self._trials), self._reports, self._time_left.whole, head, share, self._note, self._console
+        )
 
 
 class TrainingProgress:

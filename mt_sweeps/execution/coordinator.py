@@ -14,7 +14,15 @@ from pydantic import ValidationError
 
 from mt_sweeps.clock import Clock
 from mt_sweeps.errors import SweepError, Unfinished, disk_full_text
-from mt_sweeps.execution.attempt import DISK_FULL, MACHINE_FAULTS, STORAGE_LOST, Assignment, Outcome, failure_reason
+from mt_sweeps.execution.attempt import (
+    DISK_FULL,
+    MACHINE_FAULTS,
+    STORAGE_LOST,
+    Assignment,
+    Failure,
+    Outcome,
+    failure_reason,
+)
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.plugins import plugin_code
 from mt_sweeps.results import finalists
@@ -165,11 +173,8 @@ class Coordinator:
         if not self._is_current(assignment):
             return
         trial, failure, report = self._running.pop(assignment.trial), outcome.failure, outcome.report
-        how_to_resume = f"resume with `{self._sweep.resume_command}`"
-        if failure is not None and failure.reason == DISK_FULL:
-            raise Unfinished(disk_full_text(failure.message, how_to_resume))
-        if failure is not None and failure.reason == STORAGE_LOST:
-            raise Unfinished(f"the storage is away ({failure.message}); {how_to_resume}")
+        if failure is not None and failure.reason in (DISK_FULL, STORAGE_LOST):
+            raise self._unfinished(failure)
         if failure is not None:
             trial = self._ledger.fail(trial, failure.reason, failure.message, None)
         else:
@@ -311,6 +316,12 @@ class Coordinator:
             first_weights=None if weights is None else self._environment.weights.get(weights),
             data_fingerprint=self._environment.data_fingerprint,
         )
+
+    def _unfinished(self, failure: Failure) -> Unfinished:
+        how_to_resume = f"resume with `{self._sweep.resume_command}`"
+        if failure.reason == DISK_FULL:
+            return Unfinished(disk_full_text(failure.message, how_to_resume))
+        return Unfinished(f"the storage is away ({failure.message}); {how_to_resume}")
 
     def _trial_ended(self, trial: Trial) -> None:
         if trial.finished:

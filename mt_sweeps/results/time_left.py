@@ -23,10 +23,14 @@ class TimeLeft:
     Args:
         ledger: of the sweep; only read.
         concurrent: trials at once.
+
+    Attributes:
+        whole: the optimiser steps of each trial if it goes to its end; 0 of a probe, which has none.
     """
 
     def __init__(self, ledger: LedgerView, concurrent: int) -> None:
         self._spec, self._ledger, self._concurrent = ledger.spec, ledger, concurrent
+        self.whole: dict[TrialId, int] = {}
         self._trials: dict[TrialId, Trial] = {}
         self._reports: dict[TrialId, Report] = {}
         self._steps: dict[Arm, float] = defaultdict(float)  # of all reports
@@ -45,7 +49,7 @@ class TimeLeft:
             self._starting -= 1
         elif trial.state == "running":
             self._began[trial.id] = time.monotonic()
-        self._trials[trial.id] = trial
+        self._remember(trial)
         if not trial.finished:
             return
         began, last = self._began.pop(trial.id, None), self._reports.get(trial.id)
@@ -55,7 +59,7 @@ class TimeLeft:
 
     def _take(self, trial: Trial, now: float) -> None:
         """Learn of a trial from the ledger alone; `now` in seconds since 1970."""
-        self._trials[trial.id] = trial
+        self._remember(trial)
         if trial.finished and trial.last is not None:
             self.reported(trial, trial.last)
             if trial.attempt == 1:
@@ -64,6 +68,11 @@ class TimeLeft:
             self._steps[_kind(trial)] += trial.step
             self._seconds[_kind(trial)] += now - trial.attempt_started
         self._note_how_far(trial)
+
+    def _remember(self, trial: Trial) -> None:
+        if trial.id not in self.whole:  # once: its settings take long to check, and trials may be thousands
+            self.whole[trial.id] = _whole_steps(self._spec, trial)
+        self._trials[trial.id] = trial  # last, since another thread may read what is here
 
     def reported(self, trial: Trial, report: Report) -> None:
         """A trial was evaluated."""
@@ -84,7 +93,7 @@ class TimeLeft:
         for trial in trials:
             if not trial.finished and not trial.is_probe:
                 begun += self._expected(trial, self._step(trial)) * self._pace(_kind(trial)) + extra
-        trained = [steps_of(self._spec, trial) for trial in trials if not trial.is_probe]
+        trained = [self.whole[trial.id] for trial in trials if not trial.is_probe]
         whole, to_come = sum(trained) / len(trained), 0.0
         for arm in self._spec.arms():
             count = self._count_to_come(arm, sum(trial.arm == arm for trial in trials))
@@ -129,7 +138,7 @@ class TimeLeft:
 
     def _expected(self, trial: Trial, done: int) -> float:
         """Return the steps that an open trial is expected to go on."""
-        whole = steps_of(self._spec, trial)
+        whole = self.whole[trial.id]
         if trial.arm != "search":
             return max(0, whole - done)
         return whole * expected_share(self._spec, min(1.0, done / whole)) if whole else 0.0
@@ -165,7 +174,7 @@ def _kind(trial: Trial) -> Arm:
     return trial.arm if trial.replicates is None else trial.replicates.arm
 
 
-def steps_of(spec: SweepSpec, trial: Trial) -> int:
+def _whole_steps(spec: SweepSpec, trial: Trial) -> int:
     """Return the optimiser steps that a trial trains if it goes to its end; 0 of a probe, which has none."""
     try:
         return 0 if trial.is_probe else spec.config(trial.values, trial.arm).total_steps

@@ -50,6 +50,18 @@ def test_what_is_to_come_takes_as_long_per_step_as_what_was(tmp_path):
     assert left.seconds() == pytest.approx((200 + 5 * 300) / 100 / 2)
 
 
+def test_the_settings_of_a_trial_are_checked_once_however_often_the_time_is_asked_for(tmp_path, monkeypatch):
+    ledger, checked = ledger_of(tmp_path, "trials=8", "pruner.name=none"), []
+    left = TimeLeft(ledger, concurrent=2)
+    config = type(ledger.spec).config
+    monkeypatch.setattr(type(ledger.spec), "config", lambda *args: checked.append(args) or config(*args))
+    for number in range(1, 9):
+        trial = begun(ledger, left)
+        left.reported(trial, report(100, 0.5))
+        left.seconds()
+        assert len(checked) == number, "else thousands of trials take minutes of the driver"
+
+
 def test_an_arm_that_was_measured_has_its_own_pace(tmp_path):
     ledger = ledger_of(tmp_path, "trials=2", "pruner.name=none", "finalists.top=0")
     left = TimeLeft(ledger, concurrent=1)
