@@ -22,7 +22,7 @@ MT_SWEEP = Path(sys.prefix) / "bin" / "mt-sweep"
 MOMENTS = {  # the first line that matches, or the last
     "the data are checked and the sweep is described": ("^  images ", 0),
     "the first trial begins": (" starts: ", 0),
-    "the first trial has reported": (" step ", 0),
+    "the first trial has reported": (r" step \d+/\d+: ", 0),
     "the search and the baselines have ended": ("are trained again: ", 0),
     "the last training has ended": (" complete: ", -1),
     "the answer is printed": ("^best trials of the search", 0),

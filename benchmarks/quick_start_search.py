@@ -118,7 +118,7 @@ def tables(options: argparse.Namespace, found: dict[str, Any]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seeds", type=int, default=10, help="of the sampler")
-    parser.add_argument("--draws", type=int, default=12, help="fresh draws of every configuration")
+    parser.add_argument("--draws", type=int, default=8, help="fresh draws of every configuration")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="other settings of the sweep")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="show what has been trained, and train nothing")
