@@ -142,6 +142,8 @@ def test_the_charts_of_the_view_are_drawn(page, address, picture):
     curves, *_ = page.locator(".js-plotly-plot").all()
     expect(curves.locator(".scatterlayer .trace").nth(15)).to_be_attached()  # a curve per trial; MLflow's own has ten
     page.set_viewport_size(WINDOW)
+    opened(page, f"{address}&compareRunsMode=CHART")  # the coordinates are drawn for the size that the page then has
+    expect(parallel.locator("canvas.foreground")).to_be_visible()
     picture("mlflow-parallel")
 
 
