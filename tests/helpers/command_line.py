@@ -11,6 +11,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
 DIGITS = REPOSITORY / "benchmarks" / "spaces" / "digits.yaml"
+IMAGE_FOLDER = REPOSITORY / "search_spaces" / "image_folder.yaml"
 MT_SWEEP = Path(sys.prefix) / "bin" / "mt-sweep"
 IN_PROCESS = "--in-process"  # without Ray, which takes longer to start than these sweeps to run
 ALONE = ("--set", "finalists.top=0")  # the search and its baselines

@@ -5,10 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from tests.helpers.command_line import DIGITS, IN_PROCESS, TINY, as_json, mt_sweep
+from tests.helpers.command_line import DIGITS, IMAGE_FOLDER, IN_PROCESS, TINY, as_json, mt_sweep
 from tests.helpers.training import write_image
-
-IMAGES = DIGITS.parent / "image_folder.yaml"
 
 
 def test_a_trial_that_raises_is_failed_with_its_reason_and_the_sweep_goes_on(tmp_path):
@@ -42,9 +40,9 @@ def test_what_the_machine_cannot_do_is_refused_before_anything_starts(tmp_path, 
     for name in ("a", "b"):
         for i in range(20):
             write_image(tmp_path / "few" / "train" / name / f"{i}.png", np.full((8, 8, 3), i, np.uint8))
-    done = mt_sweep("run", IMAGES, *sets(override), folder=tmp_path, status=2)
+    done = mt_sweep("run", IMAGE_FOLDER, *sets(override), folder=tmp_path, status=2)
     assert told in done.stderr
-    assert str(IMAGES) in done.stderr
+    assert str(IMAGE_FOLDER) in done.stderr
     assert not (tmp_path / "sweeps" / "my-images").exists()
 
 
@@ -81,7 +79,7 @@ def test_a_folder_without_a_test_set_is_trained_and_says_so(tmp_path):
             write_image(tmp_path / "images" / "train" / name / f"{i}.png", (level + noise).astype(np.uint8))
     small = sets("trainer.dataset.labels=10", "trainer.dataset.validation=20", "trainer.dataset.verdict=0")
     small += sets("trainer.batch_size=16", "finalists.baselines=[]", "finalists.top=0", "trainer.model.width=4")
-    mt_sweep("run", IMAGES, IN_PROCESS, "--trials", 1, *small, "--set", "trainer.steps=20", folder=tmp_path)
+    mt_sweep("run", IMAGE_FOLDER, IN_PROCESS, "--trials", 1, *small, "--set", "trainer.steps=20", folder=tmp_path)
     mt_sweep("export", "my-images", "-o", "best.yaml", folder=tmp_path)
     out = mt_sweep("train", "best.yaml", folder=tmp_path).stdout
     assert "the data set has no test images" in out

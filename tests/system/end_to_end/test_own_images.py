@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.command_line import DIGITS, IN_PROCESS, as_json, mt_sweep
+from tests.helpers.command_line import IMAGE_FOLDER, IN_PROCESS, as_json, mt_sweep
 
 DATA = os.environ.get("MT_SWEEPS_TEST_DATA")
 
@@ -38,7 +38,7 @@ def test_a_sweep_over_a_folder_of_real_images_learns(tmp_path):
         "--set",
         "trainer.batch_size=50",
     ]
-    mt_sweep("run", DIGITS.parent / "image_folder.yaml", IN_PROCESS, "--trials", 2, *sets, folder=tmp_path)
+    mt_sweep("run", IMAGE_FOLDER, IN_PROCESS, "--trials", 2, *sets, folder=tmp_path)
     status = as_json("status", folder=tmp_path)
     assert status["arms"]["search"]["failed"] == 0
     assert status["best"]["error"] < 0.85, "ten classes: guessing errs 90 %"

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from tests.helpers.chaos import INTERVAL, STEPS, check_ledger, undisturbed
-from tests.helpers.command_line import DIGITS
+from tests.helpers.command_line import DIGITS, IMAGE_FOLDER
 from tests.helpers.servers.common import LOOPBACK
 from tests.helpers.team import AT_ONCE, done
 
@@ -140,7 +140,7 @@ def test_what_the_cluster_cannot_do_is_refused_with_the_name_of_the_file(team, s
 
 
 def test_images_that_the_cluster_does_not_have_are_refused(team):
-    file = DIGITS.with_name("image_folder.yaml")
+    file = IMAGE_FOLDER
     command = ["submit", str(file), "--address", team.cluster.dashboard, "--set", f"storage={team.store.location}"]
     command += ["--set", f"tracking.uri={team.mlflow.uri}"]
     said = done(team.start(command, team.cluster.secrets))
