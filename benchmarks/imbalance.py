@@ -11,14 +11,14 @@ interrupted goes on. Another folder of results (`--results`) begins anew.
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
 
+from kept import keep, read
+
 from mt_sweeps.results.statistics import compare
 from trainers import Trainer, TrainerConfig
-from trainers.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "imbalance.json"
 WAYS: dict[str, dict[str, Any]] = {
@@ -76,15 +76,14 @@ def trained(settings: TrainerConfig) -> dict[str, Any]:
 
 def run(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Train what has not been trained yet; return all results, by configuration."""
-    found: dict[str, dict[str, Any]] = json.loads(options.results.read_text()) if options.results.exists() else {}
+    found = read(options.results)
     for seed in range(options.seeds):  # a whole round of all configurations before the next seed
         for images, method, way in configurations(options):
             key = name(options, images, method, way, seed)
             if key not in found:
                 found[key] = trained(config(options, images, method, way, seed))
-                options.results.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(options.results, json.dumps(found, indent=1) + "\n")
-                print(f"{key}: {', '.join(f'{one} {found[key][one]:.1%}' for one in METRICS)}", flush=True)
+                metrics = ", ".join(f"{one} {found[key][one]:.1%}" for one in METRICS)
+                keep(options.results, found, f"{key}: {metrics}")
     return found
 
 

@@ -8,7 +8,7 @@ tune         Ray Tune as it comes: a function, OptunaSearch, MLflowLoggerCallbac
 tune-reuse   the same with `reuse_actors=True`
 pool         Optuna's ask and tell, a process pool, MLflow called in the workers
 
-What is equal: the trainer, called through `trainers.Trainer`, with the settings and the space of the quick start, and
+What is equal: the trainer, called through `trainers.Trainer`, with the settings and the space of that file, and
 ten evaluations per trial, each with its checkpoint on disk. The sampler is Optuna's TPE with the same options. No trial
 is pruned and no point is added by hand. One trial runs per core, with one thread. Every evaluation goes to MLflow with
 all of its metrics, to an SQLite file. Each run is a process of its own with an empty home and no decoded images.
@@ -71,7 +71,7 @@ class Measured:
 
 
 def suggest(trial: Any) -> dict[str, Any]:
-    """Draw the values of a trial, as the space of the quick start says; `trial` is Optuna's."""
+    """Draw the values of a trial, as the space of the file says; `trial` is Optuna's."""
     loss = trial.suggest_categorical("consistency.loss", ["mse", "kl"])
     low, high = (3.0, 300.0) if loss == "mse" else (0.3, 30.0)
     return {
@@ -89,7 +89,7 @@ def sampler() -> Any:
 
 
 def evaluations(values: dict[str, Any], steps: int, directory: Path) -> Iterator[dict[str, float]]:
-    """Train with the settings of the quick start and these values; yield the metrics of each evaluation."""
+    """Train with the settings of the file and these values; yield the metrics of each evaluation."""
     from trainers import Trainer, TrainerConfig
 
     config = {

@@ -21,15 +21,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from kept import add_options, keep, read
 from search import new_ledger, searched
 
 from mt_sweeps.results.statistics import compare, interval
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.spec.sweep_spec import SweepSpec
-from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial, best_of
 from trainers import Trainer, TrainerConfig
-from trainers.files import write_atomically
 from trainers.report import Report
 
 FILE = Path(__file__).parents[1] / "search_spaces" / "digits.yaml"
@@ -40,7 +39,7 @@ FOUND, PUBLISHED, FIRST, SUPERVISED = "found", "published", f"best of the first 
 
 
 def chosen(spec: SweepSpec) -> dict[str, dict[str, Any]]:
-    """Return what a sweep chooses, as settings of a trainer, and how many steps it took."""
+    """Return what a sweep chooses, as settings of a trainer."""
     data = Trainer(spec.sample_config())
     ledger = new_ledger(spec, published=spec.published_values(len(data.classes), len(data.split.unlabeled)))
     searched(spec, 10**9, 2, _curves, lambda trial: 0.0, ledger=ledger)  # noqa: ARG005
@@ -50,11 +49,7 @@ def chosen(spec: SweepSpec) -> dict[str, dict[str, Any]]:
     supervised = best_of(ledger.trials("supervised"), spec.metric)
     assert best is not None and supervised is not None
     taken = {FOUND: best, PUBLISHED: published, FIRST: first, SUPERVISED: supervised}
-    return {name: _settings(spec, trial) for name, trial in taken.items()} | {"steps": {"all": _steps(ledger)}}
-
-
-def _steps(ledger: Ledger) -> int:
-    return sum(trial.step for trial in ledger.all_trials())
+    return {name: _settings(spec, trial) for name, trial in taken.items()}
 
 
 def _curves(config: TrainerConfig) -> Iterator[Report]:
@@ -77,22 +72,19 @@ def error(settings: dict[str, Any], draw: int) -> float:
 def run(options: argparse.Namespace, found: dict[str, Any]) -> None:
     """Train what has not been trained."""
 
-    def keep(line: str) -> None:
-        write_atomically(options.results, json.dumps(found, indent=1) + "\n")
-        print(line, flush=True)
-
     for seed in range(options.seeds):
         more = (f"sampler.seed={seed}", "finalists.top=0", *options.set)
         if str(seed) not in found.setdefault("chosen", {}):
             found["chosen"][str(seed)] = chosen(load_spec(FILE, more))
-            keep(f"sampler seed {seed}: searched")
+            keep(options.results, found, f"sampler seed {seed}: searched")
         for name in (FOUND, PUBLISHED, FIRST, SUPERVISED):
             settings = found["chosen"][str(seed)][name]
             errors = found.setdefault("errors", {}).setdefault(json.dumps(settings, sort_keys=True), {})
             for draw in range(FIRST_DRAW, FIRST_DRAW + options.draws):
                 if str(draw) not in errors:
                     errors[str(draw)] = error(settings, draw)
-            keep(f"sampler seed {seed}, {name}: {np.mean([*errors.values()]):.2%}")
+            mean = np.mean([*errors.values()])
+            keep(options.results, found, f"sampler seed {seed}, {name}: {mean:.2%}")
 
 
 def tables(options: argparse.Namespace, found: dict[str, Any]) -> list[str]:
@@ -120,11 +112,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10, help="of the sampler")
     parser.add_argument("--draws", type=int, default=8, help="fresh draws of every configuration")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="other settings of the sweep")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--table", action="store_true", help="show what has been trained, and train nothing")
+    add_options(parser, RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found: dict[str, Any] = json.loads(options.results.read_text()) if options.results.exists() else {}
+    found = read(options.results)
     if not options.table:
         run(options, found)
     print("\n".join(tables(options, found)))

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from mt_sweeps.execution.simulated_trainer import VARIABLE
 
-ROOT = Path(__file__).parents[1]
+FILE = Path(__file__).parent / "spaces" / "digits.yaml"
 NAME = "reading"
 ONE_TRIAL = ("trials=1", "finalists.top=0", "finalists.baselines=[]", "points=[]")
 PROGRAM = "from mt_sweeps.cli import main; main()"
@@ -44,7 +44,7 @@ def mt_sweep(*words: str, home: Path) -> None:
 def make(home: Path, trials: int, reports: int) -> None:
     """Make a sweep of so many completed trials, with random errors."""
     settings = [word for setting in ONE_TRIAL for word in ("--set", setting)]
-    mt_sweep("run", str(ROOT / "search_spaces" / "digits.yaml"), "--name", NAME, "--in-process", *settings, home=home)
+    mt_sweep("run", str(FILE), "--name", NAME, "--in-process", *settings, home=home)
     spec = home / NAME / "spec.yaml"
     spec.write_text(spec.read_text().replace("\ntrials: 1\n", f"\ntrials: {trials}\n"))
     rng = random.Random(0)

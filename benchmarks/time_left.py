@@ -3,9 +3,9 @@
     uv run --group dev python benchmarks/time_left.py
     uv run --group dev python benchmarks/time_left.py --scripted 9 --set trials=40 --plot time-left.svg
 
-The first is the quick start as it is. `--scripted 9` trains nothing: an interval between two evaluations takes 9
-seconds, and errors follow curves, so that trials are pruned as they are elsewhere. Prints the estimate at each tenth
-of the way; `--plot` draws all of them.
+The first is the quick start as it is. `--scripted 9` trains nothing, in the space of benchmarks/spaces/digits.yaml: an
+interval between two evaluations takes 9 seconds, and errors follow curves, so that trials are pruned as elsewhere.
+Prints the estimate at each tenth of the way; `--plot` draws all of them.
 """
 
 import argparse
@@ -38,8 +38,9 @@ def seconds_of(text: str) -> int:
 def watch(words: list[str], scripted: float | None) -> tuple[list[tuple[float, int]], float]:
     """Run a sweep. Return its estimates (after how many seconds, how many are left), and the seconds that it took."""
     script = {} if scripted is None else {VARIABLE: json.dumps({"seconds": scripted})}
+    spaces = ROOT / "search_spaces" if scripted is None else ROOT / "benchmarks" / "spaces"
     with tempfile.TemporaryDirectory() as folder:
-        command = [MT_SWEEP, "run", ROOT / "search_spaces" / "digits.yaml", "--home", folder, *words]
+        command = [MT_SWEEP, "run", spaces / "digits.yaml", "--home", folder, *words]
         start = time.monotonic()
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | script) as process:
             assert process.stdout is not None

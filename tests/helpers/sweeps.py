@@ -21,12 +21,11 @@ from mt_sweeps.storage.rdb import open_storage
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
 from mt_sweeps.tracking.embedded_store import embedded_uri
+from tests.helpers.command_line import DIGITS
 from trainers.errors import Collapsed, Diverged
 from trainers.files import BEST_MODEL
 from trainers.report import Report
 
-REPOSITORY = Path(__file__).parents[2]
-DIGITS = REPOSITORY / "benchmarks" / "spaces" / "digits.yaml"
 ENVIRONMENT = Environment(  # what a sweep writes down when it starts
     id="abc",
     started=1_700_000_000.0,

@@ -13,7 +13,8 @@ from mt_sweeps.errors import InputError
 from mt_sweeps.results import finalists
 from mt_sweeps.results.status import sweep_status
 from mt_sweeps.results.trials import table_columns, trial_rows
-from tests.helpers.sweeps import DIGITS, Sweep
+from tests.helpers.command_line import DIGITS
+from tests.helpers.sweeps import Sweep
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import sys
 from click.testing import CliRunner
 
 from mt_sweeps.cli import cli
-from tests.helpers.sweeps import DIGITS
+from tests.helpers.command_line import DIGITS
 
 
 def test_help_names_every_command_and_imports_nothing_heavy():

@@ -20,8 +20,9 @@ from mt_sweeps.plugins import (
     run_versions,
 )
 from mt_sweeps.versions import versions
+from tests.helpers.command_line import DIGITS
 from tests.helpers.plugins import plugins, write_plugin  # noqa: F401 (a fixture)
-from tests.helpers.sweeps import DIGITS, digits
+from tests.helpers.sweeps import digits
 from tests.helpers.training import config
 from trainers.config.plugins import MODELS
 

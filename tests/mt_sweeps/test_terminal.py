@@ -8,7 +8,8 @@ from click.testing import CliRunner
 from mt_sweeps.cli import cli
 from mt_sweeps.terminal import can_redraw, fitted, printable
 from mt_sweeps.terminal import print as print_safely
-from tests.helpers.sweeps import DIGITS, Sweep
+from tests.helpers.command_line import DIGITS
+from tests.helpers.sweeps import Sweep
 
 
 def test_control_characters_are_shown_and_lines_stay_lines():

@@ -7,7 +7,8 @@ from click.testing import CliRunner
 
 from mt_sweeps.cli import cli
 from mt_sweeps.storage.local import LocalHome
-from tests.helpers.sweeps import DIGITS, Sweep, begun, digits, finish
+from tests.helpers.command_line import DIGITS
+from tests.helpers.sweeps import Sweep, begun, digits, finish
 
 
 @pytest.fixture

@@ -104,12 +104,12 @@ def test_the_table_says_what_a_trial_waits_for(ledger):
     shown.reported(first, report(30, 0.5))
     shown.started(ledger.ask_search())  # just now
     shown.ended(ledger.worker_lost(third, "killed"))
-    told = waiting_line(shown)
-    assert "published 0 (for a free slot: it lost 1 worker)" in told
-    assert "supervised 0 (for its first evaluation)" in told
+    line = waiting_line(shown)
+    assert "published 0 (for a free slot: it lost 1 worker)" in line
+    assert "supervised 0 (for its first evaluation)" in line
     shown.ended(replace(first, state="waiting", lost_workers=0))
     assert "trial 0 (for a free slot)," in waiting_line(shown), "of a sweep that was interrupted"
-    assert "trial" not in told, "neither the one that has reported nor the one that has just started"
+    assert "trial" not in line, "neither the one that has reported nor the one that has just started"
 
 
 def test_a_trial_that_goes_on_is_at_the_step_that_it_had_reached(ledger):

@@ -9,7 +9,7 @@ from mt_sweeps.cli import cli
 from mt_sweeps.commands.pictures import LINE
 from mt_sweeps.commands.preview import preview
 from mt_sweeps.errors import InputError
-from tests.helpers.sweeps import DIGITS
+from tests.helpers.command_line import DIGITS
 from tests.helpers.training import write_image
 
 

@@ -17,7 +17,8 @@ from mt_sweeps.results import status
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.study.ledger import Ledger
-from tests.helpers.sweeps import DIGITS, REPOSITORY, begun, digits, report, supervised_report
+from tests.helpers.command_line import DIGITS, REPOSITORY
+from tests.helpers.sweeps import begun, digits, report, supervised_report
 from tests.helpers.training import write_image
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from mt_sweeps.commands import submit
 from mt_sweeps.plugins import import_plugins
+from tests.helpers.command_line import DIGITS
 from tests.helpers.plugins import plugins, write_plugin  # noqa: F401 (a fixture)
-from tests.helpers.sweeps import DIGITS
 
 
 class Cluster:

@@ -10,7 +10,8 @@ from mt_sweeps.errors import InputError
 from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.study.ledger_view import ledger_of
-from tests.helpers.sweeps import DIGITS, ENVIRONMENT, Sweep, digits, finish
+from tests.helpers.command_line import DIGITS
+from tests.helpers.sweeps import ENVIRONMENT, Sweep, digits, finish
 
 ALONE = ("finalists.top=0", "finalists.baselines=[]", "points=[]")
 

@@ -14,7 +14,8 @@ from mt_sweeps.execution.resources import Share
 from mt_sweeps.execution.simulated_trainer import VARIABLE, Script, SimulatedTrainer
 from mt_sweeps.storage.open import open_home
 from mt_sweeps.study.ledger import Ledger
-from tests.helpers.sweeps import DIGITS, Silent, Sweep
+from tests.helpers.command_line import DIGITS
+from tests.helpers.sweeps import Silent, Sweep
 
 
 def run(sweep, ledger=None):

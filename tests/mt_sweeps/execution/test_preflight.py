@@ -21,8 +21,9 @@ from mt_sweeps.execution.preflight import (
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.versions import versions
+from tests.helpers.command_line import DIGITS, REPOSITORY
 from tests.helpers.plugins import Tiny, plugins, tiny, write_plugin  # noqa: F401 (a fixture)
-from tests.helpers.sweeps import DIGITS, REPOSITORY, digits
+from tests.helpers.sweeps import digits
 from tests.helpers.training import write_image
 from trainers import register_model
 

@@ -5,7 +5,8 @@ from mt_sweeps.search_space.distributions import Categorical, FloatRange, IntRan
 from mt_sweeps.search_space.space import Space
 from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.load import load_spec
-from tests.helpers.sweeps import DIGITS, digits, written
+from tests.helpers.command_line import DIGITS
+from tests.helpers.sweeps import digits, written
 
 GRID = (
     "sampler={name: grid}",

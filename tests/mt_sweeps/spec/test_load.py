@@ -5,7 +5,8 @@ import pytest
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.spec.load import load_spec
-from tests.helpers.sweeps import DIGITS, REPOSITORY, digits, written
+from tests.helpers.command_line import DIGITS, REPOSITORY
+from tests.helpers.sweeps import digits, written
 
 # The example of the design: its names are an interface.
 DESIGN_EXAMPLE = """

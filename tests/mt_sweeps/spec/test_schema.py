@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from mt_sweeps.cli import cli
 from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.schema import file_schema
-from tests.helpers.sweeps import DIGITS, REPOSITORY
+from tests.helpers.command_line import DIGITS, REPOSITORY
 
 SHIPPED = sorted((REPOSITORY / "search_spaces").glob("*.yaml"))
 VALIDATOR = jsonschema.Draft202012Validator(file_schema())

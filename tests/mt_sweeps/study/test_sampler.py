@@ -7,7 +7,8 @@ from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.study import sampler
 from mt_sweeps.study.ledger import Ledger
-from tests.helpers.sweeps import DIGITS, digits, finish, new_ledger, reopened, report, run_all, url, written
+from tests.helpers.command_line import DIGITS
+from tests.helpers.sweeps import digits, finish, new_ledger, reopened, report, run_all, url, written
 
 
 @pytest.fixture
