@@ -179,7 +179,7 @@ class Attempt:
             if self._directory is not None:
                 self._directory.write_error(traceback.format_exc())
             self.close()
-            return Outcome(None, Failure(failure_reason(error), f"{type(error).__name__}: {error}"), done=True)
+            return Outcome(None, Failure(failure_reason(error), _message(error)), done=True)
         return Outcome(report, None, done=report.step == self._assignment.config.total_steps)
 
     def close(self) -> None:
@@ -206,6 +206,11 @@ class Attempt:
             trainer = self._make_trainer(self._assignment, folder)
         self._gpu = GpuSampler() if self._assignment.gpus else None
         return records.record_run(trainer, folder, self._gpu.means if self._gpu else dict)
+
+
+def _message(error: Exception) -> str:
+    """Return what went wrong. The kind of an error of the training is its reason, and is not said again."""
+    return str(error) if isinstance(error, TrainingError) else f"{type(error).__name__}: {error}"
 
 
 def failure_reason(error: Exception) -> str:

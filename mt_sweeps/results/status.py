@@ -58,6 +58,7 @@ class SweepStatus:
         seconds_left: until it has ended, at the speed so far; of one that is interrupted, once it goes on; None: it has
             ended, or nothing was evaluated yet.
         verdict: after how many seeds the verdict ended and why, or that it has not; empty: there was no look at it yet.
+        comparisons: of the best of the search with each other contender, a sentence each.
     """
 
     name: str
@@ -70,6 +71,7 @@ class SweepStatus:
     seconds_left: float | None = None
     search: str = ""
     verdict: str = ""
+    comparisons: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return what `status --json` prints."""
@@ -103,6 +105,7 @@ def sweep_status(sweep: SweepStore) -> SweepStatus:
         else None,
         search="" if gain is None else gain.where_from(),
         verdict="" if verdict is None else verdict.ended,
+        comparisons=() if verdict is None else tuple(map(str, verdict.comparisons)),
     )
 
 
@@ -148,7 +151,8 @@ def status_text(status: SweepStatus, resume_command: str) -> str:
     if status.search:
         lines.append(f"             {status.search}")
     if status.verdict:
-        lines.append(f"  verdict    {status.verdict}")
+        first, *others = *status.comparisons, status.verdict
+        lines += [f"  verdict    {first}", *(f"             {other}" for other in others)]
     if status.state == "failed":
         lines.append("  no trial completed: correct the file, and run it anew")
     if status.state == "interrupted":

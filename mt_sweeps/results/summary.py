@@ -131,7 +131,7 @@ def _failure_lines(trials: Sequence[Trial]) -> list[str]:
     lines = []
     for reason in sorted({trial.reason for trial in trials if trial.state == "failed"}):
         failed = [trial for trial in trials if trial.reason == reason]
-        lines.append(f"failed     {len(failed)} with {reason}: {failed[0].message.splitlines()[0]}")
+        lines.append(_wrapped("failed", f"{len(failed)} with {reason}: {failed[0].message.splitlines()[0]}"))
     return lines
 
 

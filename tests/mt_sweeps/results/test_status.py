@@ -16,7 +16,9 @@ STATUS = SweepStatus("digits", "interrupted", {"search": SEARCH}, BEST, started=
 
 def test_the_keys_of_the_json_and_their_order_are_fixed():
     shown = json.loads(json.dumps(STATUS.as_json()))
-    assert " ".join(shown) == ("format name state arms best started seconds failure seconds_left search verdict")
+    assert " ".join(shown) == (
+        "format name state arms best started seconds failure seconds_left search verdict comparisons"
+    )
     assert " ".join(shown["arms"]["search"]) == "total waiting running complete pruned failed"
     assert " ".join(shown["best"]) == "trial metric error standard_error values origin"
     assert shown["format"] == "mt-sweeps-status/1"
@@ -53,6 +55,9 @@ def test_finalists_that_are_left_are_called_a_maximum_and_why_they_ended_is_said
     text = status_text(status, "")
     assert "  finalists  15 trials: 15 complete\n" in text
     assert f"  verdict    {ended}\n" in text
+    beats = "trial 6 beats supervised by 4.6 points [1.7, 7.4], p = 0.0075, after 6 seeds"
+    text = status_text(replace(status, comparisons=(beats,)), "")
+    assert f"  verdict    {beats}\n             {ended}\n" in text, "what was decided stands first"
 
 
 @pytest.mark.parametrize(
