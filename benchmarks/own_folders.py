@@ -6,6 +6,8 @@ IMAGES holds a folder per set: `<set>/train/<class>/*` and `<set>/test/<class>/*
 100 labels would have it: class folders or (steel) a table, the other images without a class, and (signs) the frames of
 one drive past a sign named alike.
 
+The best trial, the linear probe and the best supervised trial are trained and read on the test images, once each.
+
 What the commands print is kept in OUTPUT/<set>/*.txt. A command that has ended well is not repeated.
 """
 
@@ -90,13 +92,31 @@ def run(options: argparse.Namespace, name: str) -> list[str]:
     settings = [word for setting in options.set for word in ("--set", setting)]
     command(place, "run", "run", f"{name}.yaml", *settings, *(["--in-process"] if options.in_process else []))
     command(place, "export", "export", name, "-o", "best.yaml")
-    command(place, "train", "train", "best.yaml")
-    report = json.loads(command(place, "report", "report", name, "--json"))
-    (result,) = (place / "sweeps" / "trained").glob("*/result.json")
-    return row(name, made["chosen"], report, json.loads(result.read_text()))
+    chosen, report = made["chosen"], json.loads(command(place, "report", "report", name, "--json"))
+    trials = json.loads(command(place, "trials", "trials", name, "--json"))["trials"]
+    return row(name, chosen, report, test_errors(place, chosen["finalists"]["baselines"], trials))
 
 
-def row(name: str, chosen: dict[str, Any], report: dict[str, Any], result: dict[str, Any]) -> list[str]:
+def test_errors(place: Path, baselines: list[str], trials: list[dict[str, Any]]) -> dict[str, str]:
+    """Train the best of each arm, and return its test error and 1.96 standard errors of that, by arm."""
+    supervised = [one for one in trials if one["arm"] == "supervised" and one["error"] is not None]
+    changes: dict[str, dict[str, Any]] = {"probe": {"method": "probe"}} if "probe" in baselines else {}
+    if supervised:
+        changes["supervised"] = {"method": "supervised", **min(supervised, key=lambda one: one["error"])["values"]}
+    changes["found"] = {}
+    errors = {}
+    for arm, values in changes.items():
+        settings = [word for key, value in values.items() for word in ("--set", f"trainer.{key}={value}")]
+        home = place / f"sweeps-{arm}"
+        command(place, f"train-{arm}", "train", "best.yaml", "--home", str(home), *settings)
+        (file,) = (home / "trained").glob("*/result.json")
+        result = json.loads(file.read_text())
+        test = result["test"][result["network"]]
+        errors[arm] = f"{test['error']:.1%} ± {1.96 * test['standard_error']:.1%}"
+    return errors
+
+
+def row(name: str, chosen: dict[str, Any], report: dict[str, Any], errors: dict[str, str]) -> list[str]:
     """Return what a sweep found, in cells."""
     trainer, images = chosen["trainer"], report["sweep"]["images"]
     length = f"{chosen['trials']} trials of {trainer['steps']} steps"
@@ -105,15 +125,13 @@ def row(name: str, chosen: dict[str, Any], report: dict[str, Any], result: dict[
         f"{one} {mean['mean']:.1%} [{100 * mean['low']:.1f}, {100 * mean['high']:.1f}]"
         for one, mean in (verdict["means"] if verdict else {}).items()
     ]
-    gain = verdict["gain"]["told"] if verdict and verdict["gain"] else ""
-    test = result["test"][result["network"]]
     return [
         name,
         f"{images['labeled']} + {images['validation']} validation, {images['unlabeled']} unlabeled",
         f"{trainer['model']['name']}, {trainer['dataset']['image_size']} px; {length}",
         "; ".join(means),
-        gain,
-        f"{test['error']:.1%} ± {1.96 * test['standard_error']:.1%}",
+        verdict["gain"]["told"] if verdict and verdict["gain"] else "",
+        *(errors.get(arm, "") for arm in ("probe", "supervised", "found")),
         str(len(report["cautions"])),
     ]
 
@@ -134,7 +152,9 @@ def main() -> None:
         "chosen by init",
         "error over seeds [95 %]",
         "gain over supervised",
-        "test error",
+        "test error of the probe",
+        "of the best supervised",
+        "of Mean Teacher",
         "cautions",
     ]
     rows = [run(options, name) for name in options.sets]

@@ -35,7 +35,7 @@ from trainers.models.weight_normalization import (
 )
 from trainers.optimizer import Optimizer
 from trainers.planned_rows import PLANNED
-from trainers.probe import fit_probe
+from trainers.probe import fit_probe, start_from_probe
 from trainers.profiling import Stopwatch, peak_memory, reset_peak_memory
 from trainers.randomness import RunGenerator
 from trainers.report import Report
@@ -276,8 +276,9 @@ class Trainer:
         """Fit the head to the features of the labeled images, once; return the metrics."""
         self._stopwatch.start("step")
         data, crop = self._data, self.config.augmentation.crop
-        weights = None if data.class_weights is None else data.class_weights.double().cpu().numpy()
-        probe = fit_probe(self._student, data.labeled, data.validation, data.normalization, crop, weights)
+        probe = fit_probe(
+            self._student, data.labeled, data.validation, data.normalization, crop, self._weights_of_classes
+        )
         self._step = self.config.steps
         self._stopwatch.stop()
         return {"train.class_loss": probe.loss, "train.loss": probe.loss, "train.penalty": probe.penalty}
@@ -405,14 +406,27 @@ class Trainer:
         network = build(self.config.model, self._data.channels, len(self.classes), self.config.heads)
         if self._first_weights is not None:
             load_first_weights(network.features, self._first_weights)
+        model = self.config.model
         if self.config.optimizer.body_learning_rate_factor == 0:
             network.freeze_body()
+        elif isinstance(model, WithWeights) and model.batch_norm == "of_weights":
+            network.fix_statistics()
         layout = memory_format(self.config.channels_last)
         network.to(self._device, memory_format=layout)  # type: ignore[call-overload]
         keep_directions_contiguous(network)
         if self._is_fresh and is_weight_normalized(network):
             initialize_from_batch(network, self._data.first_view())
+        starts_from_probe = isinstance(model, WithWeights) and model.head == "probe" and self.config.method != "probe"
+        if self._is_fresh and starts_from_probe:
+            data, crop = self._data, self.config.augmentation.crop
+            start_from_probe(network, data.labeled, data.normalization, crop, self._weights_of_classes)
         return network
+
+    @property
+    def _weights_of_classes(self) -> np.ndarray | None:
+        """Factors on the classification losses of the images of each class, float64 [classes]; None: all 1."""
+        weights = self._data.class_weights
+        return None if weights is None else weights.double().cpu().numpy()
 
     def _build_method(self) -> Method:
         config = self.config

@@ -155,6 +155,12 @@ def _of_model(found: FolderFacts, network: Network) -> Entries:
                 f"pre-trained, {network.first.origin}: on {kind} they err far less than a network that starts from "
                 "nothing. The file must be at this path on every machine that trains",
             ),
+            (*group, "head"): Chosen(
+                "probe", "trainings start where a linear probe ends, and not from random heads (docs/accuracy.md)"
+            ),
+            (*group, "batch_norm"): Chosen(
+                "of_weights", "batches are too small, and labels too few, for statistics anew"
+            ),
         }
     why = "five convolutions that learn from your images alone"
     if suits_pre_trained(found):
@@ -175,6 +181,10 @@ def _of_training(fits: Fit, hours: float, speed: Speed | None) -> Entries:
         share = "all: there are no unlabeled images, so student and teacher are compared on the labeled ones"
     else:
         share = "the share of a batch that has labels" + ("; searched below" if len(fits.fractions) > 1 else "")
+    if network.first is not None:
+        optimizer: dict[str, Any] = {"name": "adamw", "learning_rate": network.learning_rate, "weight_decay": 0.01}
+    else:
+        optimizer = {"name": "sgd", "learning_rate": network.learning_rate, "weight_decay": 0.0005}
     return {
         ("trainer", "steps"): Chosen(
             length.steps, f"{timing}as many as {length.trainings} trainings may have in {hours:g} h"
@@ -183,7 +193,7 @@ def _of_training(fits: Fit, hours: float, speed: Speed | None) -> Entries:
         ("trainer", "labeled_batch_fraction"): Chosen(fits.fractions[-1], share),
         ("trainer", "evaluate_every"): Chosen(length.evaluate_every, "steps; so that evaluations take little time"),
         ("trainer", "optimizer"): Chosen(
-            {"name": "sgd", "learning_rate": network.learning_rate, "weight_decay": 0.0005},
+            optimizer,
             "a usual rate, for the published baseline; the others search it",
         ),
     }
@@ -204,12 +214,9 @@ def _searched_rates(fits: Fit) -> dict[str, Chosen]:
     first = fits.network.first
     why = "pre-trained weights want small steps" if first else "usual for a network that starts from nothing"
     space = {"optimizer.learning_rate": Chosen(_log(*fits.network.rates), why)}
-    if first is not None:
-        space["optimizer.body_learning_rate_factor"] = Chosen(
-            _choices(0.1, 0.3, 1.0), "below 1, the pre-trained layers learn slower than the head"
-        )
     if fits.length.trials >= _MANY_TRIALS:
-        space["optimizer.weight_decay"] = Chosen(_log(0.0001, 0.005), "there are trials enough to search it too")
+        decays = (0.001, 0.1) if first else (0.0001, 0.005)
+        space["optimizer.weight_decay"] = Chosen(_log(*decays), "there are trials enough to search it too")
     return space
 
 

@@ -1,4 +1,4 @@
-"""The linear probe: what scikit-learn fits to the features, as a network of ours."""
+"""The linear probe: what scikit-learn fits to the features, as a network of ours and as the start of a training."""
 
 import numpy as np
 import pytest
@@ -8,11 +8,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from tests.helpers.training import config, finished, results, write_image
+from tests.helpers.training import METHODS, assert_same, config, finished, results, weights, write_image
 from trainers import Trainer
 from trainers.checkpoint import load_model
 from trainers.models import build
-from trainers.probe import PENALTIES, features
+from trainers.probe import PENALTIES, START_PENALTY, features
 
 TINY = {"name": "timm", "architecture": "test_resnet"}
 
@@ -52,10 +52,10 @@ def test_a_probe_is_scikit_learns_regression_with_the_penalty_that_errs_least(se
 
 
 def test_a_probe_weighs_classes_in_its_fit_and_in_the_choice_of_its_penalty(settings):
-    weights = {"0": 20.0, "1": 20.0}
-    trainer = finished(settings.model_copy(update={"class_weights": weights}))
+    class_weights = {"0": 20.0, "1": 20.0}
+    trainer = finished(settings.model_copy(update={"class_weights": class_weights}))
     (report,) = trainer.history
-    data, factors = trainer._data, np.array([weights.get(str(number), 1.0) for number in range(10)])
+    data, factors = trainer._data, np.array([class_weights.get(str(number), 1.0) for number in range(10)])
     (known, labels), (held_out, truth) = (
         (features(trainer._student, images, data.normalization, None), images.labels.numpy())
         for images in (data.labeled, data.validation)
@@ -103,3 +103,73 @@ def test_settings_of_other_methods_are_no_mistake(settings):
     assert (probe.labeled_per_batch, probe.heads, probe.evaluation_interval) == (probe.batch_size, 1, probe.steps)
     with pytest.raises(ValidationError, match="is longer than steps"):  # where they do concern the run
         config(**of_a_sweep)
+
+
+def from_probe(settings, **changes):
+    """The settings of a training that starts from a probe, with the batch norm of its first weights."""
+    model = settings.model.model_dump() | {"head": "probe", "batch_norm": "of_weights"} | changes.pop("model", {})
+    return config(model=model, dataset={"name": "digits", "labels": 60, "validation": 200}, **changes)
+
+
+@pytest.mark.parametrize("class_weights", ["none", {"0": 20.0}])
+def test_a_training_can_start_from_a_probe_of_a_fixed_penalty(settings, class_weights):
+    trainer = Trainer(from_probe(settings, consistency={"heads": 2}, class_weights=class_weights))
+    data, student, teacher = trainer._data, trainer._student, trainer._method.teacher
+    known, held_out = (
+        features(student, images, data.normalization, None) for images in (data.labeled, data.validation)
+    )
+    scaler, labels = StandardScaler().fit(known), data.labeled.labels.numpy()
+    factors = np.where((labels == 0) & (class_weights != "none"), 20.0, 1.0)
+    fit = LogisticRegression(C=1 / START_PENALTY, max_iter=1000).fit(scaler.transform(known), labels, factors)
+    wanted = fit.decision_function(scaler.transform(held_out))
+    for head in (student.classifier, student.agreement, teacher.classifier, teacher.agreement):
+        logits = head(torch.from_numpy(held_out).float()).detach().double().numpy()
+        np.testing.assert_allclose(logits, wanted, rtol=0.01, atol=0.02)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_training_that_started_from_a_probe_is_resumed_exactly(settings, method, tmp_path):
+    of_method = from_probe(settings, method=method, steps=4)
+    expected = finished(of_method)
+    next(Trainer(of_method, tmp_path / "stopped").run())
+    resumed = finished(of_method, tmp_path / "stopped")
+    assert results(resumed) == results(expected)
+    assert_same(weights(resumed, tmp_path / "resumed"), weights(expected, tmp_path / "expected"))
+
+
+@pytest.mark.parametrize("kind", ["of_weights", "batch"])
+def test_the_statistics_of_batch_norm_can_stay_those_of_the_first_weights(settings, kind):
+    started = Trainer(from_probe(settings, model={"batch_norm": kind}))
+    before = {name: tensor.clone() for name, tensor in started._student.state_dict().items()}
+    for _ in started.run():
+        pass
+    for network in (started._student, started._method.teacher):
+        after = network.state_dict()
+        statistics = [name for name in after if "running_" in name]
+        changed = [name for name in after if not torch.equal(after[name], before[name])]
+        assert statistics
+        assert set(changed) & set(statistics) == (set(statistics) if kind == "batch" else set())
+        assert {"classifier.weight", "features.conv1.weight"} <= set(changed), "weights learn either way"
+        assert network.training
+
+
+def test_a_teacher_normalises_by_the_first_statistics_too(settings):
+    trainer = Trainer(from_probe(settings))
+    images = trainer._data.validation
+    pixels = trainer._data.normalization(images.take(images.indices[:20]))
+    for network in (trainer._student, trainer._method.teacher):
+        in_train_mode = network(pixels)
+        torch.testing.assert_close(network.eval()(pixels), in_train_mode)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "default"), [("head", "probe", "random"), ("batch_norm", "of_weights", "batch")]
+)
+def test_what_comes_with_first_weights_needs_them(key, value, default):
+    with pytest.raises(ValidationError, match=rf"model\.{key}: {value} needs model\.weights.*or use {default}"):
+        config(model={**TINY, key: value})
+
+
+def test_a_probe_starts_both_networks_alike(settings):
+    with pytest.raises(ValidationError, match=r"teacher\.start.*model\.head: probe starts both networks"):
+        from_probe(settings, teacher={"start": "independent"})

@@ -145,6 +145,8 @@ SHOWN_ELSEWHERE = {
     "dataset.groups": "what serves a purpose together; data/test_overlaps.py",
     "device": "where the run computes; tests have the CPU alone",
     "images": "where the images lie; data/test_loaders.py",
+    "model.batch_norm": "the statistics that came with first weights; test_probe.py",
+    "model.head": "the heads of a network with first weights; test_probe.py",
     "model.weights": "the first weights, from a file; models/test_first_weights.py",
 }
 """Settings that change no result, or that cannot be tested in this file: what they change, and where it is tested."""

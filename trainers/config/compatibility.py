@@ -5,7 +5,7 @@ Each message names the two settings that clash and the legal values.
 
 from typing import TYPE_CHECKING, Any
 
-from trainers.config.model import first_weights_of
+from trainers.config.model import WithWeights, first_weights_of
 
 if TYPE_CHECKING:
     from trainers.config import TrainerConfig
@@ -71,6 +71,8 @@ def idle_settings(config: "TrainerConfig") -> dict[str, str]:
             "augmentation.strong: none leaves nothing to weaken where nothing rotates, changes colours, erases or adds "
             "noise; set augmentation.strong, rotate, brightness, contrast, erase or noise"
         )
+    if getattr(config.model, "head", None) == "probe" and isinstance(config.model, WithWeights):
+        idle["teacher.start"] = "model.head: probe starts both networks with the same weights; use model.head: random"
     if config.consistency.heads == 1:
         idle["consistency.logit_distance_weight"] = "consistency.heads: 1 has no second head; use consistency.heads: 2"
     if config.method != "temporal_ensembling" and not hasattr(config.model, "dropout"):
@@ -153,6 +155,10 @@ def _check_normalization(config: "TrainerConfig") -> None:
     """Refuse what needs pre-trained weights without them, and changes of pixels that are normalised already."""
     kind, augmentation = config.normalization, config.augmentation
     if first_weights_of(config.model) is None:
+        for key, default in (("head", "random"), ("batch_norm", "batch")):
+            value = getattr(config.model, key, default)
+            if isinstance(config.model, WithWeights) and value != default:
+                raise ValueError(f"model.{key}: {value} needs model.weights; set model.weights, or use {default}")
         if kind == "of_weights":
             raise ValueError(
                 "normalization: of_weights needs model.weights; set model.weights, or use normalization: per_channel"

@@ -91,7 +91,7 @@ class WideResnet(Settings):
 
 
 class WithWeights(Settings):
-    """A network that can start from the weights of an earlier training. Its heads are new."""
+    """A network that can start from the weights of an earlier training. Its heads are not in the file."""
 
     name: str
     weights: str | None = Field(
@@ -99,6 +99,15 @@ class WithWeights(Settings):
         min_length=1,
         description="first weights: a .safetensors or .pth file, as it is on every node; pretrained: those that the "
         "library publishes, downloaded once; none: drawn at random",
+    )
+    head: Literal["random", "probe"] = Field(
+        "random",
+        description="first weights of the heads; probe: of a linear probe, fitted to the labeled images; needs weights",
+    )
+    batch_norm: Literal["batch", "of_weights"] = Field(
+        "batch",
+        description="what training normalises by: batch: mean and variance of each batch; of_weights: those that "
+        "came with the weights, which stay as they are",
     )
 
 

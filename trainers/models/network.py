@@ -41,7 +41,7 @@ class Network(nn.Module):
         self.classifier = head(width, classes)
         self.agreement = head(width, classes) if heads == 2 else None
         self._width = width
-        self._body_is_frozen = False
+        self._statistics_are_fixed = False
         for layer in self.modules():
             if isinstance(layer, _BatchNorm) and layer.momentum is not None:
                 layer.num_batches_tracked = None  # nothing reads it, and counting costs one launch per layer and pass
@@ -57,13 +57,17 @@ class Network(nn.Module):
 
     def freeze_body(self) -> None:
         """From now on, only the heads learn: the other weights and the statistics of batch norm stay as they are."""
-        self._body_is_frozen = True
         self.features.requires_grad_(False)
+        self.fix_statistics()
+
+    def fix_statistics(self) -> None:
+        """From now on, batch norm uses the statistics that it has, in train mode too, and does not change them."""
+        self._statistics_are_fixed = True
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
-        if self._body_is_frozen:
+        if self._statistics_are_fixed:
             for layer in self.features.modules():
                 if isinstance(layer, _BatchNorm | MeanOnlyBatchNorm):
                     layer.eval()

@@ -84,10 +84,12 @@ def test_photographs_start_from_weights_that_are_at_hand_and_are_compared_with_a
         "name": "timm",
         "architecture": "test_efficientnet",
         "weights": "/some/where.pth",
+        "head": "probe",
+        "batch_norm": "of_weights",
     }
+    assert chosen["trainer"]["optimizer"]["name"] == "adamw"
     assert chosen["finalists"]["baselines"] == ["probe", "supervised", "published"]
-    assert "optimizer.body_learning_rate_factor" in chosen["search_space"]
-    assert chosen["search_space"]["optimizer.learning_rate"]["high"] == 0.1
+    assert chosen["search_space"]["optimizer.learning_rate"]["high"] == 0.001
 
 
 @pytest.mark.parametrize("found", [facts(size=(20, 20)), facts(size=(28, 28), is_colour=False)], ids=["tiny", "grey"])
@@ -96,7 +98,7 @@ def test_small_images_get_a_small_network_as_they_are(found):
     assert chosen["trainer"]["model"]["name"] == "small_cnn"
     assert chosen["trainer"]["dataset"]["image_size"] == found.side
     assert chosen["finalists"]["baselines"] == ["supervised", "published"]
-    assert "optimizer.body_learning_rate_factor" not in chosen["search_space"]
+    assert chosen["trainer"]["optimizer"]["name"] == "sgd"
 
 
 def test_without_weights_the_file_says_how_to_get_some():
