@@ -4,7 +4,8 @@
     uv run --group dev python benchmarks/real_images.py IMAGES natural:20 steel:5 steel:10 rubbish:20 --table
 
 IMAGES holds a folder per set: `<set>/train/<class>/*` and `<set>/test/<class>/*`; the number is labels per class. The
-pre-trained network is EfficientNet-Lite0, whose weights are in a package of the group dev.
+pre-trained network is EfficientNet-Lite0, whose weights are in a package of the group dev. Arms "from a probe" start with
+these weights and the head of a linear probe, and keep the statistics of batch norm, as `mt-sweep init` sets it.
 
 Every arm is tuned alike: the same number of configurations, drawn at random, is tried on as many validation images as
 there are labels, and the best is trained again with seeds and label draws of its own, and read on the test images. The
@@ -30,32 +31,38 @@ from trainers import Trainer, TrainerConfig
 RESULTS = Path(__file__).parent / "results" / "real-images"
 FIRST_SEED = 100  # of the trainings on the test images; tuning has seed 0
 ARMS = {
-    "probe": ("probe", True),
-    "supervised, pre-trained": ("supervised", True),
-    "Mean Teacher, pre-trained": ("mean_teacher", True),
-    "supervised, from scratch": ("supervised", False),
-    "Mean Teacher, from scratch": ("mean_teacher", False),
+    "probe": ("probe", "weights"),
+    "supervised, pre-trained": ("supervised", "weights"),
+    "Mean Teacher, pre-trained": ("mean_teacher", "weights"),
+    "supervised, from scratch": ("supervised", "nothing"),
+    "Mean Teacher, from scratch": ("mean_teacher", "nothing"),
+    "supervised, from a probe": ("supervised", "probe"),
+    "Mean Teacher, from a probe": ("mean_teacher", "probe"),
 }
+"""Of each arm, the method, and what it starts from."""
+RATES = {"weights": (0.003, 0.06, 0.03), "nothing": (0.02, 0.4, 0.1), "probe": (0.00003, 0.0005, 0.0003)}
+"""The lowest and the highest learning rate, and a usual one, by what an arm starts from."""
 ARCHITECTURE = "tf_efficientnet_lite0"
 UNMIRRORED = ("signs", "xray")  # sets whose images must not be mirrored
 
 
 def drawn(arm: str, number: int) -> dict[str, Any]:
     """Return one configuration of an arm's search, by dotted key. Number 0 is a usual one; the others are random."""
-    method, pretrained = ARMS[arm]
+    method, start = ARMS[arm]
+    low, high, usual = RATES[start]
     rng = np.random.default_rng([list(ARMS).index(arm), number])
 
     def log(low: float, high: float) -> float:
         return float(f"{np.exp(rng.uniform(np.log(low), np.log(high))):.3g}")
 
     values: dict[str, Any] = {"augmentation.strong": str(rng.choice(["none", "trivial_augment"]))}
-    values["optimizer.learning_rate"] = log(0.003, 0.06) if pretrained else log(0.02, 0.4)
-    if pretrained:
+    values["optimizer.learning_rate"] = log(low, high)
+    if start == "weights":
         values["optimizer.body_learning_rate_factor"] = float(rng.choice([0.03, 0.1, 0.3]))
     if method == "mean_teacher":
         values |= {"ema.decay": 1 - log(0.01, 0.1), "consistency.weight": log(1, 30)}
     if number == 0:
-        values |= {"augmentation.strong": "none", "optimizer.learning_rate": 0.03 if pretrained else 0.1}
+        values |= {"augmentation.strong": "none", "optimizer.learning_rate": usual}
         values |= {"ema.decay": 0.97, "consistency.weight": 10.0} if method == "mean_teacher" else {}
     return values
 
@@ -88,11 +95,11 @@ def pre_trained() -> dict[str, str]:
 
 def config(options: argparse.Namespace, task: str, arm: str, values: dict[str, Any], seed: int) -> TrainerConfig:
     """Return the configuration of one training."""
-    method, pretrained = ARMS[arm]
+    method, start = ARMS[arm]
     settings: dict[str, Any] = {
         "method": method,
         "dataset": dataset(options, task, seed),
-        "model": pre_trained() if pretrained else {"name": "small_cnn", "width": 16},
+        "model": {"name": "small_cnn", "width": 16} if start == "nothing" else pre_trained(),
         "steps": options.steps,
         "batch_size": 32,
         "labeled_batch_fraction": 0.5,
@@ -100,6 +107,9 @@ def config(options: argparse.Namespace, task: str, arm: str, values: dict[str, A
         "evaluate_every": options.steps,
         "seed": seed,
     }
+    if start == "probe":
+        settings["model"] |= {"head": "probe", "batch_norm": "of_weights"}
+        settings["optimizer"] = {"name": "adamw", "weight_decay": 0.01}
     for key, value in values.items():
         group, name = key.split(".")
         settings.setdefault(group, {})[name] = value
@@ -151,7 +161,7 @@ def table(options: argparse.Namespace, task: str) -> list[str]:
     for arm in ARMS:
         names = {seed: f"{arm}, seed {seed}" for seed in range(FIRST_SEED, FIRST_SEED + options.seeds)}
         by_arm[arm] = {seed: found[name]["error"] for seed, name in names.items() if name in found}
-    ours = "Mean Teacher, pre-trained"
+    ours = options.ours
     for arm, errors in by_arm.items():
         if len(errors) < 2:
             continue
@@ -180,12 +190,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--image-size", type=int, default=64, help="pixels per side")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=[*ARMS], metavar="ARM", help="train these alone")
+    parser.add_argument("--ours", choices=ARMS, default="Mean Teacher, from a probe", help="to compare with the others")
     add_options(parser, RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     for task in options.tasks if not options.table else []:
         run(options, task)
-    less = "Mean Teacher, pre-trained, less this [95 %]"
+    less = f"{options.ours}, less this [95 %]"
     head = ["set", "arm", "test error [95 %]", less, "n", "core seconds per training"]
     rows = [row for task in options.tasks for row in table(options, task)]
     print("\n".join([f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *rows]))

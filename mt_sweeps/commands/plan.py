@@ -8,6 +8,7 @@ from mt_sweeps.execution.preflight import check_data, check_folder
 from mt_sweeps.execution.resources import local_resources, share_of
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.terminal import print
+from trainers.config import ImageFolder, Imagenet
 from trainers.errors import DataError, TrainingError
 
 
@@ -23,8 +24,8 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> str:
         The forecast, in words. Where the machine cannot train, the part that does not depend on it.
 
     Raises:
-        InputError: the file is wrong, asks for what this machine does not have, or its folder of images is missing or
-            holds too few.
+        InputError: the file is wrong, asks for what this machine does not have, or its folder of images or its weights
+            cannot be used.
     """
     spec = load_spec(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
     check_folder(file, spec)
@@ -39,5 +40,7 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> str:
         print("measuring a few steps", flush=True)
         speed = forecasts.measure_speed(spec.sample_config(), share.cpus)
     except (InputError, DataError, TrainingError) as error:
+        if isinstance(error, InputError) and isinstance(spec.sample_config().dataset, ImageFolder | Imagenet):
+            raise  # nothing of it has to be downloaded: `run` would refuse the same
         trouble = f"\n  note      not measured: {error}"
     return forecasts.text(spec, planned, share, data, speed) + trouble

@@ -22,6 +22,7 @@ from mt_sweeps.terminal import print
 from mt_sweeps.versions import versions
 from trainers.config import DatasetConfig, ImageFolder, Imagenet, TrainerConfig
 from trainers.config.known_datasets import KNOWN_DATASETS
+from trainers.config.model import first_weights_of
 from trainers.config.plugins import MODELS, registered_plugins
 from trainers.data.cache import Facts, prepare, read_facts
 from trainers.data.folders import Folder
@@ -66,7 +67,9 @@ def spec_versions(spec: SweepSpec) -> dict[str, str]:
 
 
 def check_folder(file: Path, spec: SweepSpec) -> str | None:
-    """Make sure that a folder of images is there and has the images that every trial needs. None is decoded.
+    """Make sure that a folder of images has the images that every trial needs, and that files of weights are there.
+
+    No image is decoded, and no weights are read.
 
     Args:
         file: to name in an error.
@@ -76,9 +79,11 @@ def check_folder(file: Path, spec: SweepSpec) -> str | None:
         What could not be checked, or None: data sets that are downloaded or come from a plugin have no folder yet.
 
     Raises:
-        InputError: the folder is missing, has another layout or too few images.
+        InputError: the folder is missing, has another layout or too few images; or a file of weights is missing.
     """
     configs = [spec.config(values, arm) for values, arm in spec.corners()]
+    for weights in {first_weights_of(config.model) for config in configs} - {None, "pretrained"}:
+        _check_file_of_weights(file, str(weights))
     dataset = configs[0].dataset
     if not isinstance(dataset, ImageFolder | Imagenet):
         return None if dataset.name in KNOWN_DATASETS else f"the images of {dataset.name} were not looked at"
@@ -93,6 +98,18 @@ def check_folder(file: Path, spec: SweepSpec) -> str | None:
     except DataError as error:
         raise InputError(f"{file}: {trainer_error_text(error)}") from None
     return None
+
+
+def _check_file_of_weights(file: Path, weights: str) -> None:
+    try:
+        path = Path(weights).expanduser().absolute()
+        if not path.stat().st_size:
+            raise InputError(f"{file}: model.weights: {path} is empty; copy it again")
+    except (OSError, RuntimeError, ValueError) as error:  # ~nobody, a null character
+        cause = getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            f"{file}: model.weights: {weights!r} cannot be read: {cause}; bring the file there, or name another"
+        ) from None
 
 
 def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:

@@ -198,7 +198,7 @@ def _network(found: FolderFacts, machine: Machine, first: WeightsAtHand | None, 
     if first is not None and suits_pre_trained(found):
         large = 128 if side >= 128 else 96
         size = large if gpu else 96 if side >= 96 and hours >= 4 else 64
-        return Network(first, size, 0, 64 if gpu else 32, 0.0003, (0.00005, 0.001), (3, 30), (60, 160, 600))
+        return Network(first, size, 0, 64 if gpu else 32, 0.0003, (0.00003, 0.0005), (3, 30), (60, 160, 600))
     resized = max(16, min(96 if gpu else 64, 8 * round(side / 8)))
     size = side if found.is_one_square and 8 <= side <= 64 else resized
     width = (16 if size < 24 else 32) * (2 if gpu else 1)

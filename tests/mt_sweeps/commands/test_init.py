@@ -1,6 +1,7 @@
 """From a folder of images to a search-space file, with a speed that is given and not measured."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -172,3 +173,23 @@ def test_a_plan_refuses_a_folder_that_is_missing_or_holds_too_few_images(images,
     gone = CliRunner().invoke(cli, ["plan", file])
     assert isinstance(gone.exception, InputError)
     assert "there is no folder" in str(gone.exception)
+
+
+@pytest.mark.parametrize("name", ["plan", "validate"])
+def test_weights_that_are_missing_are_told_by_plan_and_validate(name, images, tmp_path):
+    run(images)
+    file = tmp_path / "my-images.yaml"
+    model = f"{{name: timm, architecture: test_resnet, weights: {tmp_path}/none.pth}}"
+    file.write_text(re.sub(r"  model:\n    name: .*\n    width: .*\n", f"  model: {model}\n", file.read_text()))
+    refused = CliRunner().invoke(cli, [name, str(file)])
+    assert isinstance(refused.exception, InputError), refused.output
+    assert "none.pth' cannot be read: No such file or directory" in str(refused.exception)
+
+
+def test_a_plan_refuses_images_that_a_run_would_refuse(images, tmp_path):
+    run(images)
+    torn = images / "train" / "cat" / "0.png"
+    torn.write_bytes(torn.read_bytes()[:60])
+    refused = CliRunner().invoke(cli, ["plan", str(tmp_path / "my-images.yaml")])
+    assert isinstance(refused.exception, InputError), refused.output
+    assert "0.png" in str(refused.exception)

@@ -14,6 +14,7 @@ from mt_sweeps.execution.preflight import (
     DatasetCheck,
     NodeReport,
     check_data,
+    check_folder,
     check_nodes,
     inspect_node,
     spec_versions,
@@ -166,3 +167,16 @@ def test_what_is_left_out_and_what_looks_wrong_is_printed_a_line_each(tmp_path, 
         assert "left out: 1 file: in val/: validation images are drawn from train/" in printed
         assert "caution: each of the 12 images is of one colour; look at them" in printed
     assert "decoding" not in printed
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty"])
+def test_a_file_of_weights_that_is_missing_or_empty_is_refused_before_it_is_needed(kind, tmp_path):
+    weights = tmp_path / "weights.pth"
+    if kind == "empty":
+        weights.touch()
+    why = "cannot be read: No such file or directory; bring the file there" if kind == "missing" else "is empty"
+    model = f"trainer.model={{name: timm, architecture: test_resnet, weights: {weights}}}"
+    with pytest.raises(InputError, match=rf"^space\.yaml: model\.weights: '?{weights}'? {why}"):
+        check_folder(FILE, digits(model))
+    weights.write_bytes(b"not looked at")
+    assert check_folder(FILE, digits(model)) is None

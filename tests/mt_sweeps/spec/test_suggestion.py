@@ -89,7 +89,7 @@ def test_photographs_start_from_weights_that_are_at_hand_and_are_compared_with_a
     }
     assert chosen["trainer"]["optimizer"]["name"] == "adamw"
     assert chosen["finalists"]["baselines"] == ["probe", "supervised", "published"]
-    assert chosen["search_space"]["optimizer.learning_rate"]["high"] == 0.001
+    assert chosen["search_space"]["optimizer.learning_rate"]["high"] == 0.0005
 
 
 @pytest.mark.parametrize("found", [facts(size=(20, 20)), facts(size=(28, 28), is_colour=False)], ids=["tiny", "grey"])
