@@ -4,8 +4,8 @@
     uv run --group dev python benchmarks/real_images.py IMAGES natural:20 steel:5 steel:10 rubbish:20 --table
 
 IMAGES holds a folder per set: `<set>/train/<class>/*` and `<set>/test/<class>/*`; the number is labels per class. The
-pre-trained network is EfficientNet-Lite0, whose weights are in a package of the group dev. Arms "from a probe" start with
-these weights and the head of a linear probe, and keep the statistics of batch norm, as `mt-sweep init` sets it.
+pre-trained network is EfficientNet-Lite0, whose weights are in a package of the group dev. Trainings "from a probe"
+start from these weights and the head of a linear probe, and keep the statistics of batch norm, as `mt-sweep init` does.
 
 Every arm is tuned alike: the same number of configurations, drawn at random, is tried on as many validation images as
 there are labels, and the best is trained again with seeds and label draws of its own, and read on the test images. The
