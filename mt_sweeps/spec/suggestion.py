@@ -93,7 +93,7 @@ def suggest(
     chosen |= _of_augmentation(fits)
     space = {
         **_searched_rates(fits),
-        **_searched_consistency(len(found.classes), fits),
+        **_searched_consistency(len(found.classes), fits.length),
         **_searched_views(found, fits),
         **_searched_batches(found, fits),
     }
@@ -220,8 +220,7 @@ def _searched_rates(fits: Fit) -> dict[str, Chosen]:
     return space
 
 
-def _searched_consistency(classes: int, fits: Fit) -> dict[str, Chosen]:
-    length = fits.length
+def _searched_consistency(classes: int, length: Length) -> dict[str, Chosen]:
     decay = {
         "type": "float",
         "low": _two_digits(1 - 1 / max(5, length.steps / 500)),
@@ -231,11 +230,9 @@ def _searched_consistency(classes: int, fits: Fit) -> dict[str, Chosen]:
     space = {
         "ema.decay": Chosen(decay, "the teacher averages the student over 1 / (1 - decay) steps, at most half of all")
     }
-    # A network that starts from a probe agrees with its teacher at once: large weights hold it back.
-    times, most = (1, "C squared") if fits.network.first else (3, "3 C squared")
-    mse = _log(_two_digits(classes / 3), _two_digits(times * classes**2))
+    mse = _log(_two_digits(classes / 3), _two_digits(3 * classes**2))
     kl = _log(0.3, 30.0)
-    scaled = f"C / 3 to {most} with C = {classes} classes, over which the squared error is a mean"
+    scaled = f"C / 3 to 3 C squared with C = {classes} classes, over which the squared error is a mean"
     if classes > _MOST_FOR_MSE:
         space["consistency.loss"] = Chosen(_choices("kl"), f"of {classes} classes the squared error is tiny")
         space["consistency.weight"] = Chosen(kl, "the authors' 1 to 10, and three times as far on both sides")
