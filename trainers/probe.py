@@ -17,8 +17,8 @@ PENALTIES = tuple(10.0 ** (halves / 2) for halves in range(-6, 9))
 """Strengths of the L2 penalty on the weights of standardised features, in units of 1 / labeled images."""
 
 START_PENALTY = 10.0
-"""Of a probe that a training starts from. No image chooses it: on six tasks, errors differed little between 0.001 and
-1,000, and at 10 the probe is not too sure of itself."""
+"""Of a probe that a training starts from. No image chooses it: errors differ little over many powers of ten, and at
+this one the probe is not too sure of itself."""
 
 
 @dataclass(frozen=True)

@@ -296,6 +296,8 @@ class SweepSpec(Settings):
 
 
 def _concerns_a_probe(key: str) -> bool:
+    if key in ("model.head", "model.batch_norm"):  # a probe fits the head, and trains nothing
+        return False
     return key in ("augmentation.crop", "normalization", "class_weights") or key.startswith(
         ("model.", "dataset.", "class_weights.")
     )

@@ -41,7 +41,8 @@ def test_a_pre_trained_network_is_compared_with_a_probe_unless_told_otherwise(tm
 
 def test_a_probe_searches_over_the_networks_alone():
     weights = "search_space.model.weights={type: categorical, choices: [one.pth, other.pth]}"
-    spec = digits(TIMM % "test_resnet", weights, "finalists.baselines=[probe]")
+    start = "search_space.model.head={type: categorical, choices: [random, probe]}"
+    spec = digits(TIMM % "test_resnet", weights, start, "finalists.baselines=[probe]")
     assert list(spec.space("probe").entries) == ["model.weights"]
     assert spec.enumerated("probe") == [{"model.weights": "one.pth"}, {"model.weights": "other.pth"}]
     assert (spec.trials_of("probe"), spec.enumerated("search")) == (2, None)
