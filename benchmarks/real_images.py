@@ -196,7 +196,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for task in options.tasks if not options.table else []:
         run(options, task)
-    less = f"{options.ours}, less this [95 %]"
+    less = f"{options.ours}, minus this [95 %]"
     head = ["set", "arm", "test error [95 %]", less, "n", "core seconds per training"]
     rows = [row for task in options.tasks for row in table(options, task)]
     print("\n".join([f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *rows]))
