@@ -104,11 +104,11 @@ def _check_file_of_weights(file: Path, weights: str) -> None:
     try:
         path = Path(weights).expanduser().absolute()
         if not path.stat().st_size:
-            raise InputError(f"{file}: model.weights: {path} is empty; copy it again")
+            raise InputError(f"{file}: trainer.model.weights: {path} is empty; copy it again")
     except (OSError, RuntimeError, ValueError) as error:  # ~nobody, a null character
         cause = getattr(error, "strerror", None) or str(error)
         raise InputError(
-            f"{file}: model.weights: {weights!r} cannot be read: {cause}; bring the file there, or name another"
+            f"{file}: trainer.model.weights: {weights!r} cannot be read: {cause}; bring the file there, or name another"
         ) from None
 
 
