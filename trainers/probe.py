@@ -58,9 +58,9 @@ def fit_probe(
     known, held_out = (features(network, images, normalization, crop) for images in (labeled, validation))
     labels, truth = labeled.labels.numpy(), validation.labels.numpy()
     weights = np.ones(int(max(labels.max(), truth.max())) + 1) if class_weights is None else class_weights
-    space = _Space.of(known)
-    known, held_out = space.inner(known), space.inner(held_out)
     with _own_threads():
+        space = _Space.of(known)
+        known, held_out = space.inner(known), space.inner(held_out)
         best, chosen = _with_fewest_errors(known, labels, held_out, truth, weights)
     _set_head(network.classifier, best.classes_, *space.outer(best.coef_, best.intercept_))
     losses = -best.predict_log_proba(known)[np.arange(len(labels)), np.searchsorted(best.classes_, labels)]
@@ -87,8 +87,8 @@ def start_from_probe(
         class_weights: float [classes], factors on the losses of the images of each class. None: all 1.
     """
     known, labels = features(network, labeled, normalization, crop), labeled.labels.numpy()
-    space = _Space.of(known)
     with _own_threads():
+        space = _Space.of(known)
         fit = _fit(space.inner(known), labels, START_PENALTY, None if class_weights is None else class_weights[labels])
     for head in (network.classifier, network.agreement):
         if head is not None:
@@ -117,8 +117,7 @@ class _Space:
         """Return the space of features, float64 [n, width]."""
         mean, deviation = known.mean(0), known.std(0)
         deviation = np.where(deviation > 0, deviation, 1.0)
-        with _own_threads():
-            return _Space(mean, deviation, np.linalg.svd((known - mean) / deviation, full_matrices=False)[2])
+        return _Space(mean, deviation, np.linalg.svd((known - mean) / deviation, full_matrices=False)[2])
 
     def inner(self, found: np.ndarray) -> np.ndarray:
         """Return features, float64 [n, width], in this space, [n, dimensions]."""

@@ -209,7 +209,7 @@ class Attempt:
 
 
 def _message(error: Exception) -> str:
-    """Return what went wrong. The kind of an error of the training is its reason, and is not said again."""
+    """Return what went wrong. The kind of an error of the training is its reason, and is not repeated."""
     return str(error) if isinstance(error, TrainingError) else f"{type(error).__name__}: {error}"
 
 

@@ -31,7 +31,7 @@ from trainers.data.overlaps import groups_per_purpose, overlap_sentences
 from trainers.data.sources import check_source
 from trainers.data.splits import Split, split_for
 from trainers.errors import DataError, WrongNetwork, escaped
-from trainers.files import cache_folder
+from trainers.files import cache_folder, weights_file
 
 NODE_SECONDS = 3600  # seconds that a node may take to decode its images, the first time
 _SAME = ("mt-sweeps", "code", "torch")  # other versions of these would train or record something else
@@ -69,7 +69,7 @@ def spec_versions(spec: SweepSpec) -> dict[str, str]:
 def check_folder(file: Path, spec: SweepSpec) -> str | None:
     """Make sure that a folder of images has the images that every trial needs, and that files of weights are there.
 
-    No image is decoded, and no weights are read.
+    No image is decoded, and no weights are loaded.
 
     Args:
         file: to name in an error.
@@ -82,12 +82,13 @@ def check_folder(file: Path, spec: SweepSpec) -> str | None:
         InputError: the folder is missing, has another layout or too few images; or a file of weights is missing.
     """
     configs = [spec.config(values, arm) for values, arm in spec.corners()]
-    for weights in {first_weights_of(config.model) for config in configs} - {None, "pretrained"}:
-        _check_file_of_weights(file, str(weights))
     dataset = configs[0].dataset
-    if not isinstance(dataset, ImageFolder | Imagenet):
-        return None if dataset.name in KNOWN_DATASETS else f"the images of {dataset.name} were not looked at"
     try:
+        for weights in {first_weights_of(config.model) for config in configs}:
+            if weights not in (None, "pretrained"):
+                weights_file(weights)
+        if not isinstance(dataset, ImageFolder | Imagenet):
+            return None if dataset.name in KNOWN_DATASETS else f"the images of {dataset.name} were not looked at"
         folder = Folder(dataset)
         labels = np.array([label for _, label in folder.train] + [-1] * len(folder.unlabeled), np.int64)
         for config in configs:
@@ -98,18 +99,6 @@ def check_folder(file: Path, spec: SweepSpec) -> str | None:
     except DataError as error:
         raise InputError(f"{file}: {trainer_error_text(error)}") from None
     return None
-
-
-def _check_file_of_weights(file: Path, weights: str) -> None:
-    try:
-        path = Path(weights).expanduser().absolute()
-        if not path.stat().st_size:
-            raise InputError(f"{file}: trainer.model.weights: {path} is empty; copy it again")
-    except (OSError, RuntimeError, ValueError) as error:  # ~nobody, a null character
-        cause = getattr(error, "strerror", None) or str(error)
-        raise InputError(
-            f"{file}: trainer.model.weights: {weights!r} cannot be read: {cause}; bring the file there, or name another"
-        ) from None
 
 
 def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:

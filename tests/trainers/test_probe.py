@@ -169,7 +169,9 @@ def test_a_teacher_normalises_by_the_first_statistics_too(settings):
     ("key", "value", "default"), [("head", "probe", "random"), ("batch_norm", "of_weights", "batch")]
 )
 def test_what_comes_with_first_weights_needs_them(key, value, default):
-    with pytest.raises(ValidationError, match=rf"model\.{key}: {value} needs model\.weights.*or use {default}"):
+    with pytest.raises(
+        ValidationError, match=rf"{key}: {value} needs first weights; set weights, or use {key}: {default}"
+    ):
         config(model={**TINY, key: value})
 
 

@@ -71,7 +71,7 @@ def idle_settings(config: "TrainerConfig") -> dict[str, str]:
             "augmentation.strong: none leaves nothing to weaken where nothing rotates, changes colours, erases or adds "
             "noise; set augmentation.strong, rotate, brightness, contrast, erase or noise"
         )
-    if getattr(config.model, "head", None) == "probe" and isinstance(config.model, WithWeights):
+    if isinstance(config.model, WithWeights) and config.model.head == "probe":
         idle["teacher.start"] = "model.head: probe starts both networks with the same weights; use model.head: random"
     if config.consistency.heads == 1:
         idle["consistency.logit_distance_weight"] = "consistency.heads: 1 has no second head; use consistency.heads: 2"
@@ -155,10 +155,6 @@ def _check_normalization(config: "TrainerConfig") -> None:
     """Refuse what needs pre-trained weights without them, and changes of pixels that are normalised already."""
     kind, augmentation = config.normalization, config.augmentation
     if first_weights_of(config.model) is None:
-        for key, default in (("head", "random"), ("batch_norm", "batch")):
-            value = getattr(config.model, key, default)
-            if isinstance(config.model, WithWeights) and value != default:
-                raise ValueError(f"model.{key}: {value} needs model.weights; set model.weights, or use {default}")
         if kind == "of_weights":
             raise ValueError(
                 "normalization: of_weights needs model.weights; set model.weights, or use normalization: per_channel"

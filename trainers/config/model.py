@@ -1,9 +1,9 @@
 """The settings of the networks."""
 
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from trainers.config.base import Settings
 
@@ -109,6 +109,13 @@ class WithWeights(Settings):
         description="what training normalises by: batch: mean and variance of each batch; of_weights: those that "
         "came with the weights, which stay as they are",
     )
+
+    @model_validator(mode="after")
+    def _has_the_weights_that_it_starts_from(self) -> Self:
+        for key, value, default in (("head", self.head, "random"), ("batch_norm", self.batch_norm, "batch")):
+            if self.weights is None and value != default:
+                raise ValueError(f"{key}: {value} needs first weights; set weights, or use {key}: {default}")
+        return self
 
 
 class Residual(WithWeights):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from trainers.config.model import WithWeights
 from trainers.errors import DataError
+from trainers.files import weights_file
 from trainers.models import hub
 
 _SHOWN = 5  # names in a message
@@ -70,17 +71,10 @@ def read_first_weights(config: WithWeights) -> FirstWeights:
     """
     assert config.weights is not None
     try:
-        file = hub.fetch(config) if config.weights == "pretrained" else Path(config.weights).expanduser().absolute()
-        if file.exists() and not (file.is_file() or file.is_dir()):  # reading a pipe would wait without end
-            raise DataError(f"model.weights: {file} is no regular file; name a .safetensors or .pth file")
+        file = hub.fetch(config) if config.weights == "pretrained" else weights_file(config.weights)
         content = file.read_bytes()
     except OSError as error:
-        raise DataError(
-            f"model.weights: {error.filename or config.weights} cannot be read: {error.strerror}; it must be on every "
-            "node, under the same path"
-        ) from None
-    except (RuntimeError, ValueError) as error:  # ~nobody, a null character
-        raise DataError(f"model.weights: {config.weights!r}: {error}; write the path from /") from None
+        raise DataError(f"model.weights: {error.filename or config.weights}: {error.strerror}") from None
     tensors = _tensors(file, content)
     is_safetensors = _is_safetensors(file, content)
     mean, std = _normalization(config, file if is_safetensors else None, tensors)
@@ -141,8 +135,6 @@ def load_first_weights(features: nn.Module, weights: FirstWeights) -> list[str]:
 
 
 def _tensors(file: Path, content: bytes) -> dict[str, Tensor]:
-    if not content:
-        raise DataError(f"model.weights: {file} is empty; copy it again")
     try:
         if _is_safetensors(file, content):
             state: Any = load_safetensors(content)

@@ -183,7 +183,7 @@ def test_weights_that_are_missing_are_told_by_plan_and_validate(name, images, tm
     file.write_text(re.sub(r"  model:\n    name: .*\n    width: .*\n", f"  model: {model}\n", file.read_text()))
     refused = CliRunner().invoke(cli, [name, str(file)])
     assert isinstance(refused.exception, InputError), refused.output
-    assert "none.pth' cannot be read: No such file or directory" in str(refused.exception)
+    assert "none.pth cannot be read: No such file or directory" in str(refused.exception)
 
 
 def test_a_plan_refuses_images_that_a_run_would_refuse(images, tmp_path):
