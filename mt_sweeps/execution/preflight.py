@@ -31,7 +31,8 @@ from trainers.data.overlaps import groups_per_purpose, overlap_sentences
 from trainers.data.sources import check_source
 from trainers.data.splits import Split, split_for
 from trainers.errors import DataError, WrongNetwork, escaped
-from trainers.files import cache_folder, weights_file
+from trainers.files import cache_folder
+from trainers.weights_file import weights_file
 
 NODE_SECONDS = 3600  # seconds that a node may take to decode its images, the first time
 _SAME = ("mt-sweeps", "code", "torch")  # other versions of these would train or record something else

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from trainers.config.model import WithWeights
 from trainers.errors import DataError
-from trainers.files import weights_file
 from trainers.models import hub
+from trainers.weights_file import weights_file
 
 _SHOWN = 5  # names in a message
 _OLD_HEAD = 4  # tensors that one or two linear layers have
