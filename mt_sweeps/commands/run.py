@@ -358,6 +358,11 @@ def _check_mlflow(home: Home, spec: SweepSpec) -> str | None:
     return problem
 
 
+def _load_driver() -> None:
+    """Load Ray Tune, which takes more than a second, before it is needed."""
+    from mt_sweeps.execution import driver  # noqa: F401
+
+
 @contextmanager
 def _resources(file: Path, spec: SweepSpec, data: DatasetCheck, in_process: bool) -> Iterator[tuple[Share, SweepSpec]]:
     """Start Ray, or join its cluster, and give what a trial gets there, and the specification with its precision.
@@ -373,7 +378,7 @@ def _resources(file: Path, spec: SweepSpec, data: DatasetCheck, in_process: bool
         return
     address = ray_cluster.cluster_address()
     print(f"joining the Ray cluster at {address}" if address else "starting Ray on this machine", flush=True)
-    available = ray_cluster.start()
+    available = ray_cluster.start(_load_driver)
     try:
         share = share_of(file, spec, available)
         on_all_nodes = check_nodes(file, spec, share, data) if address else None

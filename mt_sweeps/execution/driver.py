@@ -10,7 +10,7 @@ import tempfile
 from typing import Any
 
 from ray import tune
-from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
+from ray.tune.execution.class_cache import DEFAULT_ENV_VARS, ENV_VARS_TO_PROPAGATE
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
@@ -23,8 +23,10 @@ from mt_sweeps.execution.worker import TrialWorker
 TRIALS_AT_MOST = 1000  # per Tune experiment: Tune remembers 30 to 60 kB of each; a new experiment costs seconds
 
 logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # it would list lost trials as unfinished
-# Tune would send a store's credentials with each worker, and Ray would log them. Every node has its own.
-ENV_VARS_TO_PROPAGATE.difference_update([name for name in ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")])
+# Tune would give each worker an environment of its own. So the workers that Ray has started beforehand could take no
+# trial; and a store's credentials would be in it, and Ray would log them. Every node has its own.
+ENV_VARS_TO_PROPAGATE.clear()
+DEFAULT_ENV_VARS.clear()
 
 
 def run(coordinator: Coordinator, share: Share, resume_command: str) -> None:

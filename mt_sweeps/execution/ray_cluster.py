@@ -4,6 +4,7 @@ A cluster is joined if RAY_ADDRESS is set, as Ray's own `job submit` does. Its t
 (RAY_AUTH_MODE, RAY_AUTH_TOKEN), and it is left running.
 """
 
+import contextlib
 import functools
 import os
 import secrets
@@ -13,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -81,8 +81,11 @@ def check_without_credentials(name: str, address: str) -> None:
         )
 
 
-def start() -> dict[str, float]:
+def start(meanwhile: Callable[[], object] | None = None) -> dict[str, float]:
     """Start Ray on this machine, or join a cluster. What is in the environment for other uses of Ray has no effect.
+
+    Args:
+        meanwhile: runs in a thread while this waits for Ray's processes; what it raises is dropped. None: nothing.
 
     Returns:
         The resources: `CPU`, and `GPU` if there are any.
@@ -95,7 +98,7 @@ def start() -> dict[str, float]:
     address = cluster_address()
     terminate = signal.getsignal(signal.SIGTERM)
     try:
-        resources = _start_here() if address is None else _join(address)
+        resources = _start_here(meanwhile) if address is None else _join(address, meanwhile)
     except SystemExit:  # a SIGTERM arrived meanwhile
         _remove_folder()
         raise KeyboardInterrupt from None
@@ -103,7 +106,7 @@ def start() -> dict[str, float]:
     return resources
 
 
-def _start_here() -> dict[str, float]:
+def _start_here(meanwhile: Callable[[], object] | None) -> dict[str, float]:
     global _folder
     _saved.update({name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")})
     os.environ["RAY_AUTH_MODE"] = "token"  # Ray's ports listen on all interfaces, so they must ask for a token
@@ -114,6 +117,7 @@ def _start_here() -> dict[str, float]:
         try:
             with _watched_start():
                 return _init(
+                    meanwhile,
                     address="local",
                     _temp_dir=str(_folder.inner),
                     num_cpus=len(os.sched_getaffinity(0)),
@@ -134,7 +138,7 @@ def _not_started(why: str) -> Unfinished:
     )
 
 
-@contextmanager
+@contextlib.contextmanager
 def _watched_start() -> Iterator[None]:
     """End this process in words if Ray waits too long, or for a process that died: it would abort in the end."""
     before, end = ray_private.local_node(), time.monotonic() + _START_SECONDS
@@ -152,7 +156,7 @@ def _watched_start() -> Iterator[None]:
         yield
 
 
-@contextmanager
+@contextlib.contextmanager
 def _beside(name: str, work: Callable[[threading.Event], None]) -> Iterator[None]:
     """Run a function in a thread beside the block; its argument is set when the block is over."""
     over = threading.Event()
@@ -169,11 +173,11 @@ def _leave(error: Unfinished) -> None:
     os._exit(error.exit_status)
 
 
-def _join(address: str) -> dict[str, float]:
+def _join(address: str, meanwhile: Callable[[], object] | None) -> dict[str, float]:
     _check_reachable(address)
     variables = {"RAY_CHDIR_TO_TRIAL_DIR": _ENVIRONMENT["RAY_CHDIR_TO_TRIAL_DIR"]}
     try:
-        return _init(address=address, runtime_env={"env_vars": variables})
+        return _init(meanwhile, address=address, runtime_env={"env_vars": variables})
     except Exception as error:
         raise InputError(
             f"RAY_ADDRESS: the cluster at {address} cannot be joined ({first_line(error)}); a driver runs on a node "
@@ -182,12 +186,19 @@ def _join(address: str) -> dict[str, float]:
         ) from None
 
 
-def _init(**options: Any) -> dict[str, float]:
-    import ray
+def _init(meanwhile: Callable[[], object] | None, **options: Any) -> dict[str, float]:
+    import ray  # it reads its token now
 
+    if meanwhile is not None:
+        threading.Thread(target=_quietly, args=(meanwhile,), name="ray-meanwhile", daemon=True).start()
     ray.init(**options, log_to_driver=False, logging_level="ERROR")
     resources: dict[str, float] = ray.cluster_resources()
     return resources
+
+
+def _quietly(call: Callable[[], object]) -> None:
+    with contextlib.suppress(Exception):
+        call()
 
 
 @functools.cache
@@ -314,7 +325,7 @@ def dead_process() -> str | None:
     return next((name for name in _INDISPENSABLE if name not in alive), None)
 
 
-@contextmanager
+@contextlib.contextmanager
 def watchdog(resume_command: str) -> Iterator[None]:
     """End the work of the main thread at once if a process dies that Ray cannot do without.
 

@@ -24,7 +24,7 @@ from tests.helpers.training import write_image
 
 @pytest.fixture(autouse=True)
 def _no_ray(monkeypatch):
-    def started():
+    def started(_meanwhile):
         raise AssertionError("Ray was started")
 
     monkeypatch.setattr(ray_cluster, "start", started)

@@ -9,6 +9,7 @@ from mt_sweeps.execution import driver, ray_cluster
 from mt_sweeps.execution.attempt import DISK_FULL, Failure, Outcome
 from mt_sweeps.execution.coordinator import Coordinator
 from mt_sweeps.execution.resources import Share
+from mt_sweeps.execution.worker import TrialWorker
 from tests.helpers.sweeps import Silent, Sweep, report
 
 
@@ -40,6 +41,17 @@ def test_a_full_experiment_starts_no_more_trials_and_the_next_one_goes_on(tune, 
     for tune_id in "ef":
         tune.ended(tune_id, COMPLETE)
     assert tune.suggest("g") == Searcher.FINISHED, "nothing is left"
+
+
+def test_workers_get_no_environment_of_their_own_so_that_none_holds_a_secret_and_those_that_wait_are_used(monkeypatch):
+    from ray.tune.execution import class_cache
+
+    made = []
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "SECRET")
+    monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    monkeypatch.setattr(class_cache.ray, "remote", lambda **options: made.append(options) or (lambda worker: worker))
+    class_cache._ActorClassCache().get(TrialWorker)
+    assert made == [{"runtime_env": {"env_vars": {}}}]
 
 
 def test_tune_waits_while_a_trial_runs_that_may_yet_be_lost(tune):

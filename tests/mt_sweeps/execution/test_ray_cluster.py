@@ -72,6 +72,24 @@ def test_the_token_is_of_this_process_alone_and_what_was_there_before_is_there_a
     assert (os.environ["RAY_AUTH_TOKEN"], "RAY_AUTH_MODE" in os.environ) == ("of a cluster", False)
 
 
+def test_other_work_is_done_while_ray_starts_and_its_failure_changes_nothing(monkeypatch):
+    import ray
+
+    begun = threading.Event()
+
+    def work():
+        begun.set()
+        raise ImportError("it is tried again where it is needed")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "init", lambda **_: begun.wait(10) or pytest.fail("nothing was done meanwhile"))
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray_cluster, "dead_process", lambda: None)
+    assert ray_cluster.start(work) == {"CPU": 2.0}
+    ray_cluster.stop()
+
+
 def test_ray_ends_beside_other_work_and_the_end_waits_for_it(monkeypatch):
     import ray
 
