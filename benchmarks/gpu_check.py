@@ -235,13 +235,17 @@ class Check:
         """The recipe with all lengths in proportion to the time that is left."""
         if self._options.images is None or self.left() < 60:
             return {"left out": "no --images, or no time"}
-        recipe = recipes.settings("conv_large_cifar10_4000")
+        tiny, recipe = self._options.tiny, recipes.settings("conv_large_cifar10_4000")
         data = {"name": "image_folder", "root": str(self._options.images), "labels": 4000, "validation": 1000}
-        common = {"dataset": data, "precision": "bf16", "device": self._device}
-        tried = TrainerConfig.model_validate(scaled(recipe, 1000) | common | {"evaluate_every": 500})
+        common: dict[str, Any] = {"dataset": data, "precision": "bf16", "device": self._device}
+        if tiny:
+            data |= {"labels": 400, "validation": 100}
+            common |= {"batch_size": 24, "model": {"name": "small_cnn", "width": 2}}
+        some = 10 if tiny else 1000
+        tried = TrainerConfig.model_validate(scaled(recipe, some) | common | {"evaluate_every": some // 2})
         *_, last = Trainer(tried).run()
         per_second = last.metrics["time.images_per_second"] / tried.batch_size
-        steps = int(0.8 * (self.left() - 20) * per_second) // 100 * 100
+        steps = 20 if tiny else int(0.8 * (self.left() - 20) * per_second) // 100 * 100
         config = scaled(recipe, steps) | common | {"evaluate_every": max(1, steps // 6)}
         trainer = Trainer(TrainerConfig.model_validate(config))
         start = time.perf_counter()

@@ -1,5 +1,6 @@
 """Every script in benchmarks/ still works: each runs with its own options at the smallest size and prints its table."""
 
+import json
 import os
 import re
 import shutil
@@ -28,7 +29,6 @@ QUICK = {
     "imbalance.py": "SETS --sets natural --seeds 2 --labels 20 --steps 2 --image-size 16 --results OUT/found.json",
     "launches.py": "--only small·CNN",
     "pruning.py": "--repetitions 2 --trials 4 --tasks 1",
-    "pruning_tables.py digits": "--trainings 1 --output OUT",
     "quick_start_search.py": "--seeds 2 --draws 2 --results OUT/found.json --set trials=3 trainer.steps=20 "
     "trainer.evaluate_every=10",
     "search.py": "--repetitions 2 --trials 4 --tasks flat --workers 1",
@@ -55,8 +55,7 @@ LONGER = {
     "verdict.py --estimate": "--seeds 3 --steps 10 --outcomes OUT",
 }
 COMMANDS = QUICK | LONGER
-IN_OTHER_TESTS = {"fuzz_files.py", "fuzz_homes.py", "fuzz_models.py"}
-NEEDS_A_GPU = {"gpu_check.py"}
+IN_OTHER_TESTS = {"fuzz_files.py", "fuzz_homes.py", "fuzz_models.py", "gpu_check.py"}
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +78,20 @@ def make(folder: Path, classes: int, of_each: int, size: int) -> None:
         for number in range(of_each):
             pixels = rng.integers(20 * label, 20 * label + 60, (size, size, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / str(label) / f"{number}.png")
+
+
+@pytest.mark.system
+def test_the_check_of_a_gpu_runs_without_one(folders, tmp_path):
+    every_part = ["--images", str(folders["IMAGES"])]
+    parts = every_part if os.environ.get("MT_SWEEPS_ALL_BENCHMARKS") else ["--only", "parity", "speed"]
+    output = tmp_path / "found.json"
+    command = [BENCHMARKS / "gpu_check.py", "--device", "cpu", "--tiny", "--output", output, *parts]
+    done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    assert "failed: nothing" in done.stdout, done.stdout
+    found = json.loads(output.read_text())
+    assert len(found["parity"]) > 5
+    assert all(one["time.images_per_second"] > 0 for one in found["speed"].values())
 
 
 @pytest.mark.system
@@ -126,7 +139,7 @@ def committed() -> dict[Path, tuple[int, int]]:
 
 def test_every_benchmark_is_run_by_a_test():
     scripts = {file.name for file in BENCHMARKS.glob("*.py") if "__main__" in file.read_text()}
-    assert {name.split()[0] for name in COMMANDS} == scripts - IN_OTHER_TESTS - NEEDS_A_GPU
+    assert {name.split()[0] for name in COMMANDS} == scripts - IN_OTHER_TESTS
 
 
 def test_a_set_of_tracks_is_laid_out_so_that_files_name_their_track_and_no_class(tmp_path):
