@@ -40,6 +40,12 @@ ARMS = {
     "Mean Teacher, from a probe": ("mean_teacher", "probe"),
 }
 """Of each arm, the method, and what it starts from."""
+PAIRS = {
+    "random heads": ("supervised, pre-trained", "Mean Teacher, pre-trained"),
+    "a linear probe": ("supervised, from a probe", "Mean Teacher, from a probe"),
+    "nothing": ("supervised, from scratch", "Mean Teacher, from scratch"),
+}
+"""By what trainings start from, the two arms that are compared."""
 RATES = {"weights": (0.003, 0.06, 0.03), "nothing": (0.02, 0.4, 0.1), "probe": (0.00003, 0.0005, 0.0003)}
 """The lowest and the highest learning rate, and a usual one, by what an arm starts from."""
 ARCHITECTURE = "tf_efficientnet_lite0"
@@ -155,23 +161,27 @@ def best(found: dict[str, Any], arm: str, trials: int) -> dict[str, Any]:
 
 
 def table(options: argparse.Namespace, task: str) -> list[str]:
-    """Return the rows of a set: what has been trained so far."""
+    """Return the rows of a set, one per start, from what has been trained so far."""
     found, rows = read(results_of(options, task)), []
-    by_arm: dict[str, dict[int, float]] = {}
-    for arm in ARMS:
+
+    def trained_so_far(arm: str, what: str) -> dict[int, float]:
         names = {seed: f"{arm}, seed {seed}" for seed in range(FIRST_SEED, FIRST_SEED + options.seeds)}
-        by_arm[arm] = {seed: found[name]["error"] for seed, name in names.items() if name in found}
-    ours = options.ours
-    for arm, errors in by_arm.items():
-        if len(errors) < 2:
+        return {seed: found[name][what] for seed, name in names.items() if name in found}
+
+    def difference(ours: str, other: str) -> str:
+        errors, others = (trained_so_far(arm, "error") for arm in (ours, other))
+        paired = [errors[seed] - others[seed] for seed in sorted(errors.keys() & others.keys())]
+        return compare(ours, other, paired).difference.text("points") if len(paired) > 1 else ""
+
+    for start, (supervised, ours) in PAIRS.items():
+        arms = ("probe", supervised, ours)
+        counts = {len(errors) for arm in arms if (errors := trained_so_far(arm, "error"))}
+        if counts <= {1} or not trained_so_far(ours, "error"):
             continue
-        seconds = [found[f"{arm}, seed {seed}"]["seconds"] for seed in errors]
-        against = ""
-        if arm != ours and len(by_arm[ours]) > 1:
-            paired = [by_arm[ours][seed] - errors[seed] for seed in sorted(by_arm[ours].keys() & errors.keys())]
-            against = compare(ours, arm, paired).difference.text("points")
-        cells = [task, arm, str(interval([*errors.values()])), against, str(len(errors)), f"{np.mean(seconds):.0f}"]
-        rows.append(f"| {' | '.join(cells)} |")
+        errors = [str(interval([*by_seed.values()])) for arm in arms if (by_seed := trained_so_far(arm, "error"))]
+        seconds = [f"{np.mean([*trained_so_far(arm, 'seconds').values()]):.0f}" for arm in (supervised, ours)]
+        differences = [difference(ours, supervised), difference(ours, "probe")]
+        rows.append(" | ".join([task, start, *errors, *differences, " and ".join(seconds), str(min(counts))]))
     return rows
 
 
@@ -190,16 +200,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--image-size", type=int, default=64, help="pixels per side")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=[*ARMS], metavar="ARM", help="train these alone")
-    parser.add_argument("--ours", choices=ARMS, default="Mean Teacher, from a probe", help="to compare with the others")
     add_options(parser, RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     for task in options.tasks if not options.table else []:
         run(options, task)
-    less = f"{options.ours}, minus this [95 %]"
-    head = ["set", "arm", "test error [95 %]", less, "n", "core seconds per training"]
-    rows = [row for task in options.tasks for row in table(options, task)]
-    print("\n".join([f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *rows]))
+    head = "set | starts from | linear probe [95 %] | supervised | Mean Teacher | Mean Teacher minus supervised "
+    head += "| Mean Teacher minus the probe | core seconds per training | n"
+    print(f"| {head} |\n|{'---|' * (head.count('|') + 1)}")
+    for row in (row for task in options.tasks for row in table(options, task)):
+        print(f"| {row} |")
 
 
 if __name__ == "__main__":
