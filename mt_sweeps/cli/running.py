@@ -1,5 +1,7 @@
 """Commands that run sweeps, end them, go on with them and remove them. Each imports what it needs when it runs."""
 
+import contextlib
+import math
 from pathlib import Path
 
 import click
@@ -91,9 +93,19 @@ def _added(_: click.Context, __: click.Parameter, text: str | None) -> int:
     return int(text)
 
 
+def _added_hours(_: click.Context, __: click.Parameter, text: str | None) -> float:
+    if text is None:
+        return 0.0
+    with contextlib.suppress(ValueError):
+        if text.startswith("+") and 0 < float(text) < math.inf:
+            return float(text)
+    raise click.BadParameter(f"{text!r} is no addition; write +H: +0.5 adds half an hour to the budget")
+
+
 @click.command()
 @newest_sweep_argument
 @click.option("--trials", "more", metavar="+N", callback=_added, help="Search with so many trials more.")
+@click.option("--hours", metavar="+H", callback=_added_hours, help="Add so many hours to the budget of the file.")
 @click.option("--address", metavar="URL", help="Have a Ray cluster do it, as `submit` does: http://host:8265.")
 @in_process_option
 @notify_option
@@ -102,6 +114,7 @@ def _added(_: click.Context, __: click.Parameter, text: str | None) -> int:
 def resume(
     name: str | None,
     more: int,
+    hours: float,
     address: str | None,
     in_process: bool,
     notify: str | None,
@@ -121,12 +134,12 @@ def resume(
             raise click.UsageError("--in-process runs trials on this machine; leave it out, or --address")
         if notify is not None:
             raise click.UsageError("--notify runs a command on this machine; leave it out, or --address")
-        print_text(submit.resume(name, address, more, plugins))
+        print_text(submit.resume(name, address, more, plugins, hours))
         return
     from mt_sweeps.commands.run import resume_sweep
     from mt_sweeps.storage.open import open_home
 
-    resume_sweep(open_home(home), name, more, in_process, notify)
+    resume_sweep(open_home(home), name, more, in_process, notify, hours)
 
 
 @click.command()

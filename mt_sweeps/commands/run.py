@@ -42,6 +42,7 @@ from mt_sweeps.execution.resources import Share, local_resources, share_of
 from mt_sweeps.execution.simulated_trainer import VARIABLE
 from mt_sweeps.plugins import changed_plugins
 from mt_sweeps.results import best_file
+from mt_sweeps.results.status import is_budget_spent
 from mt_sweeps.results.summary import summary_text
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.spec.load import load_spec, with_trials
@@ -111,7 +112,12 @@ def run_sweep(
 
 
 def resume_sweep(
-    home: Home, name: str | None, more: int = 0, in_process: bool = False, notify: str | None = None
+    home: Home,
+    name: str | None,
+    more: int = 0,
+    in_process: bool = False,
+    notify: str | None = None,
+    hours: float = 0.0,
 ) -> None:
     """Go on with a sweep whose driver is gone, from each trial's last checkpoint.
 
@@ -121,6 +127,7 @@ def resume_sweep(
         more: trials to search with beyond those it was started with.
         in_process: run the trials in this process, one after another, without Ray.
         notify: as of `run_sweep`.
+        hours: more than its budget had.
 
     Raises:
         InputError: there is no such sweep, it has a living driver, or it cannot be resumed here.
@@ -135,16 +142,25 @@ def resume_sweep(
     # Before anything is read that another process may change.
     with notifier.at_the_end(), sweep.exclusive(sweep.already_driven):
         sweep.clear_stop_request()  # of a driver before this one
-        _resume(sweep, more, in_process, notifier)
+        _resume(sweep, more, hours, in_process, notifier)
 
 
-def _resume(sweep: SweepStore, more: int, in_process: bool, notifier: Notifier) -> None:
+def _resume(sweep: SweepStore, more: int, hours: float, in_process: bool, notifier: Notifier) -> None:
     """Go on with a sweep whose lock is held; arguments and errors as of `resume_sweep`."""
     spec, label = sweep.load_spec(), Path(sweep.name)
     if more:
         spec = with_trials(spec, spec.trials + more)
+    if hours:
+        spec = _with_hours(spec, sweep, hours)
     ledger = Ledger(sweep.ledger, spec)
-    if more:
+    if is_budget_spent(sweep, ledger):
+        way = f"raise budget.gpu_hours in {sweep.path / 'spec.yaml'}"
+        if spec.budget.hours is not None and ledger.active_seconds >= 3600 * spec.budget.hours:
+            way = f"give it more hours: `{sweep.command('resume')} --hours +1`"
+        if more:
+            raise InputError(f"{sweep.name}: its budget is spent, so none of {more} more trials would start; {way}")
+        print(f"note: the budget of {sweep.name} is spent, so no trial starts; {way}", flush=True)
+    if more or hours:
         sweep.save_spec(spec)
     if all(trial.finished for trial in ledger.all_trials()) and not any(map(ledger.remaining, spec.arms())):
         print(f"{spec.name} is finished: MLflow is completed, nothing else is left to do", flush=True)
@@ -176,6 +192,20 @@ def _resume(sweep: SweepStore, more: int, in_process: bool, notifier: Notifier) 
         print(f"{spec.name} goes on where it was", flush=True)
         _print_places(sweep, mlflow_problem)
         _conduct(sweep, spec, share, notifier, in_process, mlflow_problem)
+
+
+def _with_hours(spec: SweepSpec, sweep: SweepStore, hours: float) -> SweepSpec:
+    """Return the specification with a longer budget.
+
+    Raises:
+        InputError: it has none in hours.
+    """
+    if spec.budget.hours is None:
+        raise InputError(
+            f"--hours: {sweep.name} has no budget.hours that could grow; it goes on as long as trials are left"
+        )
+    budget = spec.budget.model_copy(update={"hours": spec.budget.hours + hours})
+    return spec.model_copy(update={"budget": budget})
 
 
 def _print_places(sweep: SweepStore, mlflow_problem: str | None) -> None:

@@ -58,7 +58,7 @@ def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...
         raise InputError(*(problem.replace(_FILE, str(file)) for problem in error.problems)) from None
 
 
-def resume(name: str, address: str, more: int, plugins: tuple[str, ...] = ()) -> str:
+def resume(name: str, address: str, more: int, plugins: tuple[str, ...] = (), hours: float = 0.0) -> str:
     """Resume a sweep on a cluster; as `submit`.
 
     Args:
@@ -66,8 +66,10 @@ def resume(name: str, address: str, more: int, plugins: tuple[str, ...] = ()) ->
         address: of the job server.
         more: trials to search with beyond those it was started with.
         plugins: modules that the driver there is to import.
+        hours: more than its budget had.
     """
-    options = [*([f"--trials=+{more}"] if more else []), *(f"--plugin={module}" for module in named_plugins(plugins))]
+    added = [*([f"--trials=+{more}"] if more else []), *([f"--hours=+{hours:g}"] if hours else [])]
+    options = [*added, *(f"--plugin={module}" for module in named_plugins(plugins))]
     return _submit_job(address, ["resume", name, *options])
 
 

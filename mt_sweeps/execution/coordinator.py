@@ -218,7 +218,9 @@ class Coordinator:
                 f"{failed.message}\nsee {self._sweep.trials.address(failed.id, 1)}"
             )
         is_left = any(map(self._ledger.remaining, self._ledger.spec.arms()))
-        return self._stop_reason() if is_left else None
+        reason = self._stop_reason() if is_left else None
+        self._ledger.record_end(reason or "")
+        return reason
 
     def _take_requests(self) -> None:
         changes = take_requests(

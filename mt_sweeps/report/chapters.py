@@ -79,7 +79,9 @@ def _verdict(findings: Findings) -> Chapter:
         return Chapter("Verdict", lead=[*_why_all_failed(findings), _no_verdict(findings)], cautions=cautions)
     first = next(iter(verdict.means))
     lead = [_sentence(verdict.probe)] if verdict.probe else []
-    lead += [_sentence(str(one)) for one in verdict.comparisons] or [f"Nothing was compared with {first}."]
+    lead += [_sentence(str(one)) for one in verdict.comparisons]
+    lead += [_sentence(verdict.not_compared)] if verdict.not_compared else []
+    lead = lead or [f"Nothing was compared with {first}."]
     lead += [_sentence(verdict.ended)] if verdict.ended else []
     if verdict.gain is not None:
         lead.append(f"The gain over the supervised baseline: {verdict.gain}.")

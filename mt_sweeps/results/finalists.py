@@ -12,6 +12,7 @@ from typing import Any
 
 from mt_sweeps.formatting import counted
 from mt_sweeps.results.group_sequential import compare_sequentially
+from mt_sweeps.results.spending import FIRST_LOOK
 from mt_sweeps.results.statistics import Comparison, Gain, Interval, gain, interval
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.spec.sweep_spec import SweepSpec, dotted
@@ -102,6 +103,8 @@ class Verdict:
         kept_back: whether these images chose nothing; else every seed redrew them from those that chose the best.
         probe: that the linear probe is not beaten, in words; None if it is, or there is none.
         ended: after how many seeds it came to an end and why, or that it has not, in words; empty: nothing to compare.
+        not_compared: which contenders the best was not compared with, why, and what to do, in words; empty: with none,
+            or their seeds are still to come.
     """
 
     means: dict[str, MeanError]
@@ -112,6 +115,7 @@ class Verdict:
     kept_back: bool
     probe: str | None = None
     ended: str = ""
+    not_compared: str = ""
 
 
 def compare_finalists(
@@ -153,6 +157,7 @@ def compare_finalists(
         kept_back=kept_back,
         probe=probe_text(comparisons, kept_back),
         ended=_ended_text(comparisons),
+        not_compared=not_compared_text(ledger, compared),
     )
 
 
@@ -168,7 +173,8 @@ def _comparisons(ledger: LedgerView, images: dict[str, int], groups: dict[str, i
         return {}
     overlap, scored, _ = scored_on(ledger.spec, images, groups)
     smallest = smallest_gain(ledger.spec, scored)
-    return compare_sequentially({name: results[name] for name in names}, _seeds(ledger.spec), smallest, overlap, scored)
+    of_contenders = {name: results[name] for name in names}
+    return compare_sequentially(of_contenders, _seeds(ledger.spec), smallest, overlap, scored, bool(ledger.ended))
 
 
 def smallest_gain(spec: SweepSpec, scored: int) -> float:
@@ -195,6 +201,25 @@ def _ended_text(comparisons: Sequence[Comparison]) -> str:
         return f"decided {seeds}"
     which = "" if undecided == len(comparisons) else f" for {undecided} of {len(comparisons)} comparisons"
     return f"ended without a decision{which} {seeds}"
+
+
+def not_compared_text(ledger: LedgerView, compared: Mapping[str, Comparison]) -> str:
+    """Return which contenders the best was not compared with since a budget ended their trainings; or nothing.
+
+    Args:
+        ledger: of the sweep.
+        compared: the comparisons that there are, by the other contender.
+    """
+    _, *others = [contender_name(trial.id) for trial in contenders(ledger)] or [""]
+    results = _results(ledger)
+    seeds = {name: len(results[name]) for name in others if name not in compared}
+    if not seeds or not ledger.ended or "finalists" not in ledger.spec.arms():
+        return ""
+    names = ", ".join(f"{name} ({counted(count, 'seed')})" for name, count in seeds.items())
+    return (
+        f"not compared with {names}: it takes {FIRST_LOOK} seeds of both, and {ledger.ended}; to go on, resume the "
+        "sweep with more hours: --hours +1"
+    )
 
 
 def scored_on(spec: SweepSpec, images: dict[str, int], groups: dict[str, int] | None = None) -> tuple[float, int, bool]:
@@ -247,7 +272,8 @@ def text(ledger: LedgerView, images: dict[str, int], groups: dict[str, int] | No
     """Return the verdict for the summary, or an empty string if there is none yet; arguments as of the comparison."""
     verdict = compare_finalists(ledger, images, groups)
     if verdict is None:
-        return ""
+        why = not_compared_text(ledger, {})
+        return _wrapped(f"none: {why}").replace(" " * 11, "verdict    ", 1) if why else ""
     where, test = f"{verdict.images} images that chose nothing", "paired t-test"
     if not verdict.kept_back:
         where = f"{verdict.images} images, redrawn for every seed: selection and verdict share images"
@@ -261,6 +287,7 @@ def text(ledger: LedgerView, images: dict[str, int], groups: dict[str, int] | No
         if name not in verdict.means:
             lines.append(f"           {name:12} {failures} failed: too few are left for a mean")
     lines += [_wrapped(str(comparison)) for comparison in verdict.comparisons]
+    lines += [_wrapped(verdict.not_compared)] if verdict.not_compared else []
     if verdict.comparisons:
         count = len(verdict.comparisons)
         holm = f" and for {count} comparisons (Holm)" if count > 1 else ""

@@ -23,7 +23,12 @@ Results = Mapping[str, Mapping[int, float | None]]
 
 
 def compare_sequentially(
-    results: Results, seeds: Sequence[int], smallest: float, overlap: float = 0.0, images: int = 0
+    results: Results,
+    seeds: Sequence[int],
+    smallest: float,
+    overlap: float = 0.0,
+    images: int = 0,
+    is_over: bool = False,
 ) -> dict[str, Comparison]:
     """Compare the first contender with each other one, as far as seeds are complete.
 
@@ -36,6 +41,8 @@ def compare_sequentially(
         smallest: difference of errors, as a fraction, below which nothing matters.
         overlap: as of `compare`.
         images: as of `compare`.
+        is_over: no training is to come (a budget ended them). Then a look is at those contenders that have its seeds.
+            Its level stays that of an early look, so the error rate holds also if the trainings go on one day.
 
     Returns:
         By the other contender, the comparison at the look at which it ended, or at the last look so far. Of contenders
@@ -45,11 +52,12 @@ def compare_sequentially(
     found: dict[str, Comparison] = {}
     remaining = list(others)
     for k in range(min(FIRST_LOOK, len(seeds)), len(seeds) + 1):
-        if not all(seed in results[name] for name in (first, *remaining) for seed in seeds[:k]):
+        complete = [name for name in (first, *remaining) if all(seed in results[name] for seed in seeds[:k])]
+        if first not in complete or len(complete) < 2 or not (is_over or len(complete) > len(remaining)):
             break
         is_last = k == len(seeds)
         enough = 2 if is_last else FIRST_LOOK  # trainings may have failed
-        pairs = {name: _paired(results[first], results[name], seeds[:k]) for name in remaining}
+        pairs = {name: _paired(results[first], results[name], seeds[:k]) for name in remaining if name in complete}
         pairs = {name: paired for name, paired in pairs.items() if len(paired) >= enough}
         left = len(others) - sum(one.outcome == "decided" for one in found.values())
         for comparison in _holm(first, pairs, left, len(seeds), is_last, overlap, images):

@@ -36,7 +36,8 @@ def _verdict_text(verdict: Verdict) -> str:
     against = {comparison.b: comparison for comparison in verdict.comparisons}
     if not against:
         name, mean = next(iter(verdict.means.items()))
-        return f"{name} was trained again on {mean.seeds} fresh seeds: {mean}; there is no baseline to compare it with"
+        why = verdict.not_compared or "there is no baseline to compare it with"
+        return f"{name} was trained again on {mean.seeds} fresh seeds: {mean}; {why}"
     first = next((against[arm] for arm in ("supervised", "published") if arm in against), verdict.comparisons[0])
     return f"{first}; {verdict.probe}" if verdict.probe else str(first)
 

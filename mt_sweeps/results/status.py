@@ -220,12 +220,17 @@ def search_stop_reason(sweep: SweepStore, ledger: LedgerView) -> str | None:
     return budget.stop_reason(ledger, ledger.active_seconds, gpus * ledger.seconds_done, gpus, concurrent)
 
 
+def is_budget_spent(sweep: SweepStore, ledger: LedgerView) -> bool:
+    """Return True if no more trials of any arm would start; arguments as of `search_stop_reason`."""
+    gpus = sweep.load_environment().gpus_per_trial
+    return budget.is_spent(ledger, ledger.active_seconds, gpus * ledger.seconds_done)
+
+
 def _has_work_left(sweep: SweepStore, ledger: LedgerView) -> bool:
     """Return True if a driver would find a trial to run."""
     if any(trial.state == "running" for trial in ledger.all_trials()):
         return True
-    gpus = sweep.load_environment().gpus_per_trial
-    if budget.is_spent(ledger, ledger.active_seconds, gpus * ledger.seconds_done):
+    if is_budget_spent(sweep, ledger):
         return False
     is_search_over = search_stop_reason(sweep, ledger) is not None
     is_search_left = not is_search_over and any(

@@ -61,8 +61,10 @@ def _trials_line(ledger: Ledger) -> str:
         for state in ("complete", "pruned", "failed", "running", "waiting")
         if state in states
     )
-    done = f"{counted(len(states), 'trial')} in {duration(ledger.active_seconds)}"
-    return f"{ledger.spec.name}: {done}: {counts or 'none started'}"
+    of_all = f"{len(states)} of {counted(ledger.total('search'), 'trial')}" if ledger.ended else ""
+    done = f"{of_all or counted(len(states), 'trial')} in {duration(ledger.active_seconds)}"
+    ended = f" ({ledger.ended})" if ledger.ended else ""
+    return f"{ledger.spec.name}: {done}: {counts or 'none started'}{ended}"
 
 
 def _best_lines(ledger: Ledger, images: dict[str, int]) -> list[str]:

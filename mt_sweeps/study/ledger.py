@@ -259,6 +259,13 @@ class Ledger(LedgerView):
             storage.set_study_user_attr(self._studies["search"], "active_seconds", self._active_seconds)
         self._saved = self._clock.monotonic()
 
+    def record_end(self, reason: str) -> None:
+        """Set `ended`; empty: nothing was left to start, or somebody drives the sweep again."""
+        if reason != self._ended:
+            with self._signed() as storage:
+                storage.set_study_user_attr(self._studies["search"], "ended", reason)
+            self._ended = reason
+
     def close(self) -> None:
         """Close the storage."""
         _close(self._storage)
@@ -275,6 +282,7 @@ class Ledger(LedgerView):
         if self._attributes("search")["spec"] != (spec := self.spec.model_dump_json()):
             with self._signed() as storage:  # the copy that the sweep goes on from if its own is lost
                 storage.set_study_user_attr(self._studies["search"], "spec", spec)
+        self.record_end("")
         for trial in self.all_trials():
             if trial.state == "running":
                 self._retry(trial, "its driver was lost too")

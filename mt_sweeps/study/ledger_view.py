@@ -54,6 +54,7 @@ class LedgerView:
             for arm, study in studies.items():
                 self._take(arm, study)
             self._active_seconds = float(studies["search"].attributes.get("active_seconds", 0.0))
+            self._ended = str(studies["search"].attributes.get("ended", ""))
         except (InputError, SweepError):
             raise
         except Exception as error:  # of Optuna, SQLAlchemy or SQLite, or of a value that cannot be
@@ -117,6 +118,11 @@ class LedgerView:
     def active_seconds(self) -> float:
         """How long drivers have worked on this sweep; written every other second."""
         return self._active_seconds
+
+    @property
+    def ended(self) -> str:
+        """Why its driver left trials unstarted when it ended (a budget, say), in words; empty: it did not."""
+        return self._ended
 
     def _rows(self, where: Path | str, names: Sequence[str]) -> list[StudyRows]:
         """Return the studies of these names."""

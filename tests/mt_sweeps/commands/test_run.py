@@ -7,7 +7,9 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from mt_sweeps.cli import cli
 from mt_sweeps.commands.run import resume_sweep, run_sweep
 from mt_sweeps.errors import InputError, SweepError, Unfinished
 from mt_sweeps.execution import ray_cluster
@@ -105,6 +107,44 @@ def test_a_resume_reads_the_number_of_trials_when_it_is_the_only_one(tmp_path, m
     with pytest.raises(AssertionError, match="Ray was started"):
         resume_sweep(home, "digits", more=4)
     assert directory.load_spec().trials == 11
+
+
+def spent(tmp_path, *more):
+    """A sweep of three trials whose budget of an hour was spent after the first."""
+    directory = begun(LocalHome(tmp_path), digits("trials=3", *(more or ("budget.hours=1",))))
+    ledger = Ledger(directory.ledger, directory.load_spec())
+    ledger.complete(ledger.ask_search(), report(300, 0.1))
+    ledger.record_active_seconds(3601)
+    ledger.save_time()
+    ledger.close()
+    return directory
+
+
+def test_a_sweep_whose_budget_is_spent_says_so_and_takes_more_trials_only_with_more_hours(tmp_path, capsys):
+    directory = spent(tmp_path)
+    with pytest.raises(InputError, match=r"its budget is spent, so none of 2 more .*`.*resume digits.* --hours \+1`"):
+        resume_sweep(directory.home, "digits", more=2)
+    assert directory.load_spec().trials == 3, "nothing has changed"
+    with pytest.raises(AssertionError, match="Ray was started"):
+        resume_sweep(directory.home, "digits")
+    assert "note: the budget of digits is spent, so no trial starts; give it more hours" in capsys.readouterr().out
+    with pytest.raises(AssertionError, match="Ray was started"):
+        resume_sweep(directory.home, "digits", more=2, hours=0.5)
+    assert "is spent" not in capsys.readouterr().out
+    assert (directory.load_spec().trials, directory.load_spec().budget.hours) == (5, 1.5)
+
+
+def test_hours_are_added_only_to_hours(tmp_path):
+    directory = spent(tmp_path, "budget.gpu_hours=1")
+    with pytest.raises(InputError, match=r"--hours: digits has no budget\.hours that could grow"):
+        resume_sweep(directory.home, "digits", hours=1)
+
+
+@pytest.mark.parametrize("text", ["1", "+0", "+x", "+inf", "+nan"])
+def test_hours_that_are_no_addition_are_refused(text):
+    refused = CliRunner().invoke(cli, ["resume", "digits", "--hours", text])
+    assert refused.exit_code == 2
+    assert "is no addition; write +H: +0.5 adds half an hour to the budget" in refused.output
 
 
 @pytest.mark.parametrize("is_told", [True, False], ids=["edited", "as it was"])

@@ -284,6 +284,53 @@ def test_trainings_end_with_what_settles_their_comparison_and_it_is_said_why(tmp
     assert finalists.compare_finalists(again, IMAGES) == verdict
 
 
+def train_some(ledger, errors, counts):
+    """Train the contenders, each with so many seeds, as where a budget ends a sweep between two seeds."""
+    left = dict(counts)
+    for planned in finalists.plan(ledger, IMAGES):
+        ledger.plan_finalists(finalists.plan(ledger, IMAGES))
+        arm = planned["of"][0]
+        trial = ledger.ask_finalist() if left[arm] else None
+        if trial is None:
+            break
+        assert trial.replicates.arm == arm
+        left[arm] -= 1
+        seed = trial.values["seed"] - finalists.FIRST_SEED
+        ledger.complete(trial, report(300, errors[arm] + 0.001 * seed))
+
+
+def test_where_the_budget_ends_between_two_seeds_those_that_have_three_are_compared_and_the_others_named(tmp_path):
+    ledger = searched(tmp_path, seeds=8)
+    ledger.spec = ledger.spec.model_copy(
+        update={"finalists": ledger.spec.finalists.model_copy(update={"top": 1, "seeds": 8})}
+    )
+    train_some(
+        ledger, {"search": 0.1, "supervised": 0.3, "published": 0.3}, {"search": 3, "supervised": 3, "published": 2}
+    )
+    before = finalists.compare_finalists(ledger, IMAGES)
+    assert (before.comparisons, before.not_compared) == ([], ""), "the third seed of all is still to come"
+    ledger.record_end("the budget is spent")
+    verdict = finalists.compare_finalists(ledger, IMAGES)
+    (comparison,) = verdict.comparisons
+    assert (comparison.b, comparison.after, comparison.winner) == ("supervised", 3, "trial 1")
+    assert verdict.gain is not None
+    assert verdict.not_compared == (
+        "not compared with published (2 seeds): it takes 3 seeds of both, and the budget is spent; to go on, resume "
+        "the sweep with more hours: --hours +1"
+    )
+    assert "not compared with published" in finalists.text(ledger, IMAGES)
+    assert len(finalists.plan(ledger, IMAGES)) > 8, "a resume with more hours trains on"
+
+
+def test_where_the_budget_leaves_no_two_seeds_the_verdict_says_why_there_is_none(tmp_path):
+    ledger = searched(tmp_path, seeds=8)
+    assert finalists.text(ledger, IMAGES) == ""
+    ledger.record_end("the budget is spent")
+    text = finalists.text(ledger, IMAGES)
+    assert text.startswith("verdict    none: not compared with trial 2 (0 seeds), supervised (0 seeds)")
+    assert "the budget is spent" in " ".join(text.split())
+
+
 def test_what_ran_ahead_of_the_look_that_settled_everything_changes_nothing(ledger):
     ledger = ledger_with_seeds(ledger, 8)
     run_finalists(ledger, CLEAR)

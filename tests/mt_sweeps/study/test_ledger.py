@@ -301,6 +301,17 @@ def test_a_driver_that_was_replaced_writes_no_more(tmp_path):
     assert Ledger(tmp_path / "ledger.db", paused.spec).all_trials() == other.all_trials()
 
 
+def test_why_a_driver_ended_is_kept_until_another_one_drives(tmp_path):
+    spec = digits("trials=2")
+    ledger = new_ledger(tmp_path / "ledger.db", spec)
+    ledger.take_over()
+    ledger.record_end("the budget is spent")
+    again = Ledger(tmp_path / "ledger.db", spec)
+    assert again.ended == "the budget is spent"
+    again.take_over()
+    assert (again.ended, Ledger(tmp_path / "ledger.db", spec).ended) == ("", "")
+
+
 @pytest.mark.parametrize(
     "write",
     [
