@@ -86,8 +86,8 @@ class Comparison:
         more = "; the others would hardly tell" if self.outcome == "unlikely" else ""
         difference = self.difference.text("points")
         return (
-            f"{self.a} and {self.b} cannot be told apart{so_far}: difference {difference}, p = {self.p:.2g}, "
-            f"{after}{more}"
+            f"{self.a} and {self.b} cannot be told apart{so_far}: {self.a} minus {self.b} is {difference}, "
+            f"p = {self.p:.2g}, {after}{more}"
         )
 
 

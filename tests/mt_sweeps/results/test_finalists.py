@@ -137,7 +137,7 @@ def test_their_mean_errors_on_the_verdict_images_are_told(ledger):
     text = finalists.text(ledger, IMAGES)
     assert "on 300 images that chose nothing" in text
     assert "trial 1      15.0 % [0.0, 78.5] (2 seeds)" in text
-    assert "trial 1 and supervised cannot be told apart: difference 0.0 points" in text
+    assert "trial 1 and supervised cannot be told apart: trial 1 minus supervised is 0.0 points" in text
     assert "corrected for the looks at the seeds and for 3 comparisons (Holm))" in " ".join(text.split())
     redrawn = finalists.text(ledger, {**IMAGES, "verdict": 0})
     assert "selection and verdict share images" in redrawn

@@ -43,7 +43,7 @@ def test_a_clear_difference_is_a_win_whoever_has_it():
 def test_a_tie_is_called_a_tie_with_what_is_not_ruled_out():
     tie = compare("a", "b", [-0.01, 0.0, -0.01])
     assert tie.winner == ""
-    text = "a and b cannot be told apart: difference -0.7 points [-2.1, 0.8], p = 0.18, after 3 seeds"
+    text = "a and b cannot be told apart: a minus b is -0.7 points [-2.1, 0.8], p = 0.18, after 3 seeds"
     assert str(tie) == text
     early = replace(tie, after=3, most=12, outcome="unlikely")
     assert str(early) == text.replace("3 seeds", "3 of at most 12 seeds; the others would hardly tell")
