@@ -1,5 +1,7 @@
 """What is not trained on so that no picture and no group serves two purposes, in sentences for people."""
 
+import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ from trainers.config import DatasetConfig
 from trainers.data.cache import Facts, image_names
 from trainers.data.groups import LEFT_OUT
 from trainers.data.splits import Split
+from trainers.files import write_atomically
 
 
 def groups_per_purpose(facts: Facts, split: Split) -> dict[str, int]:
@@ -107,16 +110,28 @@ def _near(file: Path, facts: Facts, held: np.ndarray, trained: np.ndarray, is_fo
     count = int((trained & np.isin(facts.copies, both[:, 0])).sum())
     if not count:
         return []
+    pairs = both[np.lexsort((both[:, 1], both[:, 0]))]
     first, second = (
-        int(np.flatnonzero(images & (facts.copies == number))[0])
-        for images, number in zip((trained, held), both[np.lexsort((both[:, 1], both[:, 0]))[0]], strict=True)
+        [int(np.flatnonzero(images & (facts.copies == number))[0]) for number in numbers]
+        for images, numbers in zip((trained, held), pairs.T, strict=True)
     )
-    a, b = image_names(file, [first, second])
+    names = list(zip(image_names(file, first), image_names(file, second), strict=True))
+    a, b = names[0]
     return [
         f"caution: {_counted(count)} {'look' if count > 1 else 'looks'} almost like test, validation or verdict "
         f"images, e.g. {a} and {b}: errors may come out too low"
         + ("; remove them, or keep them together with dataset.groups" if is_folder else "")
+        + (f"; all of them: {_listed(file, names)}" if len(names) > 1 else "")
     ]
+
+
+def _listed(file: Path, pairs: list[tuple[str, str]]) -> Path:
+    """Write pairs of images as a table beside the prepared ones; return its file."""
+    table = io.StringIO()
+    csv.writer(table).writerows([("training image", "looks like"), *pairs])
+    listed = file.with_suffix(".look-alikes.csv")
+    write_atomically(listed, table.getvalue())
+    return listed
 
 
 def _counted(count: int) -> str:

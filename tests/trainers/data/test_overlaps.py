@@ -153,6 +153,22 @@ def test_images_that_look_like_test_images_are_a_caution(root):
     ]
 
 
+def test_several_images_that_look_like_test_images_are_listed_in_a_file(root):
+    shutil.rmtree(root)
+    pieces = photographs(64)
+    for i, piece in enumerate(pieces[:40]):
+        write_image(root / f"train/{('cat', 'dog')[i % 2]}/{i:02}.png", piece)
+    for i in (4, 7):
+        write_image(root / f"test/cat/compressed {i}.png", as_jpeg(pieces[i], 85))
+    (sentence,) = drawn(root, labels="all", validation=2, verdict=0)[2]
+    listed = Path(sentence.partition("; all of them: ")[2])
+    assert listed.read_text().splitlines() == [
+        "training image,looks like",
+        "train/cat/04.png,test/cat/compressed 4.png",
+        "train/dog/07.png,test/cat/compressed 7.png",
+    ]
+
+
 def test_a_group_serves_one_purpose_and_unlabeled_and_test_images_are_of_it_too(root):
     for i in range(12):
         for kind in ("cat", "dog"):
