@@ -23,7 +23,9 @@ class SearchGain:
         bests: by who chose the values: how many trials completed, and their lowest error.
         within_noise: completed trials within one standard error of the best, itself included.
         completed: trials of the search that completed.
-        others: trials of the search that completed or were pruned, and are no points.
+        others: trials of the search, besides the best, that completed or were pruned.
+        other_points: those of them that are given points.
+        is_all: whether the best and the others are all trials of the search that were started.
     """
 
     best: Trial
@@ -31,16 +33,15 @@ class SearchGain:
     within_noise: int
     completed: int
     others: int
+    other_points: int
+    is_all: bool
 
     def where_from(self) -> str:
         """Return who chose the best and what else was tried, in a sentence; empty if that was not recorded."""
         if not self.best.origin:
             return ""
         if self.best.origin == "point":
-            beaten = (
-                f"{counted(self.others, 'other trial')} did not beat it" if self.others else "nothing else was tried"
-            )
-            best = f"The best is a given point, trial {self.best.number}: {beaten}"
+            best = f"The best is a given point, trial {self.best.number}: {self._beaten()}"
         else:
             best = f"The best, trial {self.best.number}, was {CHOSEN[self.best.origin]}"
         others = [
@@ -49,6 +50,14 @@ class SearchGain:
             if origin != self.best.origin
         ]
         return "; ".join([best, *others])
+
+    def _beaten(self) -> str:
+        """Return which other trials are no better than a given point that is the best."""
+        if self.others > self.other_points:
+            return f"{counted(self.others, 'other trial')} did not beat it"
+        nothing_else = "nothing else was tried" if self.is_all else "nothing else has completed"
+        points = f"{counted(self.other_points, 'other given point')} did not beat it; " if self.other_points else ""
+        return points + nothing_else
 
     def as_good(self) -> str:
         """Return how many trials are as good as the best, in a sentence."""
@@ -77,12 +86,15 @@ def search_gain(ledger: LedgerView, validation: int) -> SearchGain | None:
         count, lowest = bests.get(trial.origin, (0, math.inf))
         bests[trial.origin] = count + 1, min(lowest, trial.objective(metric))
     differences = differences_from_best(complete, metric, validation)
+    others = [trial for trial in searched if trial.state in ("complete", "pruned") and trial is not best]
     return SearchGain(
         best=best,
         bests={origin: bests[origin] for origin in _NAMES if origin in bests},
         within_noise=1 + sum(difference < noise for difference, noise in differences),
         completed=len(complete),
-        others=sum(trial.state in ("complete", "pruned") and trial.origin != "point" for trial in searched),
+        others=len(others),
+        other_points=sum(trial.origin == "point" for trial in others),
+        is_all=len(searched) == 1 + len(others),
     )
 
 

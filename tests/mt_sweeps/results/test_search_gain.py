@@ -61,6 +61,29 @@ def test_a_best_that_somebody_wrote_into_the_file_is_called_so(tmp_path):
     assert gain.as_good() == "2 of 3 completed trials are within one standard error of it, itself included"
 
 
+@pytest.mark.parametrize(
+    ("errors", "beaten"),
+    [
+        ([0.05, 0.06], "1 other given point did not beat it; nothing else was tried"),
+        ([0.05, 0.06, None], "2 other given points did not beat it; nothing else was tried"),
+        (
+            [0.05, 0.06, None, 0.3],
+            "3 other trials did not beat it; the best of the random trials has 30.0 % (1 completed)",
+        ),
+    ],
+)
+def test_other_given_points_were_tried_too(tmp_path, errors, beaten):
+    points = [{"ema.decay": decay} for decay in (0.95, 0.96, 0.97)[: len(errors)]]
+    gain = search_gain(searched(tmp_path, errors, f"points={points}", ONE_KEY), 200)
+    assert gain.where_from() == f"The best is a given point, trial 0: {beaten}"
+
+
+def test_a_given_point_that_others_have_not_met_yet_is_not_said_to_be_alone(tmp_path):
+    ledger = searched(tmp_path, [0.05], "trials=2")
+    ledger.ask_search()
+    assert search_gain(ledger, 200).where_from().endswith("trial 0: nothing else has completed")
+
+
 def test_a_best_that_the_search_found_is_compared_with_the_points(tmp_path):
     gain = search_gain(searched(tmp_path, [0.1, 0.05, 0.2]), 200)
     assert gain.where_from() == (
