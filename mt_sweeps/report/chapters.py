@@ -99,25 +99,27 @@ def _verdict(findings: Findings) -> Chapter:
     )
     if findings.sweep.error_name != "error":
         text += f" All errors are {findings.sweep.error_name}s: the mean of the errors of the classes."
-    tables, plots = [_means_table(verdict)], [_means_figure(verdict, findings.finalists)]
+    errors = _scored_errors(findings)
+    tables, plots = [_means_table(verdict, errors)], [_means_figure(verdict, findings.finalists, errors)]
     if verdict.comparisons:
-        tables.append(_differences_table(verdict.comparisons, first, findings.sweep.method))
-        plots.append(_differences_figure(verdict, first, findings.sweep.method))
+        tables.append(_differences_table(verdict.comparisons, first, findings.sweep.method, errors))
+        plots.append(_differences_figure(verdict, first, findings.sweep.method, errors))
     return Chapter("Verdict", lead=lead, cautions=cautions, text=[text], tables=tables, figures=plots)
 
 
-def _means_table(verdict: Verdict) -> Table:
+def _means_table(verdict: Verdict, errors: str) -> Table:
     rows = [[_contender(name), percent(one.mean), _range(one), str(one.seeds)] for name, one in verdict.means.items()]
-    return Table("Mean errors of the contenders", ["contender", "mean error", "95 % interval", "seeds"], rows)
+    title = f"Mean errors of the contenders: {errors}"
+    return Table(title, ["contender", "mean", "95 % interval", "seeds"], rows)
 
 
-def _means_figure(verdict: Verdict, by_seed: dict[str, dict[int, float]]) -> Figure:
+def _means_figure(verdict: Verdict, by_seed: dict[str, dict[int, float]], errors: str) -> Figure:
     means = "; ".join(f"{name} {mean}" for name, mean in verdict.means.items())
-    caption = f"Mean error with its 95 % interval; the dots are single seeds. {means}."
-    return Figure("Mean errors", figures.means(verdict, by_seed), caption)
+    caption = f"Mean {errors}, with its 95 % interval; the dots are single seeds. {means}."
+    return Figure("Mean errors", figures.means(verdict, by_seed, errors), caption)
 
 
-def _differences_table(comparisons: Sequence[Comparison], first: str, method: str) -> Table:
+def _differences_table(comparisons: Sequence[Comparison], first: str, method: str, errors: str) -> Table:
     rows = [
         [
             _minus(one, method),
@@ -129,19 +131,19 @@ def _differences_table(comparisons: Sequence[Comparison], first: str, method: st
         ]
         for one in comparisons
     ]
-    title = f"Paired differences of the errors; below 0, {first} is better"
+    title = f"Paired differences of the {errors}; below 0, {first} is better"
     return Table(title, ["errors", "difference", "interval", "p", "seeds", "so"], rows)
 
 
-def _differences_figure(verdict: Verdict, first: str, method: str) -> Figure:
+def _differences_figure(verdict: Verdict, first: str, method: str, errors: str) -> Figure:
     names = [_minus(one, method) for one in verdict.comparisons]
     pairs = zip(names, verdict.comparisons, strict=True)
     differences = "; ".join(f"{name} {one.difference.text('points')}" for name, one in pairs)
     caption = (
-        f"Error of {first}, the best of the search, minus that of another, seed by seed, with the intervals of the "
-        f"test; left of 0, {first} is better: {differences}."
+        f"{_capitalized(errors)} of {first}, the best of the search, minus that of another, seed by seed, with the "
+        f"intervals of the test; left of 0, {first} is better: {differences}."
     )
-    return Figure("Paired differences", figures.differences(verdict, names), caption)
+    return Figure("Paired differences", figures.differences(verdict, names, errors), caption)
 
 
 def _minus(one: Comparison, method: str) -> str:
@@ -224,23 +226,24 @@ def _finalists(findings: Findings) -> Chapter:
     by_seed = findings.finalists
     if not by_seed:
         return Chapter("Finalists", text=["No finalist has completed."])
-    order = sorted({seed for errors in by_seed.values() for seed in errors})
+    errors = _scored_errors(findings)
+    order = sorted({seed for of_one in by_seed.values() for seed in of_one})
     numbers = Table(
-        "Error by seed",
+        f"{_capitalized(errors)} by seed",
         ["contender", *map(str, order)],
-        [[name, *(percent(errors.get(seed)) for seed in order)] for name, errors in by_seed.items()],
+        [[name, *(percent(of_one.get(seed)) for seed in order)] for name, of_one in by_seed.items()],
     )
     ranges = "; ".join(
-        f"{name} {percent(min(errors.values()))} to {percent(max(errors.values()))}" for name, errors in by_seed.items()
+        f"{name} {percent(min(of_one.values()))} to {percent(max(of_one.values()))}" for name, of_one in by_seed.items()
     )
     caption = (
-        f"Error of each contender by seed; a seed draws the same labels for all. Over {counted(len(order), 'seed')}: "
-        f"{ranges}."
+        f"{_capitalized(errors)} of each contender by seed; a seed draws the same labels for all. "
+        f"Over {counted(len(order), 'seed')}: {ranges}."
     )
     first = next(iter(by_seed))
     return Chapter(
         "Finalists",
-        figures=[Figure("Seed by seed", figures.seeds(by_seed, first, findings.sweep.error_name), caption, numbers)],
+        figures=[Figure("Seed by seed", figures.seeds(by_seed, first, errors), caption, numbers)],
     )
 
 
@@ -296,8 +299,18 @@ def _range(interval: Interval, unit: str = "%") -> str:
     return f"{100 * interval.low:z.1f} to {100 * interval.high:z.1f} {unit}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
+def _scored_errors(findings: Findings) -> str:
+    """Return what the errors of finalists are, and of which images: `error on the verdict images`."""
+    name = findings.sweep.error_name
+    return f"{name} on the verdict images" if findings.sweep.images.get("verdict") else f"validation {name}"
+
+
+def _capitalized(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
+
+
 def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
+    return f"{_capitalized(text)}."
 
 
 def _first_line(text: str) -> str:

@@ -27,41 +27,48 @@ _ROW = 36  # units of a row of a forest plot: its name above its mark
 _SIDE = 14
 
 
-def means(verdict: Verdict, by_seed: dict[str, dict[int, float]]) -> Plot:
-    """Plot the mean error of each contender with its interval, over the errors of its seeds."""
+def means(verdict: Verdict, by_seed: dict[str, dict[int, float]], errors: str) -> Plot:
+    """Plot the mean error of each contender with its interval, over the errors of its seeds.
+
+    Args:
+        verdict: has the means.
+        by_seed: errors by contender and seed.
+        errors: what they are, and of which images: `error on the verdict images`.
+    """
     seeds = {name: list(by_seed.get(name, {}).values()) for name in verdict.means}
     ends = [end for one in verdict.means.values() for end in (one.low, one.high)]
-    scale = _points_scale("mean error", [0.0, *ends, *(error for one in seeds.values() for error in one)], " %")
+    scale = _points_scale(f"mean {errors}", [0.0, *ends, *(error for one in seeds.values() for error in one)], " %")
     names = list(verdict.means)
     colours = [BEST, *[INK] * (len(names) - 1)]
     return _forest(scale, names, list(verdict.means.values()), colours, [seeds[name] for name in names])
 
 
-def differences(verdict: Verdict, names: Sequence[str]) -> Plot:
+def differences(verdict: Verdict, names: Sequence[str], errors: str) -> Plot:
     """Plot the error of the best of the search minus that of every other contender, with intervals.
 
     Args:
         verdict: has the comparisons.
         names: what each of them is called.
+        errors: as for `means`.
     """
     compared = verdict.comparisons
     ends = [end for one in compared for end in (one.difference.low, one.difference.high)]
-    scale = _points_scale("difference of the errors, in points", [0.0, *ends])
+    scale = _points_scale(f"{errors}: difference in points", [0.0, *ends])
     colours = [BEST if one.winner == one.a else OTHER if one.winner else MUTED for one in compared]
     return _forest(scale, names, [one.difference for one in compared], colours, zero=True)
 
 
-def seeds(by_seed: dict[str, dict[int, float]], first: str, name: str = "error") -> Plot:
+def seeds(by_seed: dict[str, dict[int, float]], first: str, errors: str) -> Plot:
     """Plot the errors of the finalists by seed, since a seed has the same effect on all of them.
 
     Args:
         by_seed: errors by contender and seed.
         first: the contender that is marked.
-        name: what the errors are: `error` or `balanced error`.
+        errors: as for `means`.
     """
     order = sorted({seed for errors in by_seed.values() for seed in errors})
-    errors = [error for of_one in by_seed.values() for error in of_one.values()]
-    canvas = Canvas(names_scale("seed and label draw", [str(seed) for seed in order]), errors_scale(errors, name), 270)
+    scale = errors_scale([error for of_one in by_seed.values() for error in of_one.values()], errors)
+    canvas = Canvas(names_scale("seed and label draw", [str(seed) for seed in order]), scale, 270)
     for i, (contender, of_one) in enumerate(by_seed.items()):
         colour = BEST if contender == first else OTHER if contender == "supervised" else MUTED
         style = "strong" if contender == first else ("", "dotted", "dashed")[i % 3]

@@ -74,14 +74,14 @@ def logarithmic(title: str, low: float, high: float, unit: str = "") -> Scale:
     return Scale(f"{title} (logarithmic)", math.log(low) - room, math.log(high) + room, ticks, math.log)
 
 
-def errors_scale(fractions: Sequence[float], name: str = "error") -> Scale:
+def errors_scale(fractions: Sequence[float], title: str = "validation error") -> Scale:
     """Return a scale of errors in percent, logarithmic if they are far apart, as with a network that did not learn.
 
     Args:
         fractions: the errors.
-        name: what they are: `error` or `balanced error`.
+        title: what they are, and of which images.
     """
-    title, percent = f"validation {name}", [100 * error for error in fractions]
+    percent = [100 * error for error in fractions]
     low, high = min(percent, default=0.0), max(percent, default=100.0)
     if low > 0 and high > _LOG_FROM * low:
         return logarithmic(title, low, high, " %")

@@ -131,7 +131,9 @@ def slices(findings: Findings, axes: Sequence[Axis], complete: list[DrawnTrial])
             plot = search_figures.slice_of(
                 axis, parameter.good, spread([*points, *hollow], most), good, errors, error_name
             )
-            shown.append(Figure(name, plot, _region(parameter, len(points), len(good)), _points(points, axis)))
+            shown.append(
+                Figure(name, plot, _region(parameter, len(points), len(good)), _points(points, axis, error_name))
+            )
     return Chapter(title, text=text + left_out, figures=shown, small=True)
 
 
@@ -179,7 +181,7 @@ def trials(findings: Findings, pages: Mapping[str, str]) -> Chapter:
     keys += [key for key in dict.fromkeys(key for trial in shown for key in trial.values) if key not in keys]
     rows = [[*_of_trial(trial), *(_cell(trial, key) for key in keys)] for trial in shown]
     table = Table(
-        f"Trials of the search, the best first; {findings.sweep.error_name} at the last evaluation",
+        f"Trials of the search, the best first; validation {findings.sweep.error_name} at the last evaluation",
         ["trial", "state", findings.sweep.error_name, "step", *keys],
         rows,
         trials=[trial.trial for trial in shown],
@@ -266,9 +268,9 @@ def _region(parameter: Parameter, points: int, good: int) -> str:
     return f"{trials}, searched {searched(parameter)}; {which} {lies}."
 
 
-def _points(points: list[DrawnTrial], axis: Axis) -> Table | None:
+def _points(points: list[DrawnTrial], axis: Axis, error_name: str) -> Table | None:
     rows = [[str(t.trial), value_text(axis.value(t.values)), percent(t.error)] for t in points]
-    return small(Table("The best first", ["trial", axis.key, "error"], rows))
+    return small(Table("The best first", ["trial", axis.key, error_name], rows))
 
 
 def _too_few(complete: list[DrawnTrial], figure: str) -> str:

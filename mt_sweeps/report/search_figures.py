@@ -57,7 +57,7 @@ def progress(rows: list[Progress], hours: str = "", name: str = "error") -> Plot
     pruned = [(at, row) for at, row in drawn if row.state == "pruned"]
     complete = [(at, row) for at, row in drawn if row.error is not None]
     errors = [row.last_error for _, row in (*complete, *pruned) if row.last_error is not None]
-    canvas = Canvas(linear(title, 0.0, max(x), room=0.02), errors_scale(errors, name), 270)
+    canvas = Canvas(linear(title, 0.0, max(x), room=0.02), errors_scale(errors, f"validation {name}"), 270)
     if pruned:
         _dots(canvas, pruned, hollow=True)
     _dots(canvas, complete)
@@ -81,7 +81,7 @@ def curves(curves: Curves, network: str, steps: int, pruned: Iterable[int], name
     """
     # The errors of both networks, so that their figures have the same scale.
     errors = [e for line in curves.lines for e in (*line.student, *line.teacher) if e is not None]
-    canvas = Canvas(linear("optimiser step", 0.0, steps, room=0.02), errors_scale(errors, name), 300)
+    canvas = Canvas(linear("optimiser step", 0.0, steps, room=0.02), errors_scale(errors, f"validation {name}"), 300)
     lines = [(line, points) for line in curves.lines if (points := _points(line, network))]
     searched = [(line, points) for line, points in lines if line.arm == "search"]
     ended_early = set(pruned)
@@ -127,7 +127,7 @@ def slice_of(
         errors: of all trials that are drawn, so that all slices have the same scale.
         name: what the errors are: `error` or `balanced error`.
     """
-    canvas = Canvas(_scale_of(axis), errors_scale(errors, name), 210, NARROW)
+    canvas = Canvas(_scale_of(axis), errors_scale(errors, f"validation {name}"), 210, NARROW)
     for low, high in _good_bands(region):
         canvas.band(low, high)
 
@@ -164,7 +164,7 @@ def parallel(
     """
     keys = list(dict.fromkeys(axis.key for axis in axes))
     shown, ended_early = spread(trials), spread(pruned)
-    scale = errors_scale([trial.error for trial in (*trials, *pruned)], name)
+    scale = errors_scale([trial.error for trial in (*trials, *pruned)], f"validation {name}")
     parts: list[str] = []
     rows: list[str] = []  # over the lines, so that they can be read
     for number, key in enumerate(keys):

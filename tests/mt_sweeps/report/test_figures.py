@@ -82,7 +82,7 @@ def test_a_decay_is_drawn_from_low_to_high_on_the_scale_of_its_distance_from_one
 def test_a_logarithmic_axis_says_so_and_a_linear_one_does_not():
     assert "consistency.weight (logarithmic)" in texts(search_figures.slice_of(KL, None, [trial(0, 0.1)], [], [0.1]))
     assert errors_scale([0.05, 0.9]).title == "validation error (logarithmic)"
-    assert errors_scale([0.05, 0.1], "balanced error").title == "validation balanced error"
+    assert errors_scale([0.05, 0.1], "error on the verdict images").title == "error on the verdict images"
     assert errors_scale([0.0, 0.9]).title == "validation error"
     assert errors_scale([]).low == 0.0
 
@@ -140,7 +140,7 @@ def test_names_that_are_markup_are_text():
         search_figures.parallel([axis], points, []),
         search_figures.importance({EVIL: 1.0, "b": 0.0}),
         class_figures.confusion(Confusion(np.eye(2, dtype=np.int64)), [EVIL, "b"]),
-        figures.differences(verdict(("a", -0.1, True)), [EVIL]),
+        figures.differences(verdict(("a", -0.1, True)), [EVIL], "error"),
     ]
     for plot in plots:
         assert EVIL in texts(plot)
@@ -149,7 +149,7 @@ def test_names_that_are_markup_are_text():
 
 def test_differences_are_coloured_by_who_won():
     names = ["Mean Teacher minus a", "Mean Teacher minus b", "Mean Teacher minus c"]
-    plot = figures.differences(verdict(("a", -0.1, True), ("b", 0.1, True), ("c", -0.001, False)), names)
+    plot = figures.differences(verdict(("a", -0.1, True), ("b", 0.1, True), ("c", -0.001, False)), names, "error")
     squares = [one for one in drawn(plot) if one.tag == "rect"]
     assert [one.get("class").split()[1] for one in squares] == [BEST, OTHER, MUTED]
     assert float(squares[0].get("x")) < float(squares[2].get("x")) < float(squares[1].get("x"))
@@ -212,14 +212,14 @@ def test_figures_have_no_colours_but_those_of_the_page():
     points = [trial(0, 0.1), trial(1, 0.2)]
     by_seed = {"trial 1": {1: 0.1, 2: 0.2}, "supervised": {1: 0.3}}
     plots = [
-        figures.means(verdict(), by_seed),
-        figures.differences(verdict(("a", -0.1, True)), ["trial 1 minus a"]),
+        figures.means(verdict(), by_seed, "error"),
+        figures.differences(verdict(("a", -0.1, True)), ["trial 1 minus a"], "error"),
         search_figures.progress(rows, "hours"),
         search_figures.curves(curves, "teacher", 2, pruned=[]),
         search_figures.slice_of(FRACTION, None, points, [0], [0.1, 0.2]),
         search_figures.parallel([DECAY, LOSS, MSE, KL], points, [0]),
         search_figures.importance({"a": 0.7, "b": 0.3}),
-        figures.seeds(by_seed, "trial 1"),
+        figures.seeds(by_seed, "trial 1", "error"),
     ]
     for plot in plots:
         assert not re.findall(r"#[0-9a-f]{3,8}|rgb\(|\bfill=|\bstroke=|style=", plot.body)
