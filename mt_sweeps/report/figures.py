@@ -18,6 +18,7 @@ from mt_sweeps.report.plotting import (
     names_scale,
     path,
     rectangle,
+    uprights,
     written,
 )
 from mt_sweeps.results.finalists import Verdict
@@ -109,11 +110,12 @@ def _forest(
         return _SIDE + scale.fraction(value) * (WIDE - 2 * _SIDE)
 
     parts = []
+    rows = [(_ROW * i + 18.0, _ROW * i + 35.0) for i in range(len(names))]  # of the marks, below the names
     for value, text in scale.ticks:
-        parts.append(path([(across(value), 4), (across(value), foot)], "grid", "thin"))
+        parts.append(uprights(across(value), rows, "grid"))
         parts.append(written(across(value), foot + 15, text, "tick", "middle"))
     if zero:
-        parts.append(path([(across(0), 4), (across(0), foot)], INK, "thin"))
+        parts.append(uprights(across(0), rows, INK))
     for i, (name, one, colour) in enumerate(zip(names, intervals, colours, strict=True)):
         middle = _ROW * i + 26
         low, mean, high = (across(100 * value) for value in (one.low, one.mean, one.high))

@@ -246,6 +246,17 @@ def path(points: Sequence[Point], colour: str, style: str = "", trial: int | Non
     return f'<path class="{f"line {colour} {style}".strip()}"{of_trial} d="M{steps}"/>'
 
 
+def uprights(x: float, rows: Sequence[tuple[float, float]], colour: str) -> str:
+    """Return a vertical line in pieces, one beside each row of marks: names stand between them, with no line in them.
+
+    Args:
+        x: where the line is.
+        rows: top and foot of each piece.
+        colour: a class.
+    """
+    return "".join(path([(x, top), (x, foot)], colour, "thin") for top, foot in rows)
+
+
 def circle(x: float, y: float, size: float, trial: int | None = None) -> str:
     """Return a circle at a point of the drawing; its group has the colour."""
     of_trial = "" if trial is None else f' data-t="{trial}"'

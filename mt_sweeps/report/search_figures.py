@@ -33,6 +33,7 @@ from mt_sweeps.report.plotting import (
     path,
     rectangle,
     text_width,
+    uprights,
     written,
 )
 
@@ -199,14 +200,15 @@ def importance(shares: dict[str, float]) -> Plot:
     foot = _BAR * len(shares) + 4
     room = WIDE - _SIDE - 50
     parts = []
+    rows = [(_BAR * i + 19.0, _BAR * i + 37.0) for i in range(len(shares))]  # of the bars, below the names
     for tick in (0, 25, 50, 75, 100):
-        parts.append(path([(_SIDE + room * tick / 100, 4), (_SIDE + room * tick / 100, foot)], "grid", "thin"))
+        parts.append(uprights(_SIDE + room * tick / 100, rows, "grid"))
         parts.append(written(_SIDE + room * tick / 100, foot + 15, f"{tick} %", "tick", "middle"))
     for i, (key, share) in enumerate(shares.items()):
         top = _BAR * i + 4
         parts.append(written(_SIDE, top + 12, key, "label"))
         parts.append(rectangle(_SIDE, top + 17, max(1.0, room * share), 14, BEST, 1.0))
-        parts.append(written(_SIDE + room * share + 5, top + 28, f"{100 * share:.0f} %", "tick"))
+        parts.append(written(_SIDE + room * share + 5, top + 28, f"{100 * share:.0f} %", "tick halo"))
     parts.append(written(WIDE - 2, foot + 32, "share of the importance", "title", "end"))
     return Plot(WIDE, foot + 38, "".join(parts))
 

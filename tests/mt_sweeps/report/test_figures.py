@@ -231,3 +231,21 @@ def test_the_name_of_a_column_keeps_its_blanks_in_a_style_sheet():
     escaped = _css("95 % interval")
     shown = re.sub(r"\\([0-9a-f]{6}) ?", lambda code: chr(int(code[1], 16)), escaped)  # as a browser reads it
     assert shown == "95 % interval"
+
+
+def test_no_line_runs_through_the_name_of_a_row():
+    plots = [
+        figures.differences(
+            verdict(("a", -0.1, True), ("b", 0.1, True)), ["trial 1 minus a", "trial 1 minus b"], "error"
+        ),
+        figures.means(verdict(), {"trial 1": {1: 0.1}}, "error"),
+        search_figures.importance({"ema.decay": 0.7, "consistency.weight": 0.3}),
+    ]
+    for plot in plots:
+        names = [float(one.get("y")) for one in drawn(plot) if one.get("class") == "label"]
+        assert names
+        lines = [re.findall(r"[\d.]+", one.get("d")) for one in drawn(plot) if one.get("class", "").endswith("thin")]
+        upright = [(float(top), float(foot)) for left, top, right, foot in lines if left == right]
+        assert upright
+        through = [(top, y) for top, foot in upright for y in names if top < y + 2 and foot > y - 11]
+        assert through == [], "letters are 11 high, and 2 below the line"
