@@ -219,7 +219,10 @@ def rungs(findings: Findings) -> Chapter:
     if not findings.curves.rungs:
         return Chapter(title, text=["Nothing was pruned: there are no rungs."])
     if not rungs:
-        return Chapter(title, text=["Cannot be computed: fewer than three trials reached both a rung and the end."])
+        return Chapter(
+            title,
+            text=["Not stated: fewer than six trials reached both a rung and the end, or their errors are all alike."],
+        )
     rows = [
         [
             str(rung.rung),

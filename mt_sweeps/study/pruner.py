@@ -14,7 +14,8 @@ from mt_sweeps.study.ranking_error import RankingError
 MEDIAN_OF = 5  # trials at a rung before their median prunes any
 MARGIN = 1.0
 """How many standard errors of the difference a trial must be worse to be pruned."""
-_CORRELATED_OF = 8  # trials before their rank correlation means anything
+_FEWEST = 6  # trials whose rank correlation is stated: of fewer, chance alone makes it high or low
+_CORRELATED_OF = 8  # trials before a low rank correlation is held against the rung
 _GUESSING = 0.3  # rank correlation below which early results say little
 
 
@@ -170,7 +171,7 @@ class RungRanking:
         return behind, worse
 
     def correlations(self, ends: Mapping[int, float]) -> list[Correlation]:
-        """Return the rank correlation of every rung with the end.
+        """Return the rank correlation with the end of every rung that enough trials went on from.
 
         Args:
             ends: the objective of each completed trial, by number.
@@ -181,7 +182,7 @@ class RungRanking:
         for rung, entries in self._entries.items():
             both = [(entries[number][1].rate, end) for number, end in ends.items() if number in entries]
             early, late = [a for a, _ in both], [b for _, b in both]
-            if len(both) > 2 and len(set(early)) > 1 and len(set(late)) > 1:
+            if len(both) >= _FEWEST and len(set(early)) > 1 and len(set(late)) > 1:
                 found.append(Correlation(rung, float(spearmanr(early, late).statistic), len(both)))
         return found
 

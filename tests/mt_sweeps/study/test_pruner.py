@@ -137,8 +137,9 @@ def test_the_correlation_of_a_rung_is_that_of_the_trials_that_reached_the_end():
     (reversed_,) = standings.correlations({number: 1 - number / 20 for number in range(8)})
     assert reversed_.spearman == pytest.approx(-1.0)
     assert reversed_.is_guessing
-    (few,) = standings.correlations({number: 1 - number / 20 for number in range(4)})
-    assert not few.is_guessing, "of four trials it says nothing"
+    (few,) = standings.correlations({number: 1 - number / 20 for number in range(6)})
+    assert not few.is_guessing, "of six trials it says little"
+    assert standings.correlations({number: number / 20 for number in range(5)}) == [], "of five it says nothing"
 
 
 def test_values_that_are_all_the_same_have_no_order_to_correlate():
