@@ -258,7 +258,7 @@ def _cost(findings: Findings) -> Chapter:
         if len(of_arm) > 1:
             rows.append(_cost_row(arm, "together", of_arm, on_gpus))
     rows.append(_cost_row("all", "", cost, on_gpus))
-    head = ["arm", "state", "trials", "steps", "hours of workers", *(["GPU-hours"] if on_gpus else [])]
+    head = ["arm", "state", "trials", "steps", "time of workers", *(["GPU time"] if on_gpus else [])]
     gpus = f", {findings.reproduction.gpus_per_trial:g} GPUs per trial" if on_gpus else ", without a GPU"
     text = f"Up to {counted(findings.reproduction.concurrent, 'trial')} at once{gpus}."
     return Chapter("Cost", text=[text], tables=[Table("By arm and state", head, rows)])

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from mt_sweeps.formatting import value_text
+from mt_sweeps.formatting import duration, value_text
 from mt_sweeps.report.findings import Parameter
 from mt_sweeps.report.plotting import Plot
 from mt_sweeps.results.pictures import PictureSet
@@ -102,7 +102,6 @@ def searched(parameter: Parameter) -> str:
 
 
 def hours_text(hours: float) -> str:
-    """Return `12.5 h` or `1.25 h`; of less than an hour, with two digits that count: `0.025 h`."""
-    if hours and hours < 0.1:
-        return f"{float(f'{hours:.2g}'):.6f}".rstrip("0") + " h"
-    return f"{hours:.1f} h" if hours >= 10 else f"{hours:.2f} h"
+    """Return a number of hours as a duration: `5 h 07 min`, `3 min 20 s`; of less than ten seconds, `2.1 s`."""
+    seconds = 3600 * hours
+    return f"{seconds:.1f} s" if 0 < seconds < 9.95 else duration(seconds)

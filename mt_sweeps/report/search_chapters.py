@@ -35,30 +35,30 @@ def progress(findings: Findings, complete: list[DrawnTrial]) -> Chapter:
         return Chapter(title, text=[_too_few(complete, "a curve")])
     on_gpus = bool(findings.reproduction.gpus_per_trial)
     hours = "gpu_hours" if on_gpus else "hours"
-    unit = "GPU-hours" if on_gpus else "hours of all workers together"
+    spent_as = "GPU time" if on_gpus else "time of all workers together"
     bests = [(i + 1, row, row.error) for i, row in enumerate(rows) if row.error is not None and row.error == row.best]
     improvements = [one for n, one in enumerate(bests) if n == 0 or one[2] < bests[n - 1][2]]
     numbers = Table(
         "Every improvement",
-        ["trial", "trials ended", unit, name],
+        ["trial", "trials ended", spent_as, f"validation {name}"],
         [
             [str(row.trial), str(ended), hours_text(getattr(row, hours)), percent(error)]
             for ended, row, error in improvements
         ],
     )
     last_ended, last, last_error = improvements[-1]
-    improved = f"from {percent(improvements[0][2])} to {percent(last_error)}"
+    change = _change(improvements[0][2], last_error)
     over_trials = (
-        f"The best validation {name} fell {improved}, which was reached after {last_ended} of {len(rows)} trials; dots "
-        f"are trials that completed{_hollow(findings)}."
+        f"The best validation {name} {change}, which was reached after {last_ended} of {len(rows)} trials; dots are "
+        f"trials that completed{_hollow(findings)}."
     )
     spent, total = hours_text(getattr(last, hours)), hours_text(getattr(rows[-1], hours))
-    over_hours = f"The same over {unit}: {improved} after {spent} of {total}."
+    over_hours = f"The same over the {spent_as}: it {change}, after {spent} of {total}."
     return Chapter(
         title,
         figures=[
             Figure("Over trials", search_figures.progress(rows, name=name), over_trials, small(numbers)),
-            Figure(f"Over {'GPU-' if on_gpus else ''}hours", search_figures.progress(rows, hours, name), over_hours),
+            Figure(f"Over {'GPU ' if on_gpus else ''}time", search_figures.progress(rows, hours, name), over_hours),
         ],
     )
 
@@ -269,6 +269,15 @@ def _region(parameter: Parameter, points: int, good: int) -> str:
         lies = f"at {value_text(region.low)}"
     which = "the best fifth lies" if parameter.good_trials == good else f"{parameter.good_trials} of {good} lie"
     return f"{trials}, searched {searched(parameter)}; {which} {lies}."
+
+
+def _change(first: float, last: float) -> str:
+    """Return how the best error changed from the first trial that completed to the last improvement."""
+    if last == first:
+        return f"did not change from the {percent(first)} of the first trial that completed"
+    if percent(last) == percent(first):
+        return f"fell by less than 0.1 points, to {percent(last)}"
+    return f"fell from {percent(first)} to {percent(last)}"
 
 
 def _points(points: list[DrawnTrial], axis: Axis, error_name: str) -> Table | None:

@@ -52,8 +52,10 @@ def progress(rows: list[Progress], hours: str = "", name: str = "error") -> Plot
     """
     title, x = "trials ended", [float(i + 1) for i in range(len(rows))]
     if hours:
-        title = "GPU-hours of all trials together" if hours == "gpu_hours" else "hours of all workers together"
-        x = [getattr(row, hours) for row in rows]
+        spent = [getattr(row, hours) for row in rows]
+        unit, per_hour = _unit_of(max(spent))
+        title = f"GPU-{unit} of all trials together" if hours == "gpu_hours" else f"{unit} of all workers together"
+        x = [per_hour * one for one in spent]
     drawn = [(at, row) for at, row in zip(x, rows, strict=True) if row.last_error is not None]
     pruned = [(at, row) for at, row in drawn if row.state == "pruned"]
     complete = [(at, row) for at, row in drawn if row.error is not None]
@@ -211,6 +213,13 @@ def importance(shares: dict[str, float]) -> Plot:
         parts.append(written(_SIDE + room * share + 5, top + 28, f"{100 * share:.0f} %", "tick halo"))
     parts.append(written(WIDE - 2, foot + 32, "share of the importance", "title", "end"))
     return Plot(WIDE, foot + 38, "".join(parts))
+
+
+def _unit_of(hours: float) -> tuple[str, int]:
+    """Return the unit of an axis that ends after so many hours, and how many of it are an hour."""
+    if hours < 0.05:
+        return "seconds", 3600
+    return ("minutes", 60) if hours < 3 else ("hours", 1)
 
 
 def _dots(canvas: Canvas, drawn: Sequence[tuple[float, Progress]], hollow: bool = False) -> None:

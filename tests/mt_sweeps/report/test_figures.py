@@ -179,11 +179,18 @@ def test_logarithmic_ticks_are_two_or_more_inside_the_range(low, high):
     assert low * 0.999 <= min(ticks) < max(ticks) <= high * 1.001
 
 
-def test_hours_are_told_in_hours():
-    for hours, text in ((12.34, "12.3 h"), (1.256, "1.26 h"), (0.5, "0.50 h"), (0.0254, "0.025 h"), (0.0, "0.00 h")):
-        assert hours_text(hours) == text
-    rows = [Progress(0, "complete", 0.001, 0.001, 0.1, 0.1, 0.1)]
-    assert "GPU-hours of all trials together" in texts(search_figures.progress(rows, "gpu_hours"))
+def test_durations_are_in_seconds_minutes_or_hours_by_their_size():
+    shown = {12.34: "12 h 20 min", 0.5: "30 min 00 s", 0.0125: "45 s", 0.00059: "2.1 s", 0.0: "0 s"}
+    assert {hours: hours_text(hours) for hours in shown} == shown
+
+
+@pytest.mark.parametrize(
+    ("hours", "unit", "tick"), [(0.005, "seconds", "15"), (0.5, "minutes", "30"), (5.0, "hours", "5")]
+)
+def test_the_axis_of_a_duration_has_a_unit_of_its_size(hours, unit, tick):
+    rows = [Progress(0, "complete", hours, hours, 0.1, 0.1, 0.1)]
+    assert {f"GPU-{unit} of all trials together", tick} <= set(texts(search_figures.progress(rows, "gpu_hours")))
+    assert {f"{unit} of all workers together", tick} <= set(texts(search_figures.progress(rows, "hours")))
 
 
 def test_many_classes_are_drawn_without_numbers_and_few_with_them():
