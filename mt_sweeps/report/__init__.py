@@ -6,6 +6,7 @@ Its findings are data (`findings`), gathered from the sweep (`gather`). `chapter
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +21,9 @@ from mt_sweeps.results.status import sweep_state
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study.ledger import Ledger
 from trainers.files import write_atomically
+
+_CODE = re.compile(r"`([^`\n]+)`")  # what a sentence has between backticks
+_BREAKS = re.compile(r"([._])(?=\w)")  # where the name of a column may go on in the next line
 
 
 def build(sweep: SweepStore, ledger: Ledger | None = None, driven: bool | None = None) -> Findings:
@@ -76,9 +80,14 @@ def html(findings: Findings, ledger: Ledger, pages: Mapping[str, str], commands:
         commands: those that show the sweep in MLflow, and that make pictures of its images.
     """
     from jinja2 import Environment, PackageLoader
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
     environment = Environment(loader=PackageLoader(__name__, ""), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        "with_code": lambda text: Markup(_CODE.sub(r"<code>\1</code>", str(escape(text)))),  # noqa: S704 (escaped)
+        "breakable": lambda text: Markup(_BREAKS.sub(r"\1<wbr>", str(escape(text)))),  # noqa: S704 (escaped)
+        "without_marks": lambda text: _CODE.sub(r"\1", text),
+    }
     script = _own("page.js")
     shown = chapters.all_chapters(findings, axes(ledger.spec), pages, *commands)
     return environment.get_template("page.html").render(
