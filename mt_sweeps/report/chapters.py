@@ -84,7 +84,7 @@ def _verdict(findings: Findings) -> Chapter:
     lead = lead or [f"Nothing was compared with {first}."]
     lead += [_sentence(verdict.ended)] if verdict.ended else []
     if verdict.gain is not None:
-        lead.append(f"The gain over the supervised baseline: {verdict.gain}.")
+        lead.append(f"Gain over the supervised baseline {verdict.gain}.")
     lead += [f"Of {name}, {count} trainings failed, and are in no mean." for name, count in verdict.failed.items()]
     scored_on = f"{verdict.images} images that chose nothing"
     if not verdict.kept_back:

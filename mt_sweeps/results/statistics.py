@@ -108,7 +108,7 @@ class Gain:
 
     def __str__(self) -> str:
         text = self.absolute.text("points")
-        if self.relative is not None:
+        if self.relative is not None and not self.absolute.low <= 0 <= self.absolute.high:
             more = self.relative.mean < 0
             text += f", {-self.relative} more errors" if more else f", {self.relative} fewer errors"
         return text if self.absolute.low > 0 else f"not shown: {text}"

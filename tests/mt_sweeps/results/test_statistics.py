@@ -112,6 +112,16 @@ def test_a_gain_whose_interval_has_zero_is_not_shown_absolute_or_relative():
         assert str(gained).startswith("not shown: ") == (gained.absolute.low <= 0)
 
 
+def test_no_relative_gain_is_stated_of_a_difference_that_is_not_shown():
+    noise = {"a": {0: 0.1, 1: 0.12, 2: 0.11}, "b": {0: 0.12, 1: 0.1, 2: 0.12}}
+    gained = gain(noise["a"], noise["b"])
+    assert gained.relative.low < 0 < gained.relative.high
+    assert str(gained) == f"not shown: {gained.absolute.text('points')}"
+    worse = gain({0: 0.2, 1: 0.22, 2: 0.21}, noise["b"], level=0.2)
+    assert worse.absolute.high < 0
+    assert str(worse).endswith("] more errors"), "that it is worse is shown"
+
+
 def test_a_baseline_that_is_hardly_known_leaves_the_relative_gain_open():
     gained = gain({0: 0.1, 1: 0.2}, {0: 0.1, 1: 0.5})
     assert gained.relative is None
