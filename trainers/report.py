@@ -85,6 +85,15 @@ def error_name(metric: str) -> str:
     return metric.partition("_")[2].replace("_", " ")
 
 
+def kept_error(metrics: dict[str, float]) -> float | None:
+    """Return the error by which a run keeps its best weights: the teacher's, or if it has none the student's.
+
+    Args:
+        metrics: of an evaluation.
+    """
+    return metrics.get("validation.teacher_error", metrics.get("validation.student_error"))
+
+
 def standard_error_of(metric: str) -> str:
     """Return the name under which the standard error of an error is reported."""
     return metric.removesuffix("_error") + "_standard_error"

@@ -38,7 +38,7 @@ from trainers.planned_rows import PLANNED
 from trainers.probe import fit_probe, start_from_probe
 from trainers.profiling import Stopwatch, peak_memory, reset_peak_memory
 from trainers.randomness import RunGenerator
-from trainers.report import Report
+from trainers.report import Report, kept_error
 from trainers.timetable import Timetable
 from trainers.uncertainty import Mistakes, worst_mistakes
 
@@ -449,7 +449,7 @@ class Trainer:
 
     def _save(self, directory: Path, metrics: dict[str, float]) -> None:
         """Write the model, if it is the best so far and of all labeled images, and the checkpoint."""
-        error = metrics.get("validation.teacher_error", metrics.get("validation.student_error"))
+        error = kept_error(metrics)
         if self.config.dataset.fold is None and error is not None and error < self._best_error:
             self._best_error = error
             self.save_model(directory / BEST_MODEL)

@@ -19,6 +19,7 @@ from mt_sweeps.commands.image_tables import ImageTables, pixels_of
 from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.formatting import counted, percent
 from mt_sweeps.results import pictures, training_result
+from mt_sweeps.results.kept_weights import kept_weights
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage.home import Home, SweepStore
 from mt_sweeps.study.ledger_view import ledger_of
@@ -66,6 +67,7 @@ class Inspection:
         sweep: its name.
         folder: that the files are in.
         model: that was looked at, in words.
+        weights: which of a trial are kept and were looked at, in words; empty: it is no trial's, or that is not known.
         compared: the models whose disagreement was measured.
         unlabeled: number of unlabeled images.
         validation: number of validation images.
@@ -77,6 +79,7 @@ class Inspection:
     sweep: str
     folder: str
     model: str
+    weights: str
     compared: list[str]
     unlabeled: int
     validation: int
@@ -90,7 +93,7 @@ class Inspection:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.model}: {counted(self.unlabeled, 'unlabeled image')}; {self.mistakes:,} of "
+            f"{_with(self.model, self.weights)}: {counted(self.unlabeled, 'unlabeled image')}; {self.mistakes:,} of "
             f"{counted(self.validation, 'validation image')} wrong",
             *self.notes,
             *(f"  {Path(self.folder) / name}" for name in self.files),
@@ -118,6 +121,10 @@ def inspect(home: Home, name: str | None, output: Path | None, images: int, mode
         files = _model_files(home, sweep, model, stack)
         models = {title: _load(file) for title, file in files.items()}
     title, first = next(iter(models.items()))
+    ledger = ledger_of(sweep)
+    trial = next((trial for trial in ledger.trials("search") if trial.id.label == title), None)
+    kept = None if trial is None else kept_weights(sweep, trial)
+    weights = "" if kept is None else str(kept)
     shown = _images(sweep, first)
     compared = {one: other for one, other in models.items() if other.classes == first.classes}
     is_compared = len(compared) > 1
@@ -125,10 +132,10 @@ def inspect(home: Home, name: str | None, output: Path | None, images: int, mode
     tables = ImageTables(folder)
     with _progress() as progress:
         unlabeled, mistakes = _predict(sweep, list(compared.values()), shown, images, progress)
-    _write_unlabeled(tables, title, unlabeled, shown.unlabeled, shown, images, is_compared)
+    _write_unlabeled(tables, _with(title, weights), unlabeled, shown.unlabeled, shown, images, is_compared)
     tables.write_mistakes(
         "mistakes",
-        f"The worst mistakes of {title} on the validation images",
+        f"The worst mistakes of {_with(title, weights)} on the validation images",
         mistakes,
         shown.names(mistakes.indices.tolist()),
         shown.classes,
@@ -136,6 +143,8 @@ def inspect(home: Home, name: str | None, output: Path | None, images: int, mode
     )
     _finish(folder, tables)
     notes = []
+    if trial is not None and kept is not None and (other_error := kept.beside(trial, ledger.spec)):
+        notes.append(other_error)
     if not is_compared:
         notes.append(
             "the weights of one trial alone are kept: no disagreement is measured (tracking.models keeps more)"
@@ -150,6 +159,7 @@ def inspect(home: Home, name: str | None, output: Path | None, images: int, mode
         sweep=sweep.name,
         folder=str(folder),
         model=title,
+        weights=weights,
         compared=list(compared) if is_compared else [],
         unlabeled=len(shown.unlabeled),
         validation=mistakes.images,
@@ -157,6 +167,11 @@ def inspect(home: Home, name: str | None, output: Path | None, images: int, mode
         files=tables.files,
         notes=notes,
     )
+
+
+def _with(model: str, weights: str) -> str:
+    """Return a model with the weights of it that are kept: `trial 0 (the weights that are kept, those of ...)`."""
+    return f"{model} ({weights})" if weights else model
 
 
 def _finish(folder: Path, tables: ImageTables) -> None:

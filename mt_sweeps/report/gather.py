@@ -134,7 +134,8 @@ def _classes(sweep: SweepStore, ledger: Ledger) -> list[ClassFinding]:
     found = []
     best, confusion, environment = ledger.best(), class_errors.of_best(sweep, ledger), sweep.load_environment()
     if best is not None and confusion is not None:
-        title = f"Trial {best.number}, the best of the search, on the validation images"
+        evaluation = f"at its last evaluation, step {best.step}"
+        title = f"Trial {best.number}, the best of the search, on the validation images {evaluation}"
         found.append(_class_finding(title, confusion, environment.classes))
     for result in training_result.of_sweep(sweep.home.trained, environment.id):
         test = result.test.get(result.network)

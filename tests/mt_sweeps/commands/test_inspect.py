@@ -37,8 +37,8 @@ def trained(tmp_path_factory):
         trial = ledger.ask_search()
         finish(ledger, trial, error)
         folder = home.path / "digits" / "trials" / trial.id.slug / "attempt-1"
-        for _ in Trainer(ledger.spec.config(trial.values, trial.arm), folder).run():
-            pass
+        reports = list(Trainer(ledger.spec.config(trial.values, trial.arm), folder).run())
+        sweep.trials.begin(trial.id, trial.attempt, reports)
         assert (folder / BEST_MODEL).exists()
     ledger.close()
     return home
@@ -102,12 +102,16 @@ def test_the_worst_mistakes_are_validation_images_with_their_class_and_what_they
 
 
 def test_the_next_report_shows_the_images_as_small_pictures(home):
-    assert "`mt-sweep inspect digits" in report.write(home.sweep("digits")).read_text()
+    assert "<code>mt-sweep inspect digits" in report.write(home.sweep("digits")).read_text()
     found = inspect(home, "digits", None, images=20, model=None)
     assert found.folder == str(home.path / "digits" / "inspect")
     page = report.write(home.sweep("digits")).read_text()
     assert page.count('<img src="data:image/jpeg;base64,') == 3 * pictures.MOST
-    assert "The worst mistakes of trial 1 on the validation images" in page
+    error = found.mistakes / found.validation
+    weights = f"the weights that are kept, those of step 20, with an error of {100 * error:.1f} %"
+    assert found.weights == weights
+    assert f"The worst mistakes of trial 1 ({weights}) on the validation images" in page
+    assert f"trial 1 ({weights}): 788 unlabeled images; {found.mistakes} of 300 validation images wrong" in str(found)
     assert len(page) < 400_000
     assert "pictures" not in report.build(home.sweep("digits")).as_json()
 
