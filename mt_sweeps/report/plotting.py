@@ -182,7 +182,7 @@ class Canvas:
         x, y = number(across - 3), number(high + 2 if is_late else low - 2)
         anchor = "end" if is_late else "start"
         turned = f'transform="rotate(-90 {x} {y})" text-anchor="{anchor}"'
-        self._parts.append(f'<text class="note" x="{x}" y="{y}" {turned}>{escape(text)}</text>')
+        self._parts.append(f'<text class="note halo" x="{x}" y="{y}" {turned}>{escape(text)}</text>')
 
     def band(self, low: float, high: float) -> None:
         """Mark a part of the x axis, over the whole height."""
