@@ -3,23 +3,19 @@
     uv run python benchmarks/choosing.py
 
 The lowest of many errors is partly luck. A Gaussian process that knows the noise of each error, or other evaluations of
-the same trial, might see through it. Searches draw trainings from the tables of benchmarks/results/pruning at random,
+the same trial, might see through it. Searches draw the trainings that benchmarks/recorded.py has recorded at random,
 and some of their validation images. What each way chooses is judged by its error on the verdict images. Differences are
 search by search; intervals are 95 %, by bootstrap over searches, and all of them draw from the same few trainings.
 """
 
 import argparse
-import json
 import warnings
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pruning_tables import TABLES, space
+from recorded import VALIDATION, Table, tables
 from search import table, told_difference
 
 from mt_sweeps.results.outlook import coordinates, fitted
-from mt_sweeps.search_space.space import Space
 from trainers.report import rate_standard_error
 
 LOWEST = "lowest error"
@@ -48,36 +44,21 @@ def choices(tried: np.ndarray, correct: dict[str, np.ndarray]) -> dict[str, np.n
     }
 
 
-def recorded(file: Path) -> tuple[Space, list[dict[str, Any]], int]:
-    """Return the space, trainings and number of validation images of a table."""
-    content = json.loads(file.read_text())
-    return space(file.stem, None, 1).space(), content["trainings"], content["images"]
-
-
-def bits(trainings: list[dict[str, Any]], when: str, network: str, images: int) -> np.ndarray:
-    """Return int [trainings, images]: 1 where an image was classified correctly."""
-    texts = [training[when][f"validation.{network}"] for training in trainings]
-    return np.array([np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8))[:images] for text in texts])
-
-
-def searches(file: Path, trials: int, images: int, repetitions: int) -> dict[str, list[float]]:
+def searches(of: Table, trials: int, images: int, repetitions: int) -> dict[str, list[float]]:
     """Return the true errors of what each way chooses, search by search, in percent."""
-    searched, trainings, all_images = recorded(file)
-    tried = np.array([coordinates(searched, training["values"]) for training in trainings])
-    truth = np.array([training["truth"] for training in trainings])
-    evaluations = {
-        f"{when}, {network}": bits(trainings, when, network, all_images)
-        for when, network in (("end", "teacher"), ("end", "student"), ("rung", "teacher"))
-    }
+    space = of.spec.space()
+    tried = np.array([coordinates(space, values) for values in of.values])
+    looks = (("end", "teacher"), ("end", "student"), ("rung", "teacher"))
+    evaluations = {f"{when}, {network}": of.correct[when][network] for when, network in looks}
     rng, found = np.random.default_rng(0), dict[str, list[float]]()
     for _ in range(repetitions):
-        drawn = rng.choice(len(trainings), trials, replace=False)
-        seen = rng.choice(all_images, images, replace=False)
+        drawn = rng.choice(len(of.truth), trials, replace=False)
+        seen = rng.choice(VALIDATION, images, replace=False)
         correct = {name: of_all[drawn][:, seen] for name, of_all in evaluations.items()}
         for way, scores in choices(tried[drawn], correct).items():
             best = drawn[scores <= scores.min() + 1e-9]  # equals: their mean
-            found.setdefault(way, []).append(100 * float(truth[best].mean()))
-        found.setdefault("the true best", []).append(100 * float(truth[drawn].min()))
+            found.setdefault(way, []).append(100 * float(of.truth[best].mean()))
+        found.setdefault("the true best", []).append(100 * float(of.truth[drawn].min()))
     return found
 
 
@@ -86,14 +67,14 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=200)
     parser.add_argument("--trials", type=int, nargs="+", default=[16, 32])
     options = parser.parse_args()
-    rows = ["set, trials, validation images | chosen by | true error, % | less the lowest error, points"]
-    for file in sorted(TABLES.glob("*.json")):
+    rows = ["set, trials, validation images | chosen by | true error, % | minus the lowest error, points"]
+    for of in tables():
         for trials in options.trials:
             for images in IMAGES:
-                found = searches(file, trials, images, options.repetitions)
+                found = searches(of, trials, images, options.repetitions)
                 for way, errors in found.items():
-                    less = "" if way == LOWEST else told_difference(np.array(errors) - np.array(found[LOWEST]))
-                    rows.append(f"{file.stem}, {trials}, {images} | {way} | {np.mean(errors):.2f} | {less}")
+                    difference = "" if way == LOWEST else told_difference(np.array(errors) - np.array(found[LOWEST]))
+                    rows.append(f"{of.task}, {trials}, {images} | {way} | {np.mean(errors):.2f} | {difference}")
     table(*rows)
 
 

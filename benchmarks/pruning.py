@@ -10,22 +10,20 @@ is the true error of what the sweep calls best: after these trials, and after th
 On scripted curves (benchmarks/search.py), trials come from the ledger, with tpe and four workers. The true error is
 that without the noise of the validation images; each trial draws its own noise, as if no image were harder.
 
-Recorded trainings are in benchmarks/results/pruning (benchmarks/pruning_tables.py). A sweep draws trainings from the
-table at random, one after the other, and some of the validation images. The true error is that on the verdict images.
+Recorded trainings are those of benchmarks/recorded.py. A sweep draws trainings from the table of a set at random, one
+after the other, and some of the validation images. The true error is that on the verdict images.
 """
 
 import argparse
 import functools
-import json
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from pruning_tables import TABLES
+from recorded import TABLES, VALIDATION, Table, read, tables
 from search import DIGITS, SEEDS, TASKS, interval, new_ledger, searched, specification
 
 from mt_sweeps.execution.simulated_trainer import Curve, Script, SimulatedTrainer
@@ -96,36 +94,34 @@ def scripted(task: str, images: int, margin: float, seed: int, trials: int) -> S
 def recorded(name: str, images: int, margin: float, seed: int, trials: int) -> Sweep:
     """Run a sweep of recorded trainings."""
     table, spec = _table(name), _with_asha(trials)
-    steps, rung = table["steps"], table["rung"]
     rng = np.random.default_rng(seed)
-    chosen = rng.permutation(table["images"])[:images]
-    order = rng.permutation(len(table["trainings"]))
-    ranking = RungRanking(spec, at=[rung], margin=margin)
+    chosen = rng.permutation(VALIDATION)[:images]
+    order = rng.permutation(len(table.truth))
+    ranking = RungRanking(spec, at=[table.rung], margin=margin)
     spent, first, best, points = 0, [], (1.0, 1.0), []
     for number in map(int, order):
-        training = table["trainings"][number]
-        if spent >= trials * steps and len(first) >= trials:
+        if spent >= trials * table.steps and len(first) >= trials:
             break
-        ranking.report(number, rung, _better(training["rung"], chosen))
-        is_pruned = ranking.should_prune(number, rung)
-        spent += rung if is_pruned else steps
+        rung, end, truth = table.correct["rung"], table.correct["end"], float(table.truth[number])
+        ranking.report(number, table.rung, _better([rung[network][number][chosen] for network in rung]))
+        is_pruned = ranking.should_prune(number, table.rung)
+        spent += table.rung if is_pruned else table.steps
         if not is_pruned:  # the earliest of equals, as in a sweep
-            best = min(best, (_error(training["end"]["validation.teacher"], chosen).rate, training["truth"]), key=_rate)
-        first.append((training["truth"], is_pruned))
+            best = min(best, (_error(end["teacher"][number][chosen]).rate, truth), key=_rate)
+        first.append((truth, is_pruned))
         points.append((spent, best[1]))
     return Sweep(
         has_pruned_best=min(first[:trials])[1],
         pruned=sum(is_pruned for _, is_pruned in first[:trials]) / trials,
-        trainings=points[trials - 1][0] / steps,
+        trainings=points[trials - 1][0] / table.steps,
         error=points[trials - 1][1],
-        same_steps=[error for spent, error in points if spent <= trials * steps][-1],
+        same_steps=[error for spent, error in points if spent <= trials * table.steps][-1],
     )
 
 
 @functools.cache
-def _table(name: str) -> dict[str, Any]:
-    table: dict[str, Any] = json.loads((TABLES / f"{name}.json").read_text())
-    return table
+def _table(name: str) -> Table:
+    return read(TABLES / f"{name}.json")
 
 
 @functools.cache
@@ -137,13 +133,12 @@ def _rate(pair: tuple[float, float]) -> float:
     return pair[0]
 
 
-def _better(correct: dict[str, str], chosen: np.ndarray) -> RankingError:
-    """Return the lower error of student and teacher on the chosen images."""
-    return min((_error(correct[f"validation.{name}"], chosen) for name in ("student", "teacher")), key=lambda e: e.rate)
+def _better(correct: Sequence[np.ndarray]) -> RankingError:
+    """Return the lower error of student and teacher."""
+    return min(map(_error, correct), key=lambda error: error.rate)
 
 
-def _error(correct: str, chosen: np.ndarray) -> RankingError:
-    bits = np.unpackbits(np.frombuffer(bytes.fromhex(correct), np.uint8))[chosen]
+def _error(bits: np.ndarray) -> RankingError:
     rate = 1 - int(bits.sum()) / len(bits)
     return RankingError(rate, rate_standard_error(rate, len(bits)), correct_bits(bits))
 
@@ -177,7 +172,7 @@ def main() -> None:
     options = parser.parse_args()
     seeds, begun = SEEDS[: options.repetitions], time.process_time()
     jobs = [(scripted, task, images) for task, images in SCRIPTED[: options.tasks]]
-    jobs += [(recorded, file.stem, images) for file in sorted(TABLES.glob("*.json")) for images in RECORDED]
+    jobs += [(recorded, table.task.replace(":", "-"), images) for table in tables() for images in RECORDED]
     print(
         f"{options.trials} trials per sweep, n = {len(seeds)} seeds; steps in whole trainings\n\n"
         "| task, validation images | margin | the best was pruned | pruned | steps | error after as many trials, % "

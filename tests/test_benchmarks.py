@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.own_folders import lay_out
+from mt_sweeps.spec.prior_points import MEASURED
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
@@ -25,12 +26,15 @@ QUICK = {
     "--evaluate-every 1 --precision fp32 --device cpu",
     "cross_validation.py": "natural:20 --images SETS --draws 2 --trials 2 --steps 2 --results OUT/found.json",
     "curves.py": "--images IMAGES --output OUT/curves.png --steps 2 --batch-size 8 --labels 20 --validation 20",
+    "defaults.py": "--repetitions 2",
+    "defaults.py --arm supervised": "--repetitions 2",
     "image_folder.py": "--images 120 --labels 20",
     "imbalance.py": "SETS --sets natural --seeds 2 --labels 20 --steps 2 --image-size 16 --results OUT/found.json",
     "launches.py": "--only small·CNN",
     "pruning.py": "--repetitions 2 --trials 4 --tasks 1",
     "quick_start_search.py": "--seeds 2 --draws 2 --results OUT/found.json --set trials=3 trainer.steps=20 "
     "trainer.evaluate_every=10",
+    "recorded.py digits:5": "--trainings 1 --output OUT",
     "search.py": "--repetitions 2 --trials 4 --tasks flat --workers 1",
     "warm_start.py": "--repetitions 2 --trials 4 --tasks flat --workers 1",
     "search.py --digits": "--repetitions 2 --trials 2 --steps 10 --workers 1",
@@ -140,6 +144,16 @@ def committed() -> dict[Path, tuple[int, int]]:
 def test_every_benchmark_is_run_by_a_test():
     scripts = {file.name for file in BENCHMARKS.glob("*.py") if "__main__" in file.read_text()}
     assert {name.split()[0] for name in COMMANDS} == scripts - IN_OTHER_TESTS
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("arm", MEASURED)
+def test_the_measured_prior_is_what_the_benchmark_finds(arm):
+    command = [sys.executable, BENCHMARKS / "defaults.py", "--repetitions", "1", "--arm", arm]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    places = [found.find(f"`{good}`") for good in MEASURED[arm]]
+    assert -1 not in places, found
+    assert places == sorted(places), "the best first"
 
 
 def test_a_set_of_tracks_is_laid_out_so_that_files_name_their_track_and_no_class(tmp_path):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mt_sweeps.commands.warm_start import with_prior_points
 from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.execution import forecast as forecasts
 from mt_sweeps.execution.preflight import check_data, check_folder
@@ -43,4 +44,6 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> str:
         if isinstance(error, InputError) and isinstance(spec.sample_config().dataset, ImageFolder | Imagenet):
             raise  # nothing of it has to be downloaded: `run` would refuse the same
         trouble = f"\n  note      not measured: {error}"
-    return forecasts.text(spec, planned, share, data, speed) + trouble
+    text = forecasts.text(spec, planned, share, data, speed)
+    _, prior = with_prior_points(spec, len(data.classes), data.purposes["unlabeled"], {}) if data else ({}, [])
+    return "\n".join([text, *prior]) + trouble

@@ -23,7 +23,7 @@ from pathlib import Path
 from mt_sweeps.commands.console import Board
 from mt_sweeps.commands.ending import ending
 from mt_sweeps.commands.notify import Notifier
-from mt_sweeps.commands.warm_start import warm_start
+from mt_sweeps.commands.warm_start import warm_start, with_prior_points
 from mt_sweeps.errors import InputError, SweepError, Unfinished
 from mt_sweeps.execution import forecast as forecasts
 from mt_sweeps.execution import in_process as in_process_engine
@@ -93,7 +93,8 @@ def run_sweep(
     home.new_sweep(name, spec.name)  # refuses a name that is taken, before the work
     check_storage(file, home, spec)
     data = check_data(file, spec)
-    prior, taken = warm_start(file, home, spec, data.fingerprint)
+    earlier, taken = warm_start(file, home, spec, data.fingerprint)
+    prior, known = with_prior_points(spec, len(data.classes), data.purposes["unlabeled"], earlier)
     mlflow_problem = _check_mlflow(home, spec)
     with _resources(file, spec, data, in_process) as (share, spec):
         planned = forecasts.forecast(spec, share.concurrent)
@@ -102,7 +103,7 @@ def run_sweep(
         spec = spec.model_copy(update={"name": sweep.name})
         _create(sweep, spec, data, share, file, prior)
         print(forecasts.text(spec, planned, share, data, None), flush=True)
-        for line in taken:
+        for line in [*taken, *known]:
             print(line, flush=True)
         _print_places(sweep, mlflow_problem)
         notifier = Notifier(notify, sweep)

@@ -14,6 +14,7 @@ from mt_sweeps.spec.allowed_paths import check_paths
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.spec.overrides import apply_override
 from mt_sweeps.spec.points import params_of_point
+from mt_sweeps.spec.prior_points import prior_problems
 from mt_sweeps.spec.sweep_spec import NOT_SEARCHED, SweepSpec, Values
 from trainers.config import Timm, TrainerConfig
 from trainers.config.known_datasets import KNOWN_DATASETS
@@ -84,7 +85,7 @@ def _problems(spec: SweepSpec) -> list[str]:
     probes = (one for values, arm in corners if arm == "probe" for one in config_problems(spec, values, arm))
     return (
         list(dict.fromkeys(problems))
-        or [*dict.fromkeys(probes), *_published_problems(spec), *_smallest_gain_problems(spec)]
+        or [*dict.fromkeys(probes), *_published_problems(spec), *_smallest_gain_problems(spec), *prior_problems(spec)]
         or [*_architecture_problems(spec)]
     )
 

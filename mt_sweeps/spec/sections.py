@@ -18,6 +18,11 @@ class Sampler(Settings):
 
     name: Literal["tpe", "gp", "random", "grid"] = "tpe"
     seed: int = Field(0, ge=0, le=MAX_SEED)
+    prior: Literal["measured", "paper", "none"] = Field(
+        "none",
+        description="what is tried first, after the points: settings that were good on several sets, the authors' "
+        "rules of thumb, or nothing",
+    )
 
 
 class Pruner(Settings):

@@ -282,11 +282,19 @@ def _of_search(found: FolderFacts, fits: Fit, hours: float) -> Entries:
     probe = "a linear probe of the pre-trained features, " if first else ""
     where = f"{fits.split.verdict:,} images that chose nothing" if fits.split.verdict else "splits drawn anew"
     rare = "the mean over the classes, so that a rare one counts as much" if balanced else "no class is rare"
+    sampler: dict[str, Any] = {"name": "tpe", "seed": 0}
+    points: Entries = {}
+    drawn = "new trials are drawn near the good ones"
+    if first is None:
+        sampler["prior"] = "measured"
+        drawn += "; first come settings that were good on six other sets (docs/search-spaces.md)"
+    else:
+        points["points",] = Chosen([_usual(len(found.classes), fits)], "usual values, which are tried first")
     return {
-        ("sampler",): Chosen({"name": "tpe", "seed": 0}, "new trials are drawn near the good ones"),
+        ("sampler",): Chosen(sampler, drawn),
         ("pruner",): Chosen({"name": "asha", "reduction_factor": 3}, "the best third goes on after 0.3 of the steps"),
         ("trials",): Chosen(length.trials, "of the search; the supervised baseline is searched with as many"),
-        ("points",): Chosen([_usual(len(found.classes), fits)], "usual values, which are tried first"),
+        **points,
         ("objective",): Chosen({"metric": metric, "direction": "minimize"}, rare),
         ("budget",): Chosen({"hours": hours}, "then no trial is started any more"),
         ("finalists",): Chosen(
@@ -299,7 +307,7 @@ def _of_search(found: FolderFacts, fits: Fit, hours: float) -> Entries:
 
 
 def _usual(classes: int, fits: Fit) -> dict[str, float | str]:
-    """Return the first point of the search; keys that are left out are sampled."""
+    """Return the first point of a search from pre-trained weights; keys that are left out are sampled."""
     point: dict[str, float | str] = {"optimizer.learning_rate": fits.network.learning_rate}
     point["ema.decay"] = min(0.999, max(0.9, _two_digits(1 - 8 / fits.length.steps)))
     if classes > _MOST_FOR_MSE:

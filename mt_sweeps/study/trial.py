@@ -150,11 +150,11 @@ class EarlierTrial:
 
 @dataclass(frozen=True)
 class Prior:
-    """What an arm takes from earlier sweeps; kept as the attribute `prior` of its study.
+    """What an arm knows before its first trial; kept as the attribute `prior` of its study.
 
     Attributes:
-        points: that are tried after those of the file.
-        trials: that the sampler is given.
+        points: that are tried after those of the file: the best of earlier sweeps, and those of `sampler.prior`.
+        trials: of earlier sweeps, that the sampler is given.
     """
 
     points: list[Values] = field(default_factory=list)

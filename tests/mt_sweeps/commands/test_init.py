@@ -180,7 +180,8 @@ def test_weights_that_are_missing_are_told_by_plan_and_validate(name, images, tm
     run(images)
     file = tmp_path / "my-images.yaml"
     model = f"{{name: timm, architecture: test_resnet, weights: {tmp_path}/none.pth}}"
-    file.write_text(re.sub(r"  model:\n    name: .*\n    width: .*\n", f"  model: {model}\n", file.read_text()))
+    pre_trained = re.sub(r"  model:\n    name: .*\n    width: .*\n", f"  model: {model}\n", file.read_text())
+    file.write_text(pre_trained.replace("prior: measured", "prior: none"))
     refused = CliRunner().invoke(cli, [name, str(file)])
     assert isinstance(refused.exception, InputError), refused.output
     assert "none.pth cannot be read: No such file or directory" in str(refused.exception)

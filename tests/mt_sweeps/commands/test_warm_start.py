@@ -1,18 +1,23 @@
 """`from` in the file: which earlier sweeps a new one takes up, and which it refuses."""
 
+import re
+
 import pytest
 from click.testing import CliRunner
 
 from mt_sweeps.cli import cli
 from mt_sweeps.commands.run import run_sweep
-from mt_sweeps.commands.warm_start import warm_start
+from mt_sweeps.commands.warm_start import warm_start, with_prior_points
 from mt_sweeps.errors import InputError
 from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.load import load_spec
+from mt_sweeps.spec.prior_points import prior_points
 from mt_sweeps.study.ledger_view import ledger_of
-from tests.helpers.command_line import DIGITS
+from mt_sweeps.study.trial import Prior
+from tests.helpers.command_line import DIGITS, REPOSITORY
 from tests.helpers.sweeps import ENVIRONMENT, Sweep, digits, finish
 
+SEARCH = REPOSITORY / "search_spaces" / "digits.yaml"
 ALONE = ("finalists.top=0", "finalists.baselines=[]", "points=[]")
 
 
@@ -31,6 +36,28 @@ def test_the_same_images_are_taken_without_a_note_and_others_with_one(before):
     assert lines == ["  from      digits: 3 best configurations to try first, 3 trials for the sampler"]
     _, lines = warm_start(DIGITS, before.home, spec, "other")
     assert lines[1].startswith("note: digits was a sweep of other images")
+
+
+def test_points_of_the_prior_come_after_those_of_earlier_sweeps_and_each_arm_has_its_own():
+    spec = load_spec(SEARCH, ("trials=8", "from=[]", "sampler.prior=measured"))
+    earlier = {"search": Prior([{"ema.decay": 0.9}])}
+    prior, lines = with_prior_points(spec, 10, 788, earlier)
+    assert prior["search"].points == [{"ema.decay": 0.9}, *prior_points(spec, "search", 10, 788)]
+    assert prior["supervised"].points == prior_points(spec, "supervised", 10, 788) != []
+    assert earlier == {"search": Prior([{"ema.decay": 0.9}])}, "it is not changed"
+    assert len(lines) == 1
+    assert re.fullmatch(
+        r"  prior     settings that were good on other sets come first: \d trials? of the search and \d trials? of the "
+        "supervised baseline",
+        lines[0],
+    )
+    assert with_prior_points(load_spec(SEARCH), 10, 788, earlier) == (earlier, [])
+
+
+def test_a_plan_says_what_comes_first():
+    plan = CliRunner().invoke(cli, ["plan", str(SEARCH), "--set", "sampler.prior=paper"])
+    assert "  prior     the authors' values come first: 1 trial of the search and 1 trial of" in plan.output
+    assert "  prior " not in CliRunner().invoke(cli, ["plan", str(SEARCH)]).output
 
 
 def test_a_file_that_names_no_sweep_takes_nothing(before):
