@@ -15,7 +15,7 @@ from torch import Tensor
 from trainers import losses
 from trainers.captured_step import CapturedStep
 from trainers.checkpoint import Model, load_latest_checkpoint, save_checkpoint, save_model
-from trainers.config import TrainerConfig, WithWeights
+from trainers.config import Augmentation, TrainerConfig, WithWeights
 from trainers.consistency import consistency_loss
 from trainers.data import dataset
 from trainers.data.normalization import PerChannel
@@ -195,22 +195,27 @@ class Trainer:
         """SHA-256 of the file that the network started from; None: its first weights were drawn at random."""
         return None if self._weights_origin is None else self._weights_origin.sha256
 
-    def preview_views(self, images: int) -> list[Tensor]:
-        """Return some training images and their augmented views, as pictures for people.
+    def preview_views(self, images: int, augmentations: Sequence[Augmentation] | None = None) -> list[Tensor]:
+        """Return some training images and augmented views of them, as pictures for people.
 
-        It draws from the batches and the views, so a run whose results count must not call it.
+        It draws from generators of its own: the run does not notice.
 
         Args:
-            images: at most how many; labeled and unlabeled ones in the proportion of a batch, labeled ones first.
+            images: at most how many: a labeled one of each class, then unlabeled ones.
+            augmentations: that of each view; None: the student's and, with a method that needs it, that of the second
+                view.
 
         Returns:
-            The images; the student's view of each; and, with a method that needs it, the second view of each. All are
-            float [images, channels, height, width] in [0, 1]; views of whitened images are stretched to that range.
+            The images, then each of their views: float [images, channels, height, width] in [0, 1]. Views of whitened
+            images are stretched to that range.
         """
-        return self._data.preview(images)
+        if augmentations is None:
+            second = [self.config.second_augmentation] if METHODS[self.config.method].needs_second_view else []
+            augmentations = [self.config.augmentation, *second]
+        return self._data.preview(images, augmentations)
 
     def preview_classes(self, images: int) -> list[tuple[str | None, bool]]:
-        """Return the class of each image that `preview_views` would return now. It draws nothing.
+        """Return the class of each image of a preview.
 
         Args:
             images: as for `preview_views`.

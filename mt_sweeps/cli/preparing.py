@@ -61,11 +61,15 @@ def init(
 @file_argument()
 @click.option("-o", "--output", type=File, default=Path("preview.png"), help="Default: preview.png.")
 @set_option
-@click.option("--images", type=click.IntRange(1, 64), default=10, help="How many. Default: 10.")
+@click.option("--images", type=click.IntRange(1, 64), default=12, help="How many. Default: 12.")
 @allow_paths_option
 @plugin_option()
 def preview(file: Path, output: Path, overrides: tuple[str, ...], images: int) -> None:
-    """Draw what student and teacher see with the settings of FILE."""
+    """Draw what student and teacher see with the settings of FILE.
+
+    There is a row for each strong view that is searched. Of other searched settings of views, the strongest values are
+    shown; --set shows another one.
+    """
     from mt_sweeps.commands.preview import preview
 
     print_text(preview(file, overrides, output, images))

@@ -164,6 +164,19 @@ class Space:
         """
         return self._corners
 
+    def combination(self, fixed: Values, choose: Callable[[str, Distribution], Value]) -> Values | None:
+        """Return a combination that the filters allow: with the values that `choose` gives, else with other ones.
+
+        Args:
+            fixed: values that it must have, of keys whose branches hold.
+            choose: returns the value of another key, from the branch that holds.
+
+        Returns:
+            The combination, or None if none was found that the filters allow.
+        """
+        chosen = self._complete(fixed, choose)
+        return chosen if self.allows(chosen) else self._allowed_combination(fixed)
+
     def grid(self) -> list[Values]:
         """Return every combination that the filters allow, in order.
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainers.config import TrainerConfig
+from trainers.config import Augmentation, TrainerConfig
+from trainers.config.compatibility import ONLY_LABELS
 from trainers.data import dataset
 from trainers.data.augmentation import ViewAugmenter
 from trainers.data.class_balance import class_weights
@@ -187,11 +188,7 @@ class TrainingData:
         Returns:
             The student's view and, if there is one, the second view: float [b, channels, height, width].
         """
-        images, rows = batch.images, batch.rows
-        if self.normalization.of_whole_images:
-            images = self.normalization.normalized(images[rows])
-            rows = torch.arange(len(rows), device=self._device)
-        return [augmenter.draw(images, rows).contiguous(memory_format=self._layout) for augmenter in self._augmenters]
+        return self._drawn(batch, self._augmenters)
 
     def first_view(self) -> Tensor:
         """Return the student's view of the first batch, without drawing it: a run that has not begun will draw it.
@@ -207,25 +204,28 @@ class TrainingData:
             augmenter.load_state_dict(state)
         return view
 
-    def preview(self, count: int) -> list[Tensor]:
-        """Return images of the next batch and their views, as pictures for people.
-
-        It draws from the batches and the views, so a run whose results count must not call it.
+    def preview(self, count: int, augmentations: Sequence[Augmentation]) -> list[Tensor]:
+        """Return training images and views of them, as pictures for people.
 
         Args:
-            count: at most how many images; labeled and unlabeled ones in the proportion of a batch, labeled ones first.
+            count: at most how many images, as `preview_classes` lists them.
+            augmentations: that of each view.
 
         Returns:
             The images, then each of their views: float [images, channels, height, width] in [0, 1].
         """
-        indices = _spread(self._batches.next(), count)
+        indices = self._preview_indices(count)
         pixels = self._images.train[indices]
         plain = center_crop(pixels.permute(0, 3, 1, 2) / 255, self._config.augmentation.crop)
         batch = Batch(indices, pixels.to(self._device), torch.arange(len(indices), device=self._device))
-        return [plain, *(self.normalization.shown(view).cpu() for view in self.views(batch))]
+        augmenters = [
+            ViewAugmenter(self.normalization, settings, settings.noise, self._config.seed + number, self._device)
+            for number, settings in enumerate(augmentations)
+        ]
+        return [plain, *(self.normalization.shown(view).cpu() for view in self._drawn(batch, augmenters))]
 
     def preview_classes(self, count: int) -> list[tuple[str | None, bool]]:
-        """Return the class of each image that `preview` would return now, without drawing it.
+        """Return the class of each image of a preview.
 
         Args:
             count: as for `preview`.
@@ -233,7 +233,7 @@ class TrainingData:
         Returns:
             The name of the class, or None for an image that has none; and whether its label is trained on.
         """
-        indices = _spread(self._batches.copy().next(), count).tolist()
+        indices = self._preview_indices(count).tolist()
         labels, labeled = self._images.train_labels[indices].tolist(), set(self.split.labeled.tolist())
         return [
             (None if label < 0 else self.classes[label], index in labeled)
@@ -253,11 +253,27 @@ class TrainingData:
         for augmenter, saved in zip(self._augmenters, state["views"], strict=True):
             augmenter.load_state_dict(on_cpu(saved))
 
+    def _drawn(self, batch: Batch, augmenters: Sequence[ViewAugmenter]) -> list[Tensor]:
+        images, rows = batch.images, batch.rows
+        if self.normalization.of_whole_images:
+            images = self.normalization.normalized(images[rows])
+            rows = torch.arange(len(rows), device=self._device)
+        return [augmenter.draw(images, rows).contiguous(memory_format=self._layout) for augmenter in augmenters]
+
+    def _preview_indices(self, count: int) -> Tensor:
+        """Return images that are trained on: a labeled one of each class, then unlabeled ones from all over.
+
+        Of six columns, the last is kept for an unlabeled image. Where there are not enough, more labeled ones follow.
+        """
+        labeled = self.split.labeled
+        unlabeled = self.split.unlabeled if self._config.method not in ONLY_LABELS else labeled[:0]
+        first_of_class = np.unique(self._images.train_labels.numpy()[labeled], return_index=True)[1]
+        ordered = np.concatenate([labeled[first_of_class], np.delete(labeled, first_of_class)])
+        kept = min(count // 6, len(unlabeled))
+        with_label = min(len(ordered), max(min(len(first_of_class), count - kept), count - len(unlabeled)))
+        places = np.linspace(0, len(unlabeled) - 1, min(count - with_label, len(unlabeled))).astype(int)
+        return torch.from_numpy(np.concatenate([ordered[:with_label], unlabeled[places]]))
+
     def _training_images(self, indices: np.ndarray) -> EvaluationImages:
         chosen = torch.from_numpy(indices)
         return EvaluationImages(self._loader.take, chosen, self._images.train_labels[chosen])
-
-
-def _spread(indices: Tensor, count: int) -> Tensor:
-    """Return some of the indices of a batch, evenly spread over it."""
-    return indices[torch.linspace(0, len(indices) - 1, min(count, len(indices))).long()]

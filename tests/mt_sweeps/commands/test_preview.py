@@ -27,13 +27,12 @@ def cells(path, rows: int, columns: int) -> np.ndarray:
 
 
 def test_a_picture_has_the_images_and_below_them_two_different_looks(tmp_path):
-    said = preview(DIGITS, (), tmp_path / "grid.png", 6)
+    said = preview(DIGITS, ("trainer.augmentation.noise=0.1",), tmp_path / "grid.png", 6)
     plain, student, teacher = cells(tmp_path / "grid.png", 3, 6)
     for column in range(6):
         assert len({row[column].tobytes() for row in (plain, student, teacher)}) == 3
         assert (plain[column].reshape(8, 16, 8, 16).std((1, 3)) == 0).all(), "a pixel is a square"
-    assert "row 3: what the teacher sees of it; the student" in said
-    assert "noise 0.1 and 0.1" in said
+    assert "row 3: what the teacher sees of it: translate 1, noise 0.1; the student" in said
 
 
 def test_without_noise_everybody_sees_the_image(tmp_path):
@@ -56,13 +55,81 @@ def test_a_strong_view_is_shown_above_a_weak_one(tmp_path):
     plain, student, teacher = cells(tmp_path / "grid.png", 3, 6)
     assert np.abs(plain.astype(int) - teacher).max() <= 1
     assert all((plain[column] != student[column]).any() for column in range(6))
-    assert "strong rand_augment, rand_operations 2, rand_magnitude 9, erase 1.0" in shown
-    assert "what the teacher sees of it (crop, translation and flip alone); the student" in shown
+    assert "strong rand_augment, rand_operations 2, rand_magnitude 9, erase 1" in shown
+    assert "what the teacher sees of it (crop, translation and flip alone): no random change; the student" in shown
 
 
 def test_what_is_not_drawn_is_not_listed(tmp_path):
     shown = preview(DIGITS, (), tmp_path / "grid.png", 2)
     assert not any(name in shown for name in ("strong", "rand_", "erase", "alone"))
+
+
+SEARCHED = (
+    "trainer.teacher.augmentation=weak",
+    "search_space.augmentation.strong={type: categorical, choices: [none, trivial_augment]}",
+    "search_space.augmentation.smallest_crop={type: float, low: 0.2, high: 0.8}",
+    "search_space.augmentation.noise={type: float, low: 0.0, high: 0.6}",
+    "trainer.augmentation.crop=8",
+    "trainer.augmentation.translate=0",
+    "trainer.augmentation.rotate=5.0",
+)
+
+
+def rows_of(shown: str) -> list[str]:
+    return [line.partition(": ")[2] for line in shown.splitlines() if line.startswith("row ")]
+
+
+def test_every_searched_strong_view_has_a_row_with_all_else_at_its_strongest(tmp_path):
+    shown = preview(DIGITS, SEARCHED, tmp_path / "grid.png", 6)
+    rest = "noise 0.6 (searched: 0 to 0.6)"
+    drawn = "what the student is trained on, drawn anew in every step"
+    student = f"{drawn}: crop 8, smallest_crop 0.2 (searched: 0.2 to 0.8), rotate 5"
+    assert rows_of(shown) == [
+        "the image as it was decoded",
+        f"{student}, strong none (searched), {rest}",
+        f"{student}, strong trivial_augment (searched), {rest}",
+        "what the teacher sees of it (crop, translation and flip alone): crop 8, smallest_crop 0.2 (searched: 0.2 to "
+        "0.8); the student is to answer as the teacher does",
+    ]
+    _, plain, strong, _ = cells(tmp_path / "grid.png", 4, 6)
+    assert (plain != strong).any()
+
+
+def test_a_searched_setting_that_a_person_sets_has_that_value(tmp_path):
+    one = preview(DIGITS, (*SEARCHED, "trainer.augmentation.strong=rand_augment"), tmp_path / "a.png", 2)
+    assert "strong rand_augment, rand_operations 2" in one
+    assert len(rows_of(one)) == 3
+    group = "trainer.augmentation={crop: 8, noise: 0.5, translate: 0, rotate: 5.0}"
+    group = preview(DIGITS, (*SEARCHED, group), tmp_path / "b.png", 2)
+    assert "noise 0.5\n" in group
+    assert len(rows_of(group)) == 4
+    with pytest.raises(InputError, match=r"digits.yaml: trainer.augmentation.strong: 'much' is not allowed"):
+        preview(
+            DIGITS, (*SEARCHED, "trainer.augmentation.strong=much", "finalists.baselines=[]"), tmp_path / "grid.png", 2
+        )
+
+
+def test_a_setting_that_is_searched_with_a_strong_view_alone_is_shown_with_it(tmp_path):
+    strong = "search_space.augmentation.strong={type: categorical, choices: [none, rand_augment]}"
+    magnitude = "search_space.augmentation.rand_magnitude={when: {augmentation.strong: rand_augment}, type: int, "
+    shown = preview(DIGITS, (strong, magnitude + "low: 3, high: 12}"), tmp_path / "grid.png", 2)
+    _, none, strong, *_ = rows_of(shown)
+    assert "rand_magnitude" not in none
+    assert "rand_magnitude 12 (searched: 3 to 12)" in strong
+
+
+@pytest.mark.parametrize(("images", "labeled"), [(12, 10), (24, 10), (6, 5), (2, 2)])
+def test_one_labeled_image_of_each_class_comes_first_then_unlabeled_ones(tmp_path, images, labeled):
+    columns = preview(DIGITS, (), tmp_path / "grid.png", images).splitlines()[1].removeprefix("columns: ").split(", ")
+    assert columns[:labeled] == [str(digit) for digit in range(labeled)]
+    assert len(columns) == images
+    assert all(column.startswith("unlabeled (") for column in columns[labeled:])
+
+
+def test_without_unlabeled_images_more_labeled_ones_follow(tmp_path):
+    columns = preview(DIGITS, ("trainer.method=supervised",), tmp_path / "grid.png", 12).splitlines()[1]
+    assert columns.startswith("columns: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ")
+    assert "unlabeled" not in columns
 
 
 @pytest.mark.parametrize("name", ["grid.txt", "missing/grid.png"])
@@ -75,7 +142,7 @@ def test_the_command_writes_the_picture_and_says_what_it_shows(tmp_path):
     output = tmp_path / "grid.jpg"
     result = CliRunner().invoke(cli, ["preview", str(DIGITS), "-o", str(output), "--images", "2"])
     assert result.exit_code == 0
-    assert result.output.startswith(f"{output}: translate 1, noise 0.1 and 0.1, per_channel\n")
+    assert result.output.startswith(f"{output}: 3 rows of 2 training images\n")
     assert Image.open(output).size == (262, LINE + 3 * (LINE + 132))
 
 
@@ -92,15 +159,14 @@ def test_the_classes_of_the_images_the_rows_and_what_was_left_out_are_in_the_tex
     lines = preview(DIGITS, (f"trainer.dataset={dataset}", "trainer.batch_size=8"), tmp_path / "grid.png", 8).split(
         "\n"
     )
-    columns = lines[1].removeprefix("columns: 8 training images: ").split(", ")
-    labeled = sum(not column.startswith("unlabeled") for column in columns)
-    assert labeled > 0
-    assert set(columns[:labeled]) <= {"cat", "dog"}
-    assert set(columns[labeled:]) <= {"unlabeled", "unlabeled (cat)", "unlabeled (dog)"}
+    columns = lines[1].removeprefix("columns: ").split(", ")
+    assert columns[:2] == ["cat", "dog"]
+    assert set(columns[2:]) <= {"unlabeled", "unlabeled (cat)", "unlabeled (dog)"}
+    assert len(columns) == 8
     assert lines[2:5] == [
         "row 1: the image as it was decoded",
-        "row 2: what the student is trained on: it differs in every step",
-        "row 3: what the teacher sees of it; the student is to answer as the teacher does",
+        "row 2: what the student is trained on, drawn anew in every step: translate 1, noise 0.1",
+        "row 3: what the teacher sees of it: translate 1, noise 0.1; the student is to answer as the teacher does",
     ]
     assert lines[5:7] == [
         "left out, since they cannot be read: 1 image: train/cat/torn.png",
