@@ -18,6 +18,7 @@ from mt_sweeps.cli.options import (
 )
 from mt_sweeps.cli.output import print_json, print_text, write_text
 from mt_sweeps.errors import InputError
+from mt_sweeps.program import program
 
 if TYPE_CHECKING:
     from mt_sweeps.spec.sweep_spec import SweepSpec
@@ -102,7 +103,7 @@ def validate(files: tuple[Path, ...], without_images: bool, home: str | None) ->
             arms = ", ".join(f"{loaded.trials_of(arm)} {arm}" for arm in loaded.arms())
             print_text(f"{file}: valid: {len(loaded.search_space)} searched keys, trials: {arms}")
             if note is not None:
-                print_text(f"{file}: note: {note}; `mt-sweep run` checks them")
+                print_text(f"{file}: note: {note}; `{program()} run` checks them")
     if problems:
         raise InputError(*problems)
 

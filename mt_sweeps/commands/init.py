@@ -18,6 +18,7 @@ from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.execution import forecast as forecasts
 from mt_sweeps.execution.preflight import check_data, decoding_progress
 from mt_sweeps.execution.resources import Share, allocate, local_resources
+from mt_sweeps.program import program
 from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.allowed_paths import allow_paths
 from mt_sweeps.spec.fitting import Machine, WeightsAtHand
@@ -263,21 +264,21 @@ def _heading(request: Request, output: Path, found: FolderFacts) -> list[str]:
     ]
     file = shlex.quote(str(output))
     return [
-        f"Made by `mt-sweep init {shlex.join(options)}` to fit what is there:",
+        f"Made by `{program()} init {shlex.join(options)}` to fit what is there:",
         f"{_images_text(found)};",
         f"{_pixels_text(found)}; {_kinds_text(found)}.",
         "Every value says why it is that one. Change what you know better; docs/search-spaces.md has all settings.",
-        f"Look at what the networks see:  mt-sweep preview {file}",
-        f"Then start:                     mt-sweep run {file}",
+        f"Look at what the networks see:  {program()} preview {file}",
+        f"Then start:                     {program()} run {file}",
     ]
 
 
 def _next_commands(output: Path) -> Iterator[str]:
     file = shlex.quote(str(output))
     yield f"written to {output}; read its comments, and look at what the networks see:"
-    yield f"  mt-sweep preview {file}"
+    yield f"  {program()} preview {file}"
     yield "then start:"
-    yield f"  mt-sweep run {file}"
+    yield f"  {program()} run {file}"
 
 
 def _as_json(found: FolderFacts, suggestion: Suggestion, output: Path, seconds: float) -> dict[str, Any]:

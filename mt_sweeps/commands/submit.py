@@ -9,6 +9,7 @@ from typing import Any
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.execution.preflight import spec_versions
 from mt_sweeps.plugins import modules_in, named_plugins
+from mt_sweeps.program import program
 from mt_sweeps.spec import yaml_file
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.terminal import print
@@ -50,7 +51,7 @@ def submit(file: Path, address: str, name: str | None, overrides: tuple[str, ...
     content = yaml_file.dump(spec.model_dump(exclude_none=True))
     if len(content.encode()) > _LARGEST:
         raise InputError(
-            f"{file}: larger than {_LARGEST:,} bytes; it cannot be sent, run it on the head by `mt-sweep run`"
+            f"{file}: larger than {_LARGEST:,} bytes; it cannot be sent, run it on the head by `{program()} run`"
         )
     try:
         return _submit_job(address, command, content)
@@ -139,7 +140,7 @@ def _wait_until_started(client: Any, address: str, job: str) -> str:
             sweep = Path(started.removeprefix(_STARTED).split()[0]).name
             return (
                 f"{sweep} runs there, and goes on without this machine; from anywhere that reaches its ledger:\n"
-                f"  mt-sweep status {sweep}      mt-sweep stop {sweep}      mt-sweep export {sweep}\n"
+                f"  {program()} status {sweep}      {program()} stop {sweep}      {program()} export {sweep}\n"
                 f"its log: ray job logs --address {address} --follow {job}"
             )
         if over:

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mt_sweeps.errors import InputError, short_repr
+from mt_sweeps.program import program
 from mt_sweeps.search_space import feasibility
 from mt_sweeps.search_space.distributions import IntRange
 from mt_sweeps.spec import hints, validation_errors, yaml_file
@@ -42,7 +43,7 @@ def load_spec(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:
     if str(data.get("format", "")).startswith("mt-sweeps-best/"):
         raise InputError(
             f"{path}: is a best-hyper-parameters file, and a search-space file is needed here; to train the final "
-            f"model with it: `mt-sweep train {path}`"
+            f"model with it: `{program()} train {path}`"
         )
     for override in overrides:
         apply_override(data, override)
@@ -110,7 +111,7 @@ def _key_problems(spec: SweepSpec, settings: list[str]) -> list[str]:
     if isinstance(dataset, dict) and dataset.get("with_validation"):
         problems.append(
             "trainer.dataset.with_validation: a search needs images that it is not trained on; take it out, and train "
-            "the best of the search by `mt-sweep train FILE --with-validation`"
+            f"the best of the search by `{program()} train FILE --with-validation`"
         )
     return problems
 

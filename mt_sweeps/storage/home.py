@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from mt_sweeps.errors import InputError, did_you_mean
 from mt_sweeps.plugins import check_plugins, plugin_options
+from mt_sweeps.program import program
 from mt_sweeps.spec import validation_errors
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, SweepSpec
 from mt_sweeps.storage.environment import Environment
@@ -92,7 +93,7 @@ class SweepStore(ABC):
         """The sentence that ends the driver of a sweep whose folder is gone."""
         return (
             f"{self.path}: was removed or moved while the sweep ran, so the sweep has ended; if it was moved, name its "
-            f"new home: `mt-sweep resume {self.name} --home DIR`"
+            f"new home: `{program()} resume {self.name} --home DIR`"
         )
 
     def check_plugins(self) -> None:
@@ -317,10 +318,9 @@ class Home(ABC):
 
 def command_line(home: Home, command: str, *arguments: str) -> str:
     """Return a command as the user of this home types it, quoted for a shell."""
-    program = "uv run mt-sweep" if "UV_RUN_RECURSION_DEPTH" in os.environ else "mt-sweep"
     is_default = home.address in (os.environ.get(HOME_VARIABLE), str(local_folder()))
     option = [] if is_default else ["--home", home.address]
-    return f"{program} {shlex.join([command, *arguments, *option])}"
+    return f"{program()} {shlex.join([command, *arguments, *option])}"
 
 
 def parse_spec(content: Any, source: str, remedy: str) -> SweepSpec:

@@ -20,6 +20,7 @@ mt_sweeps.execution.ray_private
 mt_sweeps.execution.resources
 mt_sweeps.formatting
 mt_sweeps.plugins
+mt_sweeps.program
 mt_sweeps.retry
 mt_sweeps.search_space
 mt_sweeps.search_space.distributions

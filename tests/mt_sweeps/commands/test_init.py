@@ -46,6 +46,19 @@ def run(*arguments, error=None):
     return result.output
 
 
+@pytest.mark.usefixtures("images")
+@pytest.mark.parametrize("by_uv", [False, True])
+def test_the_commands_that_are_printed_and_written_are_called_as_this_one_was(tmp_path, monkeypatch, by_uv):
+    if by_uv:
+        monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
+    else:
+        monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
+    texts = [run("my images"), (tmp_path / "my-images.yaml").read_text()]
+    called = [line[1] for text in texts for line in re.finditer(r"(.*)mt-sweep (?:init|preview|run) ", text)]
+    assert len(called) == 5
+    assert all(before.endswith("uv run ") == by_uv for before in called)
+
+
 def test_a_file_is_written_that_is_valid_and_says_what_it_was_made_for(images, tmp_path):
     out = run("my images")
     assert "my-images: 24 labeled images of 3 classes, 8 each; 10 unlabeled ones, no test images" in out
@@ -54,7 +67,7 @@ def test_a_file_is_written_that_is_valid_and_says_what_it_was_made_for(images, t
     assert "written to my-images.yaml" in out
     assert out.endswith("mt-sweep run my-images.yaml\n")
     file = tmp_path / "my-images.yaml"
-    assert "# Made by `mt-sweep init 'my images' --hours 1`" in file.read_text()
+    assert "mt-sweep init 'my images' --hours 1`" in file.read_text()
     spec = load_spec(file)
     assert spec.name == "my-images"
     assert spec.trainer["dataset"]["root"] == "my images"
@@ -104,7 +117,7 @@ def test_groups_are_counted_written_and_kept_together(tmp_path):
     out = run("my images", "--groups", r"([0-9])\.png")
     assert "24 labeled images of 3 classes, 8 each; 10 unlabeled ones, no test images, in 10 groups" in out
     text = (tmp_path / "my-images.yaml").read_text()
-    assert r"""# Made by `mt-sweep init 'my images' --groups '([0-9])\.png' --hours 1`""" in text
+    assert r"""mt-sweep init 'my images' --groups '([0-9])\.png' --hours 1`""" in text
     spec = load_spec(tmp_path / "my-images.yaml")
     assert spec.trainer["dataset"]["groups"] == r"([0-9])\.png"
     assert "images    18 labeled, 8 unlabeled, 6 validation" in out, "two are in groups of validation images"
