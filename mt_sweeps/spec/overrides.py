@@ -4,6 +4,9 @@ from typing import Any
 
 from mt_sweeps.errors import InputError, did_you_mean
 from mt_sweeps.spec import yaml_file
+from mt_sweeps.spec.sweep_spec import SweepSpec
+from mt_sweeps.spec.validation_errors import known_keys
+from trainers.config import TrainerConfig
 
 DOTTED = ("search_space.", "points.")
 """Beginnings of paths below which a new key holds dots: the rest of the path is one key."""
@@ -24,6 +27,7 @@ def apply_override(data: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     if not equals or "" in path.split("."):
         raise InputError(f"--set {override}: write key=value, the key a path into the file (trainer.steps=100)")
+    _check_section(data, path)
     value = yaml_file.parse(text, f"--set {path}")
     search_space: Any = data.get("search_space")
     container: Any = data
@@ -43,6 +47,18 @@ def apply_override(data: dict[str, Any], override: str) -> None:
             container = container[key]
         else:
             container[key] = value
+
+
+def _check_section(data: dict[str, Any], path: str) -> None:
+    """Refuse a path that lacks the section of the file in which it is."""
+    section = path.partition(".")[0]
+    if section in known_keys(SweepSpec) or section in data:
+        return
+    if section in known_keys(TrainerConfig):
+        searched = data.get("search_space")
+        is_searched = isinstance(searched, dict) and any(f"{path}.".startswith(f"{key}.") for key in searched)
+        other = f", or search_space.{path}, since it is searched" if is_searched else ""
+        raise InputError(f"--set {path}: there is no such key; did you mean trainer.{path}{other}?")
 
 
 def _step(container: dict[str, Any], rest: str, path: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from mt_sweeps.errors import short_repr
 from mt_sweeps.spec import hints
+from trainers.config import TrainerConfig
 from trainers.config.registry import Registry
 
 MAX_PROBLEMS = 20
@@ -39,6 +40,8 @@ def _describe_one(details: ErrorDetails, model: type[BaseModel], data: Any) -> t
         known = _known_keys(model, details["loc"][:-1])
         group = ".".join(map(str, path[:-1]))
         elsewhere = [key for key in dotted_keys(model) if key.rpartition(".")[0] != group]
+        if not group and "trainer" in known:  # whose settings are no part of the file's model
+            elsewhere = [*(f"trainer.{key}" for key in known_keys(TrainerConfig)), *elsewhere]
         text = f"unknown key; {hints.unknown_key(str(path[-1]), known, elsewhere)}"
     elif kind == "missing":
         text = "is missing; add it"

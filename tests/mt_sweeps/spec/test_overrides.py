@@ -1,6 +1,10 @@
+import re
+
 import pytest
 
 from mt_sweeps.errors import InputError
+from mt_sweeps.spec.load import load_spec
+from tests.helpers.command_line import DIGITS
 from tests.helpers.sweeps import digits
 
 
@@ -42,3 +46,26 @@ def test_a_path_with_an_empty_key_is_refused(override):
 def test_a_list_is_entered_only_at_a_position_that_it_has(position):
     with pytest.raises(InputError, match="is not a position in a list of 1; the first is 0"):
         digits(f"points.{position}.ema.decay=0.9")
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("augmentation.strong=none", "trainer.augmentation.strong?"),
+        ("steps=20", "trainer.steps?"),
+        ("model={name: small_cnn}", "trainer.model?"),
+        ("ema.decay=0.9", "trainer.ema.decay, or search_space.ema.decay, since it is searched?"),
+        ("ema.decay.high=0.9", "trainer.ema.decay.high, or search_space.ema.decay.high, since it is searched?"),
+    ],
+)
+def test_a_path_without_its_section_is_answered_with_the_whole_path(override, meant):
+    path = override.partition("=")[0]
+    with pytest.raises(InputError, match=re.escape(f"--set {path}: there is no such key; did you mean {meant}")):
+        digits(override)
+
+
+def test_a_section_of_trainer_at_the_top_of_a_file_is_answered_with_its_place(tmp_path):
+    file = tmp_path / "digits.yaml"
+    file.write_text(DIGITS.read_text() + "\naugmentation: {strong: none}\n")
+    with pytest.raises(InputError, match=r"augmentation: unknown key; did you mean 'trainer\.augmentation'\?"):
+        load_spec(file)
