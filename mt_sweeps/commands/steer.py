@@ -192,9 +192,23 @@ def _why_search_has_ended(sweep: SweepStore, ledger: LedgerView) -> str | None:
 def _why_not(sweep: SweepStore, ledger: LedgerView, values: Values) -> str | None:
     """Return why a sweep does not take a point in its space, and what to do; None: it does."""
     if (ended := _why_search_has_ended(sweep, ledger)) is not None:
-        return f"{ended}; search on in a new sweep: `{sweep.command('copy')}`, and write it to points"
+        return f"{ended}; {_ways_to_search_on(sweep, ledger)}"
     where = _where_it_is(sweep, ledger, params_of_point(ledger.spec, values))
     return where and f"{where} has these values; give other ones"
+
+
+def _ways_to_search_on(sweep: SweepStore, ledger: LedgerView) -> str:
+    """Return how a point can be tried after all: with more trials, or in a new sweep."""
+    copy = sweep.command("copy", sweep.name, "-o", f"{sweep.name}-again.yaml")
+    anew = f"`{copy}`, write the point under points, and run that file"
+    if ledger.open_trials() > 0 or common_failure(ledger.trials("search")) is not None:  # more trials would not help
+        return f"to try the point, start a new sweep: {anew}"
+    when = "when it has ended, " if sweep.is_driven else ""
+    more = sweep.command("resume", sweep.name, "--trials", "+8")
+    return (
+        f"to try the point, {when}search with more trials: `{more}`, and add the point while some of them have not "
+        f"started; or start a new sweep: {anew}"
+    )
 
 
 def _where_it_is(sweep: SweepStore, ledger: LedgerView, params: Values) -> str | None:

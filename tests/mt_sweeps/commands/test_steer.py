@@ -77,7 +77,10 @@ def test_a_point_is_added_once(sweep):
 def test_a_point_for_a_search_that_has_ended_is_refused(sweep):
     for decay in (0.93, 0.94, 0.95):
         steer.add(sweep.home, "digits", [f"ema.decay={decay}"])
-    with pytest.raises(InputError, match="its search has ended: all 5 trials have started; search on in a new sweep"):
+    with pytest.raises(
+        InputError,
+        match=r"all 5 trials have started; to try the point, search with .*resume digits --trials .*copy digits -o",
+    ):
         steer.add(sweep.home, "digits", POINT)
 
 
