@@ -20,8 +20,19 @@ def print_json(content: object) -> None:
     click.echo(json.dumps(content, indent=2))
 
 
-def write_text(output: Path | None, text: str, force: bool, then: str) -> None:
-    """Write a text to a file and say what is next, or print it."""
+def write_text(output: Path | None, text: str, force: bool, then: str, replaced: str = "the file") -> None:
+    """Write a text to a file and say what is next, or print it.
+
+    Args:
+        output: the file; None: print the text.
+        text: to write.
+        force: replace a file that is there, and say so.
+        then: what is next.
+        replaced: what the file that is there is.
+
+    Raises:
+        InputError: there is a file, or it cannot be written.
+    """
     from trainers.files import write_atomically
 
     if output is None:
@@ -29,8 +40,9 @@ def write_text(output: Path | None, text: str, force: bool, then: str) -> None:
         return
     if output.exists() and not force:
         raise InputError(f"{output}: is there already; choose another name with -o, or add --force")
+    where = f"{output}, in the place of {replaced} that was there" if output.is_file() else str(output)
     try:
         write_atomically(output, text)
     except OSError as error:
         raise InputError(f"{output}: cannot be written: {error.strerror}") from None
-    print_text(f"written to {output}; {then}")
+    print_text(f"written to {where}; {then}")

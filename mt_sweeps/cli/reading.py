@@ -1,6 +1,7 @@
 """Commands that show what sweeps have found, and write it to files. Each imports what it needs when it runs."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,6 +9,9 @@ from mt_sweeps.cli import completion
 from mt_sweeps.cli.options import File, home_option, json_option, newest_sweep_argument, plugin_option
 from mt_sweeps.cli.output import print_json, print_text, write_text
 from mt_sweeps.errors import InputError
+
+if TYPE_CHECKING:
+    from mt_sweeps.storage.home import SweepStore
 
 
 @click.command("list")
@@ -169,7 +173,22 @@ def export_best(name: str | None, output: Path | None, home: str | None) -> None
 
     sweep = open_home(home).sweep(name)
     text = best_file.to_yaml(best_file.from_sweep(sweep))
-    write_text(output, text, True, f"train the final model with: {sweep.command('train', str(output))}")
+    then = f"train the final model with: {sweep.command('train', str(output))}"
+    write_text(output, text, True, then, "the file" if output is None else _file_at(output, sweep))
+
+
+def _file_at(path: Path, sweep: "SweepStore") -> str:
+    """Return what to call the file that is replaced by the best of a sweep."""
+    from mt_sweeps.spec import yaml_file
+
+    try:
+        content = yaml_file.read(path)
+    except InputError:
+        return "the file"
+    if not isinstance(content, dict) or not str(content.get("format", "")).startswith("mt-sweeps-best/"):
+        return "the file"
+    other = str(content.get("sweep"))
+    return "the file" if other == sweep.name else f"the best file of the sweep {other}"
 
 
 @click.command("inspect")

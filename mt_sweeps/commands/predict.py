@@ -16,6 +16,7 @@ from rich.progress import Progress
 
 from mt_sweeps.errors import InputError, SweepError, did_you_mean
 from mt_sweeps.formatting import counted, error_text, no_formula
+from mt_sweeps.program import program
 from mt_sweeps.results.class_errors import balance_text, table_lines
 from mt_sweeps.results.training_result import MODEL, TestError
 from mt_sweeps.storage.home import Home
@@ -55,11 +56,11 @@ def find(name: str, home: Home) -> Path:
             if (path / file).is_file() and not (path / CHECKPOINT).exists():
                 return path / file
         if (path / CHECKPOINT).exists():
-            raise InputError(f"{path}: its training has not ended; repeat the `mt-sweep train` that began it")
+            raise InputError(f"{path}: its training has not ended; repeat the `{program()} train` that began it")
         if path.is_dir():
-            raise InputError(f"{path}: holds no {MODEL}; name a directory that `mt-sweep train` made, or a file")
+            raise InputError(f"{path}: holds no {MODEL}; name a directory that `{program()} train` made, or a file")
     known = sorted(path.parent.name for path in home.trained.glob(f"*/{MODEL}"))
-    known_text = did_you_mean(name, known) if known else "train one with `mt-sweep train FILE`"
+    known_text = did_you_mean(name, known) if known else f"train one with `{program()} train FILE`"
     raise InputError(f"{name}: no such model, here or in {home.trained}; {known_text}")
 
 
@@ -92,13 +93,14 @@ def predict(file: Path, folder: Path, output: Path | None, as_json: bool = False
     except MissingPlugin as error:
         raise InputError(str(error)) from None
     except CheckpointError as error:
-        raise InputError(f"{error}; name a {MODEL} that `mt-sweep train` wrote, or train again") from None
+        raise InputError(f"{error}; name a {MODEL} that `{program()} train` wrote, or train again") from None
     labels = _labels(folder, files, model.classes)
     if as_json and not labels:
         raise InputError(
             f"{folder}: has no folder that is named as a class, so that there are no errors to print; name a folder of "
             "<class>/* or leave out --json"
         )
+    is_replaced = output is not None and output.is_file()
     rows: AbstractContextManager[_Write] = _rows_to(output)
     if as_json and output is None:
         rows = nullcontext(lambda _: None)
@@ -116,6 +118,7 @@ def predict(file: Path, folder: Path, output: Path | None, as_json: bool = False
         raise InputError(f"{output or 'the output'}: cannot be written: {error.strerror}") from None
     skipped = f", {left_out:,} left out" if left_out else ""
     where = f", in {output}" if output else ""
+    where += ", in the place of the file that was there" if is_replaced else ""
     print(f"{counted(len(predicted), 'image')} classified{skipped}{where}", file=sys.stderr)
     known = [path for path in predicted if path in labels]
     if as_json and not known:

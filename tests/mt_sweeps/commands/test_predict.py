@@ -112,6 +112,8 @@ def test_any_name_can_be_read_from_the_csv_and_any_kind_of_image_is_classified(t
     out, err = capfdbinary.readouterr()
     assert out == (tmp_path / "out.csv").read_bytes()
     assert b"8 images classified" in err
+    predict.predict(trained[1], folder, tmp_path / "out.csv")
+    assert b"out.csv, in the place of the file that was there" in capfdbinary.readouterr().err
 
 
 def test_no_cell_is_a_formula(trained, tmp_path, monkeypatch):

@@ -128,6 +128,18 @@ def test_the_best_is_shown_on_one_screen_with_its_values_and_errors(sweep):
     assert "export digits -o best.yaml" in lines[-1]
 
 
+def test_an_export_says_which_file_it_replaces(sweep, tmp_path):
+    best, then = tmp_path / "best.yaml", "; train the final model with: "
+    assert printed(sweep, "export", "-o", str(best)).startswith(f"written to {best}{then}")
+    replaced = f"written to {best}, in the place of"
+    assert printed(sweep, "export", "-o", str(best)).startswith(f"{replaced} the file that was there{then}")
+    best.write_text(best.read_text().replace("sweep: digits", "sweep: photos"))
+    shown = printed(sweep, "export", "-o", str(best))
+    assert shown.startswith(f"{replaced} the best file of the sweep photos that was there{then}")
+    best.write_text("{no YAML")
+    assert printed(sweep, "export", "-o", str(best)).startswith(f"{replaced} the file that was there{then}")
+
+
 def test_a_copy_of_the_file_runs_anew(sweep, tmp_path):
     copy = tmp_path / "copy.yaml"
     assert printed(sweep, "copy", "digits") == sweep.directory.spec_text()
