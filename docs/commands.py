@@ -18,7 +18,7 @@ If you leave SWEEP out, the newest is meant.
 | exit status | meaning |
 |---|---|
 | 0 | done, also when a budget ended the sweep |
-| 1 | the sweep failed, or `doctor` saw a problem |
+| 1 | the sweep failed, `doctor` saw a problem, or you answered `rm` with no |
 | 2 | wrong input |
 | 130 | interrupted, and `mt-sweep resume` goes on |
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import sys
 from pathlib import Path
 
 import click
@@ -206,11 +207,19 @@ def sync(name: str | None, home: str | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @home_option
 def rm(name: str, yes: bool, home: str | None) -> None:
-    """Remove SWEEP with its trials, MLflow runs and models."""
+    """Remove SWEEP with its trials and their MLflow runs.
+
+    The final trainings of `train` stay, with their runs and models.
+    """
     from mt_sweeps.commands import manage
     from mt_sweeps.storage.open import open_home
 
     directory = open_home(home).sweep(name)
-    if not yes:
-        click.confirm(f"remove {directory.location} and the sweep's MLflow runs for good?", abort=True)
+    question = (
+        f"remove {directory.location} and the MLflow runs of its trials for good? Final trainings stay, with their "
+        "models"
+    )
+    if not yes and not click.confirm(question):
+        print_text("nothing removed")
+        sys.exit(1)
     print_text(manage.remove(open_home(home), name))

@@ -140,6 +140,13 @@ def test_an_export_says_which_file_it_replaces(sweep, tmp_path):
     assert printed(sweep, "export", "-o", str(best)).startswith(f"{replaced} the file that was there{then}")
 
 
+def test_nothing_is_removed_when_the_answer_is_no(sweep):
+    sweep.ledger.close()
+    result = CliRunner().invoke(cli, ["rm", "digits", "--home", str(sweep.home.path)], input="n\n")
+    assert (result.exit_code, result.output.splitlines()[-1]) == (1, "nothing removed")
+    assert sweep.directory.exists
+
+
 def test_a_copy_of_the_file_runs_anew(sweep, tmp_path):
     copy = tmp_path / "copy.yaml"
     assert printed(sweep, "copy", "digits") == sweep.directory.spec_text()
