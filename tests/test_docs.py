@@ -2,9 +2,12 @@
 
 import re
 import runpy
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mt_sweeps
@@ -12,7 +15,9 @@ from mt_sweeps.cli import cli
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.spec.validation_errors import dotted_keys, known_keys
 from mt_sweeps.study import ledger
+from tests.helpers.command_line import IN_PROCESS, TINY, mt_sweep
 from tests.helpers.markdown import anchors, blocks, links, sentences, words
+from tests.helpers.training import write_image
 from trainers import TrainerConfig
 from trainers.data import cache, normalization
 
@@ -107,9 +112,24 @@ def test_each_page_begins_with_whom_it_is_for(file):
 
 
 def test_the_python_of_the_readme_runs(capsys):
-    _, code = blocks(README, "python")
+    *_, code = blocks(README, "python")
     exec(compile(code.replace("steps=300", "steps=3"), "README.md", "exec"), {})
     assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+@pytest.mark.system
+def test_the_python_of_the_readme_that_loads_a_model_gives_the_classes_of_predict(tmp_path):
+    tiny = [*TINY, "--trials", "2", "--set", "finalists.top=0"]
+    mt_sweep("run", ROOT / "search_spaces/digits.yaml", IN_PROCESS, *tiny, folder=tmp_path)
+    mt_sweep("export", "digits", "-o", "best.yaml", folder=tmp_path)
+    model = mt_sweep("train", "best.yaml", folder=tmp_path).stdout.split("model: ")[1].strip()
+    for number, brightness in enumerate((0, 90, 250)):
+        write_image(tmp_path / f"new_images/{number}.png", np.full((20, 23), brightness, np.uint8))
+    mt_sweep("predict", Path(model).parent.name, "new_images", "-o", "classes.csv", folder=tmp_path)
+    expected = [line.split(",")[:2] for line in (tmp_path / "classes.csv").read_text().splitlines()[1:]]
+    code, *_ = blocks(README, "python")
+    served = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert [line.split()[:2] for line in served.stdout.splitlines()] == expected
 
 
 @pytest.mark.system
@@ -121,7 +141,7 @@ def test_the_python_that_runs_sweeps_in_the_documents_runs(tmp_path, monkeypatch
     (tmp_path / "search_spaces").symlink_to(ROOT / "search_spaces")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("mt_sweeps.run", quick)
-    page, (of_readme, _) = (blocks(text, "python") for text in texts)
+    page, (_, of_readme, _) = (blocks(text, "python") for text in texts)
     code = "\n".join([*page, of_readme])
     exec(compile(code, "python.md", "exec"), {})
     assert "no-such-sweep: no such sweep" in capsys.readouterr().out
