@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from mt_sweeps.errors import InputError
 from mt_sweeps.formatting import value_text
 from mt_sweeps.plugins import check_plugins
+from mt_sweeps.program import program
 from mt_sweeps.results import finalists
 from mt_sweeps.search_space.space import Values
 from mt_sweeps.spec import validation_errors, yaml_file
@@ -155,7 +156,7 @@ def from_trial(ledger: LedgerView, best: Trial, environment: Environment) -> Bes
 
 def to_yaml(best: BestFile) -> str:
     """Return the file's content, which `load_request` reads."""
-    head = f"# Best hyper-parameters of the sweep {best.sweep}. Train the final model: mt-sweep train THIS_FILE\n"
+    head = f"# Best hyper-parameters of the sweep {best.sweep}. Train the final model: {program()} train THIS_FILE\n"
     return head + yaml_file.dump(best.model_dump())
 
 
@@ -186,7 +187,9 @@ def load_request(path: Path, overrides: tuple[str, ...] = ()) -> TrainingRequest
     """
     data = yaml_file.read(path)
     if not isinstance(data, dict) or "format" not in data:
-        raise InputError(f"{path}: is not a best-hyper-parameters file; write one with `mt-sweep export SWEEP -o FILE`")
+        raise InputError(
+            f"{path}: is not a best-hyper-parameters file; write one with `{program()} export SWEEP -o FILE`"
+        )
     _check_version(path, data)
     if isinstance(recorded := data.get("versions"), dict):
         check_plugins(str(path), recorded)
@@ -249,7 +252,7 @@ def _check_version(path: Path, data: dict[str, Any]) -> None:
         raise InputError(f"{path}: is of format {match[1]}, written by a newer version ({writer}; {reader}); update it")
     raise InputError(
         f"{path}: is of format {match[1]}, written by an older version ({writer}; {reader}); write it again with "
-        f"`mt-sweep export {data.get('sweep', 'SWEEP')} -o FILE`, or train with the version that wrote it"
+        f"`{program()} export {data.get('sweep', 'SWEEP')} -o FILE`, or train with the version that wrote it"
     )
 
 

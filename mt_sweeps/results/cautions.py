@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from mt_sweeps.formatting import counted, percent, value_text
+from mt_sweeps.program import program
 from mt_sweeps.results.search_gain import differences_from_best
 from mt_sweeps.search_space.distributions import FloatRange, IntRange
 from mt_sweeps.study.ledger import Ledger
@@ -60,7 +61,7 @@ def nothing_learned(ledger: Ledger, images: dict[str, int], guessing: float | No
         return None
     return (
         f"nothing was learned: the best error is {percent(error)}, and guessing has {percent(guessing)}; look at the "
-        "images and their classes (`mt-sweep preview FILE`), then try more labels, more steps, or other values of "
+        f"images and their classes (`{program()} preview FILE`), then try more labels, more steps, or other values of "
         "optimizer.learning_rate and augmentation"
     )
 

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from mt_sweeps.formatting import counted, duration, local_time, metric_text, values_text
+from mt_sweeps.program import program
 from mt_sweeps.results.finalists import compare_finalists
 from mt_sweeps.results.search_gain import search_gain
 from mt_sweeps.results.time_left import TimeLeft
@@ -167,7 +168,7 @@ def _left_text(status: SweepStatus) -> str:
 def list_text(sweeps: list[SweepStatus]) -> str:
     """Return one line per sweep for people."""
     if not sweeps:
-        return "no sweeps yet; start one with: mt-sweep run search_spaces/digits.yaml"
+        return f"no sweeps yet; start one with: {program()} run search_spaces/digits.yaml"
     width = max(len(status.name) for status in sweeps)
     lines = []
     for status in sweeps:

@@ -18,6 +18,7 @@ from urllib.request import url2pathname
 from filelock import FileLock
 
 from mt_sweeps.errors import InputError
+from mt_sweeps.program import program
 from mt_sweeps.storage.home import Home
 from mt_sweeps.storage.rdb import sqlite_url
 from mt_sweeps.terminal import print
@@ -106,7 +107,7 @@ def damage_text(home: Home, problem: str) -> str:
     """
     return (
         f"{home.mlflow_db}: is no MLflow store that can be used ({problem}); put back what was here, or move it away: "
-        "`mt-sweep sync SWEEP` makes the runs of a sweep again"
+        f"`{program()} sync SWEEP` makes the runs of a sweep again"
     )
 
 

@@ -201,7 +201,7 @@ def test_a_model_that_is_not_there_is_told_with_the_nearest(trained, tmp_path):
     home, _, _ = trained
     with pytest.raises(InputError, match=r"did you mean 'digits-0123abcd-seed-0'\?"):
         predict.find("digits-0123abce-seed-0", home)
-    with pytest.raises(InputError, match=r"train one with `mt-sweep train FILE`"):
+    with pytest.raises(InputError, match=r"train one with `(uv run )?mt-sweep train FILE`"):
         predict.find("digits", LocalHome(tmp_path))
     with pytest.raises(InputError, match=r"holds no model\.safetensors"):
         predict.find(str(tmp_path), home)
@@ -222,10 +222,10 @@ def test_what_is_no_model_or_no_longer_one_is_refused_with_what_to_do(trained, t
         ({}, "is not a model of format"),
     ]:
         save_file(tensors, file, facts)
-        with pytest.raises(InputError, match=rf"{file}.*{told}.*that `mt-sweep train` wrote"):
+        with pytest.raises(InputError, match=rf"{file}.*{told}.*that `(uv run )?mt-sweep train` wrote"):
             predict.predict(file, tmp_path / "images", None)
     file.write_text("no safetensors")
-    with pytest.raises(InputError, match=rf"{file} cannot be read as a model.*`mt-sweep train` wrote"):
+    with pytest.raises(InputError, match=rf"{file} cannot be read as a model.*`(uv run )?mt-sweep train` wrote"):
         predict.predict(file, tmp_path / "images", None)
 
 

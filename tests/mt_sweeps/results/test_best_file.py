@@ -111,7 +111,10 @@ def test_a_file_edited_into_nonsense_is_refused_with_its_key(text, change, messa
     ("number", "message"),
     [
         (9, r"of format 9, written by a newer version \(mt-sweeps 0\.0\.9; this is .*format 2\); update it"),
-        (1, r"of format 1, written by an older version \(mt-sweeps 0\.0\.9; .*`mt-sweep export digits -o FILE`"),
+        (
+            1,
+            r"of format 1, written by an older version \(mt-sweeps 0\.0\.9; .*`(uv run )?mt-sweep export digits -o FILE`",
+        ),
     ],
 )
 def test_a_file_of_another_version_is_told_with_the_version_that_wrote_it(text, number, message, tmp_path):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from mt_sweeps.program import program
 from mt_sweeps.results.cautions import cautions
 from tests.helpers.sweeps import digits, new_ledger, report
 
@@ -105,7 +106,7 @@ def test_the_edge_of_a_branch_is_seen_among_its_own_trials(tmp_path):
 def test_a_search_that_learned_nothing_says_so_and_nothing_else(tmp_path):
     assert cautions_of(tmp_path, *at("ema.decay", [0.95, 0.9], [0.9, 0.9]), guessing=0.9) == [
         "nothing was learned: the best error is 90.0 %, and guessing has 90.0 %; look at the images and their classes "
-        "(`mt-sweep preview FILE`), then try more labels, more steps, or other values of optimizer.learning_rate and "
+        f"(`{program()} preview FILE`), then try more labels, more steps, or other values of optimizer.learning_rate and "
         "augmentation"
     ]
 
