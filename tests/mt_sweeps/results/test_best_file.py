@@ -113,7 +113,7 @@ def test_a_file_edited_into_nonsense_is_refused_with_its_key(text, change, messa
         (9, r"of format 9, written by a newer version \(mt-sweeps 0\.0\.9; this is .*format 2\); update it"),
         (
             1,
-            r"of format 1, written by an older version \(mt-sweeps 0\.0\.9; .*`(uv run )?mt-sweep export digits -o FILE`",
+            r"of format 1, written by an older version \(mt-sweeps 0\.0\.9; .*mt-sweep export digits -o FILE`",
         ),
     ],
 )

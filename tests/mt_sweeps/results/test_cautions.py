@@ -106,8 +106,8 @@ def test_the_edge_of_a_branch_is_seen_among_its_own_trials(tmp_path):
 def test_a_search_that_learned_nothing_says_so_and_nothing_else(tmp_path):
     assert cautions_of(tmp_path, *at("ema.decay", [0.95, 0.9], [0.9, 0.9]), guessing=0.9) == [
         "nothing was learned: the best error is 90.0 %, and guessing has 90.0 %; look at the images and their classes "
-        f"(`{program()} preview FILE`), then try more labels, more steps, or other values of optimizer.learning_rate and "
-        "augmentation"
+        f"(`{program()} preview FILE`), then try more labels, more steps, or other values of "
+        "optimizer.learning_rate and augmentation"
     ]
 
 
