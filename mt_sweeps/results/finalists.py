@@ -324,7 +324,7 @@ def _results(ledger: LedgerView) -> dict[str, dict[int, float | None]]:
     results: dict[str, dict[int, float | None]] = {contender_name(trial.id): {} for trial in contenders(ledger)}
     for trial in _finalists(ledger):
         if trial.replicates is not None and trial.finished:
-            error = _error(ledger.spec, trial) if trial.state == "complete" else None
+            error = scored_error(ledger.spec, trial) if trial.state == "complete" else None
             results.setdefault(contender_name(trial.replicates), {})[int(trial.values["seed"])] = error
     return results
 
@@ -342,7 +342,8 @@ def _mean_error(by_seed: Mapping[int, float], overlap: float, images: int) -> Me
     return MeanError(**asdict(interval(list(by_seed.values()), overlap, images)), seeds=len(by_seed))
 
 
-def _error(spec: SweepSpec, trial: Trial) -> float:
+def scored_error(spec: SweepSpec, trial: Trial) -> float:
+    """Return the error of a completed finalist on the images that the verdict is of, as a fraction."""
     assert trial.last is not None  # it is complete
     metrics = trial.last.metrics
     metric = spec.metric if spec.metric in metrics else metric_of(spec.metric, "student")

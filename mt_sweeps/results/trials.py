@@ -17,11 +17,14 @@ from mt_sweeps.formatting import (
     value_text,
     values_text,
 )
+from mt_sweeps.results.finalists import contender_name, scored_error
 from mt_sweeps.search_space.space import Value, Values
 from mt_sweeps.spec.arms import Arm, TrialId
+from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study.ledger_view import LedgerView, ledger_of
 from mt_sweeps.study.trial import CHOSEN, Origin, State, Trial, shown_state
+from trainers.config.compatibility import CONSISTENCY_ONLY
 from trainers.report import Report, error_name, metric_of
 
 TABLE_FORMAT = "mt-sweeps-trials/1"  # of `trials --json`, described in docs/json.md
@@ -46,6 +49,9 @@ class TrialRow:
         seconds: that workers spent on it.
         started: seconds since 1970.
         values: those that it tried.
+        of: of a finalist, what it trains again: "trial 7", "supervised"; else empty.
+        seed: of a finalist; else None.
+        verdict_error: of a finalist that completed, its error on the images that the verdict is of; else None.
     """
 
     name: str
@@ -60,6 +66,9 @@ class TrialRow:
     seconds: float
     started: float
     values: Values
+    of: str
+    seed: int | None
+    verdict_error: float | None
 
 
 def trial_rows(sweep: SweepStore) -> list[TrialRow]:
@@ -69,7 +78,7 @@ def trial_rows(sweep: SweepStore) -> list[TrialRow]:
         InputError: the sweep cannot be read.
     """
     ledger, driven = ledger_of(sweep), sweep.is_driven
-    rows = [_row(trial, ledger.spec.metric, driven) for trial in ledger.all_trials()]
+    rows = [_row(trial, ledger.spec, driven) for trial in ledger.all_trials()]
     states: list[State] = ["complete", "pruned", "running", "waiting", "failed"]
     arms = ledger.spec.arms()
 
@@ -95,7 +104,12 @@ def table_columns(rows: list[TrialRow]) -> dict[str, list[Value | None]]:
     keys = dict.fromkeys(key for row in rows for key in row.values if row.arm not in ("finalists", "published"))
     facts = [name for name in TrialRow.__dataclass_fields__ if name != "values"]
     columns = {name: [getattr(row, name) for row in rows] for name in facts}
-    return columns | {key: [row.values.get(key) for row in rows] for key in keys}
+    return columns | {key: [row.values.get(key) if _concerns(row, key) else None for row in rows] for key in keys}
+
+
+def _concerns(row: TrialRow, key: str) -> bool:
+    """Return False for a key of the consistency loss in a training on labeled images alone."""
+    return row.of != "supervised" or not key.startswith(CONSISTENCY_ONLY)
 
 
 def table_csv(rows: list[TrialRow]) -> str:
@@ -112,12 +126,23 @@ def table_csv(rows: list[TrialRow]) -> str:
 
 def table_text(rows: list[TrialRow]) -> str:
     """Return the table for people: a line per trial, the searched values of each."""
-    lines = [f"{'trial':14} {'state':9} {'error':15} searched values, or why it failed"] if rows else []
+    lines = (
+        [f"{'trial':14} {'state':9} {'error':15} searched values, what is trained again, or why it failed"]
+        if rows
+        else []
+    )
     for row in rows:
         error = "" if row.error is None else error_text((row.error, row.standard_error or 0.0))
-        values = "" if row.arm in ("finalists", "published") else values_text(row.values)
-        lines.append(f"{row.name:14} {row.state:9} {error:15} {row.reason or values}".rstrip())
+        lines.append(f"{row.name:14} {row.state:9} {error:15} {row.reason or _tried(row)}".rstrip())
     return "\n".join(lines) or "no trial has started"
+
+
+def _tried(row: TrialRow) -> str:
+    """Return what a trial tried: its searched values, or what it trains again."""
+    if row.arm == "finalists":
+        scored = "" if row.verdict_error is None else f", {percent(row.verdict_error)} in the verdict"
+        return f"{row.of}, seed {row.seed}{scored}"
+    return "" if row.arm == "published" else values_text(row.values)
 
 
 @dataclass(frozen=True)
@@ -156,7 +181,7 @@ def find_trial(sweep: SweepStore, name: str) -> TrialInFull:
     ledger = ledger_of(sweep)
     trial = trial_named(sweep, ledger, name)
     return TrialInFull(
-        row=_row(trial, ledger.spec.metric, sweep.is_driven),
+        row=_row(trial, ledger.spec, sweep.is_driven),
         attempts=trial.attempt,
         message=trial.message,
         files=sweep.trials.address(trial.id, max(1, trial.attempt)),
@@ -222,8 +247,10 @@ def _curve(reports: list[Report], metric: str) -> list[str]:
     return lines
 
 
-def _row(trial: Trial, metric: str, driven: bool) -> TrialRow:
-    error, standard_error = trial.error(metric) or (None, None)
+def _row(trial: Trial, spec: SweepSpec, driven: bool) -> TrialRow:
+    error, standard_error = trial.error(spec.metric) or (None, None)
+    of = trial.replicates
+    is_scored = of is not None and trial.state == "complete"
     return TrialRow(
         name=_name(trial.id),
         arm=trial.arm,
@@ -237,6 +264,9 @@ def _row(trial: Trial, metric: str, driven: bool) -> TrialRow:
         seconds=round(trial.seconds, 3),
         started=trial.started,
         values=trial.values,
+        of="" if of is None else contender_name(of),
+        seed=None if of is None else int(trial.values["seed"]),
+        verdict_error=scored_error(spec, trial) if is_scored else None,
     )
 
 

@@ -8,7 +8,8 @@ from click.testing import CliRunner
 
 from mt_sweeps.cli import cli
 from mt_sweeps.formatting import no_formula
-from tests.helpers.sweeps import Sweep
+from mt_sweeps.results import finalists
+from tests.helpers.sweeps import ENVIRONMENT, Sweep, report, supervised_report
 
 
 @pytest.fixture
@@ -49,6 +50,31 @@ def test_the_table_has_the_search_first_and_its_best_first(sweep):
     ]
     assert "10.0 % ± 1.0" in lines[0] and "ema.decay" in lines[0]
     assert lines[2].endswith("diverged")
+
+
+def test_a_finalist_is_shown_with_what_it_trains_again_its_seed_and_the_error_that_the_verdict_is_of(tmp_path):
+    sweep = Sweep(tmp_path, "trials=1", "finalists.baselines=[supervised]", "finalists.top=1", "finalists.seeds=2")
+    for trial in iter(sweep.ledger.ask_search, None):
+        sweep.ledger.complete(trial, (supervised_report if trial.arm == "supervised" else report)(300, 0.2))
+    sweep.ledger.plan_finalists(finalists.plan(sweep.ledger, ENVIRONMENT.images))
+    for trial in iter(sweep.ledger.ask_finalist, None):
+        network = "student" if trial.replicates.arm == "supervised" else "teacher"
+        last = (supervised_report if network == "student" else report)(300, 0.3)
+        last.metrics[f"verdict.{network}_error"] = 0.1
+        sweep.ledger.complete(trial, last)
+    lines = printed(sweep, "trials").splitlines()
+    assert any("trial 0, seed 10000, 10.0 % in the verdict" in line for line in lines)
+    assert any("supervised, seed 10001, 10.0 % in the verdict" in line for line in lines)
+    rows = list(csv.DictReader(printed(sweep, "trials", "--csv").splitlines()))
+    again = [row for row in rows if row["arm"] == "finalists"]
+    assert {(row["of"], row["seed"], row["verdict_error"]) for row in again} == {
+        (of, seed, "0.1") for of in ("trial 0", "supervised") for seed in ("10000", "10001")
+    }
+    assert {bool(row["ema.decay"]) for row in again if row["of"] == "supervised"} == {False}
+    assert {bool(row["ema.decay"]) for row in again if row["of"] == "trial 0"} == {True}
+    assert {(row["of"], row["seed"], row["verdict_error"]) for row in rows if row["arm"] != "finalists"} == {
+        ("", "", "")
+    }
 
 
 def test_the_table_for_scripts_has_every_trial_with_its_values(sweep):
