@@ -56,7 +56,7 @@ def test_trials_are_a_table_with_the_columns_of_the_csv_and_their_types(made):
     assert str(frame["started"].dt.tz) == "UTC" and frame["started"][0].year > 2020
     assert frame["ema.decay"].dtype == float and frame["ema.decay"][1] == 0.95 and pd.isna(frame["ema.decay"][3])
     assert frame["consistency.loss"][1] == "mse"
-    assert list(frame.columns[11:]) == list(made.spec.search_space), "and not every setting of the finalists"
+    assert list(frame.columns[14:]) == list(made.spec.search_space), "and not every setting of the finalists"
 
 
 def test_a_table_without_trials_has_its_columns(tmp_path):
