@@ -167,8 +167,9 @@ def config_problems(spec: SweepSpec, values: Values, arm: Arm) -> list[str]:
 
 
 def _published_problems(spec: SweepSpec) -> list[str]:
-    """Return why the published baseline cannot be trained, as far as the size of the data set is known."""
-    if "published" not in spec.arms():
+    """Return why there are no published values, as far as the size of the data set is known."""
+    is_baseline = "published" in spec.arms()
+    if not is_baseline and spec.sampler.prior != "paper":
         return []
     config = spec.sample_config()
     known = KNOWN_DATASETS.get(config.dataset.name)
@@ -179,10 +180,10 @@ def _published_problems(spec: SweepSpec) -> list[str]:
         spec.published_values(known.classes if known else 10, unlabeled)
     except ValidationError as error:
         problems = validation_errors.describe(error, TrainerConfig, spec.trainer)
-        return [
-            f"finalists.baselines: published: {key or 'trainer'}: {text}; set it under trainer, or leave published out"
-            for key, text in problems
-        ]
+        of, way = ("finalists.baselines: published", "leave published out")
+        if not is_baseline:
+            of, way = ("sampler.prior: paper", "take prior out")
+        return [f"{of}: {key or 'trainer'}: {text}; set it under trainer, or {way}" for key, text in problems]
     return []
 
 

@@ -74,6 +74,9 @@ def prior_points(spec: SweepSpec, arm: Arm, classes: int, unlabeled: int) -> lis
         arm: whose space it is.
         classes: of the data set.
         unlabeled: images that are trained on without labels.
+
+    Raises:
+        pydantic.ValidationError: as of `SweepSpec.published_values`, with `paper`.
     """
     if spec.sampler.prior == "none":
         return []

@@ -201,6 +201,10 @@ def test_a_published_baseline_that_the_fixed_settings_do_not_allow_is_told_with_
     distance = "trainer.consistency.logit_distance_weight=0.5"
     (told,) = problems(heads, distance)
     assert "finalists.baselines: published: trainer: consistency.logit_distance_weight (0.5) has no effect" in told
+    assert told.endswith("set it under trainer, or leave published out")
+    (told,) = problems(heads, distance, "finalists.baselines=[]", "sampler.prior=paper")
+    assert "sampler.prior: paper: trainer: consistency.logit_distance_weight (0.5) has no effect" in told
+    assert told.endswith("set it under trainer, or take prior out")
     assert digits(heads, distance, "finalists.baselines=[]").trials == 16
 
 
