@@ -210,15 +210,15 @@ def not_compared_text(ledger: LedgerView, compared: Mapping[str, Comparison]) ->
         ledger: of the sweep.
         compared: the comparisons that there are, by the other contender.
     """
-    _, *others = [contender_name(trial.id) for trial in contenders(ledger)] or [""]
+    first, *others = [contender_name(trial.id) for trial in contenders(ledger)] or [""]
     results = _results(ledger)
     seeds = {name: len(results[name]) for name in others if name not in compared}
     if not seeds or not ledger.ended or "finalists" not in ledger.spec.arms():
         return ""
     names = ", ".join(f"{name} ({counted(count, 'seed')})" for name, count in seeds.items())
     return (
-        f"not compared with {names}: it takes {FIRST_LOOK} seeds of both, and {ledger.ended}; to go on, resume the "
-        "sweep with more hours: --hours +1"
+        f"{first} ({counted(len(results[first]), 'seed')}) is not compared with {names}: it takes {FIRST_LOOK} seeds "
+        f"of both, and {ledger.ended}; to go on, resume the sweep with more hours: --hours +1"
     )
 
 

@@ -315,8 +315,8 @@ def test_where_the_budget_ends_between_two_seeds_those_that_have_three_are_compa
     assert (comparison.b, comparison.after, comparison.winner) == ("supervised", 3, "trial 1")
     assert verdict.gain is not None
     assert verdict.not_compared == (
-        "not compared with published (2 seeds): it takes 3 seeds of both, and the budget is spent; to go on, resume "
-        "the sweep with more hours: --hours +1"
+        "trial 1 (3 seeds) is not compared with published (2 seeds): it takes 3 seeds of both, and the budget is "
+        "spent; to go on, resume the sweep with more hours: --hours +1"
     )
     assert "not compared with published" in finalists.text(ledger, IMAGES)
     assert len(finalists.plan(ledger, IMAGES)) > 8, "a resume with more hours trains on"
@@ -326,9 +326,11 @@ def test_where_the_budget_leaves_no_two_seeds_the_verdict_says_why_there_is_none
     ledger = searched(tmp_path, seeds=8)
     assert finalists.text(ledger, IMAGES) == ""
     ledger.record_end("the budget is spent")
-    text = finalists.text(ledger, IMAGES)
-    assert text.startswith("verdict    none: not compared with trial 2 (0 seeds), supervised (0 seeds)")
-    assert "the budget is spent" in " ".join(text.split())
+    text = " ".join(finalists.text(ledger, IMAGES).split())
+    assert text.startswith(
+        "verdict none: trial 1 (0 seeds) is not compared with trial 2 (0 seeds), supervised (0 seeds)"
+    )
+    assert "the budget is spent" in text
 
 
 def test_what_ran_ahead_of_the_look_that_settled_everything_changes_nothing(ledger):
