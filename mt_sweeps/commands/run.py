@@ -45,7 +45,7 @@ from mt_sweeps.results import best_file
 from mt_sweeps.results.status import is_budget_spent
 from mt_sweeps.results.summary import summary_text
 from mt_sweeps.spec.arms import Arm
-from mt_sweeps.spec.load import load_spec, with_trials
+from mt_sweeps.spec.load import load_spec, with_more_hours, with_trials
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage.environment import Environment
 from mt_sweeps.storage.home import Home, SweepStore, command_line
@@ -152,7 +152,7 @@ def _resume(sweep: SweepStore, more: int, hours: float, in_process: bool, notifi
     if more:
         spec = with_trials(spec, spec.trials + more)
     if hours:
-        spec = _with_hours(spec, sweep, hours)
+        spec = with_more_hours(spec, hours)
     ledger = Ledger(sweep.ledger, spec)
     if is_budget_spent(sweep, ledger):
         way = f"raise budget.gpu_hours in {sweep.path / 'spec.yaml'}"
@@ -193,20 +193,6 @@ def _resume(sweep: SweepStore, more: int, hours: float, in_process: bool, notifi
         print(f"{spec.name} goes on where it was", flush=True)
         _print_places(sweep, mlflow_problem)
         _conduct(sweep, spec, share, notifier, in_process, mlflow_problem)
-
-
-def _with_hours(spec: SweepSpec, sweep: SweepStore, hours: float) -> SweepSpec:
-    """Return the specification with a longer budget.
-
-    Raises:
-        InputError: it has none in hours.
-    """
-    if spec.budget.hours is None:
-        raise InputError(
-            f"--hours: {sweep.name} has no budget.hours that could grow; it goes on as long as trials are left"
-        )
-    budget = spec.budget.model_copy(update={"hours": spec.budget.hours + hours})
-    return spec.model_copy(update={"budget": budget})
 
 
 def _print_places(sweep: SweepStore, mlflow_problem: str | None) -> None:

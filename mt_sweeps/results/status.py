@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from mt_sweeps.formatting import counted, duration, local_time, metric_text, values_text
 from mt_sweeps.program import program
-from mt_sweeps.results.finalists import compare_finalists
+from mt_sweeps.results.finalists import Verdict, compare_finalists, not_compared_text
 from mt_sweeps.results.search_gain import search_gain
 from mt_sweeps.results.time_left import TimeLeft
 from mt_sweeps.search_space.space import Values
@@ -58,7 +58,8 @@ class SweepStatus:
         search: who chose the best and what it is better than, in a sentence; empty if that is not known.
         seconds_left: until it has ended, at the speed so far; of one that is interrupted, once it goes on; None: it has
             ended, or nothing was evaluated yet.
-        verdict: after how many seeds the verdict ended and why, or that it has not; empty: there was no look at it yet.
+        verdict: after how many seeds the verdict ended and why, or that it has not, and what a budget left uncompared;
+            empty: there was no look at it yet.
         comparisons: of the best of the search with each other contender, a sentence each.
     """
 
@@ -105,9 +106,13 @@ def sweep_status(sweep: SweepStore) -> SweepStatus:
         if state in ("running", "interrupted")
         else None,
         search="" if gain is None else gain.where_from(),
-        verdict="" if verdict is None else verdict.ended,
+        verdict=not_compared_text(ledger, {}) if verdict is None else _verdict_text(verdict),
         comparisons=() if verdict is None else tuple(map(str, verdict.comparisons)),
     )
+
+
+def _verdict_text(verdict: Verdict) -> str:
+    return "; ".join(text for text in (verdict.ended, verdict.not_compared) if text)
 
 
 def sweep_state(sweep: SweepStore, ledger: LedgerView, driven: bool) -> State:

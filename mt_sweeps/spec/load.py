@@ -224,3 +224,17 @@ def with_trials(spec: SweepSpec, trials: int) -> SweepSpec:
     if problems:
         raise InputError(*problems)
     return changed
+
+
+def with_more_hours(spec: SweepSpec, hours: float) -> SweepSpec:
+    """Return the specification with a budget of so many more hours.
+
+    Raises:
+        InputError: its budget is not in hours.
+    """
+    if spec.budget.hours is None:
+        raise InputError(
+            f"--hours: {spec.name} has no budget.hours that could grow; it goes on as long as trials are left"
+        )
+    budget = spec.budget.model_copy(update={"hours": spec.budget.hours + hours})
+    return spec.model_copy(update={"budget": budget})

@@ -88,7 +88,7 @@ class Ledger(LedgerView):
             spec: of the sweep.
             published: all settings of the published baseline, if the sweep has this arm.
             storage: as for the class.
-            prior: what arms take from earlier sweeps.
+            prior: what arms know before their first trial.
         """
         opened = storage or open_storage(where)
         for arm in spec.arms():

@@ -85,7 +85,7 @@ class LedgerView:
         return self.total("search") - len(self._trials["search"]) - len(self.points_left("search"))
 
     def points_left(self, arm: Arm) -> list[Values]:
-        """Return the points that no trial of an arm has been given yet: of the file, then of earlier sweeps.
+        """Return the points that no trial of an arm has been given yet: of the file, then of its prior.
 
         A trial of an added point takes none.
         """
@@ -107,7 +107,7 @@ class LedgerView:
         return None
 
     def prior(self, arm: Arm) -> Prior:
-        """Return what an arm took from earlier sweeps; there is nothing in it where the file names none."""
+        """Return what an arm knows before its first trial: of earlier sweeps, and of `sampler.prior`; often nothing."""
         return self._prior.get(arm, Prior())
 
     def best(self) -> Trial | None:

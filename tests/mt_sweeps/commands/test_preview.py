@@ -27,12 +27,12 @@ def cells(path, rows: int, columns: int) -> np.ndarray:
 
 
 def test_a_picture_has_the_images_and_below_them_two_different_looks(tmp_path):
-    said = preview(DIGITS, ("trainer.augmentation.noise=0.1",), tmp_path / "grid.png", 6)
+    shown = preview(DIGITS, ("trainer.augmentation.noise=0.1",), tmp_path / "grid.png", 6)
     plain, student, teacher = cells(tmp_path / "grid.png", 3, 6)
     for column in range(6):
         assert len({row[column].tobytes() for row in (plain, student, teacher)}) == 3
         assert (plain[column].reshape(8, 16, 8, 16).std((1, 3)) == 0).all(), "a pixel is a square"
-    assert "row 3: what the teacher sees of it: translate 1, noise 0.1; the student" in said
+    assert "row 3: what the teacher sees of it: translate 1, noise 0.1; the student" in shown
 
 
 def test_without_noise_everybody_sees_the_image(tmp_path):

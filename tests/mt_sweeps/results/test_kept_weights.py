@@ -1,4 +1,4 @@
-"""Which weights of a trial are kept, and what is said where its error is that of others."""
+"""Which weights of a trial are kept, and which sentence stands beside an error of other weights."""
 
 import pytest
 

@@ -7,7 +7,7 @@ import pytest
 
 from mt_sweeps.formatting import local_time
 from mt_sweeps.results.status import ArmStatus, BestStatus, SweepStatus, list_text, status_text, sweep_status
-from tests.helpers.sweeps import Sweep, report
+from tests.helpers.sweeps import Sweep, report, supervised_report
 
 SEARCH = ArmStatus(total=5, waiting=1, running=0, complete=2, pruned=1, failed=1)
 BEST = BestStatus(3, "validation.teacher_error", 0.07, 0.01, {"ema.decay": 0.99}, "random")
@@ -58,6 +58,17 @@ def test_finalists_that_are_left_are_called_a_maximum_and_why_they_ended_is_said
     beats = "trial 6 beats supervised by 4.6 points [1.7, 7.4], p = 0.0075, after 6 seeds"
     text = status_text(replace(status, comparisons=(beats,)), "")
     assert f"  verdict    {beats}\n             {ended}\n" in text, "what was decided stands first"
+
+
+def test_where_a_budget_left_contenders_uncompared_it_is_said(tmp_path):
+    sweep = Sweep(tmp_path, "trials=1", "finalists.baselines=[supervised]", "finalists.top=1")
+    for trial in iter(sweep.ledger.ask_search, None):
+        sweep.ledger.complete(trial, (supervised_report if trial.arm == "supervised" else report)(300, 0.2))
+    assert sweep_status(sweep.directory).verdict == ""
+    sweep.ledger.record_end("the budget is spent")
+    status = sweep_status(sweep.directory)
+    assert status.verdict.startswith("trial 0 (0 seeds) is not compared with supervised (0 seeds)")
+    assert "and the budget is spent" in status_text(status, "")
 
 
 @pytest.mark.parametrize(
