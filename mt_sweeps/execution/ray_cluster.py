@@ -115,7 +115,7 @@ def _start_here(meanwhile: Callable[[], object] | None) -> dict[str, float]:
     for _ in range(_STARTS):
         _folder = RayFolder()
         try:
-            with _watched_start():
+            with _watched_start(), ray_private.only_what_trials_need():
                 return _init(
                     meanwhile,
                     address="local",

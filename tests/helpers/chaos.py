@@ -169,9 +169,9 @@ class Driver:
         if what == "driver":
             found = [] if self.ended else [self.process.pid]
         elif what == "worker":
-            found = [pid for pid in tree if _title(pid).startswith(("ray::TrialWorker", "ray::ResourceTrainable"))]
+            found = [pid for pid in tree if title(pid).startswith(("ray::TrialWorker", "ray::ResourceTrainable"))]
         else:
-            found = [pid for pid in tree if Path(_title(pid).split(" ")[0]).name == what]
+            found = [pid for pid in tree if Path(title(pid).split(" ")[0]).name == what]
         return sorted(found)
 
     def wait(self, seconds: float = 240) -> tuple[int, str]:
@@ -194,7 +194,7 @@ class Driver:
         """
         end = time.monotonic() + seconds
         while True:
-            alive = [_title(pid) for pid, born in self._ours if born and _born(pid) == born]
+            alive = [title(pid) for pid, born in self._ours if born and _born(pid) == born]
             alive = [title.strip() for title in alive if title.startswith(begins)]
             if not alive or time.monotonic() > end:
                 return alive
@@ -312,7 +312,7 @@ def _born(pid: int) -> str:
     return fields[19] if fields else ""
 
 
-def _title(pid: int) -> str:
+def title(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:

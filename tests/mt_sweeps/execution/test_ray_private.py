@@ -19,6 +19,13 @@ def test_a_node_still_lists_and_kills_its_processes():
     assert "check_alive" in inspect.signature(Node.kill_all_processes).parameters
 
 
+def test_a_node_starts_no_needless_process_and_is_as_it_was_afterwards():
+    before = {name: getattr(Node, name) for name in ray_private._NEEDLESS}  # an AttributeError: Ray has renamed one
+    with ray_private.only_what_trials_need():
+        assert [getattr(Node, name)(object()) for name in before] == [None] * 3
+    assert {name: getattr(Node, name) for name in before} == before
+
+
 def test_a_job_client_still_asks_for_the_clusters_version():
     parameters = list(inspect.signature(JobSubmissionClient._do_request).parameters)
     assert parameters[1:3] == ["method", "endpoint"], "see mt_sweeps/execution/ray_private.py"

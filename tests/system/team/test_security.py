@@ -18,7 +18,7 @@ import pytest
 
 from mt_sweeps.execution.simulated_trainer import VARIABLE
 from tests.helpers import compose
-from tests.helpers.chaos import descendants
+from tests.helpers.chaos import descendants, title
 from tests.helpers.command_line import DIGITS, MT_SWEEP
 from tests.helpers.servers.common import LOOPBACK
 from tests.helpers.servers.postgres import Postgres
@@ -110,6 +110,8 @@ def test_every_port_of_a_sweep_on_this_machine_asks_for_its_token(tmp_path):
                 break
         found = listeners([sweep.pid, *descendants(sweep.pid)])
         assert {"gcs_server", "raylet"} <= set(found.values()), found
+        programs = " ".join(map(title, descendants(sweep.pid)))
+        assert "raylet" in programs and not [name for name in ("monitor.py", "dashboard.py") if name in programs]
         folders = [Path(path) for path in ray_folders(sweep.pid)]
         assert [folder.stat().st_mode & 0o777 for folder in folders] == [0o700]
         open_to_all = {
