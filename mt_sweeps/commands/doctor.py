@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -35,6 +36,7 @@ _MOST_SKEW = 5.0  # seconds between clocks, beyond which curves of several machi
 _SKEW_REFUSED = 900.0  # seconds, beyond which an object store refuses what is signed
 _LEAST_FREE = 1e9  # bytes
 _DRIVER = Path("/proc/driver/nvidia/gpus")  # a folder each, of NVIDIA's driver on Linux
+_MPS = "nvidia-cuda-mps-control"  # the program that starts NVIDIA's Multi-Process Service, and asks it
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 State = Literal["ok", "warning", "problem"]
@@ -88,6 +90,8 @@ def examine(file: Path | None, home: str | None, overrides: tuple[str, ...], add
     clocks = _Clocks()
     yield _python()
     yield _gpus()
+    if spec is not None and address is None:
+        yield from _sharing(spec)
     if address is not None:
         yield from _tried("submit", lambda: _job_server(address))
     if address is None or ray_cluster.cluster_address():
@@ -178,6 +182,27 @@ def _gpus() -> Check:
             return Check("gpus", "problem", f"GPU {number} ({about.name}) fails: {first_line(error)}", "reset it")
         gpus.append(f"{about.name}, {about.total_memory / 2**30:.0f} GiB")
     return Check("gpus", "ok", "; ".join(gpus))
+
+
+def _sharing(spec: SweepSpec) -> Iterator[Check]:
+    """Check whether trials that share a GPU compute at the same time: without NVIDIA's service they take turns."""
+    import torch
+
+    gpus = spec.resources.gpus_per_trial
+    if gpus == "auto" or not 0 < gpus < 1 or not torch.cuda.is_available():
+        return
+    try:
+        asked = subprocess.run(  # noqa: S603 (a constant)
+            [_MPS], input="get_server_list\n", capture_output=True, text=True, timeout=10
+        )
+        runs, todo = asked.returncode == 0, f"start it as the user of the sweep: `{_MPS} -d`"
+    except (OSError, subprocess.TimeoutExpired):
+        runs, todo = False, f"install NVIDIA's {_MPS}, and start it with -d; or give each trial a GPU"
+    if runs:
+        yield Check("mps", "ok", "NVIDIA's Multi-Process Service runs: trials that share a GPU compute at once")
+    else:
+        why = "NVIDIA's Multi-Process Service does not run"
+        yield Check("mps", "warning", f"{why}: the {1 / gpus:.0f} trials that share a GPU take turns", todo)
 
 
 def _ray(file: Path | None, spec: SweepSpec | None, clocks: _Clocks) -> Check:

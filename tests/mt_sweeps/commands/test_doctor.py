@@ -11,6 +11,7 @@ from mt_sweeps.cli import cli
 from mt_sweeps.commands import doctor
 from mt_sweeps.commands.doctor import Check
 from mt_sweeps.execution import ray_cluster
+from mt_sweeps.spec.load import load_spec
 from tests.helpers.command_line import DIGITS
 
 
@@ -88,6 +89,29 @@ def test_a_gpu_that_torch_cannot_use_is_a_problem(tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     told = found(tmp_path)["gpus"]
     assert (told.state, told.todo) == ("problem", "update the driver, or install a torch built for it")
+
+
+@pytest.mark.parametrize(
+    ("program", "state", "words"),
+    [
+        ("#!/bin/sh\nread ask && [ $ask = get_server_list ]", "ok", ""),
+        ("#!/bin/sh\nexit 1", "warning", "`nvidia-cuda-mps-control -d`"),
+        ("", "warning", "install"),
+    ],
+)
+def test_trials_that_share_a_gpu_need_nvidias_service(tmp_path, monkeypatch, program, state, words):
+    file = tmp_path / "nvidia-cuda-mps-control"
+    if program:
+        file.write_text(program)
+        file.chmod(0o755)
+    monkeypatch.setattr(doctor, "_MPS", str(file))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    quarter, whole, auto = (load_spec(DIGITS, (f"resources.gpus_per_trial={one}",)) for one in ("0.25", "1", "auto"))
+    (check,) = doctor._sharing(quarter)
+    assert (check.name, check.state) == ("mps", state)
+    assert words in check.todo.replace(f"{tmp_path}/", "")
+    assert state == "ok" or "the 4 trials that share a GPU take turns" in check.said
+    assert not [*doctor._sharing(whole), *doctor._sharing(auto)]
 
 
 def test_credentials_that_go_in_the_clear_or_are_missing_are_told(tmp_path, monkeypatch):
