@@ -45,7 +45,7 @@ def serve(home: Home, name: str | None, port: int) -> None:
     token = secrets.token_urlsafe(32)  # for this server alone, in no file
     print(f"MLflow starts at http://{HOST}:{port}/?token={token}#/{page} (Ctrl+C ends it)", flush=True)
     store, artifacts = tracking.uri or embedded_uri(home), home.artifacts.as_uri()
-    settings = server_environment(store, artifacts, port, token)
+    settings = server_environment(store, artifacts, tracking.experiment, port, token)
     command = [sys.executable, "-m", "mt_sweeps.tracking.dashboard_server"]
     server = subprocess.Popen(command, env={**clean_environment(), **settings})  # noqa: S603
     try:

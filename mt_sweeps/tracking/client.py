@@ -17,7 +17,7 @@ from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.storage.home import Home, SweepStore
 from mt_sweeps.tracking import embedded_store, model_registry
 from mt_sweeps.tracking.credentials import check_credentials
-from mt_sweeps.tracking.shared_view import tag_of
+from mt_sweeps.tracking.shared_view import ALL_SWEEPS, sweeps_view_text, tag_of
 from trainers.config import TrainerConfig
 from trainers.report import Report
 
@@ -76,6 +76,7 @@ class Client:
             self.experiment, self.experiment_tags = self._get_or_create_experiment(tracking)
         if self.experiment_tags.get(_KIND, "_inferred").endswith(("_inferred", "no_inferred_type")):  # nobody chose it
             self.set_experiment_tag(_KIND, "custom_model_development")
+        self.set_experiment_tag(tag_of(ALL_SWEEPS), sweeps_view_text())
 
     def _get_or_create_experiment(self, tracking: Tracking) -> tuple[str, dict[str, str]]:
         from mlflow.exceptions import MlflowException

@@ -13,8 +13,10 @@ from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from mt_sweeps.tracking import landing
+
 HOST = "127.0.0.1"
-_PORT, _TOKEN = "MT_SWEEP_DASHBOARD_PORT", "MT_SWEEP_DASHBOARD_TOKEN"
+_PORT, _TOKEN, _EXPERIMENT = "MT_SWEEP_DASHBOARD_PORT", "MT_SWEEP_DASHBOARD_TOKEN", "MT_SWEEP_DASHBOARD_EXPERIMENT"
 
 
 class Gate:
@@ -57,12 +59,13 @@ class Gate:
         return secrets.compare_digest(given.encode(), self._token.encode())
 
 
-def server_environment(store: str, artifacts: str, port: int, token: str) -> dict[str, str]:
+def server_environment(store: str, artifacts: str, experiment: str, port: int, token: str) -> dict[str, str]:
     """Return the environment variables of a process that runs this module.
 
     Args:
         store: address of the database of MLflow.
         artifacts: address of the folder for the artifacts of new experiments.
+        experiment: the name of the one that the plain address opens.
         port: that it is to listen on.
         token: the password.
     """
@@ -73,6 +76,7 @@ def server_environment(store: str, artifacts: str, port: int, token: str) -> dic
         constants.ARTIFACT_ROOT_ENV_VAR: artifacts,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PYTHONWARNINGS": "ignore",
+        _EXPERIMENT: experiment,
         _PORT: str(port),
         _TOKEN: token,  # in the environment, since a list of processes shows arguments to everybody
     }
@@ -82,9 +86,13 @@ def main() -> None:
     """Serve MLflow until interrupted."""
     import uvicorn
 
-    port, token = int(os.environ.pop(_PORT)), os.environ.pop(_TOKEN)
+    port, token, experiment = int(os.environ.pop(_PORT)), os.environ.pop(_TOKEN), os.environ.pop(_EXPERIMENT)
+    from mlflow import MlflowClient
+    from mlflow.server import app as pages
+    from mlflow.server import constants
     from mlflow.server.fastapi_app import app  # reads the environment
 
+    landing.install(pages, MlflowClient(os.environ[constants.BACKEND_STORE_URI_ENV_VAR]), experiment)
     uvicorn.run(Gate(app, token, port), host=HOST, port=port, log_level="warning")
 
 

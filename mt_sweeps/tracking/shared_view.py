@@ -1,4 +1,4 @@
-"""The saved view of a sweep in MLflow's table of runs: its trials best first, and their charts.
+"""The saved views in MLflow's table of runs: of a sweep, its trials best first and their charts; and of all sweeps.
 
 MLflow keeps the views that people share as tags of an experiment, and opens the one that a link names. Neither the name
 of the tag nor its content is documented: tests/system/end_to_end/test_pictures.py opens the view in a browser.
@@ -12,6 +12,7 @@ from trainers.report import metric_of
 
 _PREFIX = "mlflow.sharedViewState."
 MOST_CHARACTERS = 5000  # that an experiment tag of MLflow holds
+ALL_SWEEPS = "sweeps"  # stands for the id of a sweep in the tag of the view of all
 _SECTION = "mt-sweeps"
 _MOST_RUNS = 100  # that MLflow draws in a chart
 _RUN_NAME, _NAME_WIDTH = "attributes.`Run Name`", 110
@@ -39,6 +40,11 @@ def runs_page(experiment: str) -> str:
     return _in_training_mode(f"experiments/{experiment}/runs")
 
 
+def sweeps_page(experiment: str) -> str:
+    """Return the page of all sweeps of an experiment."""
+    return view_page(experiment, ALL_SWEEPS)
+
+
 def run_page(experiment: str, run: str, file: str = "") -> str:
     """Return the page of a run, or of one of its files."""
     return _in_training_mode(f"experiments/{experiment}/runs/{run}" + (f"/artifacts/{file}" if file else ""))
@@ -64,17 +70,25 @@ def view_text(spec: SweepSpec, parent: str) -> str:
     """
     keys = [key for key in spec.space().entries if not key.startswith("class_weights.")]
     for charts in range(len(keys), -1, -1):
-        text = _as_json(spec, parent, keys, keys[:charts])
+        text = _as_json(_content(spec, parent, keys, keys[:charts]))
         if len(text) <= MOST_CHARACTERS:
             return text
     while len(text) > MOST_CHARACTERS:
         keys = keys[:-1]
-        text = _as_json(spec, parent, keys, [])
+        text = _as_json(_content(spec, parent, keys, []))
     return text
 
 
-def _as_json(spec: SweepSpec, parent: str, columns: list[str], charts: list[str]) -> str:
-    return json.dumps(_content(spec, parent, columns, charts), separators=(",", ":"))
+def sweeps_view_text() -> str:
+    """Return the view of all sweeps of an experiment, the newest first, as JSON."""
+    verdicts = [f"metrics.`verdict.{name}`" for name in ("best_error", "supervised_error", "gain")]
+    shown = ["tags.`mt.state`", "tags.`mt.verdict`", *verdicts, "metrics.`trials.complete`"]
+    content = _table("tags.mt.arm = 'sweep'", "attributes.start_time", False, shown, {"tags.`mt.verdict`": 620})
+    return _as_json(content)
+
+
+def _as_json(content: dict[str, Any]) -> str:
+    return json.dumps(content, separators=(",", ":"))
 
 
 def _content(spec: SweepSpec, parent: str, columns: list[str], charts: list[str]) -> dict[str, Any]:
@@ -88,18 +102,9 @@ def _content(spec: SweepSpec, parent: str, columns: list[str], charts: list[str]
         *(f"params.`{key}`" for key in columns),
         "tags.`mt.reason`",
     ]
-    widths = {_RUN_NAME: _NAME_WIDTH} | {column: _width(column.split("`")[1]) for column in shown}
+    trials = f"tags.mlflow.parentRunId = '{parent}' and tags.mt.arm = 'search'"
     return {
-        "searchFilter": f"tags.mlflow.parentRunId = '{parent}' and tags.mt.arm = 'search'",
-        "orderByKey": f"metrics.`{final_metric(metric)}`",
-        "orderByAsc": True,
-        "startTime": "ALL",
-        "lifecycleFilter": "Active",
-        "modelVersionFilter": "All Runs",
-        "datasetsFilter": [],
-        "selectedColumns": [*shown, "attributes.`Duration`"],
-        "columnOrder": [_RUN_NAME, *shown],
-        "columnWidths": widths,
+        **_table(trials, f"metrics.`{final_metric(metric)}`", True, shown, {}),
         "runsHiddenMode": "SHOW_ALL",  # else the charts show ten runs
         "compareRunSections": [
             {"uuid": _SECTION, "name": f"Sweep {spec.name}", "display": True, "isReordered": False}
@@ -123,6 +128,31 @@ def _content(spec: SweepSpec, parent: str, columns: list[str], charts: list[str]
                 for key in charts
             ),
         ],
+    }
+
+
+def _table(runs: str, order: str, ascending: bool, columns: list[str], widths: dict[str, int]) -> dict[str, Any]:
+    """Return the part of a view that its table is made of.
+
+    Args:
+        runs: a search that finds them.
+        order: the column that they are ordered by.
+        ascending: whether the lowest is first.
+        columns: that are shown beside the run's name and its duration.
+        widths: of columns that are wider than their name, in pixels.
+    """
+    own = {_RUN_NAME: _NAME_WIDTH} | {column: _width(column.split("`")[1]) for column in columns}
+    return {
+        "searchFilter": runs,
+        "orderByKey": order,
+        "orderByAsc": ascending,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "modelVersionFilter": "All Runs",
+        "datasetsFilter": [],
+        "selectedColumns": [*columns, "attributes.`Duration`"],
+        "columnOrder": [_RUN_NAME, *columns],
+        "columnWidths": own | widths,
     }
 
 

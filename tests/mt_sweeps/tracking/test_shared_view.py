@@ -1,6 +1,13 @@
 import json
 
-from mt_sweeps.tracking.shared_view import MOST_CHARACTERS, final_metric, view_page, view_text
+from mt_sweeps.tracking.shared_view import (
+    MOST_CHARACTERS,
+    final_metric,
+    sweeps_page,
+    sweeps_view_text,
+    view_page,
+    view_text,
+)
 from tests.helpers.sweeps import digits
 
 
@@ -49,3 +56,11 @@ def test_where_a_view_does_not_fit_charts_are_left_out_first_and_then_columns():
 def test_the_page_of_a_view_is_that_of_its_sweep():
     assert view_page("3", "abc") == "experiments/3/runs?workflowType=machine_learning&viewStateShareKey=abc"
     assert view_page("3", "abc", charts=True) == f"{view_page('3', 'abc')}&compareRunsMode=CHART"
+
+
+def test_the_view_of_all_sweeps_has_a_row_per_sweep_with_its_verdict_the_newest_first():
+    made = json.loads(sweeps_view_text())
+    assert made["searchFilter"] == "tags.mt.arm = 'sweep'"
+    assert (made["orderByKey"], made["orderByAsc"]) == ("attributes.start_time", False)
+    assert {"tags.`mt.verdict`", "metrics.`verdict.gain`"} <= set(made["selectedColumns"])
+    assert sweeps_page("3") == "experiments/3/runs?workflowType=machine_learning&viewStateShareKey=sweeps"

@@ -124,6 +124,36 @@ def test_the_dashboard_opens_on_the_trials_best_first_with_errors_and_values(pag
     picture("mlflow-runs")
 
 
+def test_the_plain_address_opens_the_sweeps_for_training_and_links_stay(page, address):
+    plain, link = address.partition("?")[0], address.partition("#")[2]
+    for_training = page.get_by_role("link", name="Model registry")  # is not among the pages for agents
+    opened(page, address.partition("#")[0])
+    expect(page.locator(".ag-row [col-id*='Run Name'] a")).to_have_count(16)
+    assert page.url.startswith(f"{plain}#{link}"), "there is one sweep"
+    expect(for_training).to_be_visible()
+    experiment = link.partition("experiments/")[2].partition("/")[0]
+    tags = [{"key": key, "value": value} for key, value in (("mt.arm", "sweep"), ("mt.sweep", "b"))]
+    second = {"experiment_id": experiment, "run_name": "a second sweep", "start_time": 1, "tags": tags}
+    run = page.request.post(f"{plain}api/2.0/mlflow/runs/create", data=second).json()["run"]["info"]["run_id"]
+    try:
+        page.goto("about:blank")
+        page.goto(plain)
+        expect(page.locator(".ag-row [col-id*='Run Name'] a")).to_have_text(["digits", "a second sweep"])
+        expect(page.locator(".ag-row [col-id*='mt.verdict']").first).to_contain_text("beats supervised by")
+    finally:
+        page.request.post(f"{plain}api/2.0/mlflow/runs/delete", data={"run_id": run})
+    page.locator("a[href='#/']").first.click()
+    for _ in range(2):
+        expect(page.get_by_text("Welcome to MLflow")).to_be_visible()
+        assert page.url == f"{plain}#/"
+        expect(for_training).to_be_visible()
+        page.reload()
+    page.goto("about:blank")
+    page.goto(f"{plain}#/experiments/{experiment}/models")
+    expect(page.get_by_text("mt-sweeps").first).to_be_visible()
+    assert f"#/experiments/{experiment}/models" in page.url
+
+
 def test_the_charts_of_the_view_are_drawn(page, address, picture):
     page.set_viewport_size(EVERYTHING)
     opened(page, f"{address}&compareRunsMode=CHART")
