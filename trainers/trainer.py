@@ -40,7 +40,7 @@ from trainers.profiling import Stopwatch, peak_memory, reset_peak_memory
 from trainers.randomness import RunGenerator
 from trainers.report import Report, kept_error
 from trainers.timetable import Timetable
-from trainers.uncertainty import Mistakes, worst_mistakes
+from trainers.uncertainty import Examples, worst_and_least_certain
 
 _log = logging.getLogger(__name__)
 
@@ -156,29 +156,28 @@ class Trainer:
         """
         return self._evaluate_on(self._data.test)
 
-    def test_mistakes(self, most: int) -> Mistakes:
-        """Return the worst mistakes of the teacher (of the student, if there is no teacher) on the test images.
+    def test_examples(self, most: int) -> tuple[Examples, Examples]:
+        """Return the worst mistakes and the least certain of the test images, as `validation_examples` does.
 
         Only a final training may call it, beside `test`. The indices count the test images from 0.
-
-        Args:
-            most: at most how many.
 
         Raises:
             DataError: the data set has no test images.
         """
-        network, data, images = self._last_network, self._data, self._data.test
-        model = Model(network, data.normalization, self.classes, data.image_size, data.channels, self.config)
-        training = network.training
-        network.eval()
-        try:
-            return worst_mistakes(model, images.take, images.indices, images.labels, most)
-        finally:
-            network.train(training)
+        return self._examples(self._data.test, most)
 
-    def test_pixels(self, indices: Tensor) -> Tensor:
-        """Return test images as uint8 [n, height, width, channels] on the CPU, for pictures of `test_mistakes`."""
-        return self._data.test.take(indices).cpu()
+    def validation_examples(self, most: int) -> tuple[Examples, Examples]:
+        """Return the worst mistakes of the present network on the validation images, and those it is least certain of.
+
+        The network is the teacher (the student, if there is no teacher).
+
+        Args:
+            most: at most how many of each.
+
+        Raises:
+            ValueError: the network gives probabilities that are not finite.
+        """
+        return self._examples(self._data.validation, most)
 
     @property
     def has_test_images(self) -> bool:
@@ -243,6 +242,16 @@ class Trainer:
     def _last_network(self) -> Network:
         """The teacher, or the student if there is none: what a run is trained for."""
         return self._student if self._method.teacher is None else self._method.teacher
+
+    def _examples(self, images: EvaluationImages, most: int) -> tuple[Examples, Examples]:
+        network, data = self._last_network, self._data
+        model = Model(network, data.normalization, self.classes, data.image_size, data.channels, self.config)
+        training = network.training
+        network.eval()
+        try:
+            return worst_and_least_certain(model, images.take, images.indices, images.labels, most)
+        finally:
+            network.train(training)
 
     def _train(self, end: int) -> dict[str, float]:
         """Take the steps up to `end`; return the metrics of this interval."""

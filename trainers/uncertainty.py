@@ -74,42 +74,71 @@ def predict(
 
 
 @dataclass(frozen=True)
-class Mistakes:
-    """Images that a network classified wrongly, worst first: those whose true class it gives the least probability.
+class Examples:
+    """Some of the images whose classes are known, and what a network takes them for. All tensors are on the CPU.
 
     Attributes:
-        images: n, of how many they are the mistakes.
-        count: how many were classified wrongly, also of those that are not among these.
+        images: n, of how many they are examples.
+        mistakes: how many of the n were classified wrongly.
         indices: int64 [k].
         labels: int64 [k], the true classes.
         classes: int64 [k], what they were taken for.
         probability: float [k], of that class.
         of_label: float [k], of the true class.
+        pixels: uint8 [k, height, width, channels].
     """
 
     images: int
-    count: int
+    mistakes: int
     indices: Tensor
     labels: Tensor
     classes: Tensor
     probability: Tensor
     of_label: Tensor
+    pixels: Tensor
 
 
-def worst_mistakes(
+def worst_and_least_certain(
     model: Model,
     take: Callable[[Tensor], Tensor],
     indices: Tensor,
     labels: Tensor,
     most: int,
     done: Callable[[int], None] = lambda _: None,
-) -> Mistakes:
-    """Return at most so many of the worst mistakes of a network; arguments and errors as for `predict`."""
+) -> tuple[Examples, Examples]:
+    """Return the worst mistakes of a network, and the images that it is least certain of; both the extreme ones first.
+
+    The worst mistakes are those whose true class gets the least probability. The least certain images are those whose
+    probabilities have the highest entropy, whether they were classified correctly or not.
+
+    Args:
+        model: the network.
+        take: as for `predict`.
+        indices: as for `predict`.
+        labels: as for `predict`.
+        most: at most how many of each.
+        done: as for `predict`.
+
+    Raises:
+        ValueError: as for `predict`.
+    """
     found = predict([model], take, indices, labels, done)
     wrong = (found.classes != labels).nonzero()[:, 0]
+
+    def examples(chosen: Tensor) -> Examples:
+        return Examples(
+            images=len(indices),
+            mistakes=len(wrong),
+            indices=indices[chosen],
+            labels=labels[chosen],
+            classes=found.classes[chosen],
+            probability=found.probability[chosen],
+            of_label=found.of_label[chosen],
+            pixels=take(indices[chosen]).cpu() if len(chosen) else torch.zeros(0, 0, 0, 0, dtype=torch.uint8),
+        )
+
     worst = wrong[found.of_label[wrong].argsort(stable=True)][:most]
-    values = (indices, labels, found.classes, found.probability, found.of_label)
-    return Mistakes(len(indices), len(wrong), *(value[worst] for value in values))
+    return examples(worst), examples(found.entropy.argsort(descending=True, stable=True)[:most])
 
 
 def _entropy(shares: Tensor) -> Tensor:

@@ -7,21 +7,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mt_sweeps.commands.pictures import grid, small_jpeg
+from mt_sweeps.commands.pictures import grid
 from mt_sweeps.errors import InputError
-from mt_sweeps.formatting import no_formula, percent
-from mt_sweeps.results.pictures import SIDE, PictureSet
+from mt_sweeps.formatting import no_formula
+from mt_sweeps.results.pictures import PictureSet, lines_of
 from trainers.files import write_atomically
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from trainers.uncertainty import Mistakes
+    from trainers.uncertainty import Examples
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """An image that was classified wrongly.
+class LabeledImage:
+    """An image whose class is known, and what it was taken for.
 
     Attributes:
         path: of the image, or its number.
@@ -83,38 +83,29 @@ class ImageTables:
             except OSError as error:
                 raise InputError(f"{self._folder / file}: cannot be written: {error.strerror}") from None
             self.files.append(file)
-        small = ((lines, small_jpeg(image, SIDE)) for lines, image in zip(captions, images, strict=True))
-        self.sets.append(PictureSet.of(title, small))
+        self.sets.append(PictureSet.of(title, zip(captions, images, strict=True)))
 
-    def write_mistakes(
-        self,
-        name: str,
-        title: str,
-        mistakes: "Mistakes",
-        paths: Sequence[str],
-        classes: Sequence[str],
-        images: "Sequence[np.ndarray]",
+    def write_examples(
+        self, name: str, title: str, examples: "Examples", paths: Sequence[str], classes: Sequence[str]
     ) -> None:
-        """Write mistakes, if there are any.
+        """Write images whose classes are known, if there are any.
 
         Args:
             name: as for `write`.
             title: as for `write`.
-            mistakes: of a network.
-            paths: of their images.
+            examples: the images, and what a network takes them for.
+            paths: of the images.
             classes: names, in the order of their indices.
-            images: as for `write`.
         """
-        columns = (mistakes.labels, mistakes.classes, mistakes.probability, mistakes.of_label)
+        columns = (examples.labels, examples.classes, examples.probability, examples.of_label)
         rows = [
-            Mistake(path, classes[true], classes[predicted], probability, of_true)
+            LabeledImage(path, classes[true], classes[predicted], probability, of_true)
             for path, true, predicted, probability, of_true in zip(
                 paths, *(column.tolist() for column in columns), strict=True
             )
         ]
-        captions = [[f"true: {row.true}", f"taken for: {row.predicted}", percent(row.probability)] for row in rows]
         if rows:
-            self.write(name, title, rows, images, captions)
+            self.write(name, title, rows, list(examples.pixels.numpy()), lines_of(examples, classes))
 
 
 def pixels_of(take: Callable[[Any], Any], indices: Any) -> "list[np.ndarray]":

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trainers.checkpoint import Model
-    from trainers.uncertainty import Mistakes, Predictions
+    from trainers.uncertainty import Examples, Predictions
 
 FORMAT = "mt-sweeps-inspection/1"  # of `--json`, described in docs/json.md
 _KINDS = ("least_certain", "disagreement", "mistakes")
@@ -133,13 +133,12 @@ def inspect(home: Home, name: str | None, output: Path | None, images: int, mode
     with _progress() as progress:
         unlabeled, mistakes = _predict(sweep, list(compared.values()), shown, images, progress)
     _write_unlabeled(tables, _with(title, weights), unlabeled, shown.unlabeled, shown, images, is_compared)
-    tables.write_mistakes(
+    tables.write_examples(
         "mistakes",
         f"The worst mistakes of {_with(title, weights)} on the validation images",
         mistakes,
         shown.names(mistakes.indices.tolist()),
         shown.classes,
-        pixels_of(shown.take, mistakes.indices),
     )
     _finish(folder, tables)
     notes = []
@@ -163,7 +162,7 @@ def inspect(home: Home, name: str | None, output: Path | None, images: int, mode
         compared=list(compared) if is_compared else [],
         unlabeled=len(shown.unlabeled),
         validation=mistakes.images,
-        mistakes=mistakes.count,
+        mistakes=mistakes.mistakes,
         files=tables.files,
         notes=notes,
     )
@@ -290,11 +289,11 @@ def _images(sweep: SweepStore, model: "Model") -> _Images:
 
 def _predict(
     sweep: SweepStore, models: "Sequence[Model]", images: _Images, most: int, progress: Progress
-) -> "tuple[Predictions, Mistakes]":
+) -> "tuple[Predictions, Examples]":
     """Return what models make of the unlabeled images, and the worst mistakes of the first on the validation images."""
     import torch
 
-    from trainers.uncertainty import predict, worst_mistakes
+    from trainers.uncertainty import predict, worst_and_least_certain
 
     task = progress.add_task("images", total=len(images.unlabeled) + len(images.validation))
     unlabeled, validation = torch.from_numpy(images.unlabeled), torch.from_numpy(images.validation)
@@ -305,7 +304,7 @@ def _predict(
     try:
         return (
             predict(models, images.take, unlabeled, done=done),
-            worst_mistakes(models[0], images.take, validation, images.labels[validation], most, done),
+            worst_and_least_certain(models[0], images.take, validation, images.labels[validation], most, done)[0],
         )
     except ValueError as error:
         raise InputError(f"{sweep.name}: a model cannot be used: {error}; name another with --model") from None

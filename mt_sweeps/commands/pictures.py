@@ -1,23 +1,18 @@
-"""Pictures for people: images enlarged until they can be recognised, with short texts."""
+"""Pictures for people: images with short texts below them."""
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
+from mt_sweeps.results.enlarged import picture_of
+
 if TYPE_CHECKING:
     import numpy as np
 
-SMALLEST = 128  # pixels per side that an image is shown with
 LINE = 21  # pixels of a line of text
 MARGIN = 2  # pixels between images
 _PER_ROW = 8  # images of a grid
-
-
-def factor(size: int, smallest: int = SMALLEST) -> int:
-    """Return how many pixels stand for one, so that an image of a size is shown with `smallest` or more per side."""
-    return max(1, -(-smallest // size))
 
 
 class Pen:
@@ -31,18 +26,6 @@ class Pen:
         while self._font.getlength(text) > most:
             text = text.rstrip("…")[:-1] + "…"
         self._draw.text((x, y + LINE / 2), text, "black", self._font, anchor="lm")
-
-
-def picture_of(pixels: "np.ndarray", smallest: int = SMALLEST) -> Image.Image:
-    """Return an image as a picture of at least so many pixels per side.
-
-    Args:
-        pixels: uint8 [height, width, channels], one channel for grey or three.
-        smallest: pixels per side.
-    """
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    scale = factor(min(image.size), smallest)
-    return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).convert("RGB")
 
 
 def grid(images: "Sequence[np.ndarray]", captions: Sequence[Sequence[str]]) -> Image.Image:
@@ -63,13 +46,3 @@ def grid(images: "Sequence[np.ndarray]", captions: Sequence[Sequence[str]]) -> I
         for number, text in enumerate(lines):
             pen.write(text, x + MARGIN, y + image.height + number * LINE, image.width - 2 * MARGIN)
     return canvas
-
-
-def small_jpeg(pixels: "np.ndarray", side: int) -> bytes:
-    """Return an image as a JPEG of a few kB, of about `side` pixels per side; arguments as for `picture_of`."""
-    image = picture_of(pixels, side)
-    if min(image.size) > 2 * side:
-        image.thumbnail((side, side))
-    written = io.BytesIO()
-    image.save(written, "JPEG", quality=70, optimize=True)
-    return written.getvalue()

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from mt_sweeps.commands.pictures import LINE, MARGIN, Pen, factor
+from mt_sweeps.commands.pictures import LINE, MARGIN, Pen
 from mt_sweeps.errors import InputError, trainer_error_text
 from mt_sweeps.execution.preflight import left_out_lines
 from mt_sweeps.formatting import counted
+from mt_sweeps.results.enlarged import factor
 from mt_sweeps.search_space.distributions import Entry, FloatRange, IntRange
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.spec.overrides import apply_override

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mt_sweeps.commands.console import TrainingProgress
 from mt_sweeps.commands.ending import ending
-from mt_sweeps.commands.image_tables import ImageTables, pixels_of
+from mt_sweeps.commands.image_tables import ImageTables
 from mt_sweeps.errors import InputError, SweepError, trainer_error_text
 from mt_sweeps.formatting import counted, error_text
 from mt_sweeps.plugins import run_versions
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from trainers import Trainer
 
 TRACKING_SECONDS = 600  # that the end of a training waits for MLflow to take the model
-_MOST_MISTAKES = 64  # on test images, in a table and a picture
+_MOST_EXAMPLES = 64  # test images of each kind, in a table and a picture
 _INTERRUPTED_SECONDS = 5  # the same, for a training that was interrupted
 
 
@@ -133,7 +133,8 @@ def _train(
                     writer.start()  # MLflow takes seconds to load: by now the file is known to be good
         trainer.save_model(directory / MODEL)
         result = _result(trainer, request)
-        _write_test_mistakes(trainer, directory)  # before the result: with it, the test set is not read again
+        _draw_confusion(result, directory)
+        _write_test_examples(trainer, directory)  # before the result: with it, the test set is not read again
         write_atomically(directory / RESULT, result.model_dump_json(indent=2) + "\n")
     except BaseException as error:
         how_to_resume = _how_to_resume(directory)
@@ -195,22 +196,33 @@ def _result(trainer: "Trainer", request: TrainingRequest) -> TrainingResult:
     )
 
 
-def _write_test_mistakes(trainer: "Trainer", directory: Path) -> None:
-    """Write which test images were classified wrongly, the worst first, and pictures of them."""
+def _draw_confusion(result: TrainingResult, directory: Path) -> None:
+    """Draw what the model takes the test images of each class for, if there are not too many classes."""
+    from mt_sweeps.report.class_figures import MOST_CLASSES, confusion
+    from mt_sweeps.report.standalone import as_svg
+
+    test = result.test.get(result.network)
+    if test is None or test.confusion is None or len(result.classes) > MOST_CLASSES:
+        return
+    title = f"{result.sweep}, seed {result.trainer.seed}: test images by class"
+    drawing = as_svg(confusion(Confusion.from_json(test.confusion), result.classes), title)
+    write_atomically(directory / "test_confusion.svg", drawing)
+
+
+def _write_test_examples(trainer: "Trainer", directory: Path) -> None:
+    """Write the worst mistakes on the test images, and those that the model is least certain of, with pictures."""
     if not trainer.has_test_images:
         return
-    mistakes = trainer.test_mistakes(_MOST_MISTAKES)
     file = prepare(trainer.config.dataset)
     trained_on = len(read_facts(file).train_labels)
     tables = ImageTables(directory)
-    tables.write_mistakes(
-        "test_mistakes",
-        f"The worst mistakes of {directory.name} on the test images",
-        mistakes,
-        image_names(file, [trained_on + i for i in mistakes.indices.tolist()]),
-        [escaped(name) for name in trainer.classes],
-        pixels_of(trainer.test_pixels, mistakes.indices),
-    )
+    mistakes, least_certain = trainer.test_examples(_MOST_EXAMPLES)
+    for name, title, examples in (
+        ("test_mistakes", f"The worst mistakes of {directory.name} on the test images", mistakes),
+        ("test_least_certain", f"Test images that {directory.name} is least certain of", least_certain),
+    ):
+        paths = image_names(file, [trained_on + i for i in examples.indices.tolist()])
+        tables.write_examples(name, title, examples, paths, [escaped(one) for one in trainer.classes])
     pictures.save(directory, tables.sets)
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from mt_sweeps.errors import is_disk_full
-from mt_sweeps.execution import simulated_trainer
+from mt_sweeps.execution import simulated_trainer, trial_pictures
 from mt_sweeps.execution.gpu_metrics import GpuSampler
 from mt_sweeps.plugins import import_plugins, plugin_code
 from mt_sweeps.spec.arms import TrialId
@@ -160,6 +160,7 @@ class Attempt:
         self._files = files
         self._directory: AttemptDirectory | None = None
         self._gpu: GpuSampler | None = None
+        self._trainer: records.Run | None = None
         self._reports: Iterator[Report] | None = None
 
     def advance(self) -> Outcome:
@@ -172,6 +173,9 @@ class Attempt:
             self._directory = directory = self._directory or self._open_directory()
             self._reports = reports = self._reports or self._start(directory.path)
             report = next(reports)
+            done = report.step == self._assignment.config.total_steps
+            if done and self._assignment.trial.arm == "search" and self._trainer is not None:
+                trial_pictures.write(self._trainer, self._assignment.trial, directory.path)
             directory.upload()
         except Exception as error:
             if self._is_attended and isinstance(error, BdbQuit):
@@ -180,7 +184,7 @@ class Attempt:
                 self._directory.write_error(traceback.format_exc())
             self.close()
             return Outcome(None, Failure(failure_reason(error), _message(error)), done=True)
-        return Outcome(report, None, done=report.step == self._assignment.config.total_steps)
+        return Outcome(report, None, done)
 
     def close(self) -> None:
         """Stop all threads of the attempt, and delete what is only on this worker."""
@@ -188,7 +192,7 @@ class Attempt:
             self._gpu.close()
         if self._directory is not None:
             self._directory.close()
-        self._gpu = self._directory = self._reports = None
+        self._gpu = self._directory = self._trainer = self._reports = None
 
     def _open_directory(self) -> AttemptDirectory:
         if not self._assignment.gpus:
@@ -204,6 +208,7 @@ class Attempt:
                     (folder / name).replace(folder / f"{name}.unreadable")
             warnings.warn(f"{error}; the trial begins anew", stacklevel=2)
             trainer = self._make_trainer(self._assignment, folder)
+        self._trainer = trainer
         self._gpu = GpuSampler() if self._assignment.gpus else None
         return records.record_run(trainer, folder, self._gpu.means if self._gpu else dict)
 

@@ -8,7 +8,6 @@ from mt_sweeps.results import class_errors as results
 from trainers.confusion import Confusion
 
 _MOST_ROWS = 40  # classes in a table, the worst first
-_MOST_DRAWN = 24  # classes in a confusion matrix that can be read
 
 
 def class_errors(findings: Findings) -> Chapter:
@@ -28,7 +27,7 @@ def class_errors(findings: Findings) -> Chapter:
             explained,
         ],
         tables=[_table(one, matrix) for one, matrix in matrices],
-        figures=[_figure(one, matrix) for one, matrix in matrices if len(one.classes) <= _MOST_DRAWN],
+        figures=[_figure(one, matrix) for one, matrix in matrices if len(one.classes) <= class_figures.MOST_CLASSES],
     )
 
 
@@ -42,15 +41,11 @@ def images(findings: Findings, inspect: str) -> Chapter:
     title = "Images"
     if not findings.pictures and findings.best is None:
         return Chapter(title, text=["No trial has completed, so there is no model to look at them."])
+    more = "the unlabeled images that the teacher is least sure of, to be labeled next"
     if not findings.pictures:
-        return Chapter(
-            title,
-            text=[
-                f"The unlabeled images that the teacher is least sure of, and its worst mistakes: `{inspect}` writes "
-                "them, and the next report shows them."
-            ],
-        )
-    return Chapter(title, pictures=findings.pictures)
+        more += ", and its worst mistakes"
+    text = f"`{inspect}` writes {more}, and the next report shows them."
+    return Chapter(title, text=[text], pictures=findings.pictures)
 
 
 def _table(finding: ClassFinding, matrix: Confusion) -> Table:

@@ -7,6 +7,7 @@ import numpy as np
 from mt_sweeps.report.plotting import BEST, WIDE, Plot, escape, number, rectangle, shortened, text_width, written
 from trainers.confusion import Confusion
 
+MOST_CLASSES = 24  # of a matrix that can be read
 _MOST_COUNTED = 12  # classes whose cells are large enough for a number
 
 

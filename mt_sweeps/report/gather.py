@@ -77,7 +77,7 @@ def gather(sweep: SweepStore, ledger: Ledger, state: str) -> Findings:
         search=search_sentences(ledger, environment.images),
         baselines={arm: BaselineFinding(*_errors(trial, spec)) for arm, trial in baselines.items() if trial},
         classes=_classes(sweep, ledger),
-        pictures=_pictures(sweep),
+        pictures=_pictures(sweep, best),
         trials=[_trial(trial, spec) for trial in searched],
         progress=_progress(searched, spec, gpus),
         curves=_curves(sweep, ledger),
@@ -145,13 +145,15 @@ def _classes(sweep: SweepStore, ledger: Ledger) -> list[ClassFinding]:
     return found
 
 
-def _pictures(sweep: SweepStore) -> list[PictureSet]:
-    """Return the sets of pictures that the page has room for: those of `inspect`, then those of final trainings."""
+def _pictures(sweep: SweepStore, best: Trial | None) -> list[PictureSet]:
+    """Return the sets of pictures that the page has room for: of the best trial, of `inspect`, of final trainings."""
     kept: list[PictureSet] = []
     size = 0
+    content = None if best is None else sweep.trials.pictures(best.id)
     of_sweep = training_result.folders_of_sweep(sweep.home.trained, sweep.load_environment().id)
-    for folder in (sweep.path / "inspect", *of_sweep):
-        for one in pictures.load(folder):
+    folders = (sweep.path / "inspect", *of_sweep)
+    for sets in ([] if content is None else pictures.parse(content), *map(pictures.load, folders)):
+        for one in sets:
             size += sum(len(picture.jpeg) for picture in one.pictures)
             if size <= _MOST_PICTURE_BYTES:
                 kept.append(one)

@@ -18,6 +18,8 @@ from mt_sweeps.storage.file_store import FileStore, open_files
 from trainers.files import BEST_MODEL, CHECKPOINT, CHECKPOINTS, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.report import Report
 
+PICTURES = "pictures.json"  # small ones, for the report
+
 
 class TrialFiles:
     """The files of all trials of one sweep.
@@ -78,6 +80,11 @@ class TrialFiles:
             file = Path(folder) / BEST_MODEL
             file.write_bytes(self._files.read(path) or b"")
             yield file
+
+    def pictures(self, trial: TrialId) -> bytes | None:
+        """Return the content of the file with the pictures of a trial, or None if there is none."""
+        attempts = [number for number, names in self._attempts(trial).items() if PICTURES in names]
+        return self._files.read(f"{_folder(trial, max(attempts))}/{PICTURES}") if attempts else None
 
     def drop_model(self, trial: TrialId) -> None:
         """Delete the best model of a trial: MLflow has it, or it is not wanted."""
@@ -146,7 +153,7 @@ class AttemptDirectory:
         """
         if self._scratch is None:
             return
-        for name in (BEST_MODEL, CHECKPOINT, records.FILE):
+        for name in (PICTURES, BEST_MODEL, CHECKPOINT, records.FILE):
             file = self.path / name
             if not file.exists():
                 continue

@@ -84,8 +84,8 @@ class TrainingRun:
         tags = self._tags | {"mt.state": "complete"}
         self._log(client, [Report(step, result.time, metrics)] if metrics else [], tags)
         client.log_file(self._run, self._file)
-        for mistakes in sorted(self._directory.glob("test_mistakes.*")):
-            client.log_file(self._run, mistakes)
+        for file in sorted(self._directory.glob("test_*.*")):  # tables and pictures
+            client.log_file(self._run, file)
         if result.test:
             by_class = {network: error.model_dump() for network, error in result.test.items()}
             content = {"classes": result.classes, "test": by_class}

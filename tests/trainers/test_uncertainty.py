@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from trainers.uncertainty import predict, worst_mistakes
+from trainers.uncertainty import predict, worst_and_least_certain
 
 SURE, HALF, EVEN = [1.0, 0.0], [0.5, 0.5], [0.25, 0.75]
 
@@ -45,18 +45,28 @@ def test_networks_disagree_that_are_sure_of_different_classes_and_not_those_that
 
 def test_the_worst_mistakes_are_those_whose_class_is_least_probable():
     shares = [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.99, 0.01]]
-    found = worst_mistakes(network(*shares), take, torch.arange(4), torch.tensor([1, 1, 1, 1]), most=2)
-    assert (found.images, found.count) == (4, 3)
+    found, _ = worst_and_least_certain(network(*shares), take, torch.arange(4), torch.tensor([1, 1, 1, 1]), most=2)
+    assert (found.images, found.mistakes) == (4, 3)
     assert found.indices.tolist() == [3, 0]
     assert found.of_label.tolist() == pytest.approx([0.01, 0.1])
     assert found.classes.tolist() == [0, 0]
+    assert found.pixels.flatten().tolist() == [3, 0]
 
 
-def test_no_images_give_no_predictions_and_no_mistakes():
+def test_the_least_certain_images_are_those_with_the_highest_entropy_right_or_wrong():
+    shares = [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.99, 0.01]]
+    _, found = worst_and_least_certain(network(*shares), take, torch.arange(4), torch.tensor([1, 0, 1, 1]), most=3)
+    assert found.indices.tolist() == [1, 2, 0]
+    assert (found.labels.tolist(), found.classes.tolist()) == ([0, 1, 1], [0, 1, 0])
+    assert found.probability.tolist() == pytest.approx([0.6, 0.8, 0.9])
+    assert found.pixels.flatten().tolist() == [1, 2, 0]
+
+
+def test_no_images_give_no_predictions_and_no_examples():
     none = torch.arange(0)
     assert len(predict([network(SURE)], take, none).entropy) == 0
-    found = worst_mistakes(network(SURE), take, none, none, most=3)
-    assert (found.images, found.count, len(found.indices)) == (0, 0, 0)
+    for found in worst_and_least_certain(network(SURE), take, none, none, most=3):
+        assert (found.images, found.mistakes, len(found.indices), len(found.pixels)) == (0, 0, 0, 0)
 
 
 def test_probabilities_that_are_not_finite_are_refused():

@@ -5,7 +5,8 @@ import io
 import numpy as np
 from PIL import Image
 
-from mt_sweeps.commands.pictures import LINE, grid, small_jpeg
+from mt_sweeps.commands.pictures import LINE, grid
+from mt_sweeps.results.enlarged import small_jpeg
 
 GREY = np.arange(64, dtype=np.uint8).reshape(8, 8, 1)
 PHOTOGRAPH = np.random.default_rng(0).integers(0, 255, (224, 224, 3), dtype=np.uint8)

@@ -89,12 +89,16 @@ def test_a_training_goes_on_from_its_checkpoint_and_is_never_repeated(tmp_path, 
     assert {name: error.error for name, error in result.test.items()} == {n: e.rate for n, e in whole.test().items()}
     assert (result.network, result.changed, result.split_fingerprint) == ("teacher", [], whole.split.fingerprint)
     left = {file.name for file in directory.iterdir()}
-    mistakes = {"test_mistakes.csv", "test_mistakes.png", "pictures.json"}
-    assert left == {"model.safetensors", "records.jsonl", "result.json", "train.lock", *mistakes}
+    shown = {f"test_{name}.{kind}" for name in ("mistakes", "least_certain") for kind in ("csv", "png")}
+    shown.add("test_confusion.svg")
+    assert left == {"model.safetensors", "records.jsonl", "result.json", "train.lock", "pictures.json", *shown}
     table = (directory / "test_mistakes.csv").read_text().splitlines()
     assert table[0] == "path,true,predicted,probability,of_true"
     assert len(table) - 1 == min(64, round(result.test["teacher"].error * result.test["teacher"].images))
     assert table[1].startswith("test image ")
+    assert len((directory / "test_least_certain.csv").read_text().splitlines()) - 1 == 64
+    (run,) = client_of(home).search_runs(["1"])
+    assert shown <= {file.path for file in client_of(home).list_artifacts(run.info.run_id)}
 
     monkeypatch.setattr(trainers.trainer, "Trainer", None)  # whoever trains again fails
     train_best(file, home)

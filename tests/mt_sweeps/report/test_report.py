@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from playwright.sync_api import expect, sync_playwright
@@ -16,7 +17,7 @@ from mt_sweeps.cli import cli
 from mt_sweeps.commands.run import resume_sweep
 from mt_sweeps.execution.simulated_trainer import Script
 from mt_sweeps.report.findings import GoodRange
-from mt_sweeps.results import finalists
+from mt_sweeps.results import finalists, pictures
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.study.ledger import Ledger
@@ -448,6 +449,44 @@ def test_axe_finds_nothing_that_keeps_a_reader_out(directory, browser, axe, widt
     shown.close()
 
 
+@pytest.fixture(scope="module")
+def illustrated(tmp_path_factory):
+    """A sweep whose trials have left pictures, as their workers do."""
+    sweep = swept(LocalHome(tmp_path_factory.mktemp("home")), digits("trials=2", "finalists.baselines=[]"), Script())
+    for trial in opened(sweep).trials("search"):
+        images = [np.full((8, 8, 1), 20 * i, np.uint8) for i in range(pictures.MOST)]
+        lines = [["true: a class with a long name", f"taken for: {i}", "99.0 %"] for i in range(pictures.MOST)]
+        sets = [pictures.PictureSet.of(f"{what} {trial.number}", zip(lines, images, strict=True)) for what in "ab"]
+        pictures.save(sweep.path / "trials" / trial.id.slug / "attempt-1", sets)
+    return sweep
+
+
+def test_the_pictures_of_the_best_trial_are_shown_without_a_further_command(illustrated):
+    page, best = page_of(illustrated), opened(illustrated).best()
+    assert best is not None
+    shown = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
+    assert shown == 2 * [f"true: a class with a long name, taken for: {i}, 99.0 %" for i in range(pictures.MOST)]
+    assert f"a {best.number}" in page.words
+    assert f"a {1 - best.number}" not in page.words
+    assert "to be labeled next" in page.words, "which another command shows"
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pictures_fit_the_page_and_keep_no_reader_out(illustrated, browser, axe, width, scheme):
+    page_of(illustrated)
+    shown = browser.new_context(color_scheme=scheme, bypass_csp=True).new_page()
+    shown.set_viewport_size({"width": width, "height": 900})
+    shown.goto(illustrated.report.as_uri())
+    assert shown.locator("#images img").count() == 2 * pictures.MOST
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    assert shown.locator("#images img").first.evaluate("e => e.naturalWidth") >= pictures.SIDE
+    shown.add_script_tag(path=axe)
+    violations = shown.evaluate("axe.run('#images').then(result => result.violations)")
+    assert [(one["id"], one["nodes"][0]["html"]) for one in violations] == []
+    shown.close()
+
+
 def test_the_page_of_three_hundred_trials_has_less_than_400_kb(tmp_path):
     directory = begun(LocalHome(tmp_path), digits("trials=300", "finalists.baselines=[]", "sampler.name=random"))
     ledger = opened(directory)
@@ -456,7 +495,11 @@ def test_the_page_of_three_hundred_trials_has_less_than_400_kb(tmp_path):
         directory.trials.begin(trial.id, trial.attempt, reports)
         ledger.report(trial, reports[-1])
         ledger.complete(trial, reports[-1])
+    best, noise = ledger.best(), np.random.default_rng(0).integers(0, 256, (72, 72, 3), np.uint8)
+    sets = [pictures.PictureSet.of(what, [(["a line"], noise)] * pictures.MOST) for what in "ab"]
+    pictures.save(directory.path / "trials" / best.id.slug / "attempt-1", sets)
     report.write(directory, ledger)
     page = Page(directory.report.read_text())
     assert len([tag for tag, attributes in page.tags if tag == "tr" and "data-t" in attributes]) == 300
+    assert len([tag for tag, _ in page.tags if tag == "img"]) > pictures.MOST
     assert 100_000 < directory.report.stat().st_size < 400_000

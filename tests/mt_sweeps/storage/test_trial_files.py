@@ -5,7 +5,7 @@ import pytest
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage import records
 from mt_sweeps.storage.file_store import open_files
-from mt_sweeps.storage.trial_files import AttemptDirectory, TrialFiles
+from mt_sweeps.storage.trial_files import PICTURES, AttemptDirectory, TrialFiles
 from tests.helpers.sweeps import report
 from trainers.files import BEST_MODEL, CHECKPOINT, PREVIOUS_CHECKPOINT
 
@@ -61,6 +61,14 @@ def test_the_best_model_is_there_as_a_file_until_it_is_dropped(files):
         assert file.read_bytes() == b"best.safetensors of attempt 2"
     files.drop_model(TRIAL)
     assert not files.has_model(TRIAL)
+
+
+def test_the_pictures_are_those_of_the_latest_attempt_that_has_any(files):
+    assert files.pictures(TRIAL) is None
+    for attempt in (2, 10):
+        train(files, attempt, PICTURES)
+    train(files, 11, records.FILE)
+    assert files.pictures(TRIAL) == b"pictures.json of attempt 10"
 
 
 def test_the_traceback_of_a_failure_is_kept_beside_the_files_of_its_attempt(files, location):
