@@ -89,6 +89,7 @@ class Coordinator:
         self._common_failure: Trial | None = None
         self._stopped = False
         self._completed = sum(trial.state == "complete" for trial in ledger.trials("search"))
+        self._best = ledger.best()
         self._planned_after = -1  # how many trials had ended when finalists were planned
         self._settled: list[str] = []  # comparisons of finalists that were told
         self._polled = 0.0
@@ -332,10 +333,19 @@ class Coordinator:
         self._common_failure = common_failure(self._ledger.trials("search"))
         self._listener.ended(trial)
         if trial.arm == "search" and trial.state == "complete":
+            self._keep_pictures_of_the_best(trial)
             self._completed += 1
             if self._completed >= 8 and self._completed.bit_count() == 1:  # 8, 16, 32, ...
                 for correlation in self._ledger.correlations():
                     self._listener.message(str(correlation))
+
+    def _keep_pictures_of_the_best(self, completed: Trial) -> None:
+        """Delete the pictures of a completed trial that is not the best so far: the report shows those of the best."""
+        metric, best = self._ledger.spec.metric, self._best
+        if best is None or completed.objective(metric) < best.objective(metric):
+            self._best = completed
+        else:
+            self._sweep.trials.drop_pictures(completed.id)
 
     def _stop_reason(self) -> str | None:
         return budget.stop_reason(self._ledger, *self._spent(), self._share.gpus, self._share.concurrent)

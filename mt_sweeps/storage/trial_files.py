@@ -94,6 +94,10 @@ class TrialFiles:
         """Delete the checkpoints of a trial, which are only needed while it is unfinished."""
         self._drop(trial, CHECKPOINTS)
 
+    def drop_pictures(self, trial: TrialId) -> None:
+        """Delete the pictures of a trial: they are shown of the best alone."""
+        self._drop(trial, (PICTURES,))
+
     def delete(self) -> None:
         """Delete the files of every trial."""
         self._files.delete_all()

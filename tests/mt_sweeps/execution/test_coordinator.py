@@ -10,6 +10,7 @@ from mt_sweeps.execution.coordinator import Coordinator
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage.requests import Request, new_id
+from mt_sweeps.storage.trial_files import PICTURES
 from mt_sweeps.study.ledger import LOSSES, Ledger
 from mt_sweeps.study.sampler import ArmSampler
 from tests.helpers.sweeps import Silent, Sweep, reopened, report
@@ -53,6 +54,19 @@ def test_when_all_is_done_there_is_no_assignment_and_nothing_was_left(tmp_path):
     assert coordinator.next_assignment() is None
     assert coordinator.is_idle
     assert coordinator.conclude() is None
+
+
+def test_pictures_are_kept_of_trials_that_were_the_best_when_they_completed(tmp_path):
+    coordinator, ledger = coordinator_of(tmp_path, "trials=4", "pruner.name=none")
+    files = coordinator._sweep.trials
+    for error in (0.3, 0.4, 0.2, 0.2):
+        assignment = coordinator.next_assignment()
+        folder = Path(assignment.address)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / PICTURES).write_text(f"of an error of {error}")
+        complete(coordinator, assignment, error)
+    kept = [files.pictures(trial.id) for trial in ledger.trials("search")]
+    assert kept == [b"of an error of 0.3", None, b"of an error of 0.2", None]
 
 
 def test_while_a_trial_runs_nothing_is_over(tmp_path):
