@@ -34,7 +34,11 @@ STEPS: dict[str, dict[str, Any]] = {
     "small CNN, supervised": {"method": "supervised"},
     "small CNN, Pi-model": {"method": "pi_model"},
     "small CNN, temporal ensembling": {"method": "temporal_ensembling"},
+    "small CNN, noise": {"augmentation": {"noise": 0.1}},
+    "small CNN, colours": {"augmentation": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}},
+    "small CNN, crops and rotation": {"augmentation": {"translate": 0, "crop": 28, "rotate": 10.0}},
     "small CNN, TrivialAugment": {"augmentation": {"strong": "trivial_augment"}},
+    "small CNN, RandAugment": {"augmentation": {"strong": "rand_augment"}},
     "WRN-28-2": {"model": {"name": "wide_resnet"}},
     "ConvLarge, batch norm": {"model": {"name": "conv_large"}},
     "ConvLarge as published: weight norm, Adam, ZCA": {

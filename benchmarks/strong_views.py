@@ -20,6 +20,7 @@ from torchvision.transforms import v2
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the trainer needs no installation
 
 from trainers.config import Augmentation
+from trainers.data.draws import Draws
 from trainers.data.strong_views import strengthen
 
 TORCHVISION = {"trivial_augment": v2.TrivialAugmentWide(), "rand_augment": v2.RandAugment()}
@@ -35,10 +36,11 @@ def measure(strong: str, size: int, batch: int, rounds: int) -> str:
     """Return a row of the table."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (batch, size, size, 3), generator=generator, dtype=torch.uint8).permute(0, 3, 1, 2)
+    draws = Draws([0], images.device)
     config, transform = Augmentation(strong=strong), TORCHVISION[strong]
 
     def batched() -> object:
-        return strengthen(images, config, generator)
+        return strengthen(images, config, draws)
 
     def one_by_one() -> object:
         return torch.stack([transform(image) for image in images])

@@ -36,8 +36,9 @@ def recorded(monkeypatch) -> Recorded:
     draw, forward = ViewAugmenter.draw, Dropout.forward
 
     def drawing(self, images, indices):
-        drawn.views.append((indices, draw(self, images, indices)))
-        return drawn.views[-1][1]
+        views = draw(self, images, indices)
+        drawn.views.extend((indices, view) for view in views)
+        return views
 
     def dropping(self, features):
         dropped = forward(self, features)

@@ -33,9 +33,9 @@ def drawn(monkeypatch) -> list[tuple[torch.Tensor, torch.Tensor]]:
     draw = ViewAugmenter.draw
 
     def recording(self, images, indices):
-        view = draw(self, images, indices)
-        views.append((indices.clone(), view.clone()))
-        return view
+        drawn = draw(self, images, indices)
+        views.extend((indices.clone(), view.clone()) for view in drawn)
+        return drawn
 
     monkeypatch.setattr(ViewAugmenter, "draw", recording)
     return views

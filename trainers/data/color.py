@@ -10,25 +10,25 @@ import torch
 from torch import Tensor
 
 from trainers.config import Augmentation
+from trainers.data.draws import Draws
 
 _GREY = (0.2989, 0.587, 0.114)  # ITU-R 601, as torchvision and PIL
 
 
-def jitter(pixels: Tensor, config: Augmentation, generator: torch.Generator) -> Tensor:
+def jitter(pixels: Tensor, config: Augmentation, draws: Draws) -> Tensor:
     """Change brightness, contrast, saturation and hue at random.
 
     Args:
         pixels: float [b, channels, height, width] in [0, 1].
         config: the range of each change.
-        generator: on the device of the pixels.
+        draws: on the device of the pixels.
 
     Returns:
         The same shape, in [0, 1]. Saturation and hue of grey images do not change.
     """
 
     def amounts(limit: float) -> Tensor:
-        chance = torch.rand((len(pixels), 1, 1, 1), generator=generator, device=pixels.device, dtype=pixels.dtype)
-        return (2 * chance - 1) * limit
+        return (2 * draws.uniform(len(pixels), 1, 1, 1, dtype=pixels.dtype) - 1) * limit
 
     if config.brightness:
         pixels = _blend(pixels, torch.zeros_like(pixels), 1 + amounts(config.brightness))

@@ -8,19 +8,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainers.config import Augmentation
+from trainers.data.draws import Draws
 
 _TRIES = 10  # as in torchvision; if none fits, the first is cut to the image
 _MOST_SAMPLES = 8  # per axis: each takes a pass over the batch
 _STRETCH = math.log(4 / 3)  # aspect ratios are from 3:4 to 4:3
 
 
-def warp(pixels: Tensor, config: Augmentation, generator: torch.Generator) -> Tensor:
+def warp(pixels: Tensor, config: Augmentation, draws: Draws) -> Tensor:
     """Rotate each image about its centre, crop it or shift it at random, and mirror some.
 
     Args:
         pixels: float [b, channels, size, size].
         config: `crop`, `smallest_crop`, `rotate`, `flip`, `translate`.
-        generator: on the device of the pixels.
+        draws: on the device of the pixels.
 
     Returns:
         float [b, channels, crop, crop], bilinear; without a crop, of the size of the images. A crop that is larger than
@@ -29,13 +30,13 @@ def warp(pixels: Tensor, config: Augmentation, generator: torch.Generator) -> Te
     b, channels, size, _ = pixels.shape
 
     def uniform(*shape: int) -> Tensor:
-        return torch.rand(shape, generator=generator, device=pixels.device, dtype=pixels.dtype)
+        return draws.uniform(*shape, dtype=pixels.dtype)
 
     # Coordinates go from -1 to 1. A point of the result is scaled and shifted into the crop, then turned.
     if config.crop is None:
         sides = pixels.new_ones(b, 2)
         limit = config.translate
-        shifts = torch.randint(-limit, limit + 1, (b, 2), generator=generator, device=pixels.device)
+        shifts = draws.integers(-limit, limit + 1, b, 2)
         middles = shifts.to(pixels.dtype) * (2 / size)
     else:
         sides = crop_sides(uniform(b, _TRIES, 2), config.smallest_crop)

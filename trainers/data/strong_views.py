@@ -11,19 +11,20 @@ import torch
 from torch import Tensor
 
 from trainers.config import Augmentation
+from trainers.data.draws import Draws
 from trainers.data.image_operations import OPERATIONS, apply
 
 _STEPS = 31  # from the smallest amount to the largest
 _SIGNED = 9  # operations after identity whose amount has a random sign
 
 
-def strengthen(images: Tensor, config: Augmentation, generator: torch.Generator) -> Tensor:
+def strengthen(images: Tensor, config: Augmentation, draws: Draws) -> Tensor:
     """Apply one random operation of a random amount to each image, or some operations of a given amount.
 
     Args:
         images: uint8 [b, channels, size, size].
         config: `strong`, not "none"; for RandAugment, `rand_operations` and `rand_magnitude`.
-        generator: on the device of the images.
+        draws: on the device of the images.
 
     Returns:
         uint8, of the same shape.
@@ -33,10 +34,10 @@ def strengthen(images: Tensor, config: Augmentation, generator: torch.Generator)
         return images
     amounts = _amounts(config.strong, images.shape[3], device)
     for _ in range(1 if config.strong == "trivial_augment" else config.rand_operations):
-        operations = torch.randint(len(OPERATIONS), (b,), generator=generator, device=device)
-        signs = torch.randint(2, (b,), generator=generator, device=device)
+        operations = draws.integers(0, len(OPERATIONS), b)
+        signs = draws.integers(0, 2, b)
         if config.strong == "trivial_augment":
-            steps = torch.randint(_STEPS, (b,), generator=generator, device=device)
+            steps = draws.integers(0, _STEPS, b)
         else:
             steps = torch.full_like(signs, config.rand_magnitude)
         images = apply(images, operations, amounts[operations, signs, steps])

@@ -104,11 +104,11 @@ class TrainingData:
             self.normalization = fit_normalization(
                 config.normalization, self._loader.take, trained_on, self.fingerprint, device
             )
-        settings = config.augmentation
-        self._augmenters = [ViewAugmenter(self.normalization, settings, settings.noise, seeds[2], device)]
-        if second_view:
-            settings = config.second_augmentation
-            self._augmenters.append(ViewAugmenter(self.normalization, settings, settings.noise, seeds[3], device))
+        settings = [config.augmentation, *([config.second_augmentation] if second_view else [])]
+        if len(settings) == 2 and settings[0] == settings[1]:
+            self._augmenters = [self._augmenter(settings[0], seeds[2:4])]  # both views in one call
+        else:
+            self._augmenters = [self._augmenter(one, [seed]) for one, seed in zip(settings, seeds[2:], strict=False)]
 
     @property
     def image_size(self) -> int:
@@ -179,8 +179,8 @@ class TrainingData:
 
     @property
     def generators(self) -> list[torch.Generator]:
-        """What the views draw from, on the device."""
-        return [augmenter.generator for augmenter in self._augmenters]
+        """What each view draws from, on the device."""
+        return [generator for augmenter in self._augmenters for generator in augmenter.generators]
 
     def views(self, batch: Batch) -> list[Tensor]:
         """Return the augmented views of a batch.
@@ -198,10 +198,10 @@ class TrainingData:
         """
         indices = self._batches.copy().next()
         rows = torch.arange(len(indices), device=self._device)
-        states = [augmenter.state_dict() for augmenter in self._augmenters]
+        states = [generator.get_state() for generator in self.generators]
         view = self.views(Batch(indices.to(self._device), self._loader.take(indices), rows))[0]
-        for augmenter, state in zip(self._augmenters, states, strict=True):
-            augmenter.load_state_dict(state)
+        for generator, state in zip(self.generators, states, strict=True):
+            generator.set_state(state)
         return view
 
     def preview(self, count: int, augmentations: Sequence[Augmentation]) -> list[Tensor]:
@@ -219,8 +219,7 @@ class TrainingData:
         plain = center_crop(pixels.permute(0, 3, 1, 2) / 255, self._config.augmentation.crop)
         batch = Batch(indices, pixels.to(self._device), torch.arange(len(indices), device=self._device))
         augmenters = [
-            ViewAugmenter(self.normalization, settings, settings.noise, self._config.seed + number, self._device)
-            for number, settings in enumerate(augmentations)
+            self._augmenter(settings, [self._config.seed + number]) for number, settings in enumerate(augmentations)
         ]
         return [plain, *(self.normalization.shown(view).cpu() for view in self._drawn(batch, augmenters))]
 
@@ -244,21 +243,25 @@ class TrainingData:
         """Return what a checkpoint keeps: where the batches and the random numbers of the views are."""
         return {
             "batches": self._batches.state_dict(),
-            "views": [augmenter.state_dict() for augmenter in self._augmenters],
+            "views": [{"generator": generator.get_state()} for generator in self.generators],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` returned; other keys are ignored."""
         self._batches.load_state_dict(on_cpu(state["batches"]))
-        for augmenter, saved in zip(self._augmenters, state["views"], strict=True):
-            augmenter.load_state_dict(on_cpu(saved))
+        for generator, saved in zip(self.generators, state["views"], strict=True):
+            generator.set_state(on_cpu(saved)["generator"])
+
+    def _augmenter(self, settings: Augmentation, seeds: Sequence[int]) -> ViewAugmenter:
+        return ViewAugmenter(self.normalization, settings, settings.noise, seeds, self._device)
 
     def _drawn(self, batch: Batch, augmenters: Sequence[ViewAugmenter]) -> list[Tensor]:
         images, rows = batch.images, batch.rows
         if self.normalization.of_whole_images:
             images = self.normalization.normalized(images[rows])
             rows = torch.arange(len(rows), device=self._device)
-        return [augmenter.draw(images, rows).contiguous(memory_format=self._layout) for augmenter in augmenters]
+        views = [view for augmenter in augmenters for view in augmenter.draw(images, rows)]
+        return [view.contiguous(memory_format=self._layout) for view in views]
 
     def _preview_indices(self, count: int) -> Tensor:
         """Return images that are trained on: a labeled one of each class, then unlabeled ones from all over.

@@ -4,13 +4,14 @@ from torchvision.transforms.v2 import functional as F
 
 from trainers.config import Augmentation
 from trainers.data.color import jitter, shift_hue
+from trainers.data.draws import Draws
 
 IMAGES = torch.rand((5, 3, 6, 6), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 ADJUST = {"brightness": F.adjust_brightness, "contrast": F.adjust_contrast, "saturation": F.adjust_saturation}
 
 
 def jittered(images: torch.Tensor = IMAGES, seed: int = 0, **settings) -> torch.Tensor:
-    return jitter(images, Augmentation(**settings), torch.Generator().manual_seed(seed))
+    return jitter(images, Augmentation(**settings), Draws([seed], torch.device("cpu")))
 
 
 @pytest.mark.parametrize("name", ADJUST)

@@ -8,6 +8,7 @@ from torchvision.transforms.v2 import functional as F
 
 from trainers.config import Augmentation
 from trainers.data import geometry
+from trainers.data.draws import Draws
 from trainers.data.geometry import center_crop, crop_sides, sample_offsets, warp
 
 IMAGES = torch.rand((4, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -15,7 +16,7 @@ IMAGES = torch.rand((4, 3, 16, 16), generator=torch.Generator().manual_seed(0), 
 
 def warped(images: torch.Tensor = IMAGES, seed: int = 0, **settings) -> torch.Tensor:
     settings = {"translate": 0, "flip": False} | settings
-    return warp(images, Augmentation(**settings), torch.Generator().manual_seed(seed))
+    return warp(images, Augmentation(**settings), Draws([seed], torch.device("cpu")))
 
 
 def test_without_any_movement_an_image_is_itself():

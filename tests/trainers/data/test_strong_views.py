@@ -9,6 +9,7 @@ from tests.helpers.training import config
 from tests.trainers.data.test_image_operations import TRANSFORMS, amounts, pictures
 from trainers import Trainer
 from trainers.config import Augmentation
+from trainers.data.draws import Draws
 from trainers.data.image_operations import OPERATIONS, apply
 from trainers.data.strong_views import strengthen
 
@@ -21,8 +22,8 @@ def applied(images: torch.Tensor, number: int, amount: float) -> torch.Tensor:
 
 
 def drawn(n: int, seed: int = 0, **settings) -> list[bytes]:
-    generator = torch.Generator().manual_seed(seed)
-    found = strengthen(IMAGE.expand(n, -1, -1, -1), Augmentation(**settings), generator)
+    draws = Draws([seed], torch.device("cpu"))
+    found = strengthen(IMAGE.expand(n, -1, -1, -1), Augmentation(**settings), draws)
     return [one.numpy().tobytes() for one in found]
 
 
