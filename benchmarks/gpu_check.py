@@ -8,6 +8,7 @@ IMAGES holds train/<class>/* and test/<class>/* of CIFAR-10; without it, the las
 facts       of the card: products and copies per second, and the time that one launch takes from Python
 parity      CPU against CUDA in float64, without noise: the largest difference of any weight
 repeats     one run twice, and one that is resumed in its middle, in the trainer's own precision
+bit_for_bit one run twice, with `deterministic: false` and `true`: the largest difference of any weight, and the cost
 captured    the CUDA graph of a step against the step itself: the largest difference of any weight, images per second
 host_waits  where a step waits for the device: file and line, waits per step (torch's synchronisation debug mode)
 launches    kernels per step, and the share of a step in which the card computes
@@ -151,6 +152,35 @@ class Check:
             found[name] = {"twice": _difference(first, again), "resumed": _difference(first, resumed)}
         return found
 
+    def bit_for_bit(self) -> dict[str, Any]:
+        """A difference of 0 is: equal to the last bit. The cost is the share of the images per second that is lost."""
+        precision = "bf16" if has_bf16_units(torch.device(self._device)) else "fp32"
+        cases: dict[str, dict[str, Any]] = {"small_cnn, fp32": {}, "pi_model": STEPS["pi_model"]}
+        cases["temporal_ensembling"] = STEPS["temporal_ensembling"]
+        for name in NETWORKS if not self._options.tiny else ():
+            cases[f"{name}, {precision}"] = {"model": NETWORKS[name], "precision": precision}
+        found: dict[str, Any] = {}
+        differs = False
+        for name, more in cases.items():
+            if self.left() < 0.6 * self._options.seconds:
+                return found | {"left out": "the rest: no time", "passed": not differs}
+            weights, speeds = dict[bool, list[Any]](), dict[bool, list[float]]()
+            for wanted in (False, True, True, False):  # so that neither always has the warmer machine
+                trainer = Trainer(self._config(more | {"steps": 100, "evaluate_every": 50, "deterministic": wanted}))
+                *_, last = trainer.run()
+                weights.setdefault(wanted, []).append(_weights(trainer))
+                speeds.setdefault(wanted, []).append(last.metrics["time.images_per_second"])
+            difference = {wanted: _difference(*weights[wanted]) for wanted in weights}
+            differs |= difference[True] > 0
+            found[name] = {
+                "difference, deterministic: false": difference[False],
+                "difference, deterministic: true": difference[True],
+                "images per second, false": [round(speed) for speed in speeds[False]],
+                "images per second, true": [round(speed) for speed in speeds[True]],
+                "cost": round(1 - sum(speeds[True]) / sum(speeds[False]), 3),
+            }
+        return found | {"passed": not differs}
+
     def captured(self) -> dict[str, Any]:
         """A difference of 0 is: equal to the last bit. `graph` says whether the step could be captured."""
         found = {}
@@ -282,7 +312,18 @@ class Check:
         return Counter(places)
 
 
-PARTS = ("facts", "parity", "repeats", "captured", "host_waits", "launches", "speed", "sharing", "training")
+PARTS = (
+    "facts",
+    "parity",
+    "repeats",
+    "bit_for_bit",
+    "captured",
+    "host_waits",
+    "launches",
+    "speed",
+    "sharing",
+    "training",
+)
 
 
 @contextmanager

@@ -63,6 +63,10 @@ class WrongNetwork(TrainingError):
     reason = "wrong_network"
 
 
+class NotDeterministic(TrainingError):
+    """`deterministic: true` is set, and an operation of the run has no deterministic form on its device."""
+
+
 class NoLabels(TrainingError):
     """No image is labeled, or an image without a label is treated as a labeled one."""
 

@@ -20,6 +20,7 @@ from trainers.consistency import consistency_loss
 from trainers.data import dataset
 from trainers.data.normalization import PerChannel
 from trainers.data.training_data import EvaluationImages, TrainingData
+from trainers.determinism import deterministic, reserve_workspaces
 from trainers.devices import autocast, has_bf16_units, memory_format, on_cpu, resolve_device
 from trainers.errors import DataError
 from trainers.evaluation import Evaluation, evaluate
@@ -76,6 +77,7 @@ class Trainer:
         self.history: list[Report] = []
         self._directory = directory
         self._device = resolve_device(config.device)
+        reserve_workspaces(self._device)
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
 
@@ -104,7 +106,7 @@ class Trainer:
         self.split = self._data.split
 
         self._generator = RunGenerator(network_seed, self._device)  # of the first weights, then of dropout
-        with self._generator.active():
+        with self._generator.active(), deterministic(config.deterministic):
             self._student = self._build_network()
             self._method = self._build_method()
         if config.compile:
@@ -135,11 +137,12 @@ class Trainer:
             Diverged: a loss is beyond 1e5, or it or a weight is no longer a number.
             Collapsed: the teacher is at chance after it was better.
             ConsistencyMissing: the consistency loss is 0 or has no gradient though its weight is above 0.
+            NotDeterministic: `deterministic` is set, and an operation has no such form on this device.
         """
         interval = self.config.evaluation_interval
         while self._step < self.config.steps:
             end = min((self._step // interval + 1) * interval, self.config.steps)
-            with self._generator.active():
+            with self._generator.active(), deterministic(self.config.deterministic):
                 metrics = self._fit_probe() if self.config.method == "probe" else self._train(end)
             evaluated = self._evaluate()
             metrics |= evaluated.metrics
@@ -249,7 +252,8 @@ class Trainer:
         training = network.training
         network.eval()
         try:
-            return worst_and_least_certain(model, images.take, images.indices, images.labels, most)
+            with deterministic(self.config.deterministic):
+                return worst_and_least_certain(model, images.take, images.indices, images.labels, most)
         finally:
             network.train(training)
 
@@ -386,10 +390,11 @@ class Trainer:
         """Evaluate each network on some images."""
         normalization, crop = self._data.normalization, self.config.augmentation.crop
         labels = images.labels.to(self._device)
-        return {
-            name: evaluate(network, images.take, images.indices, labels, normalization, crop)
-            for name, network in self._networks().items()
-        }
+        with deterministic(self.config.deterministic):
+            return {
+                name: evaluate(network, images.take, images.indices, labels, normalization, crop)
+                for name, network in self._networks().items()
+            }
 
     def _choose_precision(self) -> str:
         """Return what the setting `precision` stands for on this device, and log it if it was chosen here."""

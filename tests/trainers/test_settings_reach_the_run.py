@@ -143,6 +143,7 @@ SHOWN_ELSEWHERE = {
     "dataset.fold": "what one training of a cross-validation holds out; data/test_folds.py",
     "dataset.folds": "a training per part of the labels; test_cross_validation.py",
     "dataset.groups": "what serves a purpose together; data/test_overlaps.py",
+    "deterministic": "how CUDA computes; test_determinism.py",
     "device": "where the run computes; tests have the CPU alone",
     "images": "where the images lie; data/test_loaders.py",
     "model.batch_norm": "the statistics that came with first weights; test_probe.py",

@@ -25,6 +25,7 @@ PROBE_SETTINGS = (
     "images",
     "precision",
     "channels_last",
+    "deterministic",
     "seed",
     "device",
 )

@@ -78,6 +78,10 @@ class TrainerConfig(Settings):
         "kind were measured to lose nothing by it, else fp32",
     )
     channels_last: bool = Field(True, description="memory layout of images and features")
+    deterministic: bool = Field(
+        False,
+        description="on CUDA, a repeated run has the same results, bit for bit; slower. Not yet measured on a GPU",
+    )
     compile: bool = Field(False, description="torch.compile: slow to start, faster steps")
     evaluate_every: int | None = Field(
         None, ge=1, le=MAX_STEPS, description="steps between evaluations; none: up to 20 evaluations per run"

@@ -12,6 +12,7 @@ OF_THE_RUN = (
     "images",
     "precision",
     "channels_last",
+    "deterministic",
     "compile",
     "evaluate_every",
     "seed",
