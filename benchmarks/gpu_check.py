@@ -159,14 +159,14 @@ class Check:
         cases["temporal_ensembling"] = STEPS["temporal_ensembling"]
         for name in NETWORKS if not self._options.tiny else ():
             cases[f"{name}, {precision}"] = {"model": NETWORKS[name], "precision": precision}
-        found: dict[str, Any] = {}
-        differs = False
+        steps, found, differs = 20 if self._options.tiny else 100, dict[str, Any](), False
+        lengths = {"steps": steps, "evaluate_every": steps // 2}
         for name, more in cases.items():
             if self.left() < 0.6 * self._options.seconds:
                 return found | {"left out": "the rest: no time", "passed": not differs}
             weights, speeds = dict[bool, list[Any]](), dict[bool, list[float]]()
             for wanted in (False, True, True, False):  # so that neither always has the warmer machine
-                trainer = Trainer(self._config(more | {"steps": 100, "evaluate_every": 50, "deterministic": wanted}))
+                trainer = Trainer(self._config(more | lengths | {"deterministic": wanted}))
                 *_, last = trainer.run()
                 weights.setdefault(wanted, []).append(_weights(trainer))
                 speeds.setdefault(wanted, []).append(last.metrics["time.images_per_second"])

@@ -87,7 +87,7 @@ def make(folder: Path, classes: int, of_each: int, size: int) -> None:
 @pytest.mark.system
 def test_the_check_of_a_gpu_runs_without_one(folders, tmp_path):
     every_part = ["--images", str(folders["IMAGES"])]
-    parts = every_part if os.environ.get("MT_SWEEPS_ALL_BENCHMARKS") else ["--only", "parity", "speed"]
+    parts = every_part if os.environ.get("MT_SWEEPS_ALL_BENCHMARKS") else ["--only", "parity", "bit_for_bit", "speed"]
     output = tmp_path / "found.json"
     command = [BENCHMARKS / "gpu_check.py", "--device", "cpu", "--tiny", "--output", output, *parts]
     done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, timeout=900)
@@ -95,6 +95,7 @@ def test_the_check_of_a_gpu_runs_without_one(folders, tmp_path):
     assert "failed: nothing" in done.stdout, done.stdout
     found = json.loads(output.read_text())
     assert len(found["parity"]) > 5
+    assert found["bit_for_bit"]["passed"]
     assert all(one["time.images_per_second"] > 0 for one in found["speed"].values())
 
 
