@@ -7,6 +7,9 @@ A repetition is a whole sweep of equals: a search of 16 trials on validation ima
 the next best and the baselines are the others. Each is trained again on fresh seeds, and they are compared after each
 seed from the third on. A seed changes the errors of all contenders (by its labels) and of each one, and errors are
 counted on finitely many images. Counted are the sweeps in which one contender beats another by the verdict.
+
+A budget ends the finalists after a random number of trainings, most often between two seeds: then there is one more
+look, at those contenders that have the last seed.
 """
 
 import argparse
@@ -22,13 +25,17 @@ import numpy as np
 import scipy
 
 from mt_sweeps.results.group_sequential import compare_sequentially
-from mt_sweeps.results.statistics import ALPHA, interval
+from mt_sweeps.results.spending import FIRST_LOOK
+from mt_sweeps.results.statistics import ALPHA, Comparison, interval
 
 SMALLEST = 0.01  # `finalists.smallest_gain` by default
+STANDARD = 0.01 * 2**0.5  # s.d. of the paired differences, where one is better
 LIMIT = 0.065  # 5 %, and three standard errors of 2,000 repetitions
 NAMES = ("trial", "trial 2", "trial 3", "supervised", "published")
 # What the first is compared with, by how many those are.
 FAMILIES = {1: ("supervised",), 2: NAMES[3:], 3: (NAMES[1], *NAMES[3:]), 4: NAMES[1:]}
+
+Errors = dict[str, dict[int, float]]  # by contender and seed, the first first
 
 # What `--estimate` found on the digits: benchmarks/results/verdict.md
 CORRELATION, CORRELATION_AT_MOST = 0.007, 0.05
@@ -55,6 +62,8 @@ class Equals:
         differing: how differently two contenders err on the images that are kept back, though alike on others: variance
             of that, in variances of a paired difference.
         corrected: whether the verdict knows that splits are redrawn.
+        budget: whether a budget ends the trainings.
+        resumed: whether the trainings then go on; what was claimed where the budget ended them counts too.
     """
 
     name: str
@@ -69,9 +78,11 @@ class Equals:
     redrawn: float | None = None
     differing: float = 0.0
     corrected: bool = True
+    budget: bool = False
+    resumed: bool = False
 
-    def drawn(self, rng: np.random.Generator, trials: int = 16) -> dict[str, dict[int, float]]:
-        """The errors of the finalists of one sweep, by contender and seed, the first first."""
+    def drawn(self, rng: np.random.Generator, trials: int = 16) -> Errors:
+        """Return the errors of the finalists of one sweep."""
         spread = self.own**2 + self.error * (1 - self.error) / self.images
         rho = self.redrawn or 0.0
         # What a contender has of the images that all splits are drawn from; the search sees it through fewer of them.
@@ -102,8 +113,35 @@ class Equals:
         for _ in range(repetitions):
             errors = self.drawn(rng)
             compared = compare_sequentially(errors, range(self.seeds), SMALLEST, overlap, self.images)
-            count += any(each.winner for each in compared.values())
+            claims = any(each.winner for each in compared.values())
+            if self.budget:
+                part = until(budget(rng, self.others, self.seeds), errors, compared)
+                at_end = compare_sequentially(part, range(self.seeds), SMALLEST, overlap, self.images, is_over=True)
+                claims = any(each.winner for each in at_end.values()) or (claims and self.resumed)
+            count += claims
         return count / repetitions
+
+
+def budget(rng: np.random.Generator, others: int, seeds: int) -> int:
+    """Return after how many trainings a budget ends the finalists, from the first that a look can follow."""
+    return int(rng.integers((FIRST_LOOK - 1) * (others + 1) + 2, seeds * (others + 1), endpoint=True))
+
+
+def until(trainings: int, errors: Errors, compared: dict[str, Comparison]) -> Errors:
+    """Return the errors of the first trainings, in the order of `finalists.plan`.
+
+    Args:
+        trainings: how many.
+        errors: of all that would be trained without a budget.
+        compared: what they come to: a contender whose comparison is settled is not trained again.
+    """
+    first, *others = errors
+    after = {first: max(compared[name].after for name in others)} | {name: compared[name].after for name in others}
+    order = [(name, seed) for seed in range(after[first]) for name in errors if seed < after[name]]
+    part: Errors = {name: {} for name in errors}
+    for name, seed in order[:trainings]:
+        part[name][seed] = errors[name][seed]
+    return part
 
 
 def claimed() -> dict[str, dict[str, Any]]:
@@ -117,6 +155,8 @@ def claimed() -> dict[str, dict[str, Any]]:
         f"redrawn, {CORRELATION_AT_MOST}": {"redrawn": CORRELATION_AT_MOST},
         f"redrawn, {2 * CORRELATION_AT_MOST}": {"redrawn": 2 * CORRELATION_AT_MOST},
         f"redrawn, {CORRELATION_AT_MOST}, one in twenty goes wrong": {"redrawn": CORRELATION_AT_MOST, "bad": 0.05},
+        "a budget ends them": {"budget": True},
+        "a budget ends them, and they go on later": {"budget": True, "resumed": True},
     }
 
 
@@ -180,12 +220,9 @@ def found(size: float, most: int, others: int, repetitions: int, smallest: float
         smallest: difference that matters, as a fraction.
     """
     rng, rows = np.random.default_rng([1, most, others, int(100 * size)]), []
-    names = (NAMES[0], *FAMILIES[others])
-    true = size * 0.01 * 2**0.5
+    true = size * STANDARD
     for _ in range(repetitions):
-        labels = rng.normal(0, 0.02, most)
-        errors = {name: dict(enumerate(0.3 + labels + rng.normal(0, 0.01, most))) for name in names}
-        errors["supervised"] = {seed: error + true for seed, error in errors["supervised"].items()}
+        errors = differing(rng, size, most, others)
         compared = compare_sequentially(errors, range(most), smallest)
         one = compared["supervised"]
         longest = max(each.after for each in compared.values())
@@ -201,6 +238,34 @@ def found(size: float, most: int, others: int, repetitions: int, smallest: float
             )
         )
     return Found(*map(float, np.mean(rows, axis=0)))
+
+
+def found_by_budget(size: float, most: int, others: int, repetitions: int) -> tuple[float, float, float]:
+    """Simulate sweeps as `found` does, whose trainings a budget ends.
+
+    Returns:
+        Shares of sweeps: in which the look at a part of the contenders was made; that detect the difference; and that
+        would detect it without such looks.
+    """
+    rng, rows = np.random.default_rng([2, most, others, int(100 * size)]), []
+    for _ in range(repetitions):
+        errors = differing(rng, size, most, others)
+        compared = compare_sequentially(errors, range(most), SMALLEST)
+        part = until(budget(rng, others, most), errors, compared)
+        whole, at_end = (compare_sequentially(part, range(most), SMALLEST, is_over=over) for over in (False, True))
+        detected = ["supervised" in each and each["supervised"].winner == NAMES[0] for each in (at_end, whole)]
+        rows.append((whole != at_end, *detected))
+    looked, detected_at_end, detected_before = map(float, np.mean(rows, axis=0))
+    return looked, detected_at_end, detected_before
+
+
+def differing(rng: np.random.Generator, size: float, most: int, others: int) -> Errors:
+    """Return the errors of a sweep whose first is better than supervised, and as good as the others."""
+    labels = rng.normal(0, 0.02, most)
+    names = (NAMES[0], *FAMILIES[others])
+    errors = {name: dict(enumerate(0.3 + labels + rng.normal(0, 0.01, most))) for name in names}
+    errors["supervised"] = {seed: error + size * STANDARD for seed, error in errors["supervised"].items()}
+    return errors
 
 
 def wilson(share: float, n: int) -> str:
@@ -250,6 +315,17 @@ def simulate(repetitions: int) -> bool:
             "claims | seeds | trainings | the mean's interval covers | the difference's",
             rows,
         )
+
+    rows = []
+    for others in (2, 4):
+        for size in (1.0, 1.5, 2.0):
+            shares = found_by_budget(size, max(counts), others, repetitions)
+            rows.append(" | ".join([f"{size} | {others}", *(wilson(share, repetitions) for share in shares)]))
+    table(
+        f"difference in s.d., at most {max(counts)} seeds, a budget ends them | others | looks at a part | detected "
+        "| detected without these looks",
+        rows,
+    )
     return most <= LIMIT
 
 
