@@ -2,6 +2,7 @@
 
     uv run python benchmarks/pruning.py                    # scripted curves, and the recorded trainings
     uv run python benchmarks/pruning.py --tasks 0 --repetitions 100 --margins 0 0.5 1 2    # recorded trainings alone
+    uv run python benchmarks/pruning.py --tasks 0 --repetitions 100 --margins 1 0 --shown 0.5 0.3 0 -0.3
 
 Sweeps with asha, one seed each, with other margins of the pruner: 0 is by rank alone, without regard to noise. Of the
 first trials of a sweep it is counted whether the one was pruned whose true error at the end is the lowest. Then there
@@ -12,10 +13,15 @@ that without the noise of the validation images; each trial draws its own noise,
 
 Recorded trainings are those of benchmarks/recorded.py. A sweep draws trainings from the table of a set at random, one
 after the other, and some of the validation images. The true error is that on the verdict images.
+
+With --shown, the margin ends where the rung is shown to foretell the end: rank alone prunes while the rank correlation
+of the rung with the end, over at least eight trials that reached both, is above such a value. What counts is the lower
+end of its interval, one-sided at 95 % (Fisher 1921, with the factor of Fieller, Hartley & Pearson 1957).
 """
 
 import argparse
 import functools
+import math
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 from recorded import TABLES, VALIDATION, Table, read, tables
 from search import DIGITS, SEEDS, TASKS, interval, new_ledger, searched, specification
+from search import table as print_table
 
 from mt_sweeps.execution.simulated_trainer import Curve, Script, SimulatedTrainer
 from mt_sweeps.spec.sweep_spec import SweepSpec
@@ -41,6 +48,7 @@ SCRIPTED = (
     ("what is best at the end is worst early", 2000),
 )
 RECORDED = (300, 100, 40)  # validation images
+SHOWN_BY = 8  # trials at the least
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,23 @@ class Sweep:
     same_steps: float
 
 
-def scripted(task: str, images: int, margin: float, seed: int, trials: int) -> Sweep:
+@dataclass(frozen=True)
+class Rule:
+    """How a trial is pruned.
+
+    Attributes:
+        margin: of the pruner.
+        shown: lower bound of the rank correlation above which rank alone prunes; None: the margin always holds.
+    """
+
+    margin: float
+    shown: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.margin:g}" + ("" if self.shown is None else f"; 0 above {self.shown:g}")
+
+
+def scripted(task: str, images: int, rule: Rule, seed: int, trials: int) -> Sweep:
     """Run a sweep of scripted curves."""
     setting = TASKS[task]
     own = (f"trainer.seed={seed}", f"trainer.dataset.validation={images}")
@@ -72,7 +96,7 @@ def scripted(task: str, images: int, margin: float, seed: int, trials: int) -> S
         return Curve(setting.task, spec.config(trial.values)).teacher(spec.steps)
 
     ledger = new_ledger(spec)
-    ledger._ranking = RungRanking(spec, margin=margin)
+    ledger._ranking = RungRanking(spec, margin=rule.margin)
     points = searched(
         spec,
         trials * spec.steps,
@@ -91,23 +115,26 @@ def scripted(task: str, images: int, margin: float, seed: int, trials: int) -> S
     )
 
 
-def recorded(name: str, images: int, margin: float, seed: int, trials: int) -> Sweep:
+def recorded(name: str, images: int, rule: Rule, seed: int, trials: int) -> Sweep:
     """Run a sweep of recorded trainings."""
     table, spec = _table(name), _with_asha(trials)
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(VALIDATION)[:images]
     order = rng.permutation(len(table.truth))
-    ranking = RungRanking(spec, at=[table.rung], margin=margin)
-    spent, first, best, points = 0, [], (1.0, 1.0), []
+    ranking, by_rank = (RungRanking(spec, at=[table.rung], margin=margin) for margin in (rule.margin, 0))
+    spent, first, best, points, ends = 0, [], (1.0, 1.0), [], dict[int, float]()
     for number in map(int, order):
         if spent >= trials * table.steps and len(first) >= trials:
             break
         rung, end, truth = table.correct["rung"], table.correct["end"], float(table.truth[number])
-        ranking.report(number, table.rung, _better([rung[network][number][chosen] for network in rung]))
-        is_pruned = ranking.should_prune(number, table.rung)
+        for each in (ranking, by_rank):
+            each.report(number, table.rung, _better([rung[network][number][chosen] for network in rung]))
+        is_shown = rule.shown is not None and lower_bound(ranking, ends) > rule.shown
+        is_pruned = (by_rank if is_shown else ranking).should_prune(number, table.rung)
         spent += table.rung if is_pruned else table.steps
         if not is_pruned:  # the earliest of equals, as in a sweep
-            best = min(best, (_error(end["teacher"][number][chosen]).rate, truth), key=_rate)
+            ends[number] = _error(end["teacher"][number][chosen]).rate
+            best = min(best, (ends[number], truth), key=_rate)
         first.append((truth, is_pruned))
         points.append((spent, best[1]))
     return Sweep(
@@ -117,6 +144,30 @@ def recorded(name: str, images: int, margin: float, seed: int, trials: int) -> S
         error=points[trials - 1][1],
         same_steps=[error for spent, error in points if spent <= trials * table.steps][-1],
     )
+
+
+def lower_bound(ranking: RungRanking, ends: dict[int, float]) -> float:
+    """Return the lower end of the interval of the rung's rank correlation with the end; -1 while it is not known."""
+    found = ranking.correlations(ends) if len(ends) >= SHOWN_BY else []
+    if not found:
+        return -1.0
+    z = math.atanh(min(0.999, max(-0.999, found[0].spearman)))
+    return math.tanh(z - 1.645 * math.sqrt(1.06 / (found[0].trials - 3)))
+
+
+def correlations(name: str, images: int, seed: int, trials: int) -> tuple[float, float]:
+    """Return the rank correlation of the rung with the end over the trials of a sweep, and over those not pruned."""
+    table, rng = _table(name), np.random.default_rng(seed)
+    chosen = rng.permutation(VALIDATION)[:images]
+    ranking, rung, end = RungRanking(_with_asha(trials), at=[table.rung]), table.correct["rung"], table.correct["end"]
+    ends, remaining = dict[int, float](), dict[int, float]()
+    for number in map(int, rng.permutation(len(table.truth))[:trials]):
+        ranking.report(number, table.rung, _better([rung[network][number][chosen] for network in rung]))
+        ends[number] = _error(end["teacher"][number][chosen]).rate
+        if not ranking.should_prune(number, table.rung):
+            remaining[number] = ends[number]
+    every, unpruned = (ranking.correlations(of) for of in (ends, remaining))
+    return every[0].spearman if every else 0.0, unpruned[0].spearman if unpruned else 0.0
 
 
 @functools.cache
@@ -143,8 +194,8 @@ def _error(bits: np.ndarray) -> RankingError:
     return RankingError(rate, rate_standard_error(rate, len(bits)), correct_bits(bits))
 
 
-def row(label: str, margin: float, sweeps: Sequence[Sweep], before: Sequence[Sweep]) -> str:
-    """Return the row of one margin; differences are to the first margin, seed by seed."""
+def row(label: str, rule: Rule, sweeps: Sequence[Sweep], before: Sequence[Sweep]) -> str:
+    """Return the row of one rule; differences are to the first rule, seed by seed."""
 
     def mean(value: Callable[[Sweep], float]) -> float:
         return float(np.mean([value(sweep) for sweep in sweeps]))
@@ -159,7 +210,7 @@ def row(label: str, margin: float, sweeps: Sequence[Sweep], before: Sequence[Swe
     lost = sum(sweep.has_pruned_best for sweep in sweeps)
     cells = [f"{lost} of {len(sweeps)}", f"{mean(lambda s: s.pruned):.0%}", f"{mean(lambda s: s.trainings):.1f}"]
     cells += [compared(lambda s: s.error), compared(lambda s: s.same_steps)]
-    return f"| {label} | {margin:g} | {' | '.join(cells)} |"
+    return f"| {label} | {rule} | {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -167,27 +218,45 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=20)
     parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--margins", type=float, nargs="+", default=[0.0, 1.0, 2.0], help="the first is compared to")
+    parser.add_argument("--shown", type=float, nargs="+", default=[], help="correlations above which rank alone prunes")
+    parser.add_argument("--sets", nargs="+", help="of the recorded trainings, only these: digits")
     parser.add_argument("--workers", type=int, default=1, help="processes at a time")
     parser.add_argument("--tasks", type=int, default=len(SCRIPTED), help="scripted tasks, of the list; 0: none")
     options = parser.parse_args()
     seeds, begun = SEEDS[: options.repetitions], time.process_time()
     jobs = [(scripted, task, images) for task, images in SCRIPTED[: options.tasks]]
-    jobs += [(recorded, table.task.replace(":", "-"), images) for table in tables() for images in RECORDED]
+    names = [table.task.replace(":", "-") for table in tables()]
+    names = [name for name in names if not options.sets or name.partition("-")[0] in options.sets]
+    jobs += [(recorded, name, images) for name in names for images in RECORDED]
+    rules = [Rule(margin) for margin in options.margins] + [Rule(options.margins[0], each) for each in options.shown]
     print(
         f"{options.trials} trials per sweep, n = {len(seeds)} seeds; steps in whole trainings\n\n"
         "| task, validation images | margin | the best was pruned | pruned | steps | error after as many trials, % "
         f"| error after as many steps, % |\n|{'---|' * 7}"
     )
+    together: dict[tuple[int, Rule], list[Sweep]] = {}
     with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool:
         for run, name, images in jobs:
-            by_margin = {
-                margin: [pool.submit(run, name, images, margin, seed, options.trials) for seed in seeds]
-                for margin in options.margins
+            of_rules = rules if run is recorded else rules[: len(options.margins)]
+            by_rule = {
+                rule: [pool.submit(run, name, images, rule, seed, options.trials) for seed in seeds]
+                for rule in of_rules
             }
-            sweeps = {margin: [job.result() for job in runs] for margin, runs in by_margin.items()}
+            sweeps = {rule: [job.result() for job in runs] for rule, runs in by_rule.items()}
             label = f"{'' if run is scripted else 'trained: '}{name.partition(':')[0]}, {images:,}"
-            for margin, of_margin in sweeps.items():
-                print(row(label, margin, of_margin, sweeps[options.margins[0]]), flush=True)
+            for rule, of_rule in sweeps.items():
+                print(row(label, rule, of_rule, sweeps[rules[0]]), flush=True)
+                if run is recorded:
+                    together.setdefault((images, rule), []).extend(of_rule)
+    for (images, rule), of_all in together.items():
+        print(row(f"trained: together, {images}", rule, of_all, together[images, rules[0]]))
+    if options.shown:
+        rows = ["rank correlation of the rung with the end, validation images | all trials | those not pruned"]
+        for name in names:
+            for images in RECORDED:
+                of_all, left = np.mean([correlations(name, images, seed, options.trials) for seed in seeds], axis=0)
+                rows.append(f"{name}, {images} | {of_all:.2f} | {left:.2f}")
+        print_table(*rows)
     print(f"\n{time.process_time() - begun:.0f} s of processor time, without that of the workers")
 
 

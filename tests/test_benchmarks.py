@@ -31,7 +31,7 @@ QUICK = {
     "image_folder.py": "--images 120 --labels 20",
     "imbalance.py": "SETS --sets natural --seeds 2 --labels 20 --steps 2 --image-size 16 --results OUT/found.json",
     "launches.py": "--only small·CNN",
-    "pruning.py": "--repetitions 2 --trials 4 --tasks 1",
+    "pruning.py": "--repetitions 2 --trials 12 --tasks 1 --shown 0",
     "quick_start_search.py": "--seeds 2 --draws 2 --results OUT/found.json --set trials=3 trainer.steps=20 "
     "trainer.evaluate_every=10",
     "recorded.py digits:5": "--trainings 1 --output OUT",
