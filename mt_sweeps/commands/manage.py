@@ -58,12 +58,11 @@ def sync(home: Home, name: str | None) -> str:
     state = sweep_status(directory).state
     with directory.exclusive(f"{name}: another process is driving this sweep, and keeps MLflow up to date"):
         ledger = Ledger(directory.ledger, spec)
-        environment = directory.load_environment()
         ended = "KILLED" if state == "interrupted" else "FINISHED" if ledger.best() else "FAILED"
         try:
             runs = SweepRun(home, directory, ledger).finish(
                 ended,
-                summary_text(directory, ledger, environment.images, environment.groups),
+                summary_text(directory, ledger, directory.load_environment()),
                 lambda trials: progress(trials, "trials"),
             )
         except Exception as error:  # of MLflow's client, its store or the network

@@ -252,6 +252,7 @@ def _create(
         groups=data.groups,
         file=str(file.absolute()),
         file_digest=_digest(file),
+        cautions=data.cautions,
     )
     Ledger.create(sweep.ledger, spec, data.published, prior=prior).close()
     sweep.save_environment(environment)
@@ -300,8 +301,7 @@ def _conduct(
         if not sweep.is_gone:
             if status != "KILLED":
                 _write_report(sweep, ledger, run)
-            environment = sweep.load_environment()
-            summary = summary_text(sweep, ledger, environment.images, environment.groups)
+            summary = summary_text(sweep, ledger, sweep.load_environment())
             if status == "FINISHED":  # the answer does not wait for MLflow, nor for the end of Ray
                 stopped = f"\n{stop_reason}: no more trials were started\n" if stop_reason else ""
                 print(f"{stopped}\n{summary}", flush=True)

@@ -26,6 +26,7 @@ from mt_sweeps.tracking.client import connection_problem
 from mt_sweeps.tracking.training_run import TrainingRun
 from trainers.confusion import Confusion
 from trainers.data.cache import image_names, prepare, read_facts
+from trainers.data.overlaps import look_alike_caution
 from trainers.errors import CheckpointError, DataError, TrainingError, escaped
 from trainers.files import BEST_MODEL, CHECKPOINTS, write_atomically
 
@@ -126,13 +127,14 @@ def _train(
     try:
         trainer = Trainer(request.best.trainer, directory)
         _print_images(trainer, request)
+        look_alikes = _look_alikes(trainer)
         with TrainingProgress(request.best.trainer.steps) as progress:
             for i, report in enumerate(records.record_run(trainer, directory)):
                 progress.reported(report)
                 if i == 0:
                     writer.start()  # MLflow takes seconds to load: by now the file is known to be good
         trainer.save_model(directory / MODEL)
-        result = _result(trainer, request)
+        result = _result(trainer, request, [*request.cautions, *look_alikes])
         _draw_confusion(result, directory)
         _write_test_examples(trainer, directory)  # before the result: with it, the test set is not read again
         write_atomically(directory / RESULT, result.model_dump_json(indent=2) + "\n")
@@ -173,7 +175,18 @@ def _print_images(trainer: "Trainer", request: TrainingRequest) -> None:
     print(f"trained on {counted(labels, 'image')} with labels and {others:,} without", flush=True)
 
 
-def _result(trainer: "Trainer", request: TrainingRequest) -> TrainingResult:
+def _look_alikes(trainer: "Trainer") -> list[str]:
+    """Return, and print, that images which are trained on look almost like others that are scored; empty: none does."""
+    dataset = trainer.config.dataset
+    file = prepare(dataset)
+    caution = look_alike_caution(file, read_facts(file), trainer.split, dataset)
+    if caution is None:
+        return []
+    print(f"caution: {caution}", flush=True)
+    return [caution]
+
+
+def _result(trainer: "Trainer", request: TrainingRequest, cautions: list[str]) -> TrainingResult:
     """Read the test set, and return the result."""
     best, split = request.best, trainer.split
     evaluations = trainer.test() if trainer.has_test_images else {}
@@ -182,7 +195,7 @@ def _result(trainer: "Trainer", request: TrainingRequest) -> TrainingResult:
         sweep_id=best.sweep_id,
         trial=best.trial,
         changed=request.changed,
-        cautions=request.cautions,
+        cautions=cautions,
         trainer=best.trainer,
         network="teacher" if best.trainer.method == "mean_teacher" else "student",
         test={name: TestError.of(evaluation, trainer.classes) for name, evaluation in evaluations.items()},

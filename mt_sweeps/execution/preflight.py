@@ -27,7 +27,7 @@ from trainers.config.plugins import MODELS, registered_plugins
 from trainers.data.cache import Facts, prepare, read_facts
 from trainers.data.folders import Folder
 from trainers.data.listing import LeftOutCount
-from trainers.data.overlaps import groups_per_purpose, overlap_sentences
+from trainers.data.overlaps import groups_per_purpose, look_alike_caution, overlap_sentences
 from trainers.data.sources import check_source
 from trainers.data.splits import Split, split_for
 from trainers.errors import DataError, WrongNetwork, escaped
@@ -50,6 +50,7 @@ class DatasetCheck:
         published: all settings of the published baseline, from `SweepSpec.published_values`.
         weights: SHA-256 of each file of first weights, by `weights_key`.
         groups: how many groups of images are trained on (`training`), and how many validation and verdict have.
+        cautions: why errors on these images should be doubted, a sentence each.
     """
 
     fingerprint: str
@@ -59,6 +60,7 @@ class DatasetCheck:
     published: Values
     weights: dict[str, str]
     groups: dict[str, int] = field(default_factory=dict)
+    cautions: list[str] = field(default_factory=list)
 
 
 def spec_versions(spec: SweepSpec) -> dict[str, str]:
@@ -133,8 +135,11 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
             f"{error.filename or dataset.name}: {error.strerror}; decoded images go to {cache_folder()}, which "
             "MT_SWEEP_CACHE can change"
         ) from None
+    look_alikes = look_alike_caution(prepared, facts, split, dataset)
     for line in [*left_out_lines(facts, left_out), *overlap_sentences(prepared, facts, split, dataset)]:
         print(line, flush=True)
+    if look_alikes is not None:
+        print(f"caution: {look_alikes}", flush=True)
     counts = {purpose: len(getattr(split, purpose)) for purpose in ("labeled", "unlabeled", "validation", "verdict")}
     if dataset.folds is not None:
         counts["validation"] = counts["labeled"]  # each is held out once
@@ -142,7 +147,9 @@ def check_data(file: Path, spec: SweepSpec) -> DatasetCheck:
         configs = [*configs, spec.config(published, "published")]
     weights = _check_networks(file, configs, facts)
     groups = groups_per_purpose(facts, split)
-    return DatasetCheck(facts.fingerprint, split.fingerprint, facts.classes, counts, published, weights, groups)
+    cautions = [*facts.cautions, *([look_alikes] if look_alikes else [])]
+    fingerprints = facts.fingerprint, split.fingerprint
+    return DatasetCheck(*fingerprints, facts.classes, counts, published, weights, groups, cautions)
 
 
 def left_out_lines(facts: Facts, left_out: list[LeftOutCount]) -> list[str]:

@@ -72,7 +72,7 @@ def gather(sweep: SweepStore, ledger: Ledger, state: str) -> Findings:
             states={name: sum(trial.state == name for trial in searched) for name in STATES},
         ),
         verdict=finalists.compare_finalists(ledger, environment.images, environment.groups),
-        cautions=cautions(ledger, environment.images, class_errors.guessing_error(sweep, ledger)),
+        cautions=cautions(ledger, environment.images, class_errors.guessing_error(sweep, ledger), environment.cautions),
         best=None if best is None else _best(best, spec),
         search=search_sentences(ledger, environment.images),
         baselines={arm: BaselineFinding(*_errors(trial, spec)) for arm, trial in baselines.items() if trial},

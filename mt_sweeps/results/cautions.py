@@ -21,14 +21,23 @@ _LUCK = 2.0  # standard errors below the error of guessing within which a best e
 _FEW = 4  # completed trials below which their better half says nothing
 
 
-def cautions(ledger: Ledger, images: dict[str, int], guessing: float | None = None) -> list[str]:
-    """Return one sentence for each reason to doubt the best of a search; none while no trial has completed.
+def cautions(
+    ledger: Ledger, images: dict[str, int], guessing: float | None = None, of_images: Sequence[str] = ()
+) -> list[str]:
+    """Return one sentence for each reason to doubt the best of a search, those about the images last.
+
+    While no trial has completed, there are those about the images alone.
 
     Args:
         ledger: of the sweep.
         images: number of images by purpose.
         guessing: the error of guessing, from `class_errors.guessing_error`.
+        of_images: as `Environment.cautions`.
     """
+    return [*_of_trials(ledger, images, guessing), *of_images]
+
+
+def _of_trials(ledger: Ledger, images: dict[str, int], guessing: float | None) -> list[str]:
     if (learned_nothing := nothing_learned(ledger, images, guessing)) is not None:
         return [learned_nothing]
     metric = ledger.spec.metric

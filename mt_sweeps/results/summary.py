@@ -9,6 +9,7 @@ from mt_sweeps.results import class_errors, finalists
 from mt_sweeps.results.cautions import cautions, nothing_learned
 from mt_sweeps.results.outlook import outlook
 from mt_sweeps.results.search_gain import search_gain
+from mt_sweeps.storage.environment import Environment
 from mt_sweeps.storage.home import SweepStore, command_line
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial, best_of
@@ -21,20 +22,19 @@ _BASELINES = {
 }
 
 
-def summary_text(
-    sweep: SweepStore, ledger: Ledger, images: dict[str, int], groups: dict[str, int] | None = None
-) -> str:
+def summary_text(sweep: SweepStore, ledger: Ledger, environment: Environment) -> str:
     """Return the summary of a sweep, running or ended.
 
     Args:
         sweep: the sweep.
         ledger: of the sweep; only read.
-        images: number of images by purpose.
-        groups: number of groups of images by purpose, as in `Environment`.
+        environment: recorded when the sweep started.
     """
+    images, groups = environment.images, environment.groups
     trials, verdict = ledger.all_trials(), finalists.compare_finalists(ledger, images, groups)
     guessing = class_errors.guessing_error(sweep, ledger)
     learned_nothing = nothing_learned(ledger, images, guessing)
+    doubts = cautions(ledger, images, guessing, environment.cautions)
     lines = [
         _trials_line(ledger),
         *(["", _wrapped("verdict", learned_nothing)] if learned_nothing else []),
@@ -45,7 +45,7 @@ def summary_text(
         *_baseline_lines(ledger, trials),
         *finalists.text(ledger, images, groups).splitlines(),
         *(_wrapped("pruning", str(correlation)) for correlation in ledger.correlations()),
-        *(_wrapped("caution", one) for one in cautions(ledger, images, guessing) if one != learned_nothing),
+        *(_wrapped("caution", one) for one in doubts if one != learned_nothing),
         *_failure_lines(trials),
         *_by_hand_lines(trials),
     ]

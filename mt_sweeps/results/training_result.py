@@ -72,7 +72,7 @@ class TrainingResult(Settings):
     sweep_id: str
     trial: int
     changed: list[str]
-    cautions: list[str] = Field(default=[], description="why it may not be what the sweep found")
+    cautions: list[str] = Field(default=[], description="why it may not be what the sweep found, or its errors are too low")
     trainer: TrainerConfig
     network: Literal["teacher", "student"]
     test: dict[str, TestError]

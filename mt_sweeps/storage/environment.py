@@ -41,6 +41,7 @@ class Environment:
             group of its own; empty if an earlier version wrote it.
         file: the search-space file that was run, as an absolute path; empty if an earlier version wrote it.
         file_digest: SHA-256 of its content; empty if it was no file that can be read twice.
+        cautions: why errors on these images should be doubted, a sentence each; empty if an earlier version wrote it.
     """
 
     id: Annotated[str, Field(pattern=r"^[0-9A-Za-z]+$")]  # a part of the names of folders
@@ -58,6 +59,7 @@ class Environment:
     groups: dict[str, int] = field(default_factory=dict)
     file: str = ""
     file_digest: str = ""
+    cautions: list[str] = field(default_factory=list)
 
 
 _environment = TypeAdapter(Environment)

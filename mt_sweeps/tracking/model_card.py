@@ -25,7 +25,7 @@ def card_text(request: TrainingRequest, result: TrainingResult, sweep_page: str 
         _data_text(result),
         _settings_text(best),
         *(f"**Not as exported:** {', '.join(f'`{key}`' for key in request.changed)}." for _ in request.changed[:1]),
-        *(f"**Caution:** {caution}." for caution in request.cautions),
+        *(f"**Caution:** {caution}." for caution in result.cautions),
     ]
     return "\n\n".join(parts)
 

@@ -1,6 +1,7 @@
 """A final training in MLflow: a run, and its model in the registry. Like a sweep's runs, they can be made again."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from mt_sweeps.results.best_file import TrainingRequest
@@ -81,7 +82,7 @@ class TrainingRun:
             for key, value in error.metrics.items()
         }
         step = self._request.best.trainer.steps
-        tags = self._tags | {"mt.state": "complete"}
+        tags = self._tags(result.cautions) | {"mt.state": "complete"}
         self._log(client, [Report(step, result.time, metrics)] if metrics else [], tags)
         client.log_file(self._run, self._file)
         for file in sorted(self._directory.glob("test_*.*")):  # tables and pictures
@@ -91,7 +92,7 @@ class TrainingRun:
             content = {"classes": result.classes, "test": by_class}
             client.log_text(self._run, json.dumps(content), "class_errors.json")
         error = result.test.get(result.network)
-        version_tags = self._tags | {"mt.test_error": f"{error.error:.4f}" if error else "none"}
+        version_tags = self._tags(result.cautions) | {"mt.test_error": f"{error.error:.4f}" if error else "none"}
         best = self._request.best
         has_view = tag_of(best.sweep_id) in client.experiment_tags
         page = view_page(client.experiment, best.sweep_id) if has_view else None
@@ -101,19 +102,19 @@ class TrainingRun:
         client.set_status(self._run, "FINISHED", result.time)
         return version
 
-    @property
-    def _tags(self) -> dict[str, str]:
+    def _tags(self, cautions: Sequence[str]) -> dict[str, str]:
         best = self._request.best
         tags = {"mt.sweep": best.sweep_id, "mt.trial": str(best.trial), "mt.seed": str(best.trainer.seed)}
         tags["mt.trained"] = self._directory.name
         # The model is not quite what the sweep found, and whoever uses it must see that.
         tags |= {"mt.changed": ", ".join(self._request.changed)} if self._request.changed else {}
-        return tags | ({"mt.cautions": "; ".join(self._request.cautions)} if self._request.cautions else {})
+        return tags | ({"mt.cautions": "; ".join(cautions)} if cautions else {})
 
     def _connect(self, start: float) -> Client:
         best = self._request.best
         client = Client(self._home, best.tracking)
-        own = {key: self._tags[key] for key in ("mt.sweep", "mt.trained")} | {"mt.arm": "train"}
+        ours = self._tags(self._request.cautions)
+        own = {key: ours[key] for key in ("mt.sweep", "mt.trained")} | {"mt.arm": "train"}
         name = f"{best.sweep}: final training, seed {best.trainer.seed}"
         look = {"mlflow.runColor": _COLOUR, ROUNDED: "true"}
         self._run, tags = client.get_or_create_run(own, name, start, look)
@@ -123,7 +124,7 @@ class TrainingRun:
         settings = dotted(best.trainer.model_dump())
         params = {key: settings[key] for key in best.searched if key in settings} | {"seed": best.trainer.seed}
         texts = {key: str(value) if self._is_exact else param_text(value) for key, value in params.items()}
-        client.log(self._run, params=texts, tags=self._tags | {"mt.state": "RUNNING"})
+        client.log(self._run, params=texts, tags=ours | {"mt.state": "RUNNING"})
         client.log_text(self._run, best.trainer.model_dump_json(indent=2), "config.json")
         client.set_status(self._run, "RUNNING")
         self._client, self._sent = client, 0

@@ -28,7 +28,7 @@ def groups_per_purpose(facts: Facts, split: Split) -> dict[str, int]:
 
 
 def overlap_sentences(file: Path, facts: Facts, split: Split, config: DatasetConfig) -> list[str]:
-    """Return one sentence for each reason why images are left out or may be too much alike; none if there is none.
+    """Return one sentence for each reason why images are left out; none if there is none.
 
     Args:
         file: that `prepare` returned.
@@ -36,17 +36,49 @@ def overlap_sentences(file: Path, facts: Facts, split: Split, config: DatasetCon
         split: of a run.
         config: of the data set.
     """
-    every = np.arange(len(facts.groups))
-    trained = np.isin(every, np.concatenate([split.labeled, split.unlabeled]))
-    held = np.isin(every, np.concatenate([split.validation, split.verdict])) | (every >= len(facts.train_labels))
+    trained, held = _trained_and_held(facts, split)
     left_out = ~trained & ~held
     return [
         *_conflicts(file, facts),
         *_copies(file, facts, held, trained, left_out),
         *_groups(facts, held, left_out),
         *_sizes(split, config),
-        *_near(file, facts, held, trained, hasattr(config, "groups")),
     ]
+
+
+def look_alike_caution(file: Path, facts: Facts, split: Split, config: DatasetConfig) -> str | None:
+    """Return that training images look almost like images that are scored, and what to do; None if none does.
+
+    Args: as of `overlap_sentences`.
+    """
+    trained, held = _trained_and_held(facts, split)
+    both = np.concatenate([facts.near, facts.near[:, ::-1]])
+    with_trained, with_held = (np.isin(facts.copies, facts.copies[images]) for images in (trained, held))
+    both = both[with_trained[both[:, 0]] & with_held[both[:, 1]]]
+    count = int((trained & np.isin(facts.copies, both[:, 0])).sum())
+    if not count:
+        return None
+    pairs = both[np.lexsort((both[:, 1], both[:, 0]))]
+    first, second = (
+        [int(np.flatnonzero(images & (facts.copies == number))[0]) for number in numbers]
+        for images, numbers in zip((trained, held), pairs.T, strict=True)
+    )
+    names = list(zip(image_names(file, first), image_names(file, second), strict=True))
+    a, b = names[0]
+    return (
+        f"{_counted(count)} {'look' if count > 1 else 'looks'} almost like test, validation or verdict images, e.g. "
+        f"{a} and {b}: errors may come out too low"
+        + ("; remove them, or keep them together with dataset.groups" if hasattr(config, "groups") else "")
+        + (f"; all of them: {_listed(file, names)}" if len(names) > 1 else "")
+    )
+
+
+def _trained_and_held(facts: Facts, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Return which images are trained on, and which are scored: those of validation, verdict and test."""
+    every = np.arange(len(facts.groups))
+    trained = np.isin(every, np.concatenate([split.labeled, split.unlabeled]))
+    held = np.isin(every, np.concatenate([split.validation, split.verdict])) | (every >= len(facts.train_labels))
+    return trained, held
 
 
 def _conflicts(file: Path, facts: Facts) -> list[str]:
@@ -100,28 +132,6 @@ def _sizes(split: Split, config: DatasetConfig) -> list[str]:
             ("verdict", split.verdict, config.verdict),
         )
         if len(images) < size
-    ]
-
-
-def _near(file: Path, facts: Facts, held: np.ndarray, trained: np.ndarray, is_folder: bool) -> list[str]:
-    both = np.concatenate([facts.near, facts.near[:, ::-1]])
-    with_trained, with_held = (np.isin(facts.copies, facts.copies[images]) for images in (trained, held))
-    both = both[with_trained[both[:, 0]] & with_held[both[:, 1]]]
-    count = int((trained & np.isin(facts.copies, both[:, 0])).sum())
-    if not count:
-        return []
-    pairs = both[np.lexsort((both[:, 1], both[:, 0]))]
-    first, second = (
-        [int(np.flatnonzero(images & (facts.copies == number))[0]) for number in numbers]
-        for images, numbers in zip((trained, held), pairs.T, strict=True)
-    )
-    names = list(zip(image_names(file, first), image_names(file, second), strict=True))
-    a, b = names[0]
-    return [
-        f"caution: {_counted(count)} {'look' if count > 1 else 'looks'} almost like test, validation or verdict "
-        f"images, e.g. {a} and {b}: errors may come out too low"
-        + ("; remove them, or keep them together with dataset.groups" if is_folder else "")
-        + (f"; all of them: {_listed(file, names)}" if len(names) > 1 else "")
     ]
 
 

@@ -182,6 +182,18 @@ def test_a_model_of_a_file_that_contradicts_itself_says_so(tmp_path, home, capsy
     assert version.tags["mt.cautions"] == "; ".join(cautions)
 
 
+def test_images_that_look_like_scored_ones_are_a_caution_of_the_model(tmp_path, home, capsys, monkeypatch):
+    monkeypatch.setattr(train, "look_alike_caution", lambda *_: "2 training images look almost like test images")
+    file, _ = exported(tmp_path)
+    train_best(file, home)
+    assert "caution: 2 training images look almost like test images" in capsys.readouterr().out
+    (directory,) = home.trained.iterdir()
+    assert training_result.load(directory).cautions == ["2 training images look almost like test images"]
+    (version,) = versions_of(home)
+    assert version.description.endswith("**Caution:** 2 training images look almost like test images.")
+    assert version.tags["mt.cautions"] == client_of(home).get_run(version.run_id).data.tags["mt.cautions"]
+
+
 def test_with_validation_its_images_and_those_of_the_verdict_are_trained_on(tmp_path, home, capsys):
     file, config = exported(tmp_path)
     train_best(file, home, with_validation=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mt_sweeps import report as sweep_report
 from mt_sweeps.errors import InputError
-from mt_sweeps.execution import ray_cluster
+from mt_sweeps.execution import preflight, ray_cluster
 from mt_sweeps.execution.precision import have_bf16_units
 from mt_sweeps.execution.preflight import (
     DatasetCheck,
@@ -21,10 +22,11 @@ from mt_sweeps.execution.preflight import (
 )
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.spec.load import load_spec
+from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.versions import versions
 from tests.helpers.command_line import DIGITS, REPOSITORY
 from tests.helpers.plugins import Tiny, plugins, tiny, write_plugin  # noqa: F401 (a fixture)
-from tests.helpers.sweeps import digits
+from tests.helpers.sweeps import begun, digits
 from tests.helpers.training import write_image
 from trainers import register_model
 
@@ -152,6 +154,14 @@ def test_copies_groups_and_conflicts_are_told_at_the_start(tmp_path, monkeypatch
     assert "43 groups by dataset.groups\n" in out
     assert checked.purposes == {"labeled": 10, "unlabeled": 39, "validation": 20, "verdict": 10}
     assert checked.groups == {"training": 25, "validation": 10, "verdict": 5}
+
+
+def test_a_sweep_keeps_the_cautions_about_its_images_for_its_summary_and_its_report(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(preflight, "look_alike_caution", lambda *_: "2 training images look almost like test images")
+    sweep = begun(LocalHome(tmp_path), digits())
+    assert "caution: 2 training images look almost like test images" in capsys.readouterr().out
+    assert sweep.load_environment().cautions == ["2 training images look almost like test images"]
+    assert sweep_report.build(sweep).cautions == ["2 training images look almost like test images"]
 
 
 def test_what_is_left_out_and_what_looks_wrong_is_printed_a_line_each(tmp_path, capsys):

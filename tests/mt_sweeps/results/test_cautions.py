@@ -34,6 +34,7 @@ def test_a_clear_best_in_the_middle_of_its_ranges_is_not_doubted(tmp_path):
 def test_nothing_is_doubted_before_a_trial_has_completed(tmp_path):
     ledger = new_ledger(tmp_path / "ledger.db", digits("trials=1", "finalists.baselines=[]"))
     assert cautions(ledger, IMAGES) == []
+    assert cautions(ledger, IMAGES, of_images=["look-alikes"]) == ["look-alikes"]  # true without a trial, too
 
 
 def test_more_trials_within_noise_of_the_best_than_are_trained_again_are_counted(tmp_path):

@@ -1,12 +1,14 @@
 """Who found the best, what it is better than, and whether more trials would help."""
 
+from dataclasses import replace
+
 import pytest
 
 from mt_sweeps.results.outlook import outlook
 from mt_sweeps.results.search_gain import search_gain
 from mt_sweeps.results.status import sweep_status
 from mt_sweeps.results.summary import search_sentences, summary_text
-from tests.helpers.sweeps import Sweep, digits, new_ledger, reopened, report
+from tests.helpers.sweeps import ENVIRONMENT, Sweep, digits, new_ledger, reopened, report
 
 IMAGES = {"labeled": 50, "unlabeled": 788, "validation": 200, "verdict": 0}
 ONE_KEY = "search_space={ema.decay: {type: float, low: 0.9, high: 0.99}}"
@@ -155,5 +157,5 @@ def test_the_summary_says_whether_the_supervised_baseline_was_searched(space, no
     while trial.arm != "supervised":
         trial = sweep.ledger.ask_search()
     sweep.ledger.complete(trial, sweep.train(trial, 0.3))
-    text = " ".join(summary_text(sweep.directory, sweep.ledger, IMAGES).split())
+    text = " ".join(summary_text(sweep.directory, sweep.ledger, replace(ENVIRONMENT, images=IMAGES)).split())
     assert f"the same network and steps without the unlabeled images{note}" in text

@@ -11,7 +11,7 @@ from tests.trainers.data.test_copies import as_jpeg, photographs
 from trainers.config import ImageFolder
 from trainers.data import dataset
 from trainers.data.cache import Facts, image_names, prepare, read_facts
-from trainers.data.overlaps import groups_per_purpose, overlap_sentences
+from trainers.data.overlaps import groups_per_purpose, look_alike_caution, overlap_sentences
 from trainers.data.splits import Split, split
 from trainers.errors import DataError
 
@@ -43,7 +43,8 @@ def drawn(root: Path, **settings) -> tuple[Facts, Split, list[str], dict[str, se
     facts = read_facts(file)
     purposes = split(facts.train_labels, facts.classes, folder, facts.groups)
     names = {name: set(image_names(file, getattr(purposes, name).tolist())) for name in PURPOSES}
-    return facts, purposes, overlap_sentences(file, facts, purposes, folder), names
+    caution = look_alike_caution(file, facts, purposes, folder)
+    return facts, purposes, [*overlap_sentences(file, facts, purposes, folder), *([caution] if caution else [])], names
 
 
 def test_where_all_images_are_different_nothing_is_told(root):
@@ -148,7 +149,7 @@ def test_images_that_look_like_test_images_are_a_caution(root):
     write_image(root / "test/cat/compressed.png", as_jpeg(pieces[4], 85))
     sentences = drawn(root, labels="all", validation=2, verdict=0)[2]
     assert sentences == [
-        "caution: 1 training image looks almost like test, validation or verdict images, e.g. train/cat/04.png and "
+        "1 training image looks almost like test, validation or verdict images, e.g. train/cat/04.png and "
         "test/cat/compressed.png: errors may come out too low; remove them, or keep them together with dataset.groups"
     ]
 
