@@ -91,28 +91,21 @@ def run(options: argparse.Namespace, name: str) -> list[str]:
     )
     settings = [word for setting in options.set for word in ("--set", setting)]
     command(place, "run", "run", f"{name}.yaml", *settings, *(["--in-process"] if options.in_process else []))
-    command(place, "export", "export", name, "-o", "best.yaml")
     chosen, report = made["chosen"], json.loads(command(place, "report", "report", name, "--json"))
-    trials = json.loads(command(place, "trials", "trials", name, "--json"))["trials"]
-    return row(name, chosen, report, test_errors(place, chosen["finalists"]["baselines"], trials))
+    return row(name, chosen, report, test_errors(place, name, report["baselines"]))
 
 
-def test_errors(place: Path, baselines: list[str], trials: list[dict[str, Any]]) -> dict[str, str]:
+def test_errors(place: Path, name: str, baselines: dict[str, Any]) -> dict[str, str]:
     """Train the best of each arm, and return its test error and 1.96 standard errors of that, by arm."""
-    supervised = [one for one in trials if one["arm"] == "supervised" and one["error"] is not None]
-    changes: dict[str, dict[str, Any]] = {"probe": {"method": "probe"}} if "probe" in baselines else {}
-    if supervised:
-        changes["supervised"] = {"method": "supervised", **min(supervised, key=lambda one: one["error"])["values"]}
-    changes["found"] = {}
+    arms = [arm for arm in ("probe", "supervised") if arm in baselines]
+    for arm in [*arms, "search"]:
+        command(place, f"export-{arm}", "export", name, "--arm", arm, "-o", f"{arm}.yaml")
+        command(place, f"train-{arm}", "train", f"{arm}.yaml")
     errors = {}
-    for arm, values in changes.items():
-        settings = [word for key, value in values.items() for word in ("--set", f"trainer.{key}={value}")]
-        home = place / f"sweeps-{arm}"
-        command(place, f"train-{arm}", "train", "best.yaml", "--home", str(home), *settings)
-        (file,) = (home / "trained").glob("*/result.json")
+    for file in (place / "sweeps" / "trained").glob("*/result.json"):
         result = json.loads(file.read_text())
         test = result["test"][result["network"]]
-        errors[arm] = f"{test['error']:.1%} ± {1.96 * test['standard_error']:.1%}"
+        errors[result["arm"]] = f"{test['error']:.1%} ± {1.96 * test['standard_error']:.1%}"
     return errors
 
 
@@ -131,7 +124,7 @@ def row(name: str, chosen: dict[str, Any], report: dict[str, Any], errors: dict[
         f"{trainer['model']['name']}, {trainer['dataset']['image_size']} px; {length}",
         "; ".join(means),
         verdict["gain"]["told"] if verdict and verdict["gain"] else "",
-        *(errors.get(arm, "") for arm in ("probe", "supervised", "found")),
+        *(errors.get(arm, "") for arm in ("probe", "supervised", "search")),
         str(len(report["cautions"])),
     ]
 

@@ -1,7 +1,7 @@
 """Commands that show what sweeps have found, and write it to files. Each imports what it needs when it runs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -9,6 +9,7 @@ from mt_sweeps.cli import completion
 from mt_sweeps.cli.options import File, home_option, json_option, newest_sweep_argument, plugin_option
 from mt_sweeps.cli.output import print_json, print_text, write_text
 from mt_sweeps.errors import InputError
+from mt_sweeps.spec.arms import ExportedArm
 
 if TYPE_CHECKING:
     from mt_sweeps.storage.home import SweepStore
@@ -164,16 +165,23 @@ def copy_spec(name: str | None, output: Path | None, force: bool, home: str | No
 @click.command("export")
 @newest_sweep_argument
 @click.option("-o", "--output", type=File, help="Where to. Default: the terminal.")
+@click.option(
+    "--arm",
+    type=click.Choice(get_args(ExportedArm)),
+    default="search",
+    help="Of which arm: a baseline, to train what the best is compared with. Default: search.",
+)
 @home_option
 @plugin_option()
-def export_best(name: str | None, output: Path | None, home: str | None) -> None:
+def export_best(name: str | None, output: Path | None, arm: ExportedArm, home: str | None) -> None:
     """Write the best of SWEEP (default: the newest) for `train`."""
     from mt_sweeps.results import best_file
     from mt_sweeps.storage.open import open_home
 
     sweep = open_home(home).sweep(name)
-    text = best_file.to_yaml(best_file.from_sweep(sweep))
-    then = f"train the final model with: {sweep.command('train', str(output))}"
+    text = best_file.to_yaml(best_file.from_sweep(sweep, arm))
+    what = "the final model" if arm == "search" else f"the {arm} baseline"
+    then = f"train {what} with: {sweep.command('train', str(output))}"
     write_text(output, text, True, then, "the file" if output is None else _file_at(output, sweep))
 
 

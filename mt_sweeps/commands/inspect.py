@@ -219,7 +219,8 @@ def _kept(home: Home, sweep: SweepStore, ranked: Sequence[TrialId], stack: ExitS
 def _trained(home: Home, sweep: SweepStore) -> dict[str, Path]:
     """Return the newest final model of a sweep in this home, if there is one."""
     results = training_result.folders_of_sweep(home.trained, sweep.load_environment().id)
-    models = [folder for folder in results if (folder / training_result.MODEL).is_file()]
+    of_search = [folder for folder, result in results.items() if result.arm == "search"]
+    models = [folder for folder in of_search if (folder / training_result.MODEL).is_file()]
     if not models:
         return {}
     newest = max(models, key=lambda folder: results[folder].time)

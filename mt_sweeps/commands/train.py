@@ -24,6 +24,7 @@ from mt_sweeps.terminal import print
 from mt_sweeps.tracking.background import BackgroundWriter, finish
 from mt_sweeps.tracking.client import connection_problem
 from mt_sweeps.tracking.training_run import TrainingRun
+from trainers.config.compatibility import ONLY_LABELS
 from trainers.confusion import Confusion
 from trainers.data.cache import image_names, prepare, read_facts
 from trainers.data.overlaps import look_alike_caution
@@ -92,7 +93,7 @@ def _train_seed(request: TrainingRequest, file: Path, home: Home) -> TrainingRes
     """Return the result of one seed, trained now or before, and bring MLflow up to date."""
     best = request.best
     directory = home.trained / f"{best.sweep}-{_hash(best)}-seed-{best.trainer.seed}"
-    name = f"the best of {best.sweep} (trial {best.trial}), seed {best.trainer.seed}"
+    name = f"{best.title}, seed {best.trainer.seed}"
     print(f"training {name}: {best.trainer.steps:,} steps, in {directory}", flush=True)
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -172,7 +173,8 @@ def _print_images(trainer: "Trainer", request: TrainingRequest) -> None:
     if trainer.first_weights != best.first_weights and "model.weights" not in request.changed:
         print("note: these are not the first weights of the sweep (the file of model.weights differs)")
     labels, others = len(split.labeled), len(split.unlabeled)
-    print(f"trained on {counted(labels, 'image')} with labels and {others:,} without", flush=True)
+    without = "no others" if best.trainer.method in ONLY_LABELS else f"{others:,} without"
+    print(f"trained on {counted(labels, 'image')} with labels and {without}", flush=True)
 
 
 def _look_alikes(trainer: "Trainer") -> list[str]:
@@ -193,6 +195,7 @@ def _result(trainer: "Trainer", request: TrainingRequest, cautions: list[str]) -
     return TrainingResult(
         sweep=best.sweep,
         sweep_id=best.sweep_id,
+        arm=best.arm,
         trial=best.trial,
         changed=request.changed,
         cautions=cautions,

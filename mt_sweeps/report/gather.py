@@ -140,7 +140,7 @@ def _classes(sweep: SweepStore, ledger: Ledger) -> list[ClassFinding]:
     for result in training_result.of_sweep(sweep.home.trained, environment.id):
         test = result.test.get(result.network)
         if test is not None and test.confusion is not None:
-            title = f"The final training of trial {result.trial} with seed {result.trainer.seed}, on the test images"
+            title = f"The final training of {result.trial_id.label} with seed {result.trainer.seed}, on the test images"
             found.append(_class_finding(title, Confusion.from_json(test.confusion), result.classes))
     return found
 

@@ -5,7 +5,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import Field, ValidationError
 
@@ -17,13 +17,14 @@ from mt_sweeps.results import finalists
 from mt_sweeps.search_space.space import Values
 from mt_sweeps.spec import validation_errors, yaml_file
 from mt_sweeps.spec.allowed_paths import check_paths
+from mt_sweeps.spec.arms import BASELINES, FIXED_ARMS, ExportedArm, TrialId
 from mt_sweeps.spec.overrides import apply_override
 from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.spec.sweep_spec import PLAIN_NAME, dotted
 from mt_sweeps.storage.environment import Environment, weights_key
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study.ledger_view import LedgerView, ledger_of
-from mt_sweeps.study.trial import Trial
+from mt_sweeps.study.trial import Trial, best_of
 from mt_sweeps.versions import versions
 from trainers.config import Settings, TrainerConfig
 from trainers.report import NORMAL_95, rate_interval
@@ -33,7 +34,7 @@ CHANGEABLE = ("trainer", "tracking")  # with --set; all else records where the v
 
 
 class Validation(Settings):
-    """The validation error of the trial: too low, since it is the lowest of many on the same images."""
+    """The validation error of the trial: if its arm was searched, too low, since the lowest of many on these images."""
 
     metric: str
     error: float
@@ -72,6 +73,7 @@ class BestFile(Settings):
     format: Literal["mt-sweeps-best/2"]
     sweep: str = Field(pattern=PLAIN_NAME)
     sweep_id: str
+    arm: ExportedArm = Field("search", description="which the trial is the best of; earlier versions: the search")
     trial: int
     searched: Values
     validation: Validation
@@ -85,26 +87,41 @@ class BestFile(Settings):
     trainer: TrainerConfig
     digest: str | None = Field(None, description="SHA-256 of all the rest; none: an earlier version wrote the file")
 
+    @property
+    def trial_id(self) -> TrialId:
+        """The trial of the sweep that the settings are from."""
+        return TrialId(self.arm, self.trial)
 
-def from_sweep(sweep: SweepStore) -> BestFile:
+    @property
+    def title(self) -> str:
+        """What it is of which sweep: `the best of digits (trial 3)`, `the supervised baseline of digits (...)`."""
+        what = "the best" if self.arm == "search" else f"the {self.arm} baseline"
+        return f"{what} of {self.sweep} ({self.trial_id.label})"
+
+
+def from_sweep(sweep: SweepStore, arm: ExportedArm = "search") -> BestFile:
     """Return the best-hyper-parameters file of a sweep as it stands now.
 
+    Args:
+        sweep: any.
+        arm: a baseline, to train what the best of the search is compared with.
+
     Raises:
-        InputError: no trial has completed.
+        InputError: no trial of the arm has completed, or the sweep has no such arm.
     """
     ledger = ledger_of(sweep)
-    return from_trial(ledger, best_trial(sweep, ledger), sweep.load_environment())
+    return from_trial(ledger, best_trial(sweep, ledger, arm), sweep.load_environment())
 
 
-def best_trial(sweep: SweepStore, ledger: LedgerView) -> Trial:
-    """Return the best trial of the search.
-
-    Raises:
-        InputError: no trial has completed.
-    """
-    best = ledger.best()
+def best_trial(sweep: SweepStore, ledger: LedgerView, arm: ExportedArm = "search") -> Trial:
+    """Return the best trial of an arm; arguments and errors as of `from_sweep`."""
+    arms = [one for one in ledger.spec.arms() if one != "finalists"]
+    if arm not in arms:
+        raise InputError(f"{sweep.name}: has no {arm} baseline; its arms: {', '.join(arms)}")
+    best = best_of(ledger.trials(arm), ledger.spec.metric)
     if best is None:
-        raise InputError(f"{sweep.name}: no trial has completed yet; see `{sweep.command('status')}`")
+        of_arm = "" if arm == "search" else f" of {arm}"
+        raise InputError(f"{sweep.name}: no trial{of_arm} has completed yet; see `{sweep.command('status')}`")
     return best
 
 
@@ -113,32 +130,36 @@ def from_trial(ledger: LedgerView, best: Trial, environment: Environment) -> Bes
 
     Args:
         ledger: of the sweep.
-        best: a completed trial of its search arm.
+        best: a completed trial of its search, or of a baseline.
         environment: recorded when the sweep started.
     """
     spec = ledger.spec
     error = best.error(spec.metric)
     assert error is not None and best.last is not None  # a completed trial has its last report
-    config, images = spec.config(best.values), environment.images["validation"]
+    config, images = spec.config(best.values, best.arm), environment.images["validation"]
     if spec.error_name == "error":
         low, high = rate_interval(round(error[0] * images) / images, images)
         interval = "95 %, Wilson's for a share of images"
     else:  # a mean over classes is no share of images
         low, high = (min(max(error[0] + end * error[1], 0.0), 1.0) for end in (-NORMAL_95, NORMAL_95))
         interval = "95 %, 1.96 standard errors to both sides"
+    searched = {} if best.arm in FIXED_ARMS else best.values
+    if searched:
+        interval += "; it does not know that these images chose the trial"
     content = BestFile(
         format="mt-sweeps-best/2",
         sweep=spec.name,
         sweep_id=environment.id,
+        arm=cast(ExportedArm, best.arm),
         trial=best.number,
-        searched=best.values,
+        searched=searched,
         validation=Validation(
             metric=spec.metric,
             error=error[0],
             standard_error=error[1],
             low=low,
             high=high,
-            interval=f"{interval}; it does not know that these images chose the trial",
+            interval=interval,
             images=images,
             step=best.last.step,
         ),
@@ -157,6 +178,11 @@ def from_trial(ledger: LedgerView, best: Trial, environment: Environment) -> Bes
 def to_yaml(best: BestFile) -> str:
     """Return the file's content, which `load_request` reads."""
     head = f"# Best hyper-parameters of the sweep {best.sweep}. Train the final model: {program()} train THIS_FILE\n"
+    if best.arm != "search":
+        head = (
+            f"# {best.title[0].upper()}{best.title[1:]}: {BASELINES[best.arm]}.\n"
+            f"# It is there to compare the final model with. Train it: {program()} train THIS_FILE\n"
+        )
     return head + yaml_file.dump(best.model_dump())
 
 
@@ -258,7 +284,8 @@ def _check_version(path: Path, data: dict[str, Any]) -> None:
 
 def _replicated(ledger: LedgerView, best: Trial, environment: Environment) -> ReplicatedError | None:
     """Return the mean error of a trial's finalists, or None if there are none or fewer than two seeds are done."""
-    verdict, name = finalists.compare_finalists(ledger, environment.images, environment.groups), best.id.label
+    verdict = finalists.compare_finalists(ledger, environment.images, environment.groups)
+    name = finalists.contender_name(best.id)
     if verdict is None or name not in verdict.means:
         return None
     mean = verdict.means[name]

@@ -9,17 +9,13 @@ from mt_sweeps.results import class_errors, finalists
 from mt_sweeps.results.cautions import cautions, nothing_learned
 from mt_sweeps.results.outlook import outlook
 from mt_sweeps.results.search_gain import search_gain
+from mt_sweeps.spec.arms import BASELINES
 from mt_sweeps.storage.environment import Environment
 from mt_sweeps.storage.home import SweepStore, command_line
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial, best_of
 
 _WIDTH = 110  # characters per line: MLflow's page cuts off longer ones
-_BASELINES = {
-    "probe": "logistic regression on the frozen features of the same weights, fitted in seconds",
-    "supervised": "the same network and steps without the unlabeled images",
-    "published": "the authors' values, as many steps, nothing searched",
-}
 
 
 def summary_text(sweep: SweepStore, ledger: Ledger, environment: Environment) -> str:
@@ -111,7 +107,7 @@ def _class_lines(sweep: SweepStore, ledger: Ledger) -> list[str]:
 def _baseline_lines(ledger: Ledger, trials: Sequence[Trial]) -> list[str]:
     metric = ledger.spec.metric
     lines = []
-    for arm, description in _BASELINES.items():
+    for arm, description in BASELINES.items():
         trial = best_of([trial for trial in trials if trial.arm == arm], metric)
         if trial is not None:
             lines.append(_wrapped(arm, f"{error_text(trial.error(metric))}: {description}{_how_searched(ledger, arm)}"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError
 
 from mt_sweeps.errors import InputError
+from mt_sweeps.spec.arms import ExportedArm, TrialId
 from mt_sweeps.storage.reading import first_problem, read_text
 from trainers.config import Settings, TrainerConfig
 
@@ -70,9 +71,10 @@ class TrainingResult(Settings):
     format: str = Field("mt-sweeps-trained/2", pattern=r"^mt-sweeps-trained/[12]$")
     sweep: str
     sweep_id: str
+    arm: ExportedArm = "search"
     trial: int
     changed: list[str]
-    cautions: list[str] = Field(default=[], description="why it may not be what the sweep found, or its errors are too low")
+    cautions: list[str] = Field(default=[], description="why it may not be what the sweep found, or better than it is")
     trainer: TrainerConfig
     network: Literal["teacher", "student"]
     test: dict[str, TestError]
@@ -83,6 +85,11 @@ class TrainingResult(Settings):
     versions: dict[str, str]
     time: float
     classes: list[str] = Field(default=[], description="names, in the order of their indices; version 1 has none")
+
+    @property
+    def trial_id(self) -> TrialId:
+        """The trial of the sweep whose configuration was trained."""
+        return TrialId(self.arm, self.trial)
 
 
 def load(directory: Path) -> TrainingResult | None:

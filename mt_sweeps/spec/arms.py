@@ -3,6 +3,14 @@
 from typing import Literal, NamedTuple
 
 Arm = Literal["search", "probe", "supervised", "published", "finalists"]
+ExportedArm = Literal["search", "probe", "supervised", "published"]
+"""Arms whose best trial can be exported: the finalists train those of the others again."""
+BASELINES: dict[Arm, str] = {
+    "probe": "logistic regression on the frozen features of the same weights, fitted in seconds",
+    "supervised": "the same network and steps without the unlabeled images",
+    "published": "the authors' values, as many steps, nothing searched",
+}
+"""What each baseline is, in words."""
 FIXED_ARMS: tuple[Arm, ...] = ("published", "finalists")
 """Arms that search nothing: the values of their trials are all settings except the data set's."""
 

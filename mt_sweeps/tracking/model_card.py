@@ -5,7 +5,9 @@ import json
 from mt_sweeps.formatting import error_text, percent, value_text
 from mt_sweeps.results.best_file import BestFile, TrainingRequest
 from mt_sweeps.results.training_result import TestError, TrainingResult
+from mt_sweeps.spec.arms import BASELINES
 from mt_sweeps.spec.sweep_spec import dotted
+from trainers.config.compatibility import ONLY_LABELS
 from trainers.report import error_name, rate_interval
 
 
@@ -21,13 +23,24 @@ def card_text(request: TrainingRequest, result: TrainingResult, sweep_page: str 
     sweep = f"[{best.sweep}](#/{sweep_page})" if sweep_page else f"`{best.sweep}`"
     parts = [
         _test_text(result),
-        f"**How it was found.** Trial {best.trial} of the sweep {sweep} was the best of its search. {_selection(best)}",
+        f"{_origin(best, sweep)} {_selection(best)}",
         _data_text(result),
         _settings_text(best),
         *(f"**Not as exported:** {', '.join(f'`{key}`' for key in request.changed)}." for _ in request.changed[:1]),
         *(f"**Caution:** {caution}." for caution in result.cautions),
     ]
     return "\n\n".join(parts)
+
+
+def _origin(best: BestFile, sweep: str) -> str:
+    label = best.trial_id.label
+    if best.arm == "search":
+        return f"**How it was found.** {label.capitalize()} of the sweep {sweep} was the best of its search."
+    chosen = ", the best trial of its arm" if best.searched else ""
+    return (
+        f"**A baseline, not the best of the search.** It is there to compare the best with: {BASELINES[best.arm]}. "
+        f"It is {label} of the sweep {sweep}{chosen}."
+    )
 
 
 def _test_text(result: TrainingResult) -> str:
@@ -48,9 +61,10 @@ def _with_interval(error: TestError) -> str:
 
 def _selection(best: BestFile) -> str:
     found, again = best.validation, best.finalists
+    chosen = "which chose it" if best.searched else "which did not choose it"
     text = (
         f"Its validation {error_name(found.metric)} was {error_text((found.error, found.standard_error))} on "
-        f"{found.images:,} images, which chose it."
+        f"{found.images:,} images, {chosen}."
     )
     if again is None:
         return f"{text} It was not trained again on fresh seeds, so how much of this is luck is not known."
@@ -63,9 +77,10 @@ def _selection(best: BestFile) -> str:
 
 def _data_text(result: TrainingResult) -> str:
     classes = f" of {len(result.classes)} classes" if result.classes else ""
+    others = "no others" if result.trainer.method in ONLY_LABELS else f"{result.images['unlabeled']:,} without"
     return (
         f"**Data.** `{result.trainer.dataset.name}`: {result.images['labeled']:,} images with labels{classes}, "
-        f"{result.images['unlabeled']:,} without; fingerprint `{result.data_fingerprint[:16]}`."
+        f"{others}; fingerprint `{result.data_fingerprint[:16]}`."
     )
 
 

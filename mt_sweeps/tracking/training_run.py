@@ -16,6 +16,7 @@ from mt_sweeps.tracking.shared_view import tag_of, view_page
 from trainers.report import Report
 
 _COLOUR = "#c2255c"  # of final trainings in MLflow
+_ALIAS = "best"  # of a model of the search's best; one of a baseline has the name of its arm
 
 
 class TrainingRun:
@@ -98,7 +99,8 @@ class TrainingRun:
         page = view_page(client.experiment, best.sweep_id) if has_view else None
         client.log_dataset(self._run, best.trainer, result.data_fingerprint, result.images)
         card = card_text(self._request, result, page)
-        version = client.register(self._run, best.sweep, self._directory / MODEL, version_tags, card)
+        alias = _ALIAS if best.arm == "search" else best.arm
+        version = client.register(self._run, best.sweep, self._directory / MODEL, version_tags, card, alias)
         client.set_status(self._run, "FINISHED", result.time)
         return version
 
@@ -106,6 +108,7 @@ class TrainingRun:
         best = self._request.best
         tags = {"mt.sweep": best.sweep_id, "mt.trial": str(best.trial), "mt.seed": str(best.trainer.seed)}
         tags["mt.trained"] = self._directory.name
+        tags |= {"mt.baseline": best.arm} if best.arm != "search" else {}
         # The model is not quite what the sweep found, and whoever uses it must see that.
         tags |= {"mt.changed": ", ".join(self._request.changed)} if self._request.changed else {}
         return tags | ({"mt.cautions": "; ".join(cautions)} if cautions else {})
@@ -115,7 +118,8 @@ class TrainingRun:
         client = Client(self._home, best.tracking)
         ours = self._tags(self._request.cautions)
         own = {key: ours[key] for key in ("mt.sweep", "mt.trained")} | {"mt.arm": "train"}
-        name = f"{best.sweep}: final training, seed {best.trainer.seed}"
+        what = "final training" if best.arm == "search" else f"final training of {best.trial_id.label}"
+        name = f"{best.sweep}: {what}, seed {best.trainer.seed}"
         look = {"mlflow.runColor": _COLOUR, ROUNDED: "true"}
         self._run, tags = client.get_or_create_run(own, name, start, look)
         self._is_exact = ROUNDED not in tags

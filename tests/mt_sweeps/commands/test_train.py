@@ -19,7 +19,7 @@ from mt_sweeps.storage import records
 from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.tracking.embedded_store import embedded_uri
 from tests.helpers.servers.mlflow import MLflowServer
-from tests.helpers.sweeps import ENVIRONMENT, digits, new_ledger, report
+from tests.helpers.sweeps import ENVIRONMENT, Sweep, digits, finish, new_ledger, report
 from tests.helpers.training import in_fresh_process
 from trainers import Trainer
 from trainers.checkpoint import load_model
@@ -192,6 +192,31 @@ def test_images_that_look_like_scored_ones_are_a_caution_of_the_model(tmp_path, 
     (version,) = versions_of(home)
     assert version.description.endswith("**Caution:** 2 training images look almost like test images.")
     assert version.tags["mt.cautions"] == client_of(home).get_run(version.run_id).data.tags["mt.cautions"]
+
+
+def test_a_baseline_is_trained_as_such_and_takes_no_name_of_the_best(tmp_path, home, capsys):
+    file, _ = exported(tmp_path)
+    train_best(file, home)
+    sweep = Sweep(tmp_path / "other", *TINY, "trials=1")
+    while trial := sweep.ledger.ask_search():
+        finish(sweep.ledger, trial)
+    file.write_text(best_file.to_yaml(best_file.from_sweep(sweep.directory, "supervised")))
+    capsys.readouterr()
+    train_best(file, home)
+    out = capsys.readouterr().out
+    assert "training the supervised baseline of digits (supervised 0), seed 0" in out
+    assert "trained on 50 images with labels and no others" in out
+    _, directory = sorted(home.trained.iterdir(), key=lambda one: training_result.load(one).time)
+    result = training_result.load(directory)
+    assert (result.arm, result.network, result.trial_id.label) == ("supervised", "student", "supervised 0")
+    best, baseline = versions_of(home)
+    assert client_of(home).get_model_version_by_alias("digits", "best").version == best.version
+    assert client_of(home).get_model_version_by_alias("digits", "supervised").version == baseline.version
+    assert "**A baseline, not the best of the search.**" in baseline.description
+    assert "50 images with labels of 10 classes, no others" in baseline.description
+    assert ("mt.baseline" in best.tags, baseline.tags["mt.baseline"]) == (False, "supervised")
+    run = client_of(home).get_run(baseline.run_id)
+    assert run.info.run_name == "digits: final training of supervised 0, seed 0"
 
 
 def test_with_validation_its_images_and_those_of_the_verdict_are_trained_on(tmp_path, home, capsys):

@@ -4,7 +4,7 @@ from scipy.stats import binomtest
 from mt_sweeps.errors import InputError
 from mt_sweeps.results import best_file, finalists
 from mt_sweeps.spec import yaml_file
-from tests.helpers.sweeps import ENVIRONMENT, digits, finish, new_ledger, report
+from tests.helpers.sweeps import ENVIRONMENT, Sweep, digits, finish, new_ledger, report
 
 
 @pytest.fixture
@@ -84,6 +84,52 @@ def test_the_file_tells_what_the_finalists_showed_of_this_configuration(tmp_path
     assert shown.low < 0.2 < 0.22 < shown.high
     assert (shown.seeds, shown.images, shown.kept_back) == (3, 300, True)
     assert shown.others == pytest.approx({"supervised": 0.21, "published": 0.21})
+
+
+@pytest.fixture
+def swept(tmp_path):
+    """A sweep whose trials of all arms have ended, the second of each arm with the lower error."""
+    sweep = Sweep(tmp_path, "trials=2", "finalists.baselines=[supervised, published]")
+    while trial := sweep.ledger.ask_search():
+        finish(sweep.ledger, trial, 0.2 - 0.05 * trial.number)
+    return sweep
+
+
+def test_the_best_supervised_trial_is_exported_as_it_was_trained_and_says_that_it_is_a_baseline(swept, tmp_path):
+    best = best_file.from_sweep(swept.directory, "supervised")
+    assert (best.arm, best.trial, best.title) == ("supervised", 1, "the supervised baseline of digits (supervised 1)")
+    text = best_file.to_yaml(best)
+    assert text.startswith("# The supervised baseline of digits (supervised 1): the same network and steps without ")
+    request = best_file.load_request(written(tmp_path, text))
+    (trial,) = [one for one in swept.ledger.trials("supervised") if one.number == 1]
+    assert request.best.trainer == swept.spec.config(trial.values, "supervised")
+    assert (request.best.trainer.method, request.best.searched) == ("supervised", trial.values)
+    assert (request.changed, request.cautions) == ([], [])
+
+
+def test_of_the_published_values_nothing_was_chosen(swept):
+    best = best_file.from_sweep(swept.directory, "published")
+    (trial,) = swept.ledger.trials("published")
+    assert best.trainer == swept.spec.config(trial.values, "published")
+    assert best.searched == {}
+    assert "chose" not in best.validation.interval
+    assert "chose" in best_file.from_sweep(swept.directory).validation.interval
+
+
+def test_an_arm_that_the_sweep_does_not_have_is_answered_with_those_that_it_has(swept):
+    with pytest.raises(InputError, match="digits: has no probe baseline; its arms: search, supervised, published"):
+        best_file.from_sweep(swept.directory, "probe")
+
+
+def test_an_arm_without_a_completed_trial_has_nothing_to_export(tmp_path):
+    sweep = Sweep(tmp_path)
+    with pytest.raises(InputError, match="no trial of supervised has completed yet"):
+        best_file.from_sweep(sweep.directory, "supervised")
+
+
+def test_a_file_of_an_earlier_version_is_of_the_search(text, tmp_path):
+    assert text.count("arm: search\n") == 1
+    assert best_file.load_request(written(tmp_path, text.replace("arm: search\n", ""))).best.arm == "search"
 
 
 @pytest.mark.parametrize(
