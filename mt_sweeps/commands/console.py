@@ -11,7 +11,7 @@ from rich.live import Live
 from mt_sweeps.commands.live_view import best_lines, view
 from mt_sweeps.formatting import counted, duration, errors_text, values_text
 from mt_sweeps.results.time_left import TimeLeft
-from mt_sweeps.spec.arms import TrialId
+from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
 from mt_sweeps.terminal import can_redraw, print
@@ -107,7 +107,9 @@ class Board:
         if trial.reason:
             result = f"{trial.reason}: {trial.message.splitlines()[0]}"
         state = "lost its worker and waits for another" if trial.state == "waiting" else trial.state
-        self._line(f"{trial.id.label} {state}: {result}  [{self._done} of {self._total} trials]{self._left_text()}")
+        ended = sum(one.finished for one in list(self._trials.values()) if one.arm == trial.arm)
+        count = f"[{trial.arm}: {ended} of {self._totals[trial.arm]}]"
+        self._line(f"{trial.id.label} {state}: {result}  {count}{self._left_text()}")
         if trial.state == "failed":
             self._on_failure()
 
@@ -117,14 +119,13 @@ class Board:
         self._line(text)
 
     @property
-    def _done(self) -> int:
-        return sum(trial.finished for trial in list(self._trials.values()))
-
-    @property
-    def _total(self) -> str:
-        """How many trials there will be. Finalists end when the verdict is decided, so that there may be fewer."""
+    def _totals(self) -> dict[Arm, str]:
+        """How many trials each arm will have. Finalists end when the verdict is decided, so there may be fewer."""
         is_limit = "finalists" in self._spec.arms() and self._ledger.remaining("finalists") > 0
-        return f"{'at most ' * is_limit}{sum(map(self._ledger.total, self._spec.arms()))}"
+        return {
+            arm: f"{'at most ' * (is_limit and arm == 'finalists')}{self._ledger.total(arm)}"
+            for arm in self._spec.arms()
+        }
 
     def _update(self, trial: Trial) -> None:
         self._time_left.update(trial)
@@ -167,10 +168,18 @@ class Board:
 
     def _view(self) -> Group:
         passed, left = time.monotonic() - self._start, self._time_left.seconds()
-        head = f"{self._done} of {self._total} trials done  {duration(passed)} so far{self._left_text()}"
+        head = f"{duration(passed)} so far{self._left_text()}"
         share = passed / (passed + left) if left is not None else 0.0
         return view(
-            self._spec, dict(self._trials), self._reports, self._time_left.whole, head, share, self._note, self._console
+            self._spec,
+            dict(self._trials),
+            self._reports,
+            self._time_left.whole,
+            self._totals,
+            head,
+            share,
+            self._note,
+            self._console,
         )
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mt_sweeps.formatting import counted, metric_text, percent, value_text, values_text
-from mt_sweeps.spec.arms import TrialId
+from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.study.trial import Trial, best_of
 from trainers.errors import escaped
@@ -28,6 +28,7 @@ def view(
     trials: Mapping[TrialId, Trial],
     reports: Mapping[TrialId, Report],
     steps: Mapping[TrialId, int],
+    totals: Mapping[Arm, str],
     head: str,
     share: float,
     note: str,
@@ -40,7 +41,8 @@ def view(
         trials: all that have begun.
         reports: the last one of each trial.
         steps: how many each trial will train, if it goes to its end.
-        head: the first line's end: how many are done, and how long it takes.
+        totals: how many trials each arm will have, in words.
+        head: the first line's end: how long it takes.
         share: of the whole that is done, from 0 to 1.
         note: the last news of the sweep as a whole, or nothing.
         console: whose size it must fit.
@@ -48,12 +50,9 @@ def view(
     everything = list(trials.values())
     first = Text(spec.name, style="bold")
     first.append(f"  {head}", style="not bold")
-    for state, colour in _COLOURS.items():
-        if count := sum(trial.state == state for trial in everything):
-            first.append(f"  {count} {state}", style=colour)
     bar = Table.grid()  # with the end of its line
     bar.add_row(ProgressBar(total=1.0, completed=share, width=min(60, console.width)))
-    lines: list[RenderableType] = [first, bar]
+    lines: list[RenderableType] = [first, bar, *(_arm_line(arm, total, everything) for arm, total in totals.items())]
     lines += [*_best_lines(spec, everything), *_finalist_lines(spec, everything)]
     notes = [f"waiting: {waiting}"] if (waiting := _waiting(everything, reports)) else []
     notes += [note] if note else []
@@ -77,6 +76,17 @@ def best_lines(spec: SweepSpec, trials: Sequence[Trial]) -> list[str]:
         + values_text({key: value for key, value in trial.values.items() if key in spec.search_space})
         for trial in best
     ]
+
+
+def _arm_line(arm: Arm, total: str, trials: Sequence[Trial]) -> Text:
+    """Return how many trials of an arm have ended, of how many, and their states."""
+    states = [trial.state for trial in trials if trial.arm == arm]
+    ended = sum(trial.finished for trial in trials if trial.arm == arm)
+    line = Text(f"{arm:10}  {ended} of {total} {'trial' if total == '1' else 'trials'}")
+    for state, colour in _COLOURS.items():
+        if count := states.count(state):
+            line.append(f"  {count} {state}", style=colour)
+    return line
 
 
 def _best_lines(spec: SweepSpec, trials: Sequence[Trial]) -> list[Text]:

@@ -1,4 +1,5 @@
 import io
+import re
 import time
 from dataclasses import replace
 
@@ -30,7 +31,7 @@ def test_piped_output_is_plain_lines(ledger, capsys):
     out = capsys.readouterr().out
     assert "trial 0 starts: ema.decay 0.95" in out
     assert "trial 0 step 30/300: teacher 50.0 %, student 50.0 %" in out
-    assert "trial 0 complete: teacher 25.0 %, student 25.0 %  [1 of 6 trials]" in out
+    assert "trial 0 complete: teacher 25.0 %, student 25.0 %  [search: 1 of 4]" in out
     assert "\x1b" not in out
 
 
@@ -42,7 +43,7 @@ def test_a_failure_is_told_with_its_reason(ledger, capsys):
     assert "trial 0 failed: diverged: Diverged: the loss is nan" in capsys.readouterr().out
 
 
-def test_while_finalists_are_left_their_number_is_called_a_maximum(tmp_path, capsys):
+def test_while_finalists_are_left_their_number_is_called_a_maximum(tmp_path):
     settings = ("trials=1", "finalists.baselines=[]", "finalists.top=1", "finalists.seeds=4")
     ledger = new_ledger(tmp_path / "ledger.db", digits(*settings))
     shown = board(ledger)
@@ -50,7 +51,10 @@ def test_while_finalists_are_left_their_number_is_called_a_maximum(tmp_path, cap
     shown.started(trial)
     shown.reported(trial, report(300, 0.5))
     shown.ended(ledger.complete(trial, report(300, 0.5)))
-    assert "[1 of at most 5 trials]  about 6 s left" in capsys.readouterr().out
+    assert arm_lines(shown, 160) == [
+        "search      1 of 1 trial  1 complete",
+        "finalists   0 of at most 4 trials",
+    ]
 
 
 def test_no_time_left_is_never_announced(ledger, capsys):
@@ -84,10 +88,30 @@ def test_the_table_of_a_terminal_shows_what_runs_and_the_best_so_far(ledger):
     out = io.StringIO()
     Console(file=out, width=120, height=30).print(shown._view())
     text = out.getvalue()
-    assert "1 of 6 trials done" in text
     assert "best so far  trial 0  12.5 % ± 1.0" in text
     assert "running" in text
     assert "60.0 %" in text
+
+
+def arm_lines(shown, width):
+    out = io.StringIO()
+    Console(file=out, width=width, height=30).print(shown._view())
+    return [line.rstrip() for line in out.getvalue().splitlines() if re.match(r"\w+ +\d+ of ", line)]
+
+
+@pytest.mark.parametrize("width", [60, 160])
+def test_each_count_of_trials_says_of_which_arm_it_is(ledger, width):
+    shown = board(ledger)
+    for _ in range(2):
+        trial = ledger.ask_search()
+        shown.started(trial)
+        shown.ended(ledger.complete(trial, report(300, 0.5)))
+    shown.started(ledger.ask_search())
+    assert arm_lines(shown, width) == [
+        "search      1 of 4 trials  1 complete",
+        "supervised  1 of 1 trial  1 complete",
+        "published   0 of 1 trial  1 running",
+    ]
 
 
 def waiting_line(shown):
