@@ -80,7 +80,7 @@ def best_lines(spec: SweepSpec, trials: Sequence[Trial]) -> list[str]:
 
 def _arm_line(arm: Arm, total: str, trials: Sequence[Trial]) -> Text:
     """Return how many trials of an arm have ended, of how many, and their states."""
-    states = [trial.state for trial in trials if trial.arm == arm]
+    states: list[str] = [trial.state for trial in trials if trial.arm == arm]
     ended = sum(trial.finished for trial in trials if trial.arm == arm)
     line = Text(f"{arm:10}  {ended} of {total} {'trial' if total == '1' else 'trials'}")
     for state, colour in _COLOURS.items():

@@ -13,7 +13,7 @@ from mt_sweeps.errors import InputError, SweepError, trainer_error_text
 from mt_sweeps.formatting import counted, error_text
 from mt_sweeps.plugins import run_versions
 from mt_sweeps.results import best_file, pictures, training_result
-from mt_sweeps.results.best_file import TrainingRequest
+from mt_sweeps.results.best_file import BestFile, TrainingRequest
 from mt_sweeps.results.class_errors import balance_text, table_lines
 from mt_sweeps.results.statistics import interval
 from mt_sweeps.results.training_result import MODEL, RESULT, TestError, TrainingResult
@@ -22,7 +22,7 @@ from mt_sweeps.storage.home import Home
 from mt_sweeps.storage.local import exclusive
 from mt_sweeps.terminal import print
 from mt_sweeps.tracking.background import BackgroundWriter, finish
-from mt_sweeps.tracking.client import connection_problem
+from mt_sweeps.tracking.client import connection_problem, first_line
 from mt_sweeps.tracking.training_run import TrainingRun
 from trainers.config.compatibility import ONLY_LABELS
 from trainers.confusion import Confusion
@@ -69,6 +69,29 @@ def train_best(
         results.append(_train_seed(replace(request, best=seeded), file, home))
     if seeds > 1:
         print(_seeds_text(results))
+    _show_in_report(home, best)
+
+
+def _show_in_report(home: Home, best: BestFile) -> None:
+    """Write the report of the sweep anew, with the test error, where the sweep is in this home and has ended.
+
+    One that runs writes its report at its end. An error costs the training nothing but a line.
+    """
+    try:
+        sweep = home.sweep(best.sweep)
+        if sweep.load_environment().id != best.sweep_id or sweep.is_driven:
+            return
+    except InputError:  # it was removed, or lives elsewhere
+        return
+    try:
+        from mt_sweeps import report
+        from mt_sweeps.tracking.sweep_run import run_pages, send_report
+
+        print(f"report: {report.write(sweep, driven=False, pages=run_pages(home, sweep))}", flush=True)
+        send_report(home, sweep)
+    except Exception as error:
+        command = sweep.command("report")
+        print(f"the report does not show it yet ({first_line(error)}); try again: {command}", flush=True)
 
 
 def _print_notes(request: TrainingRequest, home: Home) -> None:
@@ -256,7 +279,7 @@ def _explained(error: BaseException, file: Path) -> BaseException:
     return error
 
 
-def _hash(best: best_file.BestFile) -> str:
+def _hash(best: BestFile) -> str:
     """Return eight characters that stand for everything that decides a training except its seed."""
     # Without defaults: a setting that a later version adds must not have the test set read again.
     settings = best.trainer.model_dump_json(exclude={"seed"}, exclude_defaults=True)

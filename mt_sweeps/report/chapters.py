@@ -5,6 +5,7 @@ If there is nothing to show, a sentence says so instead of the figure.
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from mt_sweeps.formatting import counted, duration, error_text, percent, value_text
 from mt_sweeps.report import class_chapter, figures, search_chapters
@@ -50,6 +51,7 @@ def all_chapters(
     return [
         _verdict(findings),
         _best(findings),
+        _final_models(findings),
         search_chapters.trials(findings, pages),
         class_chapter.class_errors(findings),
         class_chapter.images(findings, inspect),
@@ -204,6 +206,22 @@ def _best(findings: Findings) -> Chapter:
         ],
         tables=[Table("Its searched values", ["key", "value", "searched"], rows)],
     )
+
+
+def _final_models(findings: Findings) -> Chapter:
+    title = "Final models"
+    if not findings.trained:
+        text = (
+            "None is trained: `export` writes the best values, and `train` trains with them and reads the test images."
+        )
+        return Chapter(title, text=[text])
+    rows = [[one.title, one.error_text, one.network, f"trained/{Path(one.folder).name}"] for one in findings.trained]
+    text = (
+        "Each was trained with the values of one trial, and read the test images once, at its end. The intervals "
+        "count the luck of the test images, and not that of the training."
+    )
+    head = ["model", "test error [95 %]", "network", "folder, in the home of the sweep"]
+    return Chapter(title, text=[text], tables=[Table("Test errors", head, rows)])
 
 
 def _failures(findings: Findings) -> Chapter:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from mt_sweeps.report.axes import Scale
 from mt_sweeps.results.finalists import Verdict
 from mt_sweeps.results.pictures import PictureSet
+from mt_sweeps.results.training_result import FinalModel
 from mt_sweeps.search_space.space import Value, Values
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.study.pruner import Correlation
@@ -269,6 +270,7 @@ class Findings:
         best: the best trial of the search.
         search: what the search gained, and whether more trials would help, a sentence each.
         baselines: the best trial of each baseline, by arm.
+        trained: the final trainings that lie in this home, with their test errors.
         classes: the errors by class of the best trial of the search, and of the final trainings.
         pictures: of images, that `inspect` and `train` have kept; the JSON has none.
         trials: those of the search.
@@ -291,6 +293,7 @@ class Findings:
     best: BestFinding | None
     search: list[str]
     baselines: dict[str, BaselineFinding]
+    trained: list[FinalModel]
     classes: list[ClassFinding]
     pictures: list[PictureSet]
     trials: list[TrialFinding]

@@ -76,6 +76,7 @@ def gather(sweep: SweepStore, ledger: Ledger, state: str) -> Findings:
         best=None if best is None else _best(best, spec),
         search=search_sentences(ledger, environment.images),
         baselines={arm: BaselineFinding(*_errors(trial, spec)) for arm, trial in baselines.items() if trial},
+        trained=training_result.final_models(sweep.home.trained, environment.id),
         classes=_classes(sweep, ledger),
         pictures=_pictures(sweep, best),
         trials=[_trial(trial, spec) for trial in searched],

@@ -3,11 +3,12 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from mt_sweeps.formatting import counted, duration, local_time, metric_text, values_text
+from mt_sweeps.formatting import counted, duration, labeled, local_time, metric_text, values_text
 from mt_sweeps.program import program
 from mt_sweeps.results.finalists import Verdict, compare_finalists, not_compared_text
 from mt_sweeps.results.search_gain import search_gain
 from mt_sweeps.results.time_left import TimeLeft
+from mt_sweeps.results.training_result import FinalModel, final_models
 from mt_sweeps.search_space.space import Values
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.storage.home import SweepStore
@@ -61,6 +62,7 @@ class SweepStatus:
         verdict: after how many seeds the verdict ended and why, or that it has not, and what a budget left uncompared;
             empty: there was no look at it yet.
         comparisons: of the best of the search with each other contender, a sentence each.
+        trained: the final trainings that lie in this home, with their test errors.
     """
 
     name: str
@@ -74,6 +76,7 @@ class SweepStatus:
     search: str = ""
     verdict: str = ""
     comparisons: tuple[str, ...] = ()
+    trained: tuple[FinalModel, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return what `status --json` prints."""
@@ -108,6 +111,7 @@ def sweep_status(sweep: SweepStore) -> SweepStatus:
         search="" if gain is None else gain.where_from(),
         verdict=not_compared_text(ledger, {}) if verdict is None else _verdict_text(verdict),
         comparisons=() if verdict is None else tuple(map(str, verdict.comparisons)),
+        trained=tuple(final_models(sweep.home.trained, environment.id)),
     )
 
 
@@ -159,6 +163,8 @@ def status_text(status: SweepStatus, resume_command: str) -> str:
     if status.verdict:
         first, *others = *status.comparisons, status.verdict
         lines += [f"  verdict    {first}", *(f"             {other}" for other in others)]
+    test = [f"{one.error_text}: {one.title}, in {one.folder}" for one in status.trained]
+    lines += labeled("test error", test)
     if status.state == "failed":
         lines.append("  no trial completed: correct the file, and run it anew")
     if status.state == "interrupted":

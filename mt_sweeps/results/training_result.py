@@ -1,15 +1,18 @@
 """The result of a final training: the model and the test errors, as files in its directory."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import Field, ValidationError
 
 from mt_sweeps.errors import InputError
+from mt_sweeps.formatting import percent
 from mt_sweeps.spec.arms import ExportedArm, TrialId
 from mt_sweeps.storage.reading import first_problem, read_text
 from trainers.config import Settings, TrainerConfig
+from trainers.report import rate_interval
 
 if TYPE_CHECKING:
     from trainers.evaluation import Evaluation
@@ -58,6 +61,11 @@ class TestError(Settings):
         )
 
     @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of the error, Wilson's for so many images."""
+        return rate_interval(round(self.error * self.images) / self.images, self.images)
+
+    @property
     def metrics(self) -> dict[str, float]:
         """The numbers that stand for all classes, by name."""
         names = ("error", "standard_error", "balanced_error", "balanced_standard_error", "macro_f1")
@@ -90,6 +98,66 @@ class TrainingResult(Settings):
     def trial_id(self) -> TrialId:
         """The trial of the sweep whose configuration was trained."""
         return TrialId(self.arm, self.trial)
+
+
+@dataclass(frozen=True)
+class FinalModel:
+    """A final training of a sweep, as `status` and the report show it.
+
+    Attributes:
+        arm: whose best trial was trained: `search`, or a baseline.
+        trial: its number there.
+        seed: of the training.
+        changed: the settings that are not as exported.
+        network: the one that the model is.
+        error: of this network on the test images, as a fraction; None: there are none.
+        low: of its 95 % confidence interval.
+        high: likewise.
+        images: that it was tested on.
+        folder: where the model and `result.json` lie.
+    """
+
+    arm: ExportedArm
+    trial: int
+    seed: int
+    changed: list[str]
+    network: str
+    error: float | None
+    low: float | None
+    high: float | None
+    images: int
+    folder: str
+
+    @classmethod
+    def of(cls, folder: Path, result: TrainingResult) -> "FinalModel":
+        """Return what to show of a result and its folder."""
+        test = result.test.get(result.network)
+        low, high = test.interval if test else (None, None)
+        return cls(
+            arm=result.arm,
+            trial=result.trial,
+            seed=result.trainer.seed,
+            changed=result.changed,
+            network=result.network,
+            error=test.error if test else None,
+            low=low,
+            high=high,
+            images=test.images if test else 0,
+            folder=str(folder),
+        )
+
+    @property
+    def title(self) -> str:
+        """What was trained: `trial 3, seed 0`, `supervised 2, seed 0, not as exported (steps)`."""
+        changed = f", not as exported ({', '.join(self.changed)})" if self.changed else ""
+        return f"{TrialId(self.arm, self.trial).label}, seed {self.seed}{changed}"
+
+    @property
+    def error_text(self) -> str:
+        """Its test error: `5.1 % [3.2, 8.0] on 359 images`."""
+        if self.error is None or self.low is None or self.high is None:
+            return "no test images"
+        return f"{percent(self.error)} [{100 * self.low:.1f}, {100 * self.high:.1f}] on {self.images:,} images"
 
 
 def load(directory: Path) -> TrainingResult | None:
@@ -138,6 +206,17 @@ def of_sweep(trained: Path, sweep_id: str) -> list[TrainingResult]:
         sweep_id: of the sweep.
     """
     return list(folders_of_sweep(trained, sweep_id).values())
+
+
+def final_models(trained: Path, sweep_id: str) -> list[FinalModel]:
+    """Return the final trainings of a sweep: those of the search first, then by arm, trial and time.
+
+    Args: as of `of_sweep`.
+    """
+    arms = get_args(ExportedArm)
+    results = folders_of_sweep(trained, sweep_id).items()
+    ordered = sorted(results, key=lambda one: (arms.index(one[1].arm), one[1].trial, one[1].time))
+    return [FinalModel.of(folder, result) for folder, result in ordered]
 
 
 def folders_of_sweep(trained: Path, sweep_id: str) -> dict[Path, TrainingResult]:

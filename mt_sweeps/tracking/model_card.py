@@ -8,7 +8,7 @@ from mt_sweeps.results.training_result import TestError, TrainingResult
 from mt_sweeps.spec.arms import BASELINES
 from mt_sweeps.spec.sweep_spec import dotted
 from trainers.config.compatibility import ONLY_LABELS
-from trainers.report import error_name, rate_interval
+from trainers.report import error_name
 
 
 def card_text(request: TrainingRequest, result: TrainingResult, sweep_page: str | None) -> str:
@@ -55,7 +55,7 @@ def _test_text(result: TrainingResult) -> str:
 
 
 def _with_interval(error: TestError) -> str:
-    low, high = rate_interval(round(error.error * error.images) / error.images, error.images)
+    low, high = error.interval
     return f"{percent(error.error)}, 95 % interval {100 * low:.1f} to {percent(high)}, on {error.images:,} images"
 
 

@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -15,6 +16,7 @@ from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.formatting import percent
 from mt_sweeps.results import best_file, training_result
 from mt_sweeps.results.statistics import interval
+from mt_sweeps.results.status import status_text, sweep_status
 from mt_sweeps.storage import records
 from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.tracking.embedded_store import embedded_uri
@@ -217,6 +219,35 @@ def test_a_baseline_is_trained_as_such_and_takes_no_name_of_the_best(tmp_path, h
     assert ("mt.baseline" in best.tags, baseline.tags["mt.baseline"]) == (False, "supervised")
     run = client_of(home).get_run(baseline.run_id)
     assert run.info.run_name == "digits: final training of supervised 0, seed 0"
+
+
+def test_report_and_status_of_the_sweep_show_the_test_errors_of_all_its_final_models(tmp_path, home, capsys):
+    sweep = Sweep(home.path, *TINY, "trials=1", "finalists.baselines=[supervised]")
+    while trial := sweep.ledger.ask_search():
+        finish(sweep.ledger, trial)
+    for arm in ("search", "supervised"):
+        file = tmp_path / f"{arm}.yaml"
+        file.write_text(best_file.to_yaml(best_file.from_sweep(sweep.directory, arm)))
+        train_best(file, home)
+    assert f"report: {sweep.directory.report}" in capsys.readouterr().out
+    page, status = sweep.directory.report.read_text(), sweep_status(sweep.directory)
+    shown = status_text(status, "")
+    assert [(one.arm, one.trial) for one in status.trained] == [("search", 0), ("supervised", 0)]
+    for one in status.trained:
+        low, high = training_result.load(Path(one.folder)).test[one.network].interval
+        assert (one.low, one.high) == (low, high)
+        for text in (page, shown):
+            assert f"{percent(one.error)} [{100 * low:.1f}, {100 * high:.1f}] on 359 images" in text
+        assert f"trained/{Path(one.folder).name}" in page
+        assert f"in {one.folder}" in shown
+
+
+def test_a_final_model_of_a_sweep_that_is_not_here_touches_no_other_s_report(tmp_path, home):
+    sweep = Sweep(home.path, "trials=1")
+    file, _ = exported(tmp_path)
+    sweep.directory.save_environment(replace(ENVIRONMENT, id="123"))  # another of the same name
+    train_best(file, home)
+    assert not sweep.directory.report.exists()
 
 
 def test_with_validation_its_images_and_those_of_the_verdict_are_trained_on(tmp_path, home, capsys):

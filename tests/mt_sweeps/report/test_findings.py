@@ -27,6 +27,7 @@ from mt_sweeps.report.findings import (
 from mt_sweeps.results.finalists import MeanError, Verdict
 from mt_sweeps.results.pictures import PictureSet
 from mt_sweeps.results.statistics import Comparison, Gain, Interval
+from mt_sweeps.results.training_result import FinalModel
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.study.pruner import Correlation
 
@@ -57,6 +58,7 @@ FINDINGS = Findings(
     best=BestFinding(0, "complete", 300, 0.1, {"ema.decay": 0.99}, 0.01),
     search=["the best was drawn at random"],
     baselines={"supervised": BaselineFinding(0.2, 0.02)},
+    trained=[FinalModel("search", 0, 0, [], "teacher", 0.1, 0.05, 0.15, 359, "sweeps/trained/digits-0-seed-0")],
     classes=[
         ClassFinding("the best", ["a", "b"], [0.1, None], 0.1, 0.02, 0.8, 0.03, {"classes": 2, "cells": [[0, 0, 9]]})
     ],
@@ -83,8 +85,8 @@ FINDINGS = Findings(
     reproduction=Reproduction("mt-sweep run spec.yaml", "", {}, {}, "abc", "Linux", "def", 0.0, 2),
 )
 KEYS = {
-    (): "format sweep verdict cautions best search baselines classes trials progress curves parameters good importance "
-    "rungs failures ended_by_hand finalists cost reproduction",
+    (): "format sweep verdict cautions best search baselines trained classes trials progress curves parameters good "
+    "importance rungs failures ended_by_hand finalists cost reproduction",
     ("sweep",): "name state metric error_name network method steps started seconds images states",
     ("verdict",): "means comparisons gain failed images kept_back probe ended",
     ("verdict", "means", "trial 0"): "mean low high seeds",
@@ -97,6 +99,7 @@ KEYS = {
         "classes",
         0,
     ): "title classes errors balanced_error balanced_standard_error macro_f1 macro_f1_standard_error confusion",
+    ("trained", 0): "arm trial seed changed network error low high images folder",
     ("trials", 0): "trial state step error last_error reason values",
     ("progress", 0): "trial state hours gpu_hours error last_error best",
     ("curves",): "of rungs ramp_up best lines",

@@ -32,6 +32,7 @@ EVERYTHING = ("trials=12", "finalists.top=1", "finalists.seeds=2", "pruner.name=
 ORDER = [
     "Verdict",
     "The best configuration",
+    "Final models",
     "All trials",
     "Errors by class",
     "Images",

@@ -7,6 +7,7 @@ import pytest
 
 from mt_sweeps.formatting import local_time
 from mt_sweeps.results.status import ArmStatus, BestStatus, SweepStatus, list_text, status_text, sweep_status
+from mt_sweeps.results.training_result import FinalModel
 from tests.helpers.sweeps import Sweep, report, supervised_report
 
 SEARCH = ArmStatus(total=5, waiting=1, running=0, complete=2, pruned=1, failed=1)
@@ -17,7 +18,7 @@ STATUS = SweepStatus("digits", "interrupted", {"search": SEARCH}, BEST, started=
 def test_the_keys_of_the_json_and_their_order_are_fixed():
     shown = json.loads(json.dumps(STATUS.as_json()))
     assert " ".join(shown) == (
-        "format name state arms best started seconds failure seconds_left search verdict comparisons"
+        "format name state arms best started seconds failure seconds_left search verdict comparisons trained"
     )
     assert " ".join(shown["arms"]["search"]) == "total waiting running complete pruned failed"
     assert " ".join(shown["best"]) == "trial metric error standard_error values origin"
@@ -32,6 +33,17 @@ def test_a_status_counts_trials_by_state_and_says_how_to_go_on():
     assert "  best       trial 3: 7.0 % ± 1.0\n" in text
     assert "  go on with: mt-sweep resume digits" in text
     assert "go on with" not in status_text(replace(STATUS, state="finished"), "")
+
+
+def test_test_errors_of_final_models_stand_with_where_they_lie():
+    model = FinalModel("search", 3, 0, [], "teacher", 0.05, 0.03, 0.08, 359, "sweeps/trained/digits-1a2b3c4d-seed-0")
+    baseline = replace(model, arm="supervised", trial=1, changed=["steps"], error=None, folder="other")
+    text = status_text(replace(STATUS, trained=(model, baseline)), "")
+    assert (
+        "  test error 5.0 % [3.0, 8.0] on 359 images: trial 3, seed 0, in sweeps/trained/digits-1a2b3c4d-seed-0\n"
+        "             no test images: supervised 1, seed 0, not as exported (steps), in other\n"
+    ) in text
+    assert "test error" not in status_text(STATUS, "")
 
 
 def test_a_sweep_that_has_not_ended_says_how_long_it_takes_still(tmp_path):
