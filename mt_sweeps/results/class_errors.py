@@ -1,5 +1,6 @@
 """The errors of the classes in words and tables, from a confusion matrix."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from trainers.confusion import Confusion
 
 MOST_CLASSES = 20  # whose confusion matrix is shown in a terminal
 _MOST_LINES = 20  # classes that are listed, the worst first
+_SHORTEST = 3  # characters of a name over a column
+_PIPED = 120  # columns where there is no terminal
 
 
 @dataclass(frozen=True)
@@ -97,8 +100,14 @@ def worst_text(confusion: Confusion, classes: Sequence[str], most: int = 3) -> s
     return ", ".join(f"{one.name} ({percent(one.error)} of {counted(one.images, 'image')})" for one in worst)
 
 
-def table_lines(confusion: Confusion, classes: Sequence[str]) -> list[str]:
-    """Return the error of each class, the worst first, and, if there are few classes, the confusion matrix."""
+def table_lines(confusion: Confusion, classes: Sequence[str], columns: int | None = None) -> list[str]:
+    """Return the error of each class, the worst first, and, if there are few classes, the confusion matrix.
+
+    Args:
+        confusion: of the classes.
+        classes: as of `class_errors`.
+        columns: that the lines may have; None: those of the terminal.
+    """
     errors, names = class_errors(confusion, classes), class_names(confusion, classes)
     width = max(map(len, names))
     lines = ["error by class, the worst first:"]
@@ -109,9 +118,49 @@ def table_lines(confusion: Confusion, classes: Sequence[str]) -> list[str]:
         lines.append(f"  and {len(errors) - _MOST_LINES} more classes with lower errors")
     if len(names) > MOST_CLASSES:
         return lines
-    cell = max(len(str(confusion.counts.max())), len(str(len(names)))) + 2
-    lines.append("confusion matrix, a row per class, a column per prediction:")
-    lines.append(" " * (width + 6) + "".join(f"{c + 1:>{cell}}" for c in range(len(names))))
-    for c, (name, row) in enumerate(zip(names, confusion.counts.tolist(), strict=True)):
-        lines.append(f"  {c + 1:>2}  {name:{width}}" + "".join(f"{count:>{cell}}" for count in row))
-    return lines
+    columns = shutil.get_terminal_size((_PIPED, 0)).columns if columns is None else columns
+    return [*lines, "confusion matrix:", *_matrix_lines(confusion, names, columns)]
+
+
+def _matrix_lines(confusion: Confusion, names: list[str], columns: int) -> list[str]:
+    """Return the confusion matrix with the names of the classes at its rows and columns.
+
+    Where there is no room for names over the columns, numbers stand for them.
+    """
+    digits = len(str(confusion.counts.max()))
+    width = max(map(len, ["true", *names]))
+    heads = _heads(names, digits, columns - width - 2)
+    if heads is None:
+        heads = [str(c + 1) for c in range(len(names))]
+        names = [f"{c + 1:>2} {name}" for c, name in enumerate(names)]
+        width += 3
+    cells = [max(len(head), digits) for head in heads]
+
+    def line(name: str, row: Sequence[object]) -> str:
+        return f"  {name:{width}}" + "".join(f"  {one:>{cell}}" for one, cell in zip(row, cells, strict=True))
+
+    rows = confusion.counts.tolist()
+    return [
+        f"  {'':{width}}  predicted",
+        line("true", heads),
+        *(line(name, row) for name, row in zip(names, rows, strict=True)),
+    ]
+
+
+def _heads(names: list[str], digits: int, room: int) -> list[str] | None:
+    """Return the names, shortened so that they fit over the columns of a matrix; None: no short ones tell them apart.
+
+    Args:
+        names: of the classes.
+        digits: of the largest number in the matrix.
+        room: characters, of all columns.
+    """
+    for most in range(max(map(len, names)), _SHORTEST - 1, -1):
+        for heads in (
+            [name if len(name) <= most else f"{name[: most - 1]}." for name in names],
+            [name if len(name) <= most else f".{name[1 - most :]}" for name in names],
+        ):
+            fits = sum(max(len(head), digits) + 2 for head in heads) <= room
+            if fits and len(set(heads)) == len(names):
+                return heads
+    return None

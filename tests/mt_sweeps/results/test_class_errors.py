@@ -19,16 +19,36 @@ def test_classes_have_numbers_where_their_names_are_not_known():
     assert [one.name for one in class_errors(MATRIX, [])] == ["class 2", "class 0"]
 
 
-def test_the_matrix_of_few_classes_is_a_table():
-    assert table_lines(MATRIX, CLASSES) == [
+def test_the_matrix_of_few_classes_names_them_at_rows_and_columns():
+    assert table_lines(MATRIX, CLASSES, 80) == [
         "error by class, the worst first:",
         "  paper   50.0 % of 2 images, most often taken for glass",
         "  glass   20.0 % of 10 images, most often taken for metal",
-        "confusion matrix, a row per class, a column per prediction:",
-        "             1  2  3",
-        "   1  glass  8  2  0",
-        "   2  metal  0  0  0",
-        "   3  paper  1  0  1",
+        "confusion matrix:",
+        "         predicted",
+        "  true   glass  metal  paper",
+        "  glass      8      2      0",
+        "  metal      0      0      0",
+        "  paper      1      0      1",
+    ]
+
+
+def test_names_over_columns_are_shortened_where_the_terminal_is_narrow():
+    assert table_lines(MATRIX, CLASSES, 22)[-4] == "  true   gl.  me.  pa."
+
+
+def test_names_that_begin_alike_keep_their_ends():
+    lines = table_lines(MATRIX, ["turn_left", "turn_right", "turn_back"], 32)
+    assert lines[-4] == "  true        .eft  .ght  .ack"
+    assert max(map(len, lines[-4:])) <= 32
+
+
+def test_where_no_names_fit_over_the_columns_they_have_numbers():
+    assert table_lines(MATRIX, CLASSES, 12)[-4:] == [
+        "  true      1  2  3",
+        "   1 glass  8  2  0",
+        "   2 metal  0  0  0",
+        "   3 paper  1  0  1",
     ]
 
 

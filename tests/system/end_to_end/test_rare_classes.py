@@ -87,7 +87,7 @@ def test_it_is_run_by_the_balanced_error_and_its_model_is_tested_by_class(folder
 
     command(folder, "export", "rare", "-o", str(folder / "best.yaml"))
     trained = command(folder, "train", str(folder / "best.yaml")).output
-    assert "confusion matrix, a row per class, a column per prediction:" in trained
+    assert "confusion matrix:" in trained
     (directory,) = home.trained.iterdir()
     result = json.loads((directory / "result.json").read_text())
     test = result["test"]["teacher"]
