@@ -22,6 +22,7 @@ from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.execution import ray_private
 from mt_sweeps.execution.ray_folder import RayFolder
 from mt_sweeps.execution.resources import Share
+from mt_sweeps.program import program
 
 T = TypeVar("T")
 _INDISPENSABLE = ("raylet", "gcs_server")  # if one died, Ray itself waits for minutes, or for ever
@@ -182,7 +183,7 @@ def _join(address: str, meanwhile: Callable[[], object] | None) -> dict[str, flo
         raise InputError(
             f"RAY_ADDRESS: the cluster at {address} cannot be joined ({first_line(error)}); a driver runs on a node "
             "of the cluster, with its versions of Ray and Python and its RAY_AUTH_TOKEN; from elsewhere, use "
-            "`mt-sweep submit`"
+            f"`{program()} submit`"
         ) from None
 
 

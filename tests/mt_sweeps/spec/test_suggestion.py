@@ -11,6 +11,7 @@ from trainers.data.inspection import FolderFacts
 
 LAPTOP, GPU = Machine(has_gpu=False, concurrent=2), Machine(has_gpu=True, concurrent=1)
 WEIGHTS = WeightsAtHand("/some/where.pth", "test_efficientnet", "as named")
+MODEL = ("model", "name")
 SPEED = Speed(step=0.1, evaluation=1.0)
 
 
@@ -37,6 +38,14 @@ def facts(
 
 def content(found, machine=LAPTOP, first=WEIGHTS, hours=1.0, speed=SPEED):
     return suggest(found, machine, first, hours, "mine", speed).nested()
+
+
+def test_commands_in_its_reasons_begin_as_the_user_began(monkeypatch):
+    monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
+    (group, *_) = [path for path in suggest(facts(), LAPTOP, None, 1.0, "mine", SPEED).chosen if path[-2:] == MODEL]
+    for command in ("mt-sweep", "uv run mt-sweep"):
+        assert f"`{command} init --weights" in suggest(facts(), LAPTOP, None, 1.0, "mine", SPEED).chosen[group].why
+        monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
 
 
 FOLDERS = {
