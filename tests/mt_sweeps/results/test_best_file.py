@@ -89,7 +89,8 @@ def test_the_file_tells_what_the_finalists_showed_of_this_configuration(tmp_path
 @pytest.fixture
 def swept(tmp_path):
     """A sweep whose trials of all arms have ended, the second of each arm with the lower error."""
-    sweep = Sweep(tmp_path, "trials=2", "finalists.baselines=[supervised, published]")
+    rate = "search_space.optimizer.learning_rate={type: float, low: 0.01, high: 0.1}"
+    sweep = Sweep(tmp_path, "trials=2", "points=[]", "finalists.baselines=[supervised, published]", rate)
     while trial := sweep.ledger.ask_search():
         finish(sweep.ledger, trial, 0.2 - 0.05 * trial.number)
     return sweep
