@@ -52,7 +52,7 @@ def view(
     first.append(f"  {head}", style="not bold")
     bar = Table.grid()  # with the end of its line
     bar.add_row(ProgressBar(total=1.0, completed=share, width=min(60, console.width)))
-    lines: list[RenderableType] = [first, bar, *(_arm_line(arm, total, everything) for arm, total in totals.items())]
+    lines: list[RenderableType] = [first, bar, _arms(totals, everything)]
     lines += [*_best_lines(spec, everything), *_finalist_lines(spec, everything)]
     notes = [f"waiting: {waiting}"] if (waiting := _waiting(everything, reports)) else []
     notes += [note] if note else []
@@ -78,15 +78,19 @@ def best_lines(spec: SweepSpec, trials: Sequence[Trial]) -> list[str]:
     ]
 
 
-def _arm_line(arm: Arm, total: str, trials: Sequence[Trial]) -> Text:
-    """Return how many trials of an arm have ended, of how many, and their states."""
-    states: list[str] = [trial.state for trial in trials if trial.arm == arm]
-    ended = sum(trial.finished for trial in trials if trial.arm == arm)
-    line = Text(f"{arm:10}  {ended} of {total} {'trial' if total == '1' else 'trials'}")
-    for state, colour in _COLOURS.items():
-        if count := states.count(state):
-            line.append(f"  {count} {state}", style=colour)
-    return line
+def _arms(totals: Mapping[Arm, str], trials: Sequence[Trial]) -> Table:
+    """Return a row for each arm: how many of its trials have ended, of how many, and their states."""
+    rows = Table.grid(padding=(0, 2, 0, 0))
+    rows.add_column(min_width=10, no_wrap=True)
+    for arm, total in totals.items():
+        states: list[str] = [trial.state for trial in trials if trial.arm == arm]
+        ended = sum(trial.finished for trial in trials if trial.arm == arm)
+        line = Text(f"{ended} of {total} {'trial' if total == '1' else 'trials'}")
+        for state, colour in _COLOURS.items():
+            if count := states.count(state):
+                line.append(f"  {count} {state}", style=colour)
+        rows.add_row(arm, line)
+    return rows
 
 
 def _best_lines(spec: SweepSpec, trials: Sequence[Trial]) -> list[Text]:
