@@ -91,7 +91,7 @@ def _show_in_report(home: Home, best: BestFile) -> None:
         send_report(home, sweep)
     except Exception as error:
         command = sweep.command("report")
-        print(f"the report does not show it yet ({first_line(error)}); try again: {command}", flush=True)
+        print(f"the report is not up to date ({first_line(error)}); write it again with: {command}", flush=True)
 
 
 def _print_notes(request: TrainingRequest, home: Home) -> None:

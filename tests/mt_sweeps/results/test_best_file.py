@@ -1,6 +1,8 @@
 import pytest
+from click.testing import CliRunner
 from scipy.stats import binomtest
 
+from mt_sweeps.cli import cli
 from mt_sweeps.errors import InputError
 from mt_sweeps.results import best_file, finalists
 from mt_sweeps.spec import yaml_file
@@ -106,6 +108,16 @@ def test_the_best_supervised_trial_is_exported_as_it_was_trained_and_says_that_i
     assert request.best.trainer == swept.spec.config(trial.values, "supervised")
     assert (request.best.trainer.method, request.best.searched) == ("supervised", trial.values)
     assert (request.changed, request.cautions) == ([], [])
+
+
+def test_the_command_takes_the_arm_and_says_what_to_train(swept, tmp_path):
+    file = tmp_path / "supervised.yaml"
+    arguments = ["export", "digits", "-o", str(file), "--home", str(tmp_path), "--arm"]
+    done = CliRunner().invoke(cli, [*arguments, "supervised"], catch_exceptions=False)
+    assert "train the supervised baseline with: " in done.output
+    assert best_file.load_request(file).best == best_file.from_sweep(swept.directory, "supervised")
+    refused = CliRunner().invoke(cli, [*arguments, "finalists"])
+    assert "'search', 'probe', 'supervised', 'published'" in refused.output
 
 
 def test_of_the_published_values_nothing_was_chosen(swept):
