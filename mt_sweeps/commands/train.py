@@ -87,7 +87,7 @@ def _show_in_report(home: Home, best: BestFile) -> None:
         from mt_sweeps import report
         from mt_sweeps.tracking.sweep_run import run_pages, send_report
 
-        print(f"report: {report.write(sweep, driven=False, pages=run_pages(home, sweep))}", flush=True)
+        report.write(sweep, driven=False, pages=run_pages(home, sweep))
         send_report(home, sweep)
     except Exception as error:
         command = sweep.command("report")
