@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from mt_sweeps.program import program
 from mt_sweeps.tracking import landing
 
 HOST = "127.0.0.1"
@@ -52,7 +53,7 @@ class Gate:
             answer.set_cookie(self._cookie, self._token, httponly=True, samesite="lax")
             await answer(scope, receive, send)
         else:
-            refusal = "open the link that `mt-sweep dashboard` printed: it logs you in\n"
+            refusal = f"open the link that `{program()} dashboard` printed: it logs you in\n"
             await PlainTextResponse(refusal, HTTPStatus.UNAUTHORIZED)(scope, receive, send)
 
     def _is_token(self, given: str) -> bool:
