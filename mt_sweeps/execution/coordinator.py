@@ -187,9 +187,8 @@ class Coordinator:
                 else:
                     trial = self._ledger.prune(trial, report)
             else:
-                self._ledger.report(trial, report)
-                self._listener.reported(trial, report)
-                trial = self._ledger.complete(trial, report)
+                running, trial = trial, self._ledger.complete(trial, report)
+                self._listener.reported(running, report)
         self._trial_ended(trial)
 
     def worker_lost(self, assignment: Assignment, message: str) -> None:

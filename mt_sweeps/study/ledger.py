@@ -150,7 +150,7 @@ class Ledger(LedgerView):
         return trial.arm == "search" and self._ranking.should_prune(trial.number, report.step)
 
     def complete(self, trial: Trial, last: Report) -> Trial:
-        """Record that a trial trained to its end; its objective is its last evaluation."""
+        """Record that a trial trained to its end, and its last evaluation, whose error is its objective."""
         return self._end(trial, TrialState.COMPLETE, last)
 
     def prune(self, trial: Trial, last: Report) -> Trial:
@@ -349,7 +349,8 @@ class Ledger(LedgerView):
             template.state, template.datetime_start = TrialState.WAITING, None
         # In one step: a driver that is killed meanwhile leaves no trial without values.
         with self._signed() as storage:
-            self._ids[arm].append(storage.create_new_trial(self._studies[arm], template_trial=template))
+            trial_id = storage.create_new_trial(self._studies[arm], template_trial=template)
+        self._ids[arm].append(trial_id)
         if request:
             self._waiting[arm].add(number)
         else:
@@ -394,33 +395,48 @@ class Ledger(LedgerView):
 
     def _record(self, trial: Trial, report: Report) -> None:
         """Record an evaluation of a trial that has not ended, unless it is recorded already."""
-        if report.step > self._trials[trial.arm][trial.number].step:
-            error = RankingError.of(report, self.spec.metric)
+        if self._is_new(trial, report):
             with self._signed() as storage:
-                if trial.arm == "search" and self._ranking.is_at_rung(trial.number, report.step):
-                    # First, so that a rate never lacks it. After a crash between the two the report comes again.
-                    name = f"{RANKED}{report.step}"
-                    storage.set_trial_user_attr(self._id(trial), name, error.as_json())
-                storage.set_trial_intermediate_value(self._id(trial), report.step, error.rate)
-            if trial.arm == "search":
-                self._ranking.report(trial.number, report.step, error)
-            self._change(trial, step=report.step)
+                self._write(storage, trial, report)
+            self._remember(trial, report)
+
+    def _is_new(self, trial: Trial, report: Report) -> bool:
+        return report.step > self._trials[trial.arm][trial.number].step
+
+    def _write(self, storage: BaseStorage, trial: Trial, report: Report) -> None:
+        """Write a new evaluation to the storage."""
+        error = RankingError.of(report, self.spec.metric)
+        if trial.arm == "search" and self._ranking.is_at_rung(trial.number, report.step):
+            # First, so that a rate never lacks it. After a crash between the two the report comes again.
+            storage.set_trial_user_attr(self._id(trial), f"{RANKED}{report.step}", error.as_json())
+        storage.set_trial_intermediate_value(self._id(trial), report.step, error.rate)
+
+    def _remember(self, trial: Trial, report: Report) -> None:
+        """Take in a new evaluation that the storage has."""
+        if trial.arm == "search":
+            self._ranking.report(trial.number, report.step, RankingError.of(report, self.spec.metric))
+        self._change(trial, step=report.step)
 
     def _finish(self, trial: Trial, state: TrialState, last: Report | None, reason: str, message: str) -> Trial:
-        now = self._trials[trial.arm][trial.number]
+        now, report = self._trials[trial.arm][trial.number], last
         seconds = now.seconds + self._seconds_of_attempt(trial)
         facts: dict[str, Any] = {"reason": reason, "message": message, "seconds": seconds}
         if last is not None:
             last = replace(last, confusion={}, correct={})  # the records have them
             facts["last"] = {"step": last.step, "time": last.time, "metrics": last.metrics}
-        with self._signed() as storage:
-            storage.set_trial_user_attr(self._id(trial), "end", facts)
         ended = replace(
             now, state=STATES[state.name], reason=reason, message=message, seconds=seconds, last=last or now.last
         )
         objective = ended.objective(self.spec.metric) if state == TrialState.COMPLETE else None
+        is_new = report is not None and state == TrialState.COMPLETE and self._is_new(trial, report)
         with self._signed() as storage:
+            if report is not None and is_new:
+                self._write(storage, trial, report)
+            storage.set_trial_user_attr(self._id(trial), "end", facts)
             storage.set_trial_state_values(self._id(trial), state, None if objective is None else [objective])
+        if report is not None and is_new:
+            self._remember(trial, report)
+            ended = replace(ended, step=report.step)
         self._attempt_began.pop(trial.id, None)
         self._trials[trial.arm][trial.number] = ended
         if not ended.is_probe:

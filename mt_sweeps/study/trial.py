@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -192,7 +193,8 @@ def common_failure(trials: Sequence[Trial]) -> Trial | None:
     Args:
         trials: of the search, by number.
     """
-    ended = [trial for trial in trials if trial.finished and trial.reason != "refused"][:3]  # which cost nothing
+    # Refused ones cost nothing. Only the first few are looked at: this is asked at the end of each of many trials.
+    ended = list(islice((trial for trial in trials if trial.finished and trial.reason != "refused"), 3))
     alike = all(trial.state == "failed" and trial.reason == ended[0].reason for trial in ended)
     return ended[0] if alike and len(ended) == 3 else None
 

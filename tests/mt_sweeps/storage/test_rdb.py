@@ -1,9 +1,11 @@
 import logging
 
+import optuna
 import pytest
 import sqlalchemy
 
-from mt_sweeps.storage.rdb import open_storage
+from mt_sweeps.storage.optuna_private import study_id
+from mt_sweeps.storage.rdb import DRIVER, open_storage
 from tests.helpers.sweeps import digits, new_ledger
 
 
@@ -28,3 +30,24 @@ def test_the_error_itself_is_raised(tmp_path):
     storage = open_storage(tmp_path / "ledger.db")
     with storage.engine.connect() as connection, pytest.raises(sqlalchemy.exc.OperationalError):
         connection.execute(sqlalchemy.text("select * from nowhere"))
+
+
+def test_of_a_signed_block_with_a_call_that_clashes_nothing_is_written(tmp_path, monkeypatch):
+    storage = open_storage(tmp_path / "ledger.db")
+    study = optuna.create_study(storage=storage, study_name="study")
+    storage.set_study_user_attr(study_id(study), DRIVER, "me")
+    trial = storage.create_new_trial(study_id(study))
+    storage.set_trial_intermediate_value(trial, 1, 0.5)
+    models = optuna.storages._rdb.models
+    # As if another process had written the same step after this one looked.
+    monkeypatch.setattr(models.TrialIntermediateValueModel, "find_by_trial_and_step", lambda *_: None)
+    with (
+        pytest.raises(optuna.exceptions.StorageInternalError),
+        storage.signed(study_id(study), "me", "replaced"),
+    ):
+        storage.set_trial_user_attr(trial, "before", 1)
+        storage.set_trial_intermediate_value(trial, 1, 0.4)
+    kept = storage.get_trial(trial)
+    assert (kept.user_attrs, kept.intermediate_values) == ({}, {1: 0.5})
+    storage.set_trial_user_attr(trial, "after", 1)
+    assert open_storage(tmp_path / "ledger.db").get_trial(trial).user_attrs == {"after": 1}, "the block is over"

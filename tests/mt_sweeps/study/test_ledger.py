@@ -339,6 +339,57 @@ def test_a_driver_that_is_replaced_while_it_is_about_to_write_does_not_write(tmp
     assert Ledger(tmp_path / "ledger.db", paused.spec).all_trials() == other.all_trials()
 
 
+def count_commits(ledger, write):
+    """How often the file was written when `write` returned."""
+    commits = []
+
+    def commit(connection):
+        if connection.connection.dbapi_connection.in_transaction:  # else nothing was written
+            commits.append(1)
+
+    engine = ledger._storage.engine
+    sqlalchemy.event.listen(engine, "commit", commit)
+    write()
+    sqlalchemy.event.remove(engine, "commit", commit)
+    return len(commits)
+
+
+def test_a_start_a_report_and_an_end_are_one_commit_each(tmp_path):
+    ledger = new_ledger(tmp_path / "ledger.db", digits("trials=3"))
+    ledger.take_over()
+    trials = []
+    assert count_commits(ledger, lambda: trials.append(ledger.ask_search())) == 1
+    assert count_commits(ledger, lambda: ledger.report(trials[0], report(90, 0.5))) == 1, "at a rung"
+    assert count_commits(ledger, lambda: ledger.complete(trials[0], report(300, 0.5))) == 1, "with its last report"
+    (complete,) = reopened(ledger, tmp_path).trials("search")
+    assert (complete.state, complete.step) == ("complete", 300)
+    study = optuna.load_study(study_name="digits", storage=url(tmp_path))
+    assert study.trials[0].intermediate_values == {90: 0.5, 300: 0.5}
+
+
+@pytest.mark.parametrize("statement", range(1, 6))
+def test_of_an_end_that_a_crash_interrupts_nothing_is_written(tmp_path, statement):
+    ledger = new_ledger(tmp_path / "ledger.db", digits("trials=3"))
+    ledger.take_over()
+    trial = ledger.ask_search()
+    left = iter(range(1, statement))
+
+    def crash(*arguments):
+        if arguments[2].startswith(("INSERT", "UPDATE")) and next(left, None) is None:
+            raise SystemExit
+
+    before = ledger.all_trials()
+    sqlalchemy.event.listen(ledger._storage.engine, "before_cursor_execute", crash)
+    with pytest.raises(SystemExit):
+        ledger.complete(trial, report(300, 0.5))
+    sqlalchemy.event.remove(ledger._storage.engine, "before_cursor_execute", crash)
+    assert ledger.all_trials() == before
+    again = reopened(ledger, tmp_path)
+    again.take_over()
+    assert [(one.state, one.step) for one in again.all_trials()] == [("waiting", 0)]
+    assert finish(again, again.ask_search(), 0.5).state == "complete"
+
+
 def test_a_driver_that_takes_over_knows_what_the_one_before_wrote_until_then(tmp_path):
     before = new_ledger(tmp_path / "ledger.db", digits("trials=3"))
     before.take_over()
