@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
-
 RETRY_SECONDS = 600.0  # that a server of a team may be away; a sweep that waits longer ends, and can be resumed
 _T = TypeVar("_T")
 
@@ -22,6 +20,8 @@ def retrying(
     Raises:
         Exception: the error of the last try.
     """
+    from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential  # brings asyncio
+
     tries = Retrying(
         retry=retry_if_exception(is_transient),
         stop=stop_after_delay(seconds),
