@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Self, TypeVar
 
@@ -46,6 +47,7 @@ class Board:
     ) -> None:
         self._spec, self._ledger = ledger.spec, ledger
         self._trials: dict[TrialId, Trial] = {}
+        self._ended: dict[Arm, set[TrialId]] = defaultdict(set)  # counted at the end of each of many trials
         self._reports: dict[TrialId, Report] = {}
         self._time_left = TimeLeft(ledger, concurrent)
         self._note = ""
@@ -107,8 +109,7 @@ class Board:
         if trial.reason:
             result = f"{trial.reason}: {trial.message.splitlines()[0]}"
         state = "lost its worker and waits for another" if trial.state == "waiting" else trial.state
-        ended = sum(one.finished for one in list(self._trials.values()) if one.arm == trial.arm)
-        count = f"[{trial.arm}: {ended} of {self._totals[trial.arm]}]"
+        count = f"[{trial.arm}: {len(self._ended[trial.arm])} of {self._totals[trial.arm]}]"
         self._line(f"{trial.id.label} {state}: {result}  {count}{self._left_text()}")
         if trial.state == "failed":
             self._on_failure()
@@ -133,6 +134,8 @@ class Board:
 
     def _remember(self, trial: Trial) -> None:
         self._trials[trial.id] = trial
+        if trial.finished:
+            self._ended[trial.arm].add(trial.id)
         if trial.last is not None:
             self._reports[trial.id] = trial.last
 

@@ -1,6 +1,7 @@
 """How long a sweep still takes: from the plan, the measured time of a step, and the pruning that is to be expected."""
 
 import time
+from bisect import insort
 from collections import defaultdict
 from statistics import median
 
@@ -30,14 +31,18 @@ class TimeLeft:
 
     def __init__(self, ledger: LedgerView, concurrent: int) -> None:
         self._spec, self._ledger, self._concurrent = ledger.spec, ledger, concurrent
+        self._pruning_ends = _pruning_ends(ledger.spec)  # once: many settings are checked for it
         self.whole: dict[TrialId, int] = {}
-        self._trials: dict[TrialId, Trial] = {}
+        # Kept as sums, since this is asked at the end of each of many trials.
+        self._open: dict[TrialId, Trial] = {}  # trials that have not ended
+        self._created: dict[Arm, int] = defaultdict(int)  # trials
+        self._trained: tuple[int, int] = 0, 0  # optimiser steps of all trials that train, and their number
         self._reports: dict[TrialId, Report] = {}
         self._steps: dict[Arm, float] = defaultdict(float)  # of all reports
         self._seconds: dict[Arm, float] = defaultdict(float)  # that workers trained and evaluated for them
         self._began: dict[TrialId, float] = {}  # of the attempts that began here
         self._starting = concurrent  # attempts whose workers start too, which takes long and happens once
-        self._extra: list[float] = []  # seconds per trial beyond its training: its model, its end
+        self._extra: list[float] = []  # seconds per trial beyond its training (its model, its end), sorted
         self._reached: list[int] = []  # steps of each trial of the search that is complete or pruned; others are not
         # Those that have ended first, since they were timed better.
         for trial in sorted(ledger.all_trials(), key=lambda trial: not trial.finished):
@@ -54,7 +59,7 @@ class TimeLeft:
             return
         began, last = self._began.pop(trial.id, None), self._reports.get(trial.id)
         if began is not None and last is not None and trial.attempt == 1:
-            self._extra.append(max(0.0, time.monotonic() - began - last.seconds))
+            insort(self._extra, max(0.0, time.monotonic() - began - last.seconds))
         self._note_how_far(trial)
 
     def _take(self, trial: Trial, now: float) -> None:
@@ -63,7 +68,7 @@ class TimeLeft:
         if trial.finished and trial.last is not None:
             self.reported(trial, trial.last)
             if trial.attempt == 1:
-                self._extra.append(max(0.0, trial.seconds - trial.last.seconds))
+                insort(self._extra, max(0.0, trial.seconds - trial.last.seconds))
         elif trial.state == "running" and trial.attempt == 1 and trial.step and not self._steps.get(_kind(trial)):
             self._steps[_kind(trial)] += trial.step
             self._seconds[_kind(trial)] += now - trial.attempt_started
@@ -71,8 +76,15 @@ class TimeLeft:
 
     def _remember(self, trial: Trial) -> None:
         if trial.id not in self.whole:  # once: its settings take long to check, and trials may be thousands
-            self.whole[trial.id] = _whole_steps(self._spec, trial)
-        self._trials[trial.id] = trial  # last, since another thread may read what is here
+            self.whole[trial.id] = whole = _whole_steps(self._spec, trial)
+            self._created[trial.arm] += 1
+            if not trial.is_probe:
+                steps, count = self._trained
+                self._trained = steps + whole, count + 1
+        if trial.finished:
+            self._open.pop(trial.id, None)
+        else:
+            self._open[trial.id] = trial  # last, since another thread may read what is here
 
     def reported(self, trial: Trial, report: Report) -> None:
         """A trial was evaluated."""
@@ -87,16 +99,14 @@ class TimeLeft:
         """Return the seconds that are left, or None if nothing was evaluated yet."""
         if not any(self._steps.values()):
             return None
-        trials = list(self._trials.values())  # another thread may add to them
         extra = median(self._extra) if self._extra else 0.0
         begun = 0.0
-        for trial in trials:
-            if not trial.finished and not trial.is_probe:
+        for trial in list(self._open.values()):  # another thread may add to them
+            if not trial.is_probe:
                 begun += self._expected(trial, self._step(trial)) * self._pace(_kind(trial)) + extra
-        trained = [self.whole[trial.id] for trial in trials if not trial.is_probe]
-        whole, to_come = sum(trained) / len(trained), 0.0
+        whole, to_come = self._trained[0] / self._trained[1], 0.0
         for arm in self._spec.arms():
-            count = self._count_to_come(arm, sum(trial.arm == arm for trial in trials))
+            count = self._count_to_come(arm, self._created[arm])
             steps = self._mean_reached(whole) if arm == "search" else whole
             to_come += count * (steps * self._pace(arm) + extra) if arm != "probe" else 0.0
         begun, to_come = begun / self._concurrent, to_come / self._concurrent
@@ -133,7 +143,7 @@ class TimeLeft:
 
     def _mean_reached(self, whole: float) -> float:
         """Return how far a trial goes: as was to be expected, and ever more as those that ended did."""
-        expected = whole * expected_share(self._spec)
+        expected = whole * _share_of_steps(self._spec, self._pruning_ends, 0.0)
         return (_WORTH * expected + sum(self._reached)) / (_WORTH + len(self._reached))
 
     def _expected(self, trial: Trial, done: int) -> float:
@@ -141,7 +151,7 @@ class TimeLeft:
         whole = self.whole[trial.id]
         if trial.arm != "search":
             return max(0, whole - done)
-        return whole * expected_share(self._spec, min(1.0, done / whole)) if whole else 0.0
+        return whole * _share_of_steps(self._spec, self._pruning_ends, min(1.0, done / whole)) if whole else 0.0
 
 
 def expected_share(spec: SweepSpec, done: float = 0.0) -> float:
@@ -155,15 +165,21 @@ def expected_share(spec: SweepSpec, done: float = 0.0) -> float:
         spec: of the sweep.
         done: the share that it has trained, which is not counted.
     """
-    rungs = pruner.rungs(spec)
+    return _share_of_steps(spec, _pruning_ends(spec), done)
+
+
+def _pruning_ends(spec: SweepSpec) -> list[float]:
+    """Return the shares of its steps at which a trial is expected to be ended, if at all."""
     if pruner.why_not_pruning(spec) is not None:
-        rungs = []
-    if spec.pruner.name == "median":
-        rungs = rungs[:1]
+        return []
+    rungs = pruner.rungs(spec)
+    return [rung / spec.total_steps for rung in (rungs[:1] if spec.pruner.name == "median" else rungs)]
+
+
+def _share_of_steps(spec: SweepSpec, pruning_ends: list[float], done: float) -> float:
     kept = 1 / spec.pruner.reduction_factor if spec.pruner.name == "asha" else 0.5
-    ends = [rung / spec.total_steps for rung in rungs if rung / spec.total_steps > done] + [1.0]
     share, chance = 0.0, 1.0
-    for end in ends:
+    for end in [*(end for end in pruning_ends if end > done), 1.0]:
         share += chance * (end - done)
         done, chance = end, chance * (1 + kept) / 2
     return share
