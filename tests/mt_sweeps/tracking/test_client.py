@@ -3,6 +3,7 @@ import sys
 
 import mlflow
 import pytest
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from pydantic import ValidationError
 
 from mt_sweeps.errors import InputError
@@ -31,6 +32,17 @@ Client(LocalHome(Path(sys.argv[1])), Tracking())
 def test_a_process_that_is_killed_while_it_creates_the_embedded_store_leaves_none_that_cannot_be_opened(tmp_path):
     assert subprocess.run([sys.executable, "-c", DIES, tmp_path], check=False).returncode == 9
     assert Client(LocalHome(tmp_path), Tracking()).create_run({}, "a run", 1_700_000_000.0)
+
+
+def test_a_file_of_a_new_run_is_stored_without_asking_for_the_run(tmp_path, monkeypatch):
+    client = Client(LocalHome(tmp_path), Tracking())
+    run = client.create_run({}, "a run", 1_700_000_000.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(SqlAlchemyStore, "get_run", lambda *_: pytest.fail("MLflow is asked for the run"))
+        client.log_text(run, "{}", "config.json")
+    client.log_text(run, "later", "note.txt")
+    store = mlflow.MlflowClient(embedded_uri(LocalHome(tmp_path)))
+    assert {file.path for file in store.list_artifacts(run)} == {"config.json", "note.txt"}
 
 
 @pytest.fixture
