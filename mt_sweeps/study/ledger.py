@@ -27,7 +27,7 @@ from mt_sweeps.storage.rdb import DRIVER, LedgerStorage, open_storage, rows_of_s
 from mt_sweeps.study.ledger_view import FORMAT, LedgerView, study_name
 from mt_sweeps.study.pruner import Correlation, RungRanking
 from mt_sweeps.study.ranking_error import RankingError
-from mt_sweeps.study.sampler import ArmSampler, Suggestion
+from mt_sweeps.study.sampler import ArmSampler, Suggestion, is_model_based
 from mt_sweeps.study.trial import BY_HAND, STATES, Prior, Trial
 from trainers.report import Report
 
@@ -380,7 +380,8 @@ class Ledger(LedgerView):
             return Suggestion(self._planned[arm][number]["values"], "", create_trial(state=TrialState.RUNNING))
         space = self.spec.space(arm)
         if arm not in self._samplers:
-            past = self._storage.get_all_trials(self._studies[arm], deepcopy=False)
+            learns = is_model_based(self.spec.sampler)  # to read ten thousand trials takes seconds
+            past = self._storage.get_all_trials(self._studies[arm], deepcopy=False) if learns else []
             self._samplers[arm] = ArmSampler(self.spec.sampler, space, past, self.prior(arm).trials)
         combinations = self.spec.enumerated(arm)
         points = self.points_left(arm) if combinations is None else combinations[number:]

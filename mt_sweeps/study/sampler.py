@@ -61,7 +61,7 @@ class ArmSampler:
     Args:
         settings: which sampler, and its seed.
         space: what is searched.
-        past: the trials that the ledger has of this arm.
+        past: the trials that the ledger has of this arm; not needed unless `is_model_based`.
         earlier: trials of earlier sweeps.
     """
 
@@ -161,7 +161,7 @@ class ArmSampler:
 
     @property
     def _is_model_based(self) -> bool:
-        return self._settings.name in ("tpe", "gp")
+        return is_model_based(self._settings)
 
     def _is_blind(self, study: optuna.Study) -> bool:
         """Return True if the next trial is drawn at random: there is no model, or it has too little to learn from."""
@@ -216,6 +216,11 @@ class ArmSampler:
         return (
             GPSampler(seed=seed, n_startup_trials=_BLIND) if self._settings.name == "gp" else RandomSampler(seed=seed)
         )
+
+
+def is_model_based(settings: Sampler) -> bool:
+    """Return True if a sampler learns from the trials before."""
+    return settings.name in ("tpe", "gp")
 
 
 def _seed(of_sweep: int, number: int) -> int:

@@ -339,6 +339,18 @@ def test_a_driver_that_is_replaced_while_it_is_about_to_write_does_not_write(tmp
     assert Ledger(tmp_path / "ledger.db", paused.spec).all_trials() == other.all_trials()
 
 
+@pytest.mark.parametrize(("sampler", "reads"), [("tpe", 1), ("random", 0)])
+def test_only_a_sampler_that_learns_has_the_earlier_trials_read(tmp_path, monkeypatch, sampler, reads):
+    ledger = new_ledger(tmp_path / "ledger.db", digits("trials=3", "finalists.baselines=[]", f"sampler.name={sampler}"))
+    finish(ledger, ledger.ask_search())
+    again = reopened(ledger, tmp_path)
+    calls, read = [], again._storage.get_all_trials
+    monkeypatch.setattr(again._storage, "get_all_trials", lambda *a, **k: calls.append(1) or read(*a, **k))
+    while again.remaining("search"):
+        again.ask_search()
+    assert len(calls) == reads
+
+
 def count_commits(ledger, write):
     """How often the file was written when `write` returned."""
     commits = []
