@@ -4,30 +4,54 @@
     uv run python benchmarks/overhead.py --trials 10000 --plain 0                # the ten thousandth
     uv run python benchmarks/overhead.py --in-process --plain 0                  # without Ray
     uv run python benchmarks/overhead.py --sampler tpe --filled 10000 --plain 0  # TPE's, in a ledger that is full
+    uv run python benchmarks/overhead.py --workers 64                            # the driver's limits
+    uv run python benchmarks/overhead.py --workers 64 --filled 10000             # the same after 10,000 trials
 
 A trial is scripted (`MT_SWEEP_SCRIPT`) and evaluated once. Seconds a trial are those between the ends of trials, as the
 ledger has them, over the number of trials; memory is that of the driver's process. `--filled N` writes N completed
 trials with random values into the ledger before the sweep is resumed for `--trials` more: what a sampler costs there
 does not depend on how they came there.
+
+`--workers N` measures what the driver itself can do: N simulated workers always have their next report ready, and the
+coordinator takes them one after another, with ledger, console and MLflow, without Ray and without training. Seconds and
+processor seconds are those of its own thread, which waits for the disk and for MLflow's thread; the records that
+workers write are left out. With `--filled N`, MLflow is left out: it would have N trials to catch up with.
 """
 
 import argparse
 import importlib.metadata
+import io
 import json
 import os
 import platform
 import secrets
 import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections import defaultdict, deque
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for another benchmark
+
+from benchmarks import reading
+from mt_sweeps.commands.console import Board
+from mt_sweeps.execution.attempt import Assignment, Outcome
+from mt_sweeps.execution.coordinator import Coordinator
+from mt_sweeps.execution.resources import Share
 from mt_sweeps.execution.simulated_trainer import VARIABLE
+from mt_sweeps.storage import records
 from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.tracking.background import BackgroundWriter
+from mt_sweeps.tracking.sweep_run import SweepRun
 
 ROOT = Path(__file__).parents[1]
 MT_SWEEP = Path(sys.prefix) / "bin" / "mt-sweep"
@@ -36,6 +60,7 @@ SETTINGS = ("trainer.evaluate_every=300", "pruner.name=none", "finalists.baselin
 NAME = "overhead"
 BEFORE = 1000  # trials up to one of them, over which the cost there is averaged
 WARM = 20  # trials before it is steady
+T = TypeVar("T")
 
 
 @dataclass
@@ -187,6 +212,74 @@ def plain_seconds(trials: int) -> dict[str, float]:
     }
 
 
+class Stopwatch:
+    """Seconds, and processor seconds of this thread, by what was done: one of each for each time."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+        self.busy: dict[str, list[float]] = defaultdict(list)
+
+    def time(self, name: str, call: Callable[[], T]) -> T:
+        start, busy = time.perf_counter(), time.thread_time()
+        answer = call()
+        self.seconds[name].append(time.perf_counter() - start)
+        self.busy[name].append(time.thread_time() - busy)
+        return answer
+
+
+def limits(home: Path, workers: int, trials: int, reports: int, filled: int) -> None:
+    """Drive simulated workers whose reports are always ready, and print how many trials and reports that gives."""
+    reading.make(home, max(1, filled), reports)
+    sweep = LocalHome(home).sweep(reading.NAME)
+    spec = sweep.load_spec()
+    spec = spec.model_copy(update={"trials": spec.trials + trials})
+    sweep.save_spec(spec)
+    ledger = Ledger(sweep.ledger, spec)
+    ledger.take_over()
+    ledger.spec = spec.model_copy(update={"sampler": spec.sampler.model_copy(update={"name": "random"})})
+    first = sweep.trials.records(ledger.trials("search")[0].id)[-1]
+    writer = BackgroundWriter(SweepRun(sweep.home, sweep, ledger).sync)
+    watch, shown_then = Stopwatch(), 0
+    with redirect_stdout(io.StringIO()), Board(ledger, workers, lambda: None) as board:
+        coordinator = Coordinator(ledger, sweep, Share(0, 1, workers), board)
+        if not filled:
+            writer.start()
+        at_work: deque[tuple[Assignment, int]] = deque()
+        while at_work or ledger.remaining("search"):
+            watch.time("poll", coordinator.poll)
+            if len(at_work) < workers and ledger.remaining("search"):
+                assignment = watch.time("start", coordinator.next_assignment)
+                assert assignment is not None
+                at_work.append((assignment, 1))
+                continue
+            assignment, number = at_work.popleft()
+            report = replace(first, step=first.step * number // reports, time=time.time())
+            folder = Path(assignment.address)
+            folder.mkdir(parents=True, exist_ok=True)
+            records.append(folder, report)
+            if number < reports and not watch.time("report", partial(coordinator.reported, assignment, report)):
+                at_work.append((assignment, number + 1))
+                continue
+            watch.time("end", partial(coordinator.ended, assignment, Outcome(report, None, done=True)))
+        shown_then = shown(home)
+    if not filled:
+        writer.stop(600)
+    ledger.close()
+    total, busy = (sum(map(sum, each.values())) for each in (watch.seconds, watch.busy))
+    reported = len(watch.seconds["report"] + watch.seconds["end"])
+    print(f"| {workers} simulated workers, {trials:,} trials of {reports} reports, after {filled:,} | |\n|---|---|")
+    print(f"| trials per second of the driver | {trials / total:.1f} |")
+    print(f"| reports per second of the driver | {reported / total:.1f} |")
+    print(f"| milliseconds per trial | {1000 * total / trials:.1f} |")
+    print(f"| of which processor time of the driver's own thread | {1000 * busy / trials:.1f} |")
+    for name, each in watch.seconds.items():
+        seconds, thread = 1000 * statistics.median(each), 1000 * statistics.median(watch.busy[name])
+        head = f"one {name}, median of {len(each)}: milliseconds, of which processor time"
+        print(f"| {head} | {seconds:.2f}, {thread:.2f} |")
+    if not filled:
+        print(f"| runs that MLflow did not have when the last trial ended | {max(0, trials + 2 - shown_then)} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=300, help=f"more than {WARM}")
@@ -194,6 +287,8 @@ def main() -> None:
     parser.add_argument("--filled", type=int, default=0, metavar="N", help="trials that the ledger has before")
     parser.add_argument("--plain", type=int, default=24, metavar="N", help="trials of plain Tune, at least 2; 0: none")
     parser.add_argument("--in-process", action="store_true", help="without Ray, one trial after another")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="the driver's limits with N of them")
+    parser.add_argument("--reports", type=int, default=5, help="of each trial, with --workers")
     parser.add_argument("--plain-child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.trials <= WARM or options.plain == 1:
@@ -207,6 +302,10 @@ def main() -> None:
         f"{platform.platform()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, {versions}\n"
         f"load before: {os.getloadavg()[0]:.1f} runnable processes a minute\n"
     )
+    if options.workers:
+        with tempfile.TemporaryDirectory() as folder:
+            limits(Path(folder), options.workers, options.trials, options.reports, options.filled)
+        return
     with tempfile.TemporaryDirectory() as folder:
         home, many = Path(folder), f"{options.trials:,}"
         engine = ["--in-process"] if options.in_process else []

@@ -49,6 +49,7 @@ LONGER = {
     "fine_tuning.py": "SETS steel:5 --seeds 2 --steps 2 --image-size 32 --results OUT/found.json",
     "outages.py": "--seconds 1 --modes no·window server·killed",
     "overhead.py": "--trials 22 --filled 2 --sampler tpe --plain 0 --in-process",
+    "overhead.py --workers 3": "--trials 21 --reports 2",
     "own_folders.py": f"SETS steel --labels 20 --output OUT --in-process --set {LENGTH}",
     "peers.py": "--trials 2 --steps 10 --rounds 1 --ways tune-reuse pool",
     "quick_start.py": f"--repetitions 1 --in-process --set {LENGTH}",
