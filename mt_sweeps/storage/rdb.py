@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.retry import RETRY_SECONDS, retrying
-from mt_sweeps.storage import optuna_private
 from mt_sweeps.storage.ledger_rows import StudyRows, TrialRow
 from mt_sweeps.storage.optuna_private import FrozenStudy, trial_id
 
@@ -86,13 +85,6 @@ class LedgerStorage(RDBStorage):
                     del session.info[_IS_OPEN]
         finally:
             del session.info[_SIGNED]
-
-    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Create a trial; Optuna's own method takes three queries per parameter, to compare it with earlier trials."""
-        if template_trial is None or template_trial.values is not None or template_trial.intermediate_values:
-            return int(super().create_new_trial(study_id, template_trial))
-        with self._transaction() as session:
-            return optuna_private.add_trial(session, study_id, template_trial)
 
     @contextmanager
     def _transaction(self) -> Iterator[Session]:

@@ -7,11 +7,10 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.trial import TrialState, create_trial
 
 import mt_sweeps
 from mt_sweeps.storage import optuna_private
-from mt_sweeps.storage.rdb import LedgerStorage, RetryingStorage
+from mt_sweeps.storage.rdb import RetryingStorage
 
 
 @pytest.fixture
@@ -45,25 +44,6 @@ def test_a_trial_has_its_id(study):
     (frozen,) = study.get_trials()
     trial_id = checked(optuna_private.trial_id, "_trial_id", frozen)
     assert optuna_private.storage_of(study).get_trial(trial_id).number == frozen.number
-
-
-def test_a_trial_that_is_added_is_as_optuna_would_have_created_it(tmp_path):
-    storage = LedgerStorage(f"sqlite:///{tmp_path}/ledger.db")
-    study = optuna.create_study(storage=storage, study_name="study")
-    asked = study.ask()
-    asked.suggest_float("decay", 0.1, 0.9, log=True)
-    asked.suggest_categorical("loss", ["mse", "kl"])
-    for state in (TrialState.RUNNING, TrialState.WAITING):
-        template = create_trial(
-            state=state, params=asked.params, distributions=asked.distributions, user_attrs={"asked": {"a": [1]}}
-        )
-        trials = [
-            storage.get_trial(create(storage, optuna_private.study_id(study), template))
-            for create in (RDBStorage.create_new_trial, LedgerStorage.create_new_trial)
-        ]
-        theirs, ours = ({**vars(trial), "_number": 0, "_trial_id": 0} for trial in trials)
-        assert ours == theirs
-        assert trials[1].number == trials[0].number + 1
 
 
 def test_no_other_module_uses_a_private_attribute_of_optuna():

@@ -238,7 +238,8 @@ def test_the_view_goes_with_the_sweep(new_sweep):
     run_of(new_sweep).sync()
     remove_runs(new_sweep.home, new_sweep.directory)
     tags = new_sweep.runs()[0].get_experiment_by_name("mt-sweeps").tags
-    assert not [key for key in tags if key.startswith("mlflow.sharedViewState.")]
+    views = [key for key in tags if key.startswith("mlflow.sharedViewState.")]
+    assert views == ["mlflow.sharedViewState.sweeps"], "that of all sweeps stays"
 
 
 def test_the_parent_says_the_verdict_and_counts_the_trials(sweep):
