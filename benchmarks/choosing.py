@@ -12,7 +12,7 @@ import argparse
 import warnings
 
 import numpy as np
-from recorded import VALIDATION, Table, tables
+from recorded import VALIDATION, Table, replayed
 from search import table, told_difference
 
 from mt_sweeps.results.outlook import coordinates, fitted
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, nargs="+", default=[16, 32])
     options = parser.parse_args()
     rows = ["set, trials, validation images | chosen by | true error, % | minus the lowest error, points"]
-    for of in tables():
+    for of in replayed():
         for trials in options.trials:
             for images in IMAGES:
                 found = searches(of, trials, images, options.repetitions)

@@ -2,6 +2,7 @@
 
     uv run python benchmarks/defaults.py
     uv run python benchmarks/defaults.py --arm supervised
+    uv run --group dev python benchmarks/defaults.py --start probe
 
 benchmarks/recorded.py has trained the same configurations on every set. A portfolio is a short list of them: each next
 one lowers the mean over sets of the best so far as much as any (Winkelmolen et al. 2020, "Practical and sample
@@ -114,7 +115,7 @@ def good_settings(of: Table, number: int) -> GoodSettings:
     rates = two(values["optimizer.learning_rate"]), two(values["optimizer.weight_decay"])
     if of.arm == "supervised":
         return GoodSettings(*rates, values["augmentation.strong"])
-    loss, weight = values["consistency.loss"], values["consistency.weight"]
+    loss, weight = values.get("consistency.loss", "mse"), values["consistency.weight"]
     position = math.log(3 * weight / of.classes) / math.log(9 * of.classes)
     return GoodSettings(
         *rates,
@@ -129,10 +130,11 @@ def good_settings(of: Table, number: int) -> GoodSettings:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arm", choices=["search", "supervised"], default="search")
+    parser.add_argument("--start", choices=["nothing", "probe"], default="nothing", help="what the networks start from")
     parser.add_argument("--images", type=int, default=100, help="validation images that choose")
     parser.add_argument("--repetitions", type=int, default=500, help="searches of each set")
     options = parser.parse_args()
-    recorded = shared(tables(options.arm))
+    recorded = shared(tables(options.arm, options.start))
     all_sets = by_set(recorded)
     others = {one.task: by_set([other for other in recorded if name_of(other) != name_of(one)]) for one in recorded}
 

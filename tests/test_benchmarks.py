@@ -28,6 +28,7 @@ QUICK = {
     "curves.py": "--images IMAGES --output OUT/curves.png --steps 2 --batch-size 8 --labels 20 --validation 20",
     "defaults.py": "--repetitions 2",
     "defaults.py --arm supervised": "--repetitions 2",
+    "defaults.py --start probe": "--repetitions 2",
     "image_folder.py": "--images 120 --labels 20",
     "imbalance.py": "SETS --sets natural --seeds 2 --labels 20 --steps 2 --image-size 16 --results OUT/found.json",
     "launches.py": "--only small·CNN",
