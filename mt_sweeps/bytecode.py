@@ -16,11 +16,12 @@ def note() -> str | None:
         return None
     if sys.dont_write_bytecode:
         return (
-            "every command starts some seconds late: PYTHONDONTWRITEBYTECODE keeps Python from storing what it compiles"
+            "many commands start some seconds late: PYTHONDONTWRITEBYTECODE keeps Python from storing what it "
+            "compiles; unset it"
         )
     if not os.access(compiled.parent if compiled.parent.exists() else compiled.parent.parent, os.W_OK):
         return (
-            f"every command starts some seconds late: Python may not store what it compiles in {compiled.parent}; let "
+            f"many commands start some seconds late: Python may not store what it compiles in {compiled.parent}; let "
             "it once, or set PYTHONPYCACHEPREFIX to a folder of yours"
         )
     return "first start here: Python compiles the libraries, once; it takes up to half a minute"

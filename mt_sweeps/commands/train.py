@@ -115,7 +115,8 @@ def _print_notes(request: TrainingRequest, home: Home) -> None:
 def _train_seed(request: TrainingRequest, file: Path, home: Home) -> TrainingResult:
     """Return the result of one seed, trained now or before, and bring MLflow up to date."""
     best = request.best
-    directory = home.trained / f"{best.sweep}-{_hash(best)}-seed-{best.trainer.seed}"
+    of = best.sweep if best.arm == "search" else f"{best.sweep}-{best.arm}"
+    directory = home.trained / f"{of}-{_hash(best)}-seed-{best.trainer.seed}"
     name = f"{best.title}, seed {best.trainer.seed}"
     print(f"training {name}: {best.trainer.steps:,} steps, in {directory}", flush=True)
     try:

@@ -155,7 +155,7 @@ def _heads(names: list[str], digits: int, room: int) -> list[str] | None:
         digits: of the largest number in the matrix.
         room: characters, of all columns.
     """
-    for most in range(max(map(len, names)), _SHORTEST - 1, -1):
+    for most in range(max(_SHORTEST, *map(len, names)), _SHORTEST - 1, -1):
         for heads in (
             [name if len(name) <= most else f"{name[: most - 1]}." for name in names],
             [name if len(name) <= most else f".{name[1 - most :]}" for name in names],

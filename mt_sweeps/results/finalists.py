@@ -192,14 +192,14 @@ def _ended_text(comparisons: Sequence[Comparison]) -> str:
     """Return after how many seeds the comparisons came to their end, and why."""
     if not comparisons:
         return ""
-    after, most = max(one.after for one in comparisons), comparisons[0].most
+    open_ended = [one for one in comparisons if one.outcome != "decided"]
+    after, most = max(one.after for one in open_ended or comparisons), comparisons[0].most
     if any(one.outcome == "open" for one in comparisons):
         return f"not decided after {after} of at most {most} seeds"
     seeds = f"after {after} of at most {most} seeds" if after < most else f"after all {counted(most, 'seed')}"
-    undecided = sum(one.outcome != "decided" for one in comparisons)
-    if not undecided:
+    if not open_ended:
         return f"decided {seeds}"
-    which = "" if undecided == len(comparisons) else f" for {undecided} of {len(comparisons)} comparisons"
+    which = "" if len(open_ended) == len(comparisons) else f" for {len(open_ended)} of {len(comparisons)} comparisons"
     return f"ended without a decision{which} {seeds}"
 
 

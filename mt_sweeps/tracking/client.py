@@ -244,9 +244,9 @@ class Client:
             return None
         return Path(self._mlflow.download_artifacts(run, file, str(folder)))
 
-    def register(self, run: str, name: str, model: Path, tags: dict[str, str], card: str, alias: str) -> int:
+    def register(self, run: str, name: str, model: Path, tags: dict[str, str], card: str) -> int:
         """Make a model file that a run trained a version of a registered model; see `model_registry.register`."""
-        return model_registry.register(self._mlflow, self.experiment, run, name, model, tags, card, alias)
+        return model_registry.register(self._mlflow, self.experiment, run, name, model, tags, card)
 
     def remove(self, run: str) -> None:
         """Delete a run, and in the embedded store its artifacts. A server's own garbage collection takes the rest."""

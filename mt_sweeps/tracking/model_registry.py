@@ -18,13 +18,12 @@ import trainers
 from mt_sweeps.plugins import plugin_code
 from trainers.config import Timm
 
+ALIAS = "best"  # the version that was trained last
 _LOADER = Path(__file__).with_name("served_model.py")
 _NEEDED = ("filelock", "numpy", "pillow", "pydantic", "safetensors", "torch", "torchvision")  # by `trainers`
 
 
-def register(
-    client: Any, experiment: str, run: str, name: str, model: Path, tags: dict[str, str], card: str, alias: str
-) -> int:
+def register(client: Any, experiment: str, run: str, name: str, model: Path, tags: dict[str, str], card: str) -> int:
     """Make a model file a version of a registered model. Steps that an earlier call has done are not repeated.
 
     Args:
@@ -35,7 +34,6 @@ def register(
         model: a file that `trainers.checkpoint.save_model` wrote.
         tags: of the version; `mt.sweep` and `mt.trained` distinguish it from others.
         card: what the model is, in Markdown, for a version that has no description yet.
-        alias: of the version that was trained last, among those that have the same one.
 
     Returns:
         The number of the version.
@@ -46,8 +44,8 @@ def register(
     for version in client.search_model_versions(f"name = '{name}' and {own}", max_results=1):
         if not version.description:  # an earlier version of mt-sweeps made it
             client.update_model_version(name, version.version, card)
-        if alias not in client.get_registered_model(name).aliases:
-            client.set_registered_model_alias(name, alias, version.version)
+        if ALIAS not in client.get_registered_model(name).aliases:
+            client.set_registered_model_alias(name, ALIAS, version.version)
         return int(version.version)
     existing = client.search_logged_models([experiment], own, max_results=1)
     logged = existing[0] if existing else client.create_logged_model(experiment, name, source_run_id=run, tags=tags)
@@ -62,7 +60,7 @@ def register(
     version = client.create_model_version(
         name, logged.artifact_location, run, tags, description=card, model_id=logged.model_id
     )
-    client.set_registered_model_alias(name, alias, version.version)
+    client.set_registered_model_alias(name, ALIAS, version.version)
     return int(version.version)
 
 

@@ -16,7 +16,6 @@ from mt_sweeps.tracking.shared_view import tag_of, view_page
 from trainers.report import Report
 
 _COLOUR = "#c2255c"  # of final trainings in MLflow
-_ALIAS = "best"  # of a model of the search's best; one of a baseline has the name of its arm
 
 
 class TrainingRun:
@@ -99,8 +98,9 @@ class TrainingRun:
         page = view_page(client.experiment, best.sweep_id) if has_view else None
         client.log_dataset(self._run, best.trainer, result.data_fingerprint, result.images)
         card = card_text(self._request, result, page)
-        alias = _ALIAS if best.arm == "search" else best.arm
-        version = client.register(self._run, best.sweep, self._directory / MODEL, version_tags, card, alias)
+        # A baseline never takes a version, or an alias, that somebody takes for the best.
+        name = best.sweep if best.arm == "search" else f"{best.sweep}-{best.arm}"
+        version = client.register(self._run, name, self._directory / MODEL, version_tags, card)
         client.set_status(self._run, "FINISHED", result.time)
         return version
 

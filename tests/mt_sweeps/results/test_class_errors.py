@@ -56,3 +56,14 @@ def test_of_many_classes_only_the_worst_are_listed():
     lines = table_lines(Confusion(np.eye(1000, dtype=np.int64)), [str(c) for c in range(1000)])
     assert len(lines) == 22
     assert lines[-1] == "  and 980 more classes with lower errors"
+
+
+def test_names_of_one_character_stand_over_the_columns_as_they_are():
+    lines = table_lines(Confusion(np.eye(3, dtype=np.int64)), ["0", "1", "2"], 80)
+    assert lines[-5:] == [
+        "        predicted",
+        "  true  0  1  2",
+        "  0     1  0  0",
+        "  1     0  1  0",
+        "  2     0  0  1",
+    ]
