@@ -6,12 +6,13 @@ from mt_sweeps.execution.preflight import DatasetCheck
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.formatting import counted, duration
 from mt_sweeps.spec.arms import Arm
-from mt_sweeps.spec.speed import Speed
+from mt_sweeps.spec.speed import Speed, enough_hours
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.study import pruner
 from trainers.config import ModelConfig, Timm, TrainerConfig
 from trainers.config.model import network_name
 
+_CLEARLY = 1.25  # times `budget.hours`, above which a forecast at the most is worth a warning: pruning makes it less
 OVERHEAD_BYTES = 30_000_000  # ledger, MLflow's database, records and logs of a usual sweep
 
 
@@ -46,8 +47,7 @@ def forecast(spec: SweepSpec, concurrent: int) -> Forecast:
     # A model takes 4 bytes per weight. A checkpoint holds the student, the teacher and at most two moments; there are
     # up to three per running trial: the last, the one before it, and the one that is being written.
     models, checkpoints = 4 * weights * sum(trials.values()), 3 * 16 * weights * concurrent
-    probes = trials.get("probe", 0) and trials["probe"] + (spec.finalists.seeds if "finalists" in trials else 0)
-    trained = sum(trials.values()) - probes  # a probe takes seconds
+    trained = sum(_trainings(spec, trials).values())
     return Forecast(
         trials=trials,
         steps=spec.total_steps * trained,
@@ -55,6 +55,17 @@ def forecast(spec: SweepSpec, concurrent: int) -> Forecast:
         rungs=pruner.rungs(spec),
         disk_bytes=models + checkpoints + OVERHEAD_BYTES,
     )
+
+
+def _trainings(spec: SweepSpec, trials: dict[Arm, int]) -> dict[Arm, int]:
+    """Return how many trials of each arm train: a probe takes seconds."""
+    if "probe" not in trials:
+        return trials
+    return {
+        arm: count - spec.finalists.seeds if arm == "finalists" else count
+        for arm, count in trials.items()
+        if arm != "probe"
+    }
 
 
 def _parameters(model: ModelConfig) -> int:
@@ -139,6 +150,35 @@ def text(spec: SweepSpec, planned: Forecast, share: Share, data: DatasetCheck | 
     limits = [f"{name} {value:g}" for name, value in spec.budget if value is not None]
     if limits:
         lines.append(f"  budget    {', '.join(limits)}")
+    if speed is not None:
+        seconds = speed.seconds(planned.steps, planned.evaluations) / share.concurrent
+        if (warning := _cut_off(spec, planned, seconds)) is not None:
+            lines.append(f"  warning   {warning}")
     if (reason := pruner.why_not_pruning(spec)) is not None:
         lines.append(f"  note      {reason}")
     return "\n".join(lines)
+
+
+def _cut_off(spec: SweepSpec, planned: Forecast, seconds: float) -> str | None:
+    """Return what will be missing if the hours of the budget are clearly fewer than a sweep takes; None: nothing.
+
+    Args:
+        spec: of the sweep.
+        planned: what it will take.
+        seconds: that it takes at the most.
+    """
+    hours = spec.budget.hours
+    if hours is None or seconds <= _CLEARLY * 3600 * hours:
+        return None
+    trainings = _trainings(spec, planned.trials)
+    fitting, finalists = int(3600 * hours / seconds * sum(trainings.values())), trainings.get("finalists", 0)
+    others = sum(trainings.values()) - finalists
+    baselines = " and the baselines" if spec.finalists.baselines else ""
+    if fitting > finalists:
+        missing = f"about {fitting - finalists} of {others} trainings fit" + " before the finalists" * (finalists > 0)
+    else:
+        missing = f"few of {others} trainings fit, and few or none of the {finalists} finalists"
+    return (
+        f"{hours:g} h cut off the search{baselines}: {missing}; without pruning, this sweep needs about "
+        f"{enough_hours(seconds):g} h"
+    )

@@ -5,7 +5,7 @@ from typing import Any
 
 from mt_sweeps.program import program
 from mt_sweeps.spec.fitting import Fit, Length, Machine, Network, WeightsAtHand, fit, suits_pre_trained
-from mt_sweeps.spec.speed import Speed
+from mt_sweeps.spec.speed import Speed, enough_hours
 from trainers.data.inspection import FolderFacts
 
 IMBALANCED = 3.0  # images of the largest class for each of the smallest, above which rare classes get attention
@@ -90,7 +90,7 @@ def suggest(
     chosen: Entries = {("name",): Chosen(name, "of the sweep, and of its folder in sweeps/")}
     chosen |= _of_dataset(found, fits, leave_out)
     chosen |= _of_model(found, fits.network)
-    chosen |= _of_training(fits, hours, speed)
+    chosen |= _of_training(fits, _why_steps(fits.length, machine, hours, speed))
     chosen |= _of_augmentation(fits)
     space = {
         **_searched_rates(fits),
@@ -175,9 +175,24 @@ def _of_model(found: FolderFacts, network: Network) -> Entries:
     return {(*group, "name"): Chosen("small_cnn", why), (*group, "width"): Chosen(network.width, "of the first layer")}
 
 
-def _of_training(fits: Fit, hours: float, speed: Speed | None) -> Entries:
+def _why_steps(length: Length, machine: Machine, hours: float, speed: Speed | None) -> str:
+    """Return why a training has so many steps: the time allows them, or they are the fewest that are suggested."""
+    many = f"as many as {length.trainings} trainings may have in {hours:g} h"
+    if speed is None:
+        return many
+    timing = f"{_three_digits(1000 * speed.step)} ms each on this machine"
+    evaluations = -(-length.steps // length.evaluate_every)
+    seconds = length.trainings * speed.seconds(length.steps, evaluations) / machine.concurrent
+    if seconds <= 3600 * hours:
+        return f"{timing}: {many}"
+    return (
+        f"{timing}; the fewest that init writes. {length.trainings} trainings of them take about "
+        f"{enough_hours(seconds):g} h, and not {hours:g}"
+    )
+
+
+def _of_training(fits: Fit, why_steps: str) -> Entries:
     length, network = fits.length, fits.network
-    timing = f"{_three_digits(1000 * speed.step)} ms each on this machine: " if speed is not None else ""
     if fits.fractions == [1.0]:
         share = "all: there are no unlabeled images, so student and teacher are compared on the labeled ones"
     else:
@@ -187,9 +202,7 @@ def _of_training(fits: Fit, hours: float, speed: Speed | None) -> Entries:
     else:
         optimizer = {"name": "sgd", "learning_rate": network.learning_rate, "weight_decay": 0.0005}
     return {
-        ("trainer", "steps"): Chosen(
-            length.steps, f"{timing}as many as {length.trainings} trainings may have in {hours:g} h"
-        ),
+        ("trainer", "steps"): Chosen(length.steps, why_steps),
         ("trainer", "batch_size"): Chosen(network.batch_size, "images per step"),
         ("trainer", "labeled_batch_fraction"): Chosen(fits.fractions[-1], share),
         ("trainer", "evaluate_every"): Chosen(length.evaluate_every, "steps; so that evaluations take little time"),

@@ -48,6 +48,16 @@ def test_commands_in_its_reasons_begin_as_the_user_began(monkeypatch):
         monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
 
 
+def test_steps_that_the_time_does_not_allow_are_called_the_fewest_with_the_hours_that_they_take():
+    def why(hours):
+        return suggest(facts(), LAPTOP, WEIGHTS, hours, "mine", SPEED).chosen["trainer", "steps"].why
+
+    assert why(1.0).startswith("100 ms each on this machine: as many as ")
+    assert why(1.0).endswith("trainings may have in 1 h")
+    # 22 trainings of 60 steps and 4 evaluations, two at once
+    assert why(0.01).endswith("the fewest that init writes. 22 trainings of them take about 0.031 h, and not 0.01")
+
+
 FOLDERS = {
     "photographs": facts(),
     "photographs, many": facts((900, 1000, 1100)),
