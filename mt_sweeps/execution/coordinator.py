@@ -92,6 +92,7 @@ class Coordinator:
         self._best = ledger.best()
         self._planned_after = -1  # how many trials had ended when finalists were planned
         self._settled: list[str] = []  # comparisons of finalists that were told
+        self._is_spent_announced = False
         self._polled = 0.0
         self._start = clock.monotonic() - ledger.active_seconds
 
@@ -126,6 +127,7 @@ class Coordinator:
             self._stopped = self._stopped or self._sweep.is_stop_requested()
             if not self.should_stop:
                 self._take_requests()
+                self._announce_spent()
 
     def next_assignment(self) -> Assignment | None:
         """Return the next trial to run, now RUNNING in the ledger, or None if there is none now.
@@ -231,6 +233,14 @@ class Coordinator:
         for trial in changes.ended:
             self._trial_ended(trial)
         self._to_end = changes.to_end
+
+    def _announce_spent(self) -> None:
+        """Say once, when it happens, that the budget is spent while trials run and others are left."""
+        if self._is_spent_announced or not self._running or not budget.is_spent(self._ledger, *self._spent()):
+            return
+        self._is_spent_announced = True
+        if any(map(self._ledger.remaining, self._ledger.spec.arms())):
+            self._listener.message(f"{budget.SPENT}: running trials are finished, no more are started")
 
     def _is_current(self, assignment: Assignment) -> bool:
         trial = self._running.get(assignment.trial)

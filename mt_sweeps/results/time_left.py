@@ -41,6 +41,7 @@ class TimeLeft:
         self._steps: dict[Arm, float] = defaultdict(float)  # of all reports
         self._seconds: dict[Arm, float] = defaultdict(float)  # that workers trained and evaluated for them
         self._began: dict[TrialId, float] = {}  # of the attempts that began here
+        self._active, self._created_at = ledger.active_seconds, time.monotonic()  # it writes them with reports
         self._starting = concurrent  # attempts whose workers start too, which takes long and happens once
         self._extra: list[float] = []  # seconds per trial beyond its training (its model, its end), sorted
         self._reached: list[int] = []  # steps of each trial of the search that is complete or pruned; others are not
@@ -100,10 +101,16 @@ class TimeLeft:
         if not any(self._steps.values()):
             return None
         extra = median(self._extra) if self._extra else 0.0
-        begun = 0.0
+        active = max(self._ledger.active_seconds, self._active + time.monotonic() - self._created_at)
+        is_spent, begun = self._spec.budget.is_spent(active, 0.0), 0.0
         for trial in list(self._open.values()):  # another thread may add to them
-            if not trial.is_probe:
-                begun += self._expected(trial, self._step(trial)) * self._pace(_kind(trial)) + extra
+            if trial.is_probe or (is_spent and trial.state != "running"):
+                continue
+            seconds = self._expected(trial, self._step(trial)) * self._pace(_kind(trial)) + extra
+            # Nothing follows those that run when the budget is spent: the longest of them is the end.
+            begun = max(begun, seconds) if is_spent else begun + seconds
+        if is_spent:
+            return begun
         whole, to_come = self._trained[0] / self._trained[1], 0.0
         for arm in self._spec.arms():
             count = self._count_to_come(arm, self._created[arm])
@@ -111,7 +118,7 @@ class TimeLeft:
             to_come += count * (steps * self._pace(arm) + extra) if arm != "probe" else 0.0
         begun, to_come = begun / self._concurrent, to_come / self._concurrent
         if self._spec.budget.hours is not None:  # then no more begin
-            to_come = min(to_come, max(0.0, 3600 * self._spec.budget.hours - self._ledger.active_seconds - begun))
+            to_come = min(to_come, max(0.0, 3600 * self._spec.budget.hours - active - begun))
         return begun + to_come
 
     def _count_to_come(self, arm: Arm, started: int) -> float:

@@ -207,6 +207,30 @@ def test_a_spent_budget_starts_no_more_trials_and_says_why(tmp_path):
     assert len(ledger.trials("search")) == 2
 
 
+class Messages(Silent):
+    """A listener that keeps the news of the sweep as a whole."""
+
+    def __init__(self):
+        self.texts = []
+
+    def message(self, text):
+        self.texts.append(text)
+
+
+@pytest.mark.parametrize("trials", [2, 1])
+def test_that_the_budget_is_spent_is_news_at_that_moment_if_trials_are_left(tmp_path, monkeypatch, trials):
+    coordinator, _ = coordinator_of(tmp_path, f"trials={trials}", "budget.hours=1")
+    coordinator._listener = listener = Messages()
+    coordinator.next_assignment()
+    polled(coordinator)
+    assert listener.texts == []
+    monkeypatch.setattr(coordinator, "_spent", lambda: (3600.0, 0.0))
+    polled(coordinator)
+    polled(coordinator)
+    news = "the budget is spent: running trials are finished, no more are started"
+    assert listener.texts == [news] * (trials - 1)
+
+
 def test_finalists_are_planned_when_the_search_has_ended(tmp_path):
     coordinator, ledger = coordinator_of(tmp_path, "trials=2", "finalists.top=1", "finalists.seeds=2")
     first, second = coordinator.next_assignment(), coordinator.next_assignment()

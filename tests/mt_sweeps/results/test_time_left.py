@@ -160,3 +160,20 @@ def test_no_trial_begins_after_the_budget(tmp_path):
     assert left.seconds() == pytest.approx(36.0)
     ledger.record_active_seconds(40.0)
     assert left.seconds() == pytest.approx(2.0), "what has begun goes to its end"
+
+
+def test_after_the_budget_only_the_longest_of_the_running_trials_counts_and_no_report_is_needed_to_notice(
+    tmp_path, clock
+):
+    words = ("trials=100", "pruner.name=none", "finalists.baselines=[]", "finalists.top=0", "budget.hours=0.01")
+    ledger = ledger_of(tmp_path, *words)
+    left = TimeLeft(ledger, concurrent=2)
+    for trial, step in zip([begun(ledger, left) for _ in range(3)], (100, 250, 50), strict=True):
+        left.reported(trial, replace(report(step, 0.5), metrics=timed(step / 100).metrics))
+        last = trial
+    left.update(ledger.worker_lost(last, "its node died"))
+    assert left.seconds() == pytest.approx(36.0)
+    clock[0] += 30.0
+    assert left.seconds() == pytest.approx(6.0)
+    clock[0] += 7.0
+    assert left.seconds() == pytest.approx(2.0), "not the mean of the two, nor the one that waits"
