@@ -92,7 +92,7 @@ class Coordinator:
         self._best = ledger.best()
         self._planned_after = -1  # how many trials had ended when finalists were planned
         self._settled: list[str] = []  # comparisons of finalists that were told
-        self._is_spent_announced = False
+        self._is_spent_announced = self._is_search_end_announced = False
         self._polled = 0.0
         self._start = clock.monotonic() - ledger.active_seconds
 
@@ -242,6 +242,19 @@ class Coordinator:
         if any(map(self._ledger.remaining, self._ledger.spec.arms())):
             self._listener.message(f"{budget.SPENT}: running trials are finished, no more are started")
 
+    def _announce_search_end(self, reason: str) -> None:
+        """Say once that the search ends before its last trial, and what it would take."""
+        arms = [arm for arm in self._ledger.spec.arms() if arm != "finalists" and self._ledger.remaining(arm)]
+        if self._is_search_end_announced or not arms:
+            return
+        self._is_search_end_announced = True
+        left = ", ".join(f"{self._ledger.remaining(arm)} {arm}" for arm in arms)
+        hours, more = budget.hours_to_search_on(self._ledger, self._spent()[0], self._share.concurrent), ""
+        if hours is not None and reason == budget.FOR_FINALISTS:
+            command = self._sweep.command("resume", self._sweep.name, "--hours", f"+{hours:g}")
+            more = f"; for all of them, give it more hours when it has ended: `{command}`"
+        self._listener.message(f"the search ends, {reason}; trials that do not start: {left}{more}")
+
     def _is_current(self, assignment: Assignment) -> bool:
         trial = self._running.get(assignment.trial)
         return trial is not None and trial.attempt == assignment.attempt
@@ -250,7 +263,9 @@ class Coordinator:
         """Ask the ledger for a trial, as far as the budget allows: first of the search and the baselines."""
         if self._common_failure or budget.is_spent(self._ledger, *self._spent()):
             return None
-        trial = self._ledger.ask_search() if self._stop_reason() is None else None
+        if (reason := self._stop_reason()) is not None:
+            self._announce_search_end(reason)
+        trial = self._ledger.ask_search() if reason is None else None
         if trial is not None or "finalists" not in self._ledger.spec.arms():
             return trial
         if any(running.arm != "finalists" for running in self._running):

@@ -231,6 +231,21 @@ def test_that_the_budget_is_spent_is_news_at_that_moment_if_trials_are_left(tmp_
     assert listener.texts == [news] * (trials - 1)
 
 
+def test_a_search_that_ends_before_its_last_trial_says_why_and_how_many_hours_it_lacks(tmp_path, monkeypatch):
+    settings = ("trials=3", "budget.hours=1", "finalists.top=1", "finalists.seeds=2")
+    coordinator, ledger = coordinator_of(tmp_path, *settings)
+    coordinator._listener = listener = Messages()
+    complete(coordinator, coordinator.next_assignment())
+    ledger.seconds_done = 300.0
+    monkeypatch.setattr(coordinator, "_spent", lambda: (3500.0, 0.0))
+    for _ in range(2):
+        assert coordinator.next_assignment().trial.arm == "finalists"
+    ended = [text for text in listener.texts if text.startswith("the search ends")]
+    assert len(ended) == 1
+    assert "what is left of the budget is for the finalists; trials that do not start: 2 search; " in ended[0]
+    assert "mt-sweep resume digits --hours +0.14" in ended[0]
+
+
 def test_finalists_are_planned_when_the_search_has_ended(tmp_path):
     coordinator, ledger = coordinator_of(tmp_path, "trials=2", "finalists.top=1", "finalists.seeds=2")
     first, second = coordinator.next_assignment(), coordinator.next_assignment()

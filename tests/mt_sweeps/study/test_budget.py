@@ -1,7 +1,7 @@
 import pytest
 
 from mt_sweeps.study import budget
-from tests.helpers.sweeps import digits, new_ledger, report
+from tests.helpers.sweeps import digits, new_ledger, report, supervised_report
 
 
 def begun(tmp_path, *overrides):
@@ -33,6 +33,26 @@ def test_the_search_leaves_the_finalists_what_they_are_forecast_to_need(tmp_path
     assert budget.stop_reason(ledger, 3600 - needed - 1, 0, 0.0, 2) is None
     assert "for the finalists" in budget.stop_reason(ledger, 3600 - needed, 0, 0.0, 2)
     assert not budget.is_spent(ledger, 3600 - needed, 0), "they are not ended by it"
+
+
+def test_finalists_are_left_nothing_before_each_baseline_has_a_trial(tmp_path):
+    settings = ("trials=2", "budget.hours=1.0", "finalists.top=1", "finalists.seeds=3")
+    ledger = new_ledger(tmp_path / "ledger.db", digits(*settings))
+    for _ in range(3):
+        assert budget.stop_reason(ledger, 3599, 0, 0.0, 2) is None
+        trial = ledger.ask_search()
+        ledger.complete(trial, supervised_report(300, 0.5) if trial.arm == "supervised" else report(300, 0.5))
+        ledger.seconds_done += 300.0
+    assert {arm: len(ledger.trials(arm)) for arm in ("search", "supervised", "published")} == dict.fromkeys(
+        ("search", "supervised", "published"), 1
+    )
+    assert "for the finalists" in budget.stop_reason(ledger, 3599, 0, 0.0, 2)
+
+
+def test_the_hours_that_a_search_lacks_are_those_of_all_that_is_left(tmp_path):
+    ledger = begun(tmp_path, "trials=4", "budget.hours=1.0", "finalists.top=2", "finalists.seeds=3")
+    assert budget.hours_to_search_on(ledger, 3600 - 1350, 2) is None, "three trials and six finalists, two at once"
+    assert budget.hours_to_search_on(ledger, 3600, 2) == 0.38
 
 
 def test_gpu_hours_of_finalists_do_not_depend_on_how_many_run_at_once(tmp_path):
