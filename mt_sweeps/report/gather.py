@@ -29,6 +29,7 @@ from mt_sweeps.report.findings import (
 from mt_sweeps.results import class_errors, finalists, pictures, training_result
 from mt_sweeps.results.cautions import cautions
 from mt_sweeps.results.pictures import PictureSet
+from mt_sweeps.results.probe import unbeaten_in_validation
 from mt_sweeps.results.summary import search_sentences
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage.environment import Environment
@@ -57,6 +58,9 @@ def gather(sweep: SweepStore, ledger: Ledger, state: str) -> Findings:
     spec, environment, gpus = ledger.spec, sweep.load_environment(), sweep.load_environment().gpus_per_trial
     searched, best, good = ledger.trials("search"), ledger.best(), best_fifth(ledger)
     baselines = {arm: best_of(ledger.trials(arm), spec.metric) for arm in spec.finalists.baselines}
+    verdict = finalists.compare_finalists(ledger, environment.images, environment.groups)
+    probe = unbeaten_in_validation(ledger, verdict.comparisons if verdict else [])
+    guessing = class_errors.guessing_error(sweep, ledger)
     return Findings(
         sweep=SweepFinding(
             name=sweep.name,
@@ -71,8 +75,8 @@ def gather(sweep: SweepStore, ledger: Ledger, state: str) -> Findings:
             images=environment.images,
             states={name: sum(trial.state == name for trial in searched) for name in STATES},
         ),
-        verdict=finalists.compare_finalists(ledger, environment.images, environment.groups),
-        cautions=cautions(ledger, environment.images, class_errors.guessing_error(sweep, ledger), environment.cautions),
+        verdict=verdict,
+        cautions=cautions(ledger, environment.images, guessing, environment.cautions, probe),
         best=None if best is None else _best(best, spec),
         search=search_sentences(ledger, environment.images),
         baselines={arm: BaselineFinding(*_errors(trial, spec)) for arm, trial in baselines.items() if trial},

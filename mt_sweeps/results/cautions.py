@@ -22,9 +22,13 @@ _FEW = 4  # completed trials below which their better half says nothing
 
 
 def cautions(
-    ledger: Ledger, images: dict[str, int], guessing: float | None = None, of_images: Sequence[str] = ()
+    ledger: Ledger,
+    images: dict[str, int],
+    guessing: float | None = None,
+    of_images: Sequence[str] = (),
+    probe: str | None = None,
 ) -> list[str]:
-    """Return one sentence for each reason to doubt the best of a search, those about the images last.
+    """Return one sentence for each reason to doubt the best of a search: the probe first, the images last.
 
     While no trial has completed, there are those about the images alone.
 
@@ -33,8 +37,9 @@ def cautions(
         images: number of images by purpose.
         guessing: the error of guessing, from `class_errors.guessing_error`.
         of_images: as `Environment.cautions`.
+        probe: that it is not beaten, from `probe.unbeaten_in_validation`.
     """
-    return [*_of_trials(ledger, images, guessing), *of_images]
+    return [*([probe] if probe else []), *_of_trials(ledger, images, guessing), *of_images]
 
 
 def _of_trials(ledger: Ledger, images: dict[str, int], guessing: float | None) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from mt_sweeps.formatting import counted
 from mt_sweeps.results.group_sequential import compare_sequentially
+from mt_sweeps.results.probe import probe_text
 from mt_sweeps.results.spending import FIRST_LOOK
 from mt_sweeps.results.statistics import Comparison, Gain, Interval, gain, interval
 from mt_sweeps.spec.arms import TrialId
@@ -251,21 +252,6 @@ def _overlap(spec: SweepSpec, counts: dict[str, int]) -> float:
     folds = spec.sample_config().dataset.folds
     trained_on, scored = counts["training"], counts["validation"]
     return scored / trained_on if folds is None else scored / (trained_on - scored / folds)
-
-
-def probe_text(comparisons: Sequence[Comparison], kept_back: bool) -> str | None:
-    """Return that the linear probe is not beaten by the best of the search; None if it is, or there is none.
-
-    Args:
-        comparisons: of the verdict.
-        kept_back: as of the verdict.
-    """
-    against = next((one for one in comparisons if one.b == "probe" and one.a.startswith("trial ")), None)
-    if against is None or against.winner not in ("", "probe"):
-        return None
-    how = "is better than" if against.winner else "does not differ significantly from"
-    favour = "" if kept_back else " (the images that score it chose its penalty, which favours it)"
-    return f"the linear probe is not beaten: it {how} the best of the search, and is fitted in seconds{favour}"
 
 
 def text(ledger: LedgerView, images: dict[str, int], groups: dict[str, int] | None = None) -> str:

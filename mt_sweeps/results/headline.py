@@ -4,6 +4,7 @@ from mt_sweeps.formatting import metric_text
 from mt_sweeps.results import class_errors
 from mt_sweeps.results.cautions import nothing_learned
 from mt_sweeps.results.finalists import Verdict, compare_finalists
+from mt_sweeps.results.probe import unbeaten_in_validation
 from mt_sweeps.storage.environment import Environment
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study.ledger import Ledger
@@ -23,6 +24,9 @@ def headline_text(sweep: SweepStore, ledger: Ledger, environment: Environment) -
     if learned_nothing := nothing_learned(ledger, images, class_errors.guessing_error(sweep, ledger)):
         return _capitalized(learned_nothing)
     verdict = compare_finalists(ledger, images, environment.groups)
+    probe = unbeaten_in_validation(ledger, verdict.comparisons if verdict else [])
+    if probe:
+        return _capitalized(probe if verdict is None else f"{probe}; {_verdict_text(verdict)}")
     if verdict is None:
         error = metric_text(ledger.spec.error_name, best.error(ledger.spec.metric))
         return (

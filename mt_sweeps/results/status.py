@@ -6,6 +6,7 @@ from typing import Any, Literal
 from mt_sweeps.formatting import counted, duration, labeled, local_time, metric_text, values_text
 from mt_sweeps.program import program
 from mt_sweeps.results.finalists import Verdict, compare_finalists, not_compared_text
+from mt_sweeps.results.probe import unbeaten_in_validation
 from mt_sweeps.results.search_gain import search_gain
 from mt_sweeps.results.time_left import TimeLeft
 from mt_sweeps.results.training_result import FinalModel, final_models
@@ -63,6 +64,7 @@ class SweepStatus:
             empty: there was no look at it yet.
         comparisons: of the best of the search with each other contender, a sentence each.
         trained: the final trainings that lie in this home, with their test errors.
+        probe: that the linear probe is not beaten on the validation images, where no verdict compares it; else empty.
     """
 
     name: str
@@ -77,6 +79,7 @@ class SweepStatus:
     verdict: str = ""
     comparisons: tuple[str, ...] = ()
     trained: tuple[FinalModel, ...] = ()
+    probe: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return what `status --json` prints."""
@@ -112,6 +115,7 @@ def sweep_status(sweep: SweepStore) -> SweepStatus:
         verdict=not_compared_text(ledger, {}) if verdict is None else _verdict_text(verdict),
         comparisons=() if verdict is None else tuple(map(str, verdict.comparisons)),
         trained=tuple(final_models(sweep.home.trained, environment.id)),
+        probe=unbeaten_in_validation(ledger, verdict.comparisons if verdict else []) or "",
     )
 
 
@@ -149,6 +153,8 @@ def status_text(status: SweepStatus, resume_command: str) -> str:
     ]
     if status.failure:
         lines.append(f"  failed     {status.failure}")
+    if status.probe:
+        lines.append(f"  caution    {status.probe}")
     for arm, trials in status.arms.items():
         counts = asdict(trials)
         total = counts.pop("total")

@@ -8,6 +8,7 @@ from mt_sweeps.formatting import counted, duration, error_text, values_text
 from mt_sweeps.results import class_errors, finalists
 from mt_sweeps.results.cautions import cautions, nothing_learned
 from mt_sweeps.results.outlook import outlook
+from mt_sweeps.results.probe import unbeaten_in_validation
 from mt_sweeps.results.search_gain import search_gain
 from mt_sweeps.spec.arms import BASELINES
 from mt_sweeps.storage.environment import Environment
@@ -30,18 +31,20 @@ def summary_text(sweep: SweepStore, ledger: Ledger, environment: Environment) ->
     trials, verdict = ledger.all_trials(), finalists.compare_finalists(ledger, images, groups)
     guessing = class_errors.guessing_error(sweep, ledger)
     learned_nothing = nothing_learned(ledger, images, guessing)
-    doubts = cautions(ledger, images, guessing, environment.cautions)
+    probe = unbeaten_in_validation(ledger, verdict.comparisons if verdict else [])
+    doubts = cautions(ledger, images, guessing, environment.cautions, probe)
     lines = [
         _trials_line(ledger),
         *(["", _wrapped("verdict", learned_nothing)] if learned_nothing else []),
         *(["", _wrapped("verdict", verdict.probe)] if verdict is not None and verdict.probe else []),
+        *(["", _wrapped("caution", probe)] if probe else []),
         *_best_lines(ledger, images),
         *_search_lines(ledger, images),
         *_class_lines(sweep, ledger),
         *_baseline_lines(ledger, trials),
         *finalists.text(ledger, images, groups).splitlines(),
         *(_wrapped("pruning", str(correlation)) for correlation in ledger.correlations()),
-        *(_wrapped("caution", one) for one in doubts if one != learned_nothing),
+        *(_wrapped("caution", one) for one in doubts if one not in (learned_nothing, probe)),
         *_failure_lines(trials),
         *_by_hand_lines(trials),
     ]

@@ -6,8 +6,8 @@ import pytest
 from scipy.special import stdtrit
 
 from mt_sweeps.results import finalists
-from mt_sweeps.results.finalists import probe_text
 from mt_sweeps.results.group_sequential import compare_sequentially
+from mt_sweeps.results.probe import probe_text
 from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.study.ledger import Ledger
 from tests.helpers.sweeps import digits, new_ledger, next_finalist, report, supervised_report, swept
