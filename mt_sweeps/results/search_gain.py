@@ -60,7 +60,9 @@ class SearchGain:
         return points + nothing_else
 
     def as_good(self) -> str:
-        """Return how many trials are as good as the best, in a sentence."""
+        """Return how many trials are as good as the best, in a sentence; empty if no other has completed."""
+        if self.completed == 1:
+            return ""
         if self.within_noise == 1:
             return "No other completed trial is within one standard error of it"
         return (

@@ -63,6 +63,13 @@ def test_a_best_that_somebody_wrote_into_the_file_is_called_so(tmp_path):
     assert gain.as_good() == "2 of 3 completed trials are within one standard error of it, itself included"
 
 
+def test_an_only_completed_trial_is_compared_with_no_other(tmp_path):
+    assert search_gain(searched(tmp_path, [0.05, None]), 200).as_good() == ""
+    assert search_sentences(searched(tmp_path, [0.05, None]), IMAGES) == [
+        "The best is a given point, trial 0: 1 other trial did not beat it"
+    ]
+
+
 @pytest.mark.parametrize(
     ("errors", "beaten"),
     [
