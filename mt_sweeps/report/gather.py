@@ -36,7 +36,7 @@ from mt_sweeps.storage.environment import Environment
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study import pruner
 from mt_sweeps.study.ledger import Ledger
-from mt_sweeps.study.trial import Trial, best_of
+from mt_sweeps.study.trial import State, Trial, best_of, shown_state
 from trainers.config.compatibility import ONLY_LABELS
 from trainers.confusion import Confusion
 from trainers.report import Report, metric_of
@@ -56,6 +56,7 @@ def gather(sweep: SweepStore, ledger: Ledger, state: str) -> Findings:
         state: running, interrupted or finished.
     """
     spec, environment, gpus = ledger.spec, sweep.load_environment(), sweep.load_environment().gpus_per_trial
+    driven = state == "running"
     searched, best, good = ledger.trials("search"), ledger.best(), best_fifth(ledger)
     baselines = {arm: best_of(ledger.trials(arm), spec.metric) for arm in spec.finalists.baselines}
     verdict = finalists.compare_finalists(ledger, environment.images, environment.groups)
@@ -73,7 +74,7 @@ def gather(sweep: SweepStore, ledger: Ledger, state: str) -> Findings:
             started=environment.started,
             seconds=ledger.active_seconds,
             images=environment.images,
-            states={name: sum(trial.state == name for trial in searched) for name in STATES},
+            states={name: sum(shown_state(trial, driven) == name for trial in searched) for name in STATES},
         ),
         verdict=verdict,
         cautions=cautions(ledger, environment.images, guessing, environment.cautions, probe),
@@ -83,7 +84,7 @@ def gather(sweep: SweepStore, ledger: Ledger, state: str) -> Findings:
         trained=training_result.final_models(sweep.home.trained, environment.id),
         classes=_classes(sweep, ledger),
         pictures=_pictures(sweep, best),
-        trials=[_trial(trial, spec) for trial in searched],
+        trials=[_trial(trial, spec, shown_state(trial, driven)) for trial in searched],
         progress=_progress(searched, spec, gpus),
         curves=_curves(sweep, ledger),
         parameters=[_parameter(axis, good) for axis in axes(spec)],
@@ -93,7 +94,7 @@ def gather(sweep: SweepStore, ledger: Ledger, state: str) -> Findings:
         failures=_failures(ledger),
         ended_by_hand=[trial.id for trial in ledger.all_trials() if trial.is_ended_by_hand],
         finalists=finalists.errors_by_seed(ledger),
-        cost=_cost(ledger, gpus),
+        cost=_cost(ledger, gpus, driven),
         reproduction=_reproduction(sweep, environment),
     )
 
@@ -109,11 +110,9 @@ def _by_error(ledger: Ledger) -> list[Trial]:
     return sorted(complete, key=lambda trial: trial.objective(ledger.spec.metric))
 
 
-def _trial(trial: Trial, spec: SweepSpec) -> TrialFinding:
+def _trial(trial: Trial, spec: SweepSpec, state: State) -> TrialFinding:
     error = trial.objective(spec.metric) if trial.state == "complete" else None
-    return TrialFinding(
-        trial.number, trial.state, trial.step, error, _last_error(trial, spec), trial.reason, trial.values
-    )
+    return TrialFinding(trial.number, state, trial.step, error, _last_error(trial, spec), trial.reason, trial.values)
 
 
 def _last_error(trial: Trial, spec: SweepSpec) -> float | None:
@@ -290,11 +289,11 @@ def _failures(ledger: Ledger) -> list[FailureFinding]:
     return [FailureFinding(reason, [trial.id for trial in trials], trials[0].message) for reason, trials in ranked]
 
 
-def _cost(ledger: Ledger, gpus: float) -> list[Cost]:
+def _cost(ledger: Ledger, gpus: float, driven: bool) -> list[Cost]:
     rows = []
     for arm in ledger.spec.arms():
         for state in STATES:
-            trials = [trial for trial in ledger.trials(arm) if trial.state == state]
+            trials = [trial for trial in ledger.trials(arm) if shown_state(trial, driven) == state]
             hours = sum(trial.seconds for trial in trials) / 3600
             if trials:
                 rows.append(Cost(arm, state, len(trials), sum(trial.step for trial in trials), hours, gpus * hours))

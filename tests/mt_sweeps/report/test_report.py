@@ -301,6 +301,17 @@ def test_a_running_sweep_is_reported_as_it_stands(tmp_path):
     assert "1 complete, 1 running" in words
 
 
+def test_a_trial_that_an_interruption_left_running_waits_as_in_status(tmp_path):
+    directory = begun(LocalHome(tmp_path), digits("trials=3", "finalists.baselines=[]"))
+    ledger = opened(directory)
+    finish(ledger, ledger.ask_search())
+    ledger.ask_search()
+    findings = report.build(directory, ledger)
+    assert findings.sweep.states == {"complete": 1, "pruned": 0, "failed": 0, "running": 0, "waiting": 1}
+    assert [trial.state for trial in findings.trials] == ["complete", "waiting"]
+    assert [row.state for row in findings.cost] == ["complete", "waiting"]
+
+
 def test_a_report_that_cannot_be_written_leaves_the_old_one_and_nothing_half_done(directory, tmp_path):
     copy = tmp_path / "digits"
     shutil.copytree(directory.path, copy)
