@@ -44,6 +44,7 @@ from mt_sweeps.plugins import changed_plugins
 from mt_sweeps.results import best_file
 from mt_sweeps.results.status import is_budget_spent
 from mt_sweeps.results.summary import summary_text
+from mt_sweeps.results.unstarted import way_on
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.spec.load import load_spec, with_more_hours, with_trials
 from mt_sweeps.spec.sweep_spec import SweepSpec
@@ -155,9 +156,7 @@ def _resume(sweep: SweepStore, more: int, hours: float, in_process: bool, notifi
         spec = with_more_hours(spec, hours)
     ledger = Ledger(sweep.ledger, spec)
     if is_budget_spent(sweep, ledger):
-        way = f"raise budget.gpu_hours in {sweep.path / 'spec.yaml'}"
-        if spec.budget.hours is not None and ledger.active_seconds >= 3600 * spec.budget.hours:
-            way = f"give it more hours: `{sweep.command('resume')} --hours +1`"
+        way = way_on(sweep, ledger)
         if more:
             raise InputError(f"{sweep.name}: its budget is spent, so none of {more} more trials would start; {way}")
         print(f"note: the budget of {sweep.name} is spent, so no trial starts; {way}", flush=True)

@@ -29,9 +29,12 @@ def state_line(findings: Findings) -> str:
     states = ", ".join(f"{count} {name}" for name, count in sweep.states.items() if count) or "none started"
     started = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(sweep.started))
     version = findings.reproduction.versions["mt-sweeps"]
+    number = len(findings.trials)
+    of_all = f"{number} of {counted(sweep.total, 'trial')}" if number < sweep.total else counted(number, "trial")
+    unstarted = f" {_sentence(sweep.unstarted)}" if sweep.unstarted else ""
     return (
-        f"{sweep.state.capitalize()}. {counted(len(findings.trials), 'trial')} searched in "
-        f"{duration(sweep.seconds)}: {states}. Started {started}, mt-sweeps {version}."
+        f"{sweep.state.capitalize()}. {of_all} searched in "
+        f"{duration(sweep.seconds)}: {states}.{unstarted} Started {started}, mt-sweeps {version}."
     )
 
 
@@ -175,10 +178,21 @@ def _no_verdict(findings: Findings) -> str:
         return f"{ended} So there is no best configuration, and no verdict."
     if not any(row.arm == "finalists" for row in findings.cost):
         return (
-            "No verdict: no finalists have been trained. One run of each configuration, on the images that chose the "
-            "best, proves nothing."
+            f"No verdict: no finalists have been trained{_why_no_finalists(findings)}. One run of each configuration, "
+            "on the images that chose the best, proves nothing."
         )
+    if findings.sweep.ended:
+        return f"No verdict: no contender has been trained on two seeds, and {findings.sweep.ended}."
     return "No verdict yet: no contender has been trained on two seeds."
+
+
+def _why_no_finalists(findings: Findings) -> str:
+    sweep = findings.sweep
+    if not sweep.finalists:
+        return ", since the file asks for none (finalists.top: 0)"
+    reasons = {"running": "the search has not ended", "interrupted": "the sweep was interrupted"}
+    reason = sweep.ended or reasons.get(sweep.state, "")
+    return f", since {reason}" if reason else ""
 
 
 def _best(findings: Findings) -> Chapter:

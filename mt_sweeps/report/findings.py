@@ -26,7 +26,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class SweepFinding:
-    """The sweep as a whole: `images` by purpose, `states` counts the trials of the search.
+    """The sweep as a whole: `images` by purpose, `states` counts the trials of the search, of which there are to be
+    `total`. `finalists` is how many configurations are to be trained again.
+
+    Of one that is finished, `ended` is why trials were left unstarted, and `unstarted` also says which, and what to do.
+    Both are empty if none were.
 
     All errors of the page are of the kind that ranks trials: `error_name` is `error` or `balanced error`.
     """
@@ -42,6 +46,10 @@ class SweepFinding:
     seconds: float
     images: dict[str, int]
     states: dict[str, int]
+    total: int
+    finalists: int
+    ended: str = ""
+    unstarted: str = ""
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from mt_sweeps.results.cautions import cautions
 from mt_sweeps.results.pictures import PictureSet
 from mt_sweeps.results.probe import unbeaten_in_validation
 from mt_sweeps.results.summary import search_sentences
+from mt_sweeps.results.unstarted import unstarted_text
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage.environment import Environment
 from mt_sweeps.storage.home import SweepStore
@@ -75,6 +76,10 @@ def gather(sweep: SweepStore, ledger: Ledger, state: str) -> Findings:
             seconds=ledger.active_seconds,
             images=environment.images,
             states={name: sum(shown_state(trial, driven) == name for trial in searched) for name in STATES},
+            total=ledger.total("search"),
+            finalists=spec.finalists.top,
+            ended=ledger.ended if state == "finished" else "",
+            unstarted=unstarted_text(sweep, ledger) if state == "finished" else "",
         ),
         verdict=verdict,
         cautions=cautions(ledger, environment.images, guessing, environment.cautions, probe),

@@ -10,6 +10,7 @@ from mt_sweeps.results.probe import unbeaten_in_validation
 from mt_sweeps.results.search_gain import search_gain
 from mt_sweeps.results.time_left import TimeLeft
 from mt_sweeps.results.training_result import FinalModel, final_models
+from mt_sweeps.results.unstarted import unstarted_text
 from mt_sweeps.search_space.space import Values
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.storage.home import SweepStore
@@ -65,6 +66,7 @@ class SweepStatus:
         comparisons: of the best of the search with each other contender, a sentence each.
         trained: the final trainings that lie in this home, with their test errors.
         probe: that the linear probe is not beaten on the validation images, where no verdict compares it; else empty.
+        unstarted: of one that is finished, why trials were left unstarted, which, and what to do; empty: none were.
     """
 
     name: str
@@ -80,6 +82,7 @@ class SweepStatus:
     comparisons: tuple[str, ...] = ()
     trained: tuple[FinalModel, ...] = ()
     probe: str = ""
+    unstarted: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return what `status --json` prints."""
@@ -116,6 +119,7 @@ def sweep_status(sweep: SweepStore) -> SweepStatus:
         comparisons=() if verdict is None else tuple(map(str, verdict.comparisons)),
         trained=tuple(final_models(sweep.home.trained, environment.id)),
         probe=unbeaten_in_validation(ledger, verdict.comparisons if verdict else []) or "",
+        unstarted=unstarted_text(sweep, ledger) if state == "finished" else "",
     )
 
 
@@ -153,12 +157,16 @@ def status_text(status: SweepStatus, resume_command: str) -> str:
     ]
     if status.failure:
         lines.append(f"  failed     {status.failure}")
+    if status.unstarted:
+        lines.append(f"  ended      {status.unstarted}")
     if status.probe:
         lines.append(f"  caution    {status.probe}")
     for arm, trials in status.arms.items():
         counts = asdict(trials)
         total = counts.pop("total")
-        by_state = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        waiting = "not started" if status.unstarted else "waiting"
+        names = {state: waiting if state == "waiting" else state for state in counts}
+        by_state = ", ".join(f"{count} {names[state]}" for state, count in counts.items() if count)
         at_most = "at most " if arm == "finalists" and counts["waiting"] else ""
         lines.append(f"  {arm:10} {at_most}{counted(total, 'trial')}: {by_state}")
     if status.best is not None:

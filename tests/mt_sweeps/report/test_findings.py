@@ -45,6 +45,8 @@ FINDINGS = Findings(
         9.0,
         {},
         {"complete": 1},
+        1,
+        2,
     ),
     verdict=Verdict(
         means={"trial 0": MeanError(0.1, 0.05, 0.15, 5)},
@@ -87,7 +89,8 @@ FINDINGS = Findings(
 KEYS = {
     (): "format sweep verdict cautions best search baselines trained classes trials progress curves parameters good "
     "importance rungs failures ended_by_hand finalists cost reproduction",
-    ("sweep",): "name state metric error_name network method steps started seconds images states",
+    ("sweep",): "name state metric error_name network method steps started seconds images states "
+    "total finalists ended unstarted",
     ("verdict",): "means comparisons gain failed images kept_back probe ended",
     ("verdict", "means", "trial 0"): "mean low high seeds",
     ("verdict", "comparisons", 0): "a b difference p seeds level after most outcome winner told",

@@ -297,7 +297,7 @@ def test_a_running_sweep_is_reported_as_it_stands(tmp_path):
     ledger.ask_search()
     with directory.exclusive(""):
         words = page_of(directory).words
-    assert "Running. 2 trials searched" in words
+    assert "Running. 2 of 3 trials searched" in words
     assert "1 complete, 1 running" in words
 
 

@@ -18,7 +18,8 @@ STATUS = SweepStatus("digits", "interrupted", {"search": SEARCH}, BEST, started=
 def test_the_keys_of_the_json_and_their_order_are_fixed():
     shown = json.loads(json.dumps(STATUS.as_json()))
     assert " ".join(shown) == (
-        "format name state arms best started seconds failure seconds_left search verdict comparisons trained probe"
+        "format name state arms best started seconds failure seconds_left search verdict comparisons trained "
+        "probe unstarted"
     )
     assert " ".join(shown["arms"]["search"]) == "total waiting running complete pruned failed"
     assert " ".join(shown["best"]) == "trial metric error standard_error values origin"
