@@ -198,6 +198,7 @@ def record(task: str, arm: Arm, classes: int, options: argparse.Namespace) -> No
             write_atomically(file, json.dumps(about | found, indent=0) + "\n")
     if not found["published"] and arm == "search":
         found["published"] = train("published", spec.published_values(classes, unlabeled(spec)), "published")
+        found["published"]["values"].pop("model.weights", None)  # a path of this machine
         write_atomically(file, json.dumps(about | found, indent=0) + "\n")
 
 
