@@ -115,8 +115,7 @@ def _print_notes(request: TrainingRequest, home: Home) -> None:
 def _train_seed(request: TrainingRequest, file: Path, home: Home) -> TrainingResult:
     """Return the result of one seed, trained now or before, and bring MLflow up to date."""
     best = request.best
-    of = best.sweep if best.arm == "search" else f"{best.sweep}-{best.arm}"
-    directory = home.trained / f"{of}-{_hash(best)}-seed-{best.trainer.seed}"
+    directory = home.trained / f"{best.model_name}-{_hash(best)}-seed-{best.trainer.seed}"
     name = f"{best.title}, seed {best.trainer.seed}"
     print(f"training {name}: {best.trainer.steps:,} steps, in {directory}", flush=True)
     try:
@@ -137,7 +136,7 @@ def _train_seed(request: TrainingRequest, file: Path, home: Home) -> TrainingRes
     if problem is not None:
         print(problem)
     else:
-        print(f"registered in MLflow: models:/{best.sweep}/{version}")
+        print(f"registered in MLflow: models:/{best.model_name}/{version}")
     print(f"model: {directory / MODEL}", flush=True)
     return result
 

@@ -93,6 +93,11 @@ class BestFile(Settings):
         return TrialId(self.arm, self.trial)
 
     @property
+    def model_name(self) -> str:
+        """The name of its registered model. A baseline has one of its own, so that nobody takes it for the best."""
+        return self.sweep if self.arm == "search" else f"{self.sweep}-{self.arm}"
+
+    @property
     def title(self) -> str:
         """What it is of which sweep: `the best of digits (trial 3)`, `the supervised baseline of digits (...)`."""
         what = "the best" if self.arm == "search" else f"the {self.arm} baseline"

@@ -98,9 +98,7 @@ class TrainingRun:
         page = view_page(client.experiment, best.sweep_id) if has_view else None
         client.log_dataset(self._run, best.trainer, result.data_fingerprint, result.images)
         card = card_text(self._request, result, page)
-        # A baseline never takes a version, or an alias, that somebody takes for the best.
-        name = best.sweep if best.arm == "search" else f"{best.sweep}-{best.arm}"
-        version = client.register(self._run, name, self._directory / MODEL, version_tags, card)
+        version = client.register(self._run, best.model_name, self._directory / MODEL, version_tags, card)
         client.set_status(self._run, "FINISHED", result.time)
         return version
 

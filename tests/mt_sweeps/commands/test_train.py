@@ -208,6 +208,7 @@ def test_a_baseline_is_trained_as_such_and_takes_no_name_of_the_best(tmp_path, h
     out = capsys.readouterr().out
     assert "training the supervised baseline of digits (supervised 0), seed 0" in out
     assert "trained on 50 images with labels and no others" in out
+    assert "models:/digits-supervised/1" in out
     _, directory = sorted(home.trained.iterdir(), key=lambda one: training_result.load(one).time)
     result = training_result.load(directory)
     assert (result.arm, result.network, result.trial_id.label) == ("supervised", "student", "supervised 0")
