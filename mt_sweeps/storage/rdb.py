@@ -27,7 +27,12 @@ DRIVER = "driver"
 """The attribute of a search study that its driver signs."""
 _SIGNED = "signed"  # in a session: its study, the driver and the refusal
 _IS_OPEN = "is open"  # in a session: within a transaction that ends with a block, not with a call of Optuna
+_IS_TRIED = "is tried"  # in a session: a trial may have been created already
 _T = TypeVar("_T")
+
+
+class _TriedBefore(Exception):
+    """Optuna tries to create a trial again, and does not look whether its first try was done."""
 
 
 class _Session(Session):
@@ -244,9 +249,17 @@ class RetryingStorage(LedgerStorage):
                     if trial.user_attrs == template_trial.user_attrs:  # they hold the moment at which it was created
                         return trial_id(trial)
             is_repeated = True
+            self.scoped_session().info.pop(_IS_TRIED, None)
             return call(study_id, template_trial)
 
         return self._retrying(create)
+
+    def _get_prepared_new_trial(self, study_id: int, template_trial: FrozenTrial | None, session: Session) -> Any:
+        """Do as Optuna does, but once per call: a try of its own after a lost answer would create a second trial."""
+        if session.info.pop(_IS_TRIED, False):
+            raise _TriedBefore("the answer of the database was lost")
+        session.info[_IS_TRIED] = True
+        return super()._get_prepared_new_trial(study_id, template_trial, session)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         call, trial = super().set_trial_state_values, super().get_trial
@@ -276,6 +289,8 @@ class RetryingStorage(LedgerStorage):
 
 def _is_away(error: BaseException) -> bool:
     """Return True if an error says that the database cannot be reached, and not that it refuses us."""
+    if isinstance(error, _TriedBefore):
+        return True
     cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
     is_lost = isinstance(cause, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError)
     return is_lost and "authentication failed" not in str(cause)

@@ -8,6 +8,7 @@ import optuna
 import pytest
 import sqlalchemy
 from click.testing import CliRunner
+from sqlalchemy.orm import Session
 
 from mt_sweeps.cli import cli
 from mt_sweeps.errors import InputError, Unfinished
@@ -65,6 +66,24 @@ def test_a_restart_of_the_database_loses_nothing_and_repeats_nothing(home, postg
     assert [trial.number for trial in trials] == list(range(40))
     assert {trial.state for trial in trials} == {"complete"}
     assert [trial.values for trial in trials] == [trial.values for trial in ledger.trials("search")]
+
+
+def test_optuna_itself_creates_no_second_trial_when_the_answer_to_the_first_is_lost(home, tmp_path, monkeypatch):
+    sweep = begun(home, shared(tmp_path, "finalists.baselines=[]"))
+    ledger = Ledger(sweep.ledger, sweep.load_spec())
+    commit, lost = Session.commit, []
+
+    def loses_its_answer(session):
+        is_creation = any(type(row).__name__ == "TrialModel" for row in session.identity_map.values())
+        commit(session)
+        if is_creation and not lost:
+            lost.append(session)
+            raise sqlalchemy.exc.OperationalError("", {}, Exception("server closed the connection unexpectedly"))
+
+    monkeypatch.setattr(Session, "commit", loses_its_answer)
+    assert ledger.ask_search() is not None
+    assert lost
+    assert [trial.number for trial in Ledger(sweep.ledger, sweep.load_spec()).trials("search")] == [0]
 
 
 def test_a_driver_whose_sweep_was_taken_over_meanwhile_ends(home, postgres, tmp_path):
