@@ -192,10 +192,10 @@ def _sharing(spec: SweepSpec) -> Iterator[Check]:
     if gpus == "auto" or not 0 < gpus < 1 or not torch.cuda.is_available():
         return
     try:
-        asked = subprocess.run(  # noqa: S603 (a constant)
+        query = subprocess.run(  # noqa: S603 (a constant)
             [_MPS], input="get_server_list\n", capture_output=True, text=True, timeout=10
         )
-        runs, todo = asked.returncode == 0, f"start it as the user of the sweep: `{_MPS} -d`"
+        runs, todo = query.returncode == 0, f"start it as the user of the sweep: `{_MPS} -d`"
     except (OSError, subprocess.TimeoutExpired):
         runs, todo = False, f"install NVIDIA's {_MPS}, and start it with -d; or give each trial a GPU"
     if runs:

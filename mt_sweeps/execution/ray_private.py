@@ -12,7 +12,7 @@ def only_what_trials_need() -> Iterator[None]:
     """While Ray starts here, leave out its autoscaler, its reader of logs and its web server.
 
     Each would import Ray in a process of its own while the first trials are waited for. The autoscaler does not end
-    when it is asked to, so Ray would wait a second for it. The web server listens on a port.
+    at SIGTERM, so Ray would wait a second for it. The web server listens on a port.
     """
     from ray._private.node import Node
 

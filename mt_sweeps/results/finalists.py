@@ -217,9 +217,11 @@ def not_compared_text(ledger: LedgerView, compared: Mapping[str, Comparison]) ->
     if not seeds or not ledger.ended or "finalists" not in ledger.spec.arms():
         return ""
     names = ", ".join(f"{name} ({counted(count, 'seed')})" for name, count in seeds.items())
+    has_hours = ledger.spec.budget.hours is not None
+    way = "resume the sweep with more hours: --hours +1" if has_hours else "raise its budget, and resume the sweep"
     return (
         f"{first} ({counted(len(results[first]), 'seed')}) is not compared with {names}: it takes {FIRST_LOOK} seeds "
-        f"of both, and {ledger.ended}; to go on, resume the sweep with more hours: --hours +1"
+        f"of both, and {ledger.ended}; to go on, {way}"
     )
 
 

@@ -33,7 +33,7 @@ class TimeLeft:
         self._spec, self._ledger, self._concurrent = ledger.spec, ledger, concurrent
         self._pruning_ends = _pruning_ends(ledger.spec)  # once: many settings are checked for it
         self.whole: dict[TrialId, int] = {}
-        # Kept as sums, since this is asked at the end of each of many trials.
+        # Kept as sums: the time left is computed at the end of each of many trials.
         self._open: dict[TrialId, Trial] = {}  # trials that have not ended
         self._created: dict[Arm, int] = defaultdict(int)  # trials
         self._trained: tuple[int, int] = 0, 0  # optimiser steps of all trials that train, and their number

@@ -193,7 +193,7 @@ def common_failure(trials: Sequence[Trial]) -> Trial | None:
     Args:
         trials: of the search, by number.
     """
-    # Refused ones cost nothing. Only the first few are looked at: this is asked at the end of each of many trials.
+    # Refused ones cost nothing. Only the first few are read: this runs at the end of each of many trials.
     ended = list(islice((trial for trial in trials if trial.finished and trial.reason != "refused"), 3))
     alike = all(trial.state == "failed" and trial.reason == ended[0].reason for trial in ended)
     return ended[0] if alike and len(ended) == 3 else None

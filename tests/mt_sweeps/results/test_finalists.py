@@ -8,6 +8,7 @@ from scipy.special import stdtrit
 from mt_sweeps.results import finalists
 from mt_sweeps.results.group_sequential import compare_sequentially
 from mt_sweeps.results.probe import probe_text
+from mt_sweeps.spec.sections import Budget
 from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.study.ledger import Ledger
 from tests.helpers.sweeps import digits, new_ledger, next_finalist, report, supervised_report, swept
@@ -301,9 +302,8 @@ def train_some(ledger, errors, counts):
 
 def test_where_the_budget_ends_between_two_seeds_those_that_have_three_are_compared_and_the_others_named(tmp_path):
     ledger = searched(tmp_path, seeds=8)
-    ledger.spec = ledger.spec.model_copy(
-        update={"finalists": ledger.spec.finalists.model_copy(update={"top": 1, "seeds": 8})}
-    )
+    few = ledger.spec.finalists.model_copy(update={"top": 1, "seeds": 8})
+    ledger.spec = ledger.spec.model_copy(update={"finalists": few, "budget": Budget(hours=1)})
     train_some(
         ledger, {"search": 0.1, "supervised": 0.3, "published": 0.3}, {"search": 3, "supervised": 3, "published": 2}
     )
@@ -319,6 +319,9 @@ def test_where_the_budget_ends_between_two_seeds_those_that_have_three_are_compa
         "spent; to go on, resume the sweep with more hours: --hours +1"
     )
     assert "not compared with published" in finalists.text(ledger, IMAGES)
+    ledger.spec = ledger.spec.model_copy(update={"budget": Budget(gpu_hours=1)})
+    other = finalists.compare_finalists(ledger, IMAGES)
+    assert other.not_compared.endswith("; to go on, raise its budget, and resume the sweep")
     assert len(finalists.plan(ledger, IMAGES)) > 8, "a resume with more hours trains on"
 
 
