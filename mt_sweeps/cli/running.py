@@ -137,7 +137,7 @@ def resume(
             raise click.UsageError("--notify runs a command on this machine; leave it out, or --address")
         print_text(submit.resume(name, address, more, plugins, hours))
         return
-    from mt_sweeps.commands.run import resume_sweep
+    from mt_sweeps.commands.resume import resume_sweep
     from mt_sweeps.storage.open import open_home
 
     resume_sweep(open_home(home), name, more, in_process, notify, hours)

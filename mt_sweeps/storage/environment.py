@@ -1,6 +1,8 @@
 """The environment of a sweep: the machine, the images and the versions with which it began."""
 
+import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -60,6 +62,14 @@ class Environment:
     file: str = ""
     file_digest: str = ""
     cautions: list[str] = field(default_factory=list)
+
+
+def file_digest(file: Path) -> str:
+    """Return the SHA-256 of a search-space file; empty if it is no file that can be read twice."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+    except OSError:
+        return ""
 
 
 _environment = TypeAdapter(Environment)

@@ -21,7 +21,7 @@ from mt_sweeps.storage.rdb import open_storage
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
 from mt_sweeps.tracking.embedded_store import embedded_uri
-from tests.helpers.command_line import DIGITS
+from tests.helpers.command_line import DIGITS, REPOSITORY
 from trainers.errors import Collapsed, Diverged
 from trainers.files import BEST_MODEL
 from trainers.report import Report
@@ -44,6 +44,13 @@ ENVIRONMENT = Environment(  # what a sweep writes down when it starts
 def digits(*overrides: str) -> SweepSpec:
     """The quick start's file without finalists, changed as `--set` would."""
     return load_spec(DIGITS, ("finalists.top=0", *overrides))
+
+
+def of_folder(images: Path, *overrides: str) -> SweepSpec:
+    """The file for image folders, for the few images of `write_two_classes`."""
+    small = ("labels=10", "validation=20", "verdict=10", f"root={images}")
+    settings = [f"trainer.dataset.{setting}" for setting in small] + ["trainer.batch_size=16", *overrides]
+    return load_spec(REPOSITORY / "search_spaces" / "image_folder.yaml", tuple(settings))
 
 
 @functools.cache

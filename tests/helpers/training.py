@@ -99,6 +99,15 @@ def write_image(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(path)
 
 
+def write_two_classes(folder: Path) -> Path:
+    """Write 40 random images of each of two classes below the folder, which is returned."""
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        for i in range(40):
+            write_image(folder / "train" / name / f"{i}.png", rng.integers(0, 255, (8, 8, 3), np.uint8))
+    return folder
+
+
 def in_fresh_process(script: str, *arguments: object) -> str:
     """Run a script in a new Python process and return what it prints."""
     command = [sys.executable, "-c", script, *map(str, arguments)]

@@ -108,7 +108,7 @@ class Simulation:
             self.people.check_left()
 
     def _drive(self, faults: Faults) -> bool:
-        """Do what the command `resume` does; see `_conduct` in `mt_sweeps/commands/run.py`."""
+        """Do what the command `resume` does; see `conduct` in `mt_sweeps/commands/conduct.py`."""
         world, parts = self.world, self.parts
         parts.sweep.clear_stop_request()
         ledger = parts.ledger()

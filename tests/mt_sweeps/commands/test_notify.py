@@ -10,7 +10,7 @@ from mt_sweeps.cli import cli
 from mt_sweeps.commands import notify
 from mt_sweeps.commands.console import Board
 from mt_sweeps.commands.notify import Notifier
-from mt_sweeps.commands.run import resume_sweep
+from mt_sweeps.commands.resume import resume_sweep
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.execution.simulated_trainer import VARIABLE
 from tests.helpers.sweeps import Sweep, begun, digits

@@ -26,8 +26,8 @@ from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.versions import versions
 from tests.helpers.command_line import DIGITS, REPOSITORY
 from tests.helpers.plugins import Tiny, plugins, tiny, write_plugin  # noqa: F401 (a fixture)
-from tests.helpers.sweeps import begun, digits
-from tests.helpers.training import write_image
+from tests.helpers.sweeps import begun, digits, of_folder
+from tests.helpers.training import write_image, write_two_classes
 from trainers import register_model
 
 FILE = Path("space.yaml")
@@ -190,3 +190,46 @@ def test_a_file_of_weights_that_is_missing_or_empty_is_refused_before_it_is_need
         check_folder(FILE, digits(model))
     weights.write_bytes(b"not looked at")
     assert check_folder(FILE, digits(model)) is None
+
+
+@pytest.fixture
+def images(tmp_path):
+    return write_two_classes(tmp_path / "images")
+
+
+def test_what_trials_would_stumble_over_is_refused_before_they_start(images):
+    for override, told in (
+        ("trainer.batch_size=100", "a batch takes 88 unlabeled images and 40 are left"),
+        ("trainer.model={name: conv_large}", "conv_large needs images of at least 12x12 pixels"),
+        ("trainer.augmentation.translate=8", "must be below the image size"),
+        ("trainer.dataset.verdict=60", "is more than the 80 training images"),
+    ):
+        with pytest.raises(InputError, match=told):
+            check_data(images, of_folder(images, override))
+
+
+def test_a_cache_that_cannot_be_written_is_named(images, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MT_SWEEP_CACHE", str(tmp_path / "file"))
+    with pytest.raises(InputError, match="MT_SWEEP_CACHE"):
+        check_data(images, of_folder(images))
+
+
+def test_a_dangling_link_among_the_images_is_named(images):
+    (images / "train" / "a" / "gone.png").symlink_to(images / "nowhere.png")
+    with pytest.raises(InputError, match=r"gone\.png cannot be read"):
+        check_data(images, of_folder(images))
+
+
+def test_images_that_cannot_be_read_are_told_before_a_sweep_begins(images, capsys):
+    for i in range(4):
+        (images / "train" / "b" / f"torn-{i}.png").write_bytes(b"")
+    file = REPOSITORY / "search_spaces" / "image_folder.yaml"
+    with pytest.raises(InputError, match=r"torn-\d\.png cannot be read as an image"):
+        check_data(file, of_folder(images))
+    data = check_data(file, of_folder(images, "trainer.dataset.unreadable=skip"))
+    assert sum(data.purposes.values()) == 80
+    told = (
+        "left out, since they cannot be read: 4 images: train/b/torn-0.png, train/b/torn-1.png, train/b/torn-2.png, ..."
+    )
+    assert told in capsys.readouterr().out

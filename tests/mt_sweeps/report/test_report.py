@@ -14,7 +14,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from mt_sweeps import report
 from mt_sweeps.cli import cli
-from mt_sweeps.commands.run import resume_sweep
+from mt_sweeps.commands.resume import resume_sweep
 from mt_sweeps.execution.simulated_trainer import Script
 from mt_sweeps.report.findings import GoodRange
 from mt_sweeps.results import finalists, pictures
