@@ -15,6 +15,7 @@ from mt_sweeps.execution import ray_cluster
 from mt_sweeps.execution.coordinator import Coordinator
 from mt_sweeps.execution.precision import with_precision
 from mt_sweeps.execution.preflight import DatasetCheck, check_nodes
+from mt_sweeps.execution.ray_address import cluster_address
 from mt_sweeps.execution.resources import Share, local_resources, share_of
 from mt_sweeps.execution.simulated_trainer import VARIABLE
 from mt_sweeps.results import best_file
@@ -64,7 +65,7 @@ def started_engine(
         share = replace(share_of(file, spec, local_resources()), concurrent=1)
         yield share, with_precision(spec, share, None)
         return
-    address = ray_cluster.cluster_address()
+    address = cluster_address()
     print(f"joining the Ray cluster at {address}" if address else "starting Ray on this machine", flush=True)
     available = ray_cluster.start(_load_driver)
     try:

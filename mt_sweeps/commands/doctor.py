@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.execution import ray_cluster
+from mt_sweeps.execution.ray_address import cluster_address
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.formatting import counted
 from mt_sweeps.spec.load import load_spec
@@ -94,7 +95,7 @@ def examine(file: Path | None, home: str | None, overrides: tuple[str, ...], add
         yield from _sharing(spec)
     if address is not None:
         yield from _tried("submit", lambda: _job_server(address))
-    if address is None or ray_cluster.cluster_address():
+    if address is None or cluster_address():
         yield from _tried("ray", lambda: _ray(file, spec, clocks))
     yield from _tried("ledger", lambda: _ledger(home, clocks))
     if spec is not None:
@@ -214,12 +215,12 @@ def _ray(file: Path | None, spec: SweepSpec | None, clocks: _Clocks) -> Check:
 
             share = share_of(file or Path(), spec, available)
             what += f", {counted(share.concurrent, 'trial')} at once"
-        if not ray_cluster.cluster_address():
+        if not cluster_address():
             return Check("ray", "ok", f"started on this machine and ended again: {what}")
         answers = ray_cluster.on_each_node(Share(0, 0, 1), _time, None)
         for node, answer in answers.items():
             clocks.compare(f"node {node}", lambda answer=answer: answer(60))  # type: ignore[misc]
-        return Check("ray", "ok", f"joined {ray_cluster.cluster_address()}: {counted(len(answers), 'node')}, {what}")
+        return Check("ray", "ok", f"joined {cluster_address()}: {counted(len(answers), 'node')}, {what}")
     finally:
         ray_cluster.stop()
 
@@ -286,7 +287,7 @@ def _credentials(spec: SweepSpec | None) -> Iterator[Check]:
     wrong: list[Check] = []
     if env.get("RAY_AUTH_MODE", "") == "token" and not env.get("RAY_AUTH_TOKEN") and not _token_file().exists():
         wrong.append(Check(name, "problem", "RAY_AUTH_MODE is token and there is no token", "set RAY_AUTH_TOKEN"))
-    if ray_cluster.cluster_address() and env.get("RAY_AUTH_MODE", "") != "token":
+    if cluster_address() and env.get("RAY_AUTH_MODE", "") != "token":
         todo = "start it with RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, and set both here"
         wrong.append(Check(name, "warning", "the Ray cluster lets everybody in who reaches it", todo))
     uri = spec.tracking.uri if spec is not None else None

@@ -100,9 +100,9 @@ def connect(address: str) -> Any:
     Raises:
         InputError: nothing answers there, it refuses the token, or it has another version of Ray.
     """
-    from mt_sweeps.execution import ray_cluster, ray_private
+    from mt_sweeps.execution import ray_address, ray_cluster, ray_private
 
-    ray_cluster.check_without_credentials("--address", address)
+    ray_address.check_without_credentials("--address", address)
     ray_cluster.set_environment()
     try:
         import ray

@@ -14,7 +14,7 @@ from ray.tune.execution.class_cache import DEFAULT_ENV_VARS, ENV_VARS_TO_PROPAGA
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from mt_sweeps.execution import ray_cluster
+from mt_sweeps.execution import ray_cluster, ray_watch
 from mt_sweeps.execution.attempt import Assignment
 from mt_sweeps.execution.coordinator import Coordinator
 from mt_sweeps.execution.resources import Share
@@ -41,7 +41,7 @@ def run(coordinator: Coordinator, share: Share, resume_command: str) -> None:
         Unfinished: a process of Ray died.
     """
     driver = _Driver(coordinator)
-    with ray_cluster.watchdog(resume_command):
+    with ray_watch.watchdog(resume_command):
         while _run_experiment(driver, share) and not driver.should_stop():
             pass
     ray_cluster.begin_to_stop()  # the report and MLflow need no Ray
@@ -118,7 +118,7 @@ class _Driver:
 
     def worker_lost(self, tune_id: str, message: str) -> None:
         """Hand on that a worker died; if it died with Ray itself, that does not count against the trial."""
-        if self._coordinator.error is None and ray_cluster.dead_process() is None:
+        if self._coordinator.error is None and ray_watch.dead_process() is None:
             with self._coordinator.capture_errors():
                 self._coordinator.worker_lost(self._assignments.pop(tune_id), message)
 

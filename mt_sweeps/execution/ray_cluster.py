@@ -1,7 +1,6 @@
-"""Start Ray on this machine for one sweep, reachable by nobody else; or join a cluster.
+"""Start Ray on this machine for one sweep, reachable by nobody else, and end it; or join a cluster, which runs on.
 
-A cluster is joined if RAY_ADDRESS is set, as Ray's own `job submit` does. Its token is then in the environment
-(RAY_AUTH_MODE, RAY_AUTH_TOKEN), and it is left running.
+The token of a cluster is in the environment (RAY_AUTH_MODE, RAY_AUTH_TOKEN).
 """
 
 import contextlib
@@ -9,26 +8,18 @@ import functools
 import os
 import secrets
 import signal
-import socket
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
 
-from mt_sweeps.addresses import part_with_credentials
-from mt_sweeps.errors import InputError, Unfinished
-from mt_sweeps.execution import ray_private
+from mt_sweeps.errors import InputError
+from mt_sweeps.execution import ray_address, ray_private, ray_watch
 from mt_sweeps.execution.ray_folder import RayFolder
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.program import program
 
 T = TypeVar("T")
-_INDISPENSABLE = ("raylet", "gcs_server")  # if one died, Ray itself waits for minutes, or for ever
 _STARTS = 2  # that are tried: two that look for free ports at the same moment may take the same one
-_START_SECONDS = 180  # that Ray may take to start; later it would abort the process, in words of its own
-_INTERRUPT_SECONDS = 15  # that a call into Ray may need to notice an interrupt; then the process is ended
 
 # Ray reads these when it is imported.
 _ENVIRONMENT = {
@@ -53,35 +44,6 @@ _stopping: threading.Thread | None = None  # ends Ray
 _saved: dict[str, str | None] = {}  # variables of the environment as they were before Ray was started
 
 
-def cluster_address() -> str | None:
-    """Return the address of the cluster to join, or None if Ray is to be started on this machine.
-
-    Raises:
-        InputError: it holds credentials.
-    """
-    address = os.environ.get("RAY_ADDRESS") or None
-    if address is not None:
-        check_without_credentials("RAY_ADDRESS", address)
-    return address
-
-
-def check_without_credentials(name: str, address: str) -> None:
-    """Make sure that the address of a cluster holds no credentials, since it is printed and recorded.
-
-    Args:
-        name: of the option or variable that holds it, for the error.
-        address: of the cluster, or of its job server.
-
-    Raises:
-        InputError: it does.
-    """
-    if part := part_with_credentials(address):
-        raise InputError(
-            f"{name}: holds credentials, or what could be some, in its {part}; take them out and set "
-            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
-        )
-
-
 def start(meanwhile: Callable[[], object] | None = None) -> dict[str, float]:
     """Start Ray on this machine, or join a cluster. What is in the environment for other uses of Ray has no effect.
 
@@ -96,7 +58,7 @@ def start(meanwhile: Callable[[], object] | None = None) -> dict[str, float]:
         Unfinished: Ray does not start on this machine.
     """
     set_environment()
-    address = cluster_address()
+    address = ray_address.cluster_address()
     terminate = signal.getsignal(signal.SIGTERM)
     try:
         resources = _start_here(meanwhile) if address is None else _join(address, meanwhile)
@@ -116,7 +78,7 @@ def _start_here(meanwhile: Callable[[], object] | None) -> dict[str, float]:
     for _ in range(_STARTS):
         _folder = RayFolder()
         try:
-            with _watched_start(), ray_private.only_what_trials_need():
+            with ray_watch.watched_start(_remove_folder), ray_private.only_what_trials_need():
                 return _init(
                     meanwhile,
                     address="local",
@@ -127,55 +89,13 @@ def _start_here(meanwhile: Callable[[], object] | None) -> dict[str, float]:
                 )
         except Exception as error:  # Ray raises whatever comes, a bare Exception too where its raylet was killed
             failure = first_line(error)
-            _kill()
+            ray_watch.kill()
             _remove_folder()
-    raise _not_started(failure)
-
-
-def _not_started(why: str) -> Unfinished:
-    return Unfinished(
-        f"Ray does not start on this machine ({why}): something killed it, or the machine ran out of memory, of disk, "
-        "or of files that may be open; nothing is lost, type the same command again"
-    )
-
-
-@contextlib.contextmanager
-def _watched_start() -> Iterator[None]:
-    """End this process in words if Ray waits too long, or for a process that died: it would abort in the end."""
-    before, end = ray_private.local_node(), time.monotonic() + _START_SECONDS
-
-    def watch(over: threading.Event) -> None:
-        while not over.wait(0.2):
-            dead = dead_process() if ray_private.local_node() not in (None, before) else None
-            if time.monotonic() > end or (dead is not None and not over.wait(_INTERRUPT_SECONDS)):
-                _kill()
-                _remove_folder()
-                _leave(_not_started(f"its {dead} has died" if dead else f"it has not within {_START_SECONDS} s"))
-                return
-
-    with _beside("ray-start-watch", watch):
-        yield
-
-
-@contextlib.contextmanager
-def _beside(name: str, work: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Run a function in a thread beside the block; its argument is set when the block is over."""
-    over = threading.Event()
-    threading.Thread(target=work, args=(over,), name=name, daemon=True).start()
-    try:
-        yield
-    finally:
-        over.set()
-
-
-def _leave(error: Unfinished) -> None:
-    """End this process at once, whatever its main thread waits for."""
-    print(f"error: {error}", file=sys.stderr, flush=True)
-    os._exit(error.exit_status)
+    raise ray_watch.not_started(failure)
 
 
 def _join(address: str, meanwhile: Callable[[], object] | None) -> dict[str, float]:
-    _check_reachable(address)
+    ray_address.check_reachable(address)
     variables = {"RAY_CHDIR_TO_TRIAL_DIR": _ENVIRONMENT["RAY_CHDIR_TO_TRIAL_DIR"]}
     try:
         return _init(meanwhile, address=address, runtime_env={"env_vars": variables})
@@ -213,20 +133,6 @@ def set_environment() -> None:
     for name in [name for name in os.environ if name.startswith("TUNE_") or name == "RAY_TMPDIR"]:
         del os.environ[name]
     os.environ.update(_ENVIRONMENT)
-
-
-def _check_reachable(address: str) -> None:
-    """Make sure that something listens at the address: Ray itself would try for minutes."""
-    parts = urlsplit(address if "//" in address else f"//{address}")
-    if address == "auto" or not parts.hostname or not parts.port:
-        return
-    try:
-        socket.create_connection((parts.hostname, parts.port), timeout=5).close()
-    except OSError as error:
-        raise InputError(
-            f"RAY_ADDRESS: nothing answers at {address} ({error.strerror or error}); start the cluster, correct the "
-            "address, or take RAY_ADDRESS out of the environment to run on this machine"
-        ) from None
 
 
 def first_line(error: Exception) -> str:
@@ -295,8 +201,8 @@ def stop() -> None:
 def _stop() -> None:
     import ray
 
-    if dead_process() is not None:
-        _kill()
+    if ray_watch.dead_process() is not None:
+        ray_watch.kill()
     else:
         ray.shutdown()
     _remove_folder()
@@ -312,61 +218,3 @@ def _remove_folder() -> None:
     if _folder is not None:
         _folder.remove()
     _folder = None
-
-
-def dead_process() -> str | None:
-    """Return the name of a process of Ray that died and that no trial can run without, or None if all are alive.
-
-    In a cluster that was joined, Ray itself ends a driver whose node is gone, so this is None.
-    """
-    if cluster_address() is not None:
-        return None
-    node = ray_private.local_node()
-    alive = ray_private.live_processes(node) if node is not None else _INDISPENSABLE
-    return next((name for name in _INDISPENSABLE if name not in alive), None)
-
-
-@contextlib.contextmanager
-def watchdog(resume_command: str) -> Iterator[None]:
-    """End the work of the main thread at once if a process dies that Ray cannot do without.
-
-    Args:
-        resume_command: what to type to go on.
-
-    Raises:
-        Unfinished: such a process died.
-    """
-    dead: str | None = None
-
-    def death(name: str) -> Unfinished:
-        return Unfinished(
-            f"Ray's {name} has died: something killed it, or the machine ran out of memory; nothing is lost, resume "
-            f"with `{resume_command}`"
-        )
-
-    def watch(over: threading.Event) -> None:
-        nonlocal dead
-        while not over.wait(0.2):
-            dead = dead_process()
-            if dead is not None:
-                os.kill(os.getpid(), signal.SIGTERM)  # a KeyboardInterrupt in the main thread, whatever it waits for
-                if not over.wait(_INTERRUPT_SECONDS):
-                    _leave(death(dead))
-                return
-
-    with _beside("ray-watch", watch):
-        try:
-            yield
-        except BaseException:
-            name = dead or dead_process()
-            if name is not None:
-                _kill()  # at once: what is left of Ray would go on to print its own logs
-                raise death(name) from None
-            raise
-
-
-def _kill() -> None:
-    """Kill what is left of Ray: an orderly end would wait for the process that is gone."""
-    node = ray_private.local_node()
-    if node is not None:
-        ray_private.kill_all_processes(node)

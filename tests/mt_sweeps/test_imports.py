@@ -14,9 +14,11 @@ mt_sweeps.errors
 mt_sweeps.execution
 mt_sweeps.execution.precision
 mt_sweeps.execution.preflight
+mt_sweeps.execution.ray_address
 mt_sweeps.execution.ray_cluster
 mt_sweeps.execution.ray_folder
 mt_sweeps.execution.ray_private
+mt_sweeps.execution.ray_watch
 mt_sweeps.execution.resources
 mt_sweeps.formatting
 mt_sweeps.plugins

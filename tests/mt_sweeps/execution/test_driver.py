@@ -5,7 +5,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from mt_sweeps.errors import Unfinished
-from mt_sweeps.execution import driver, ray_cluster
+from mt_sweeps.execution import driver, ray_watch
 from mt_sweeps.execution.attempt import DISK_FULL, Failure, Outcome
 from mt_sweeps.execution.coordinator import Coordinator
 from mt_sweeps.execution.resources import Share
@@ -16,7 +16,7 @@ from tests.helpers.sweeps import Silent, Sweep, report
 @pytest.fixture
 def tune(tmp_path, monkeypatch):
     """Tune's side of a sweep of four trials."""
-    monkeypatch.setattr(ray_cluster, "dead_process", lambda: None)
+    monkeypatch.setattr(ray_watch, "dead_process", lambda: None)
     sweep = Sweep(tmp_path, "trials=4", "finalists.baselines=[]")
     return driver._Driver(Coordinator(sweep.ledger, sweep.directory, Share(0.0, 1, 2), Silent()))
 
@@ -71,7 +71,7 @@ def test_an_error_ends_the_experiment_and_is_raised_where_it_belongs(tune):
 
 def test_a_worker_that_dies_with_ray_itself_does_not_count_against_its_trial(tune, monkeypatch):
     tune.suggest("a")
-    monkeypatch.setattr(ray_cluster, "dead_process", lambda: "raylet")
+    monkeypatch.setattr(ray_watch, "dead_process", lambda: "raylet")
     tune.worker_lost("a", "its worker was lost")
     assert tune._coordinator._ledger.trials("search")[0].state == "running"
 
