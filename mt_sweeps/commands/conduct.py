@@ -13,8 +13,9 @@ from mt_sweeps.errors import InputError, SweepError, Unfinished
 from mt_sweeps.execution import in_process as in_process_engine
 from mt_sweeps.execution import ray_cluster
 from mt_sweeps.execution.coordinator import Coordinator
+from mt_sweeps.execution.nodes import check_nodes
 from mt_sweeps.execution.precision import with_precision
-from mt_sweeps.execution.preflight import DatasetCheck, check_nodes
+from mt_sweeps.execution.preflight import DatasetCheck
 from mt_sweeps.execution.ray_address import cluster_address
 from mt_sweeps.execution.resources import Share, local_resources, share_of
 from mt_sweeps.execution.simulated_trainer import VARIABLE

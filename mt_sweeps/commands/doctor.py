@@ -20,8 +20,10 @@ from packaging.requirements import Requirement
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.execution import ray_cluster
+from mt_sweeps.execution.nodes import on_each_node
+from mt_sweeps.execution.preflight import check_data
 from mt_sweeps.execution.ray_address import cluster_address
-from mt_sweeps.execution.resources import Share
+from mt_sweeps.execution.resources import Share, share_of
 from mt_sweeps.formatting import counted
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.spec.sections import Tracking
@@ -211,13 +213,11 @@ def _ray(file: Path | None, spec: SweepSpec | None, clocks: _Clocks) -> Check:
     try:
         what = f"{available.get('CPU', 0):g} cores and {available.get('GPU', 0):g} GPUs"
         if spec is not None:
-            from mt_sweeps.execution.resources import share_of
-
             share = share_of(file or Path(), spec, available)
             what += f", {counted(share.concurrent, 'trial')} at once"
         if not cluster_address():
             return Check("ray", "ok", f"started on this machine and ended again: {what}")
-        answers = ray_cluster.on_each_node(Share(0, 0, 1), _time, None)
+        answers = on_each_node(Share(0, 0, 1), _time, None)
         for node, answer in answers.items():
             clocks.compare(f"node {node}", lambda answer=answer: answer(60))  # type: ignore[misc]
         return Check("ray", "ok", f"joined {cluster_address()}: {counted(len(answers), 'node')}, {what}")
@@ -274,8 +274,6 @@ def _mlflow(settings: Tracking, clocks: _Clocks) -> Check:
 
 
 def _images(file: Path | None, spec: SweepSpec) -> Check:
-    from mt_sweeps.execution.preflight import check_data
-
     data = check_data(file or Path(), spec)
     images = ", ".join(f"{count:,} {purpose}" for purpose, count in data.purposes.items())
     return Check("images", "ok", f"{len(data.classes)} classes: {images}")

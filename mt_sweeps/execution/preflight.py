@@ -1,4 +1,4 @@
-"""Check before the first trial that a sweep can run here, and on every node: images, storage, disk, versions."""
+"""Check before the first trial that a sweep can run on this machine: images, first weights, storage, disk."""
 
 import shutil
 import time
@@ -9,17 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from mt_sweeps.errors import InputError, trainer_error_text
-from mt_sweeps.execution import ray_cluster
-from mt_sweeps.execution.precision import have_bf16_units
-from mt_sweeps.execution.resources import Share
 from mt_sweeps.formatting import counted
-from mt_sweeps.plugins import import_plugins, modules_in, run_versions
+from mt_sweeps.plugins import run_versions
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values
 from mt_sweeps.storage import file_store
 from mt_sweeps.storage.environment import weights_key
 from mt_sweeps.storage.home import Home
 from mt_sweeps.terminal import print
-from mt_sweeps.versions import versions
 from trainers.config import DatasetConfig, ImageFolder, Imagenet, TrainerConfig
 from trainers.config.known_datasets import KNOWN_DATASETS
 from trainers.config.model import first_weights_of
@@ -33,9 +29,6 @@ from trainers.data.splits import Split, split_for
 from trainers.errors import DataError, WrongNetwork, escaped
 from trainers.files import cache_folder
 from trainers.weights_file import weights_file
-
-NODE_SECONDS = 3600  # seconds that a node may take to decode its images, the first time
-_SAME = ("mt-sweeps", "code", "torch")  # other versions of these would train or record something else
 
 
 @dataclass(frozen=True)
@@ -259,107 +252,3 @@ def check_disk(home: Home, storage: str | None, needed: int) -> None:
             f"{path}: the sweep needs about {needed / 1e6:,.0f} MB of disk and {free / 1e6:,.0f} MB "
             "are free; make room, choose another disk with --home DIR, or lower trials"
         )
-
-
-@dataclass(frozen=True)
-class NodeReport:
-    """What a node reports about itself.
-
-    Attributes:
-        versions: of Python and the packages.
-        fingerprint: of its images; empty if there is a problem.
-        weights: SHA-256 of its files of first weights, as in `DatasetCheck`.
-        problem: why it cannot run trials, or None.
-        has_bf16_units: whether trials there could compute in bfloat16.
-    """
-
-    versions: dict[str, str]
-    fingerprint: str
-    weights: dict[str, str]
-    problem: str | None
-    has_bf16_units: bool = False
-
-
-def check_nodes(file: Path, spec: SweepSpec, share: Share, data: DatasetCheck) -> bool:
-    """Make sure that each node that may get a trial has our versions and the images, and reaches the storage.
-
-    Args:
-        file: to name in an error.
-        spec: of the sweep.
-        share: what a trial gets.
-        data: the images and the first weights that the driver sees.
-
-    Returns:
-        Whether trials compute in bfloat16 on every node.
-
-    Raises:
-        InputError: a node cannot run trials; what is wrong with it, and what to do.
-    """
-    own = spec_versions(spec)
-    sweep = modules_in(own), spec.model_dump_json(exclude_none=True), share.gpus
-    answers = ray_cluster.on_each_node(share, inspect_node, sweep)
-    if not answers:
-        raise InputError(
-            f"{file}: resources: no node of the cluster has {share.cpus} cores and {share.gpus:g} GPUs for one trial; "
-            "ask for less"
-        )
-    print(f"checking {counted(len(answers), 'node')}: versions, images, storage", flush=True)
-    problems, gone, have_units = [], 0, True
-    for node, answer in answers.items():
-        try:
-            report = answer(NODE_SECONDS)
-            problem = _node_problem(report, own, data)
-            have_units = have_units and report.has_bf16_units
-        except ray_cluster.NodeGone:
-            gone += 1
-            print(f"the node {node} has left the cluster: the sweep goes on without it", flush=True)
-            continue
-        except Exception as error:  # of Ray, or whatever the node's own versions raise
-            problem = f"cannot run mt-sweeps: {' '.join(str(error).split())[-300:]}"
-        if problem is not None:
-            problems.append(f"{file}: the node {node}: {problem}")
-    if problems:
-        raise InputError(*problems)
-    if gone == len(answers):
-        raise InputError(f"{file}: every node has left the cluster; start one again")
-    return have_units
-
-
-def inspect_node(sweep_of: tuple[list[str], str, float]) -> NodeReport:
-    """Inspect the node that this runs on.
-
-    Args:
-        sweep_of: the modules of the sweep's plugins, its specification as JSON, and the GPUs that a trial gets.
-    """
-    modules, spec, gpus = sweep_of
-    sweep = SweepSpec.model_validate_json(spec)
-    try:
-        import_plugins(modules, "plugin")
-        if sweep.storage is not None:
-            file_store.check_file_store(sweep.storage)
-        data = check_data(Path(sweep.name), sweep)
-        return NodeReport(spec_versions(sweep), data.fingerprint, data.weights, None, have_bf16_units(gpus))
-    except InputError as error:
-        return NodeReport(versions(), "", {}, str(error))
-
-
-def _node_problem(node: NodeReport, own: dict[str, str], data: DatasetCheck) -> str | None:
-    """Return why a node cannot run trials of this driver, or None."""
-    if node.problem is not None:
-        return node.problem
-    others = [
-        f"{name} {node.versions.get(name)} (the driver: {own[name]})"
-        for name in own
-        if name in _SAME or name not in versions()  # that of a plugin
-        if node.versions.get(name) != own[name]
-    ]
-    if others:
-        return f"has other versions: {', '.join(others)}; install the same on every node"
-    if node.fingerprint != data.fingerprint:
-        return "has other images than the driver; copy them, or mount one folder on every node"
-    if node.weights != data.weights:
-        other = ", ".join(key for key, digest in data.weights.items() if node.weights.get(key) != digest)
-        return (
-            f"has another file of model.weights than the driver ({other}); copy it, or mount one folder on every node"
-        )
-    return None

@@ -10,15 +10,13 @@ import secrets
 import signal
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.execution import ray_address, ray_private, ray_watch
 from mt_sweeps.execution.ray_folder import RayFolder
-from mt_sweeps.execution.resources import Share
 from mt_sweeps.program import program
 
-T = TypeVar("T")
 _STARTS = 2  # that are tried: two that look for free ports at the same moment may take the same one
 
 # Ray reads these when it is imported.
@@ -138,47 +136,6 @@ def set_environment() -> None:
 def first_line(error: Exception) -> str:
     """Return the message of an error on one line, shortened."""
     return " ".join(str(error).split())[:300]
-
-
-class NodeGone(Exception):
-    """A node has left the cluster."""
-
-
-def on_each_node(share: Share, call: Callable[[Any], T], argument: Any) -> dict[str, Callable[[float], T]]:
-    """Call a function on every node that could run a trial.
-
-    Args:
-        share: what a trial gets.
-        call: a function of a module that the nodes have, too.
-        argument: its only argument.
-
-    Returns:
-        By the name of the node: a function that waits so many seconds for its answer, and raises what the node raised,
-        or `NodeGone`.
-    """
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    def start(node: dict[str, Any]) -> Callable[[float], T]:
-        on_node = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        task = ray.remote(num_cpus=0, max_retries=0)(call).options(scheduling_strategy=on_node).remote(argument)
-
-        def wait(seconds: float) -> T:
-            try:
-                return cast(T, ray.get(task, timeout=seconds))
-            except ray.exceptions.RayError:
-                if any(other["NodeID"] == node["NodeID"] and other["Alive"] for other in ray.nodes()):
-                    raise
-                raise NodeGone(f"the node {node['NodeManagerAddress']} has left the cluster") from None
-
-        return wait
-
-    wanted = {"CPU": float(share.cpus), "GPU": share.gpus}
-    return {
-        f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})": start(node)
-        for node in ray.nodes()
-        if node["Alive"] and all(node["Resources"].get(kind, 0.0) >= amount for kind, amount in wanted.items())
-    }
 
 
 def begin_to_stop() -> None:

@@ -7,18 +7,14 @@ import pytest
 
 HEAVY = ["rich", "optuna", "sqlalchemy", "ray", "mlflow", "torch", "scipy", "sklearn", "pandas"]
 
-PREFLIGHT = """
+NODES = """
 mt_sweeps
 mt_sweeps.addresses
 mt_sweeps.errors
 mt_sweeps.execution
+mt_sweeps.execution.nodes
 mt_sweeps.execution.precision
 mt_sweeps.execution.preflight
-mt_sweeps.execution.ray_address
-mt_sweeps.execution.ray_cluster
-mt_sweeps.execution.ray_folder
-mt_sweeps.execution.ray_private
-mt_sweeps.execution.ray_watch
 mt_sweeps.execution.resources
 mt_sweeps.formatting
 mt_sweeps.plugins
@@ -58,9 +54,9 @@ def loaded_modules(module):
 
 
 def test_the_check_of_a_node_loads_these_modules_and_no_heavy_library():
-    loaded = loaded_modules("mt_sweeps.execution.preflight")
+    loaded = loaded_modules("mt_sweeps.execution.nodes")
     assert [name for name in HEAVY if name in loaded] == []
-    assert [name for name in loaded if name.split(".")[0] == "mt_sweeps"] == PREFLIGHT.split()
+    assert [name for name in loaded if name.split(".")[0] == "mt_sweeps"] == NODES.split()
 
 
 @pytest.mark.parametrize("module", ["status", "best_file", "best_text", "trials", "comparison"])
