@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from mt_sweeps.formatting import duration, value_text
-from mt_sweeps.report.findings import Parameter
 from mt_sweeps.report.plotting import Plot
+from mt_sweeps.report.search_findings import Parameter
 from mt_sweeps.results.pictures import PictureSet
 
 _MOST_ROWS = 40  # of a table beside a figure; a longer one is left out

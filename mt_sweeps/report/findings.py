@@ -1,27 +1,21 @@
 """The findings of a report: what it shows of a sweep, as data.
 
-Errors are fractions, hours are those that workers spent. Curves are thinned, so that a report on a thousand trials is
-read as quickly as one on sixteen.
+Errors are fractions, hours are those that workers spent.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from mt_sweeps.report.axes import Scale
+from mt_sweeps.report.search_findings import Curves, DrawnTrial, Importance, Parameter, Progress, TrialFinding
 from mt_sweeps.results.finalists import Verdict
 from mt_sweeps.results.pictures import PictureSet
 from mt_sweeps.results.training_result import FinalModel
-from mt_sweeps.search_space.space import Value, Values
+from mt_sweeps.search_space.space import Values
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.study.pruner import Correlation
 
 FORMAT = "mt-sweeps-report/2"
 STATES = ("complete", "pruned", "failed", "running", "waiting")
-MOST_LINES = 100  # trials that are drawn as lines, spread evenly over their ranks
-MOST_DOTS = 300  # that are drawn as dots, likewise
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,39 +44,6 @@ class SweepFinding:
     finalists: int
     ended: str = ""
     unstarted: str = ""
-
-
-@dataclass(frozen=True)
-class TrialFinding:
-    """A trial of the search.
-
-    Attributes:
-        trial: its number.
-        state: what became of it.
-        step: optimiser steps of its last report.
-        error: None unless it completed.
-        last_error: at its last report, also if it was pruned or failed; None: it has none.
-        reason: of a failure, one word; else empty.
-        values: those that it tried.
-    """
-
-    trial: int
-    state: str
-    step: int
-    error: float | None
-    last_error: float | None
-    reason: str
-    values: Values
-
-
-@dataclass(frozen=True)
-class DrawnTrial:
-    """A trial of the search that figures show: it completed, or was pruned at the error of its last report."""
-
-    trial: int
-    error: float
-    values: Values
-    pruned: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,107 +89,6 @@ class ClassFinding:
     macro_f1: float
     macro_f1_standard_error: float
     confusion: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A trial that ended: what all trials had cost by then, its errors as of a trial, and the best error so far."""
-
-    trial: int
-    state: str
-    hours: float
-    gpu_hours: float
-    error: float | None
-    last_error: float | None
-    best: float | None
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A learning curve: the errors of both networks, by optimiser step; None where a network has none."""
-
-    arm: str
-    trial: int
-    step: list[int]
-    student: list[float | None]
-    teacher: list[float | None]
-
-    def errors(self, network: str) -> list[float | None]:
-        """Return the errors of `student` or `teacher`."""
-        return self.student if network == "student" else self.teacher
-
-
-@dataclass(frozen=True)
-class Curves:
-    """Learning curves of the search, the best trial first, and of the best supervised baseline.
-
-    Attributes:
-        of: how many trials of the search have one.
-        rungs: steps at which trials were ranked.
-        ramp_up: step at which the consistency ramp-up of the best ends, or None.
-        best: number of the best trial, or None.
-        lines: the curves that are shown.
-    """
-
-    of: int
-    rungs: list[int]
-    ramp_up: int | None
-    best: int | None
-    lines: list[Curve]
-
-
-@dataclass(frozen=True)
-class GoodRange:
-    """The part of a range in which the best fifth lies, without a tenth of them at either end."""
-
-    low: Value
-    high: Value
-
-
-@dataclass(frozen=True)
-class GoodChoice:
-    """How many of the best fifth have a choice; it is marked if they are its even share or more."""
-
-    choice: Value
-    trials: int
-    marked: bool
-
-
-GoodRegion = GoodRange | list[GoodChoice] | None
-"""Where the best fifth lies on an axis; None: none of it does."""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One axis of the search: what is searched there, and where the best fifth lies.
-
-    Attributes:
-        key: dotted.
-        name: of the branch in the ledger.
-        where: condition of the branch, or empty.
-        scale: on which it is searched.
-        range: both ends of a range, or all choices.
-        good: where the best fifth lies.
-        good_trials: how many of the best fifth have a value on this axis.
-    """
-
-    key: str
-    name: str
-    where: str
-    scale: Scale
-    range: list[Value]
-    good: GoodRegion
-    good_trials: int
-
-
-@dataclass(frozen=True)
-class Importance:
-    """How much each key decides whether a trial is among the best fifth; `shares` add up to 1."""
-
-    method: str
-    complete: int
-    good: int
-    shares: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -350,13 +210,6 @@ class Findings:
             "failures": failures,
             "ended_by_hand": list(map(_trial_as_json, self.ended_by_hand)),
         }
-
-
-def spread(items: Sequence[T], most: int = MOST_LINES) -> list[T]:
-    """Return at most so many of the items, evenly spread, with the first and the last."""
-    if len(items) <= most:
-        return list(items)
-    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
 
 
 def _trial_as_json(trial: TrialId) -> dict[str, Any]:

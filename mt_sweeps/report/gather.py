@@ -11,21 +11,23 @@ from mt_sweeps.report.findings import (
     BestFinding,
     ClassFinding,
     Cost,
-    Curve,
-    Curves,
     FailureFinding,
     Findings,
+    Reproduction,
+    SweepFinding,
+)
+from mt_sweeps.report.search_findings import (
+    Curve,
+    Curves,
     GoodChoice,
     GoodRange,
     GoodRegion,
     Importance,
     Parameter,
     Progress,
-    Reproduction,
-    SweepFinding,
     TrialFinding,
-    spread,
 )
+from mt_sweeps.report.thinning import spread
 from mt_sweeps.results import class_errors, finalists, pictures, training_result
 from mt_sweeps.results.cautions import cautions
 from mt_sweeps.results.pictures import PictureSet

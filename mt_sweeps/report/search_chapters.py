@@ -7,16 +7,9 @@ from mt_sweeps.program import program
 from mt_sweeps.report import search_figures
 from mt_sweeps.report.axes import Axis
 from mt_sweeps.report.components import Chapter, Figure, Table, hours_text, searched, small
-from mt_sweeps.report.findings import (
-    MOST_DOTS,
-    MOST_LINES,
-    Curve,
-    DrawnTrial,
-    Findings,
-    Parameter,
-    TrialFinding,
-    spread,
-)
+from mt_sweeps.report.findings import Findings
+from mt_sweeps.report.search_findings import Curve, DrawnTrial, Parameter, TrialFinding
+from mt_sweeps.report.thinning import MOST_DOTS, MOST_LINES, spread
 from mt_sweeps.spec.arms import TrialId
 
 _SHOWN_TRIALS = 20  # rows of the table of trials that are not folded away

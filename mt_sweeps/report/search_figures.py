@@ -4,16 +4,6 @@ from collections.abc import Iterable, Sequence
 
 from mt_sweeps.formatting import value_text
 from mt_sweeps.report.axes import Axis
-from mt_sweeps.report.findings import (
-    MOST_DOTS,
-    Curve,
-    Curves,
-    DrawnTrial,
-    GoodRange,
-    GoodRegion,
-    Progress,
-    spread,
-)
 from mt_sweeps.report.plotting import (
     BEST,
     FAINT,
@@ -36,6 +26,8 @@ from mt_sweeps.report.plotting import (
     uprights,
     written,
 )
+from mt_sweeps.report.search_findings import Curve, Curves, DrawnTrial, GoodRange, GoodRegion, Progress
+from mt_sweeps.report.thinning import MOST_DOTS, spread
 
 _ROW = 54  # units of a row of parallel coordinates: the name, the axis, its ends
 _BAR = 40  # units of a bar: its name above it

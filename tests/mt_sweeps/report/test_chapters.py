@@ -6,7 +6,7 @@ import pytest
 
 from mt_sweeps.report import chapters
 from mt_sweeps.report.axes import axes
-from mt_sweeps.report.findings import Progress, TrialFinding
+from mt_sweeps.report.search_findings import Progress, TrialFinding
 from tests.helpers.sweeps import digits
 from tests.mt_sweeps.report.test_findings import FINDINGS
 

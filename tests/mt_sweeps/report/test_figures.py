@@ -10,8 +10,8 @@ import pytest
 from mt_sweeps.report import class_figures, figures, search_figures
 from mt_sweeps.report.axes import Axis, axes
 from mt_sweeps.report.components import Table, _css, hours_text
-from mt_sweeps.report.findings import Curve, Curves, DrawnTrial, GoodChoice, GoodRange, Progress
 from mt_sweeps.report.plotting import BEST, MUTED, OTHER, errors_scale, even_ticks, log_ticks
+from mt_sweeps.report.search_findings import Curve, Curves, DrawnTrial, GoodChoice, GoodRange, Progress
 from mt_sweeps.results.finalists import MeanError, Verdict
 from mt_sweeps.results.statistics import Comparison, Interval
 from mt_sweeps.search_space.distributions import Categorical

@@ -5,24 +5,24 @@ import json
 import pytest
 
 from mt_sweeps.report.findings import (
-    MOST_LINES,
     BaselineFinding,
     BestFinding,
     ClassFinding,
     Cost,
-    Curve,
-    Curves,
     FailureFinding,
     Findings,
+    Reproduction,
+    SweepFinding,
+)
+from mt_sweeps.report.search_findings import (
+    Curve,
+    Curves,
     GoodChoice,
     GoodRange,
     Importance,
     Parameter,
     Progress,
-    Reproduction,
-    SweepFinding,
     TrialFinding,
-    spread,
 )
 from mt_sweeps.results.finalists import MeanError, Verdict
 from mt_sweeps.results.pictures import PictureSet
@@ -145,9 +145,3 @@ def test_completed_trials_are_sorted_by_their_error():
 def test_a_pruned_trial_is_drawn_at_the_error_of_its_last_report():
     (pruned,) = FINDINGS.pruned
     assert (pruned.trial, pruned.error, pruned.pruned) == (3, 0.4, True)
-
-
-def test_a_long_list_is_thinned_evenly_and_keeps_its_ends():
-    thinned = spread(list(range(1000)))
-    assert (thinned[0], thinned[-1], len(thinned)) == (0, 999, MOST_LINES)
-    assert spread([1, 2, 3]) == [1, 2, 3]

@@ -16,7 +16,7 @@ from mt_sweeps import report
 from mt_sweeps.cli import cli
 from mt_sweeps.commands.resume import resume_sweep
 from mt_sweeps.execution.simulated_trainer import Script
-from mt_sweeps.report.findings import GoodRange
+from mt_sweeps.report.search_findings import GoodRange
 from mt_sweeps.results import finalists, pictures
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage.local import LocalHome
