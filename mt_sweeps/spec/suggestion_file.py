@@ -5,7 +5,8 @@ import re
 from textwrap import wrap
 from typing import Any
 
-from mt_sweeps.spec.suggestion import Chosen, Suggestion
+from mt_sweeps.spec.chosen import Chosen
+from mt_sweeps.spec.suggestion import Suggestion
 
 _COLUMNS = 118
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off"}

@@ -152,14 +152,6 @@ def test_a_rare_class_has_two_validation_images_if_that_is_possible():
         fit(facts((60, 1)), LAPTOP, None, 1.0)
 
 
-def test_rare_classes_are_chosen_for_and_balanced():
-    chosen = content(facts((500, 20, 30)))
-    assert chosen["objective"]["metric"] == "validation.teacher_balanced_error"
-    assert chosen["search_space"]["sampling"]["choices"] == ["uniform", "class_balanced"]
-    assert "sampling" not in content(facts())["search_space"]
-    assert content(facts())["objective"]["metric"] == "validation.teacher_error"
-
-
 def test_a_batch_is_labeled_as_far_as_there_are_no_unlabeled_images():
     assert content(facts())["trainer"]["labeled_batch_fraction"] == 1.0
     enough = content(facts(unlabeled=100))
@@ -196,25 +188,6 @@ def test_translation_follows_the_image_size_and_strong_views_are_for_colours():
     assert content(facts())["search_space"]["augmentation.strong"]["choices"] == ["none", "trivial_augment"]
     tiny = content(facts(size=(20, 20)))["search_space"]["augmentation.strong"]["choices"]
     assert tiny == ["none", "rand_augment"], "trivial_augment shifts by up to 32 pixels"
-
-
-def test_the_range_of_the_consistency_weight_follows_the_number_of_classes():
-    def weight(classes, hours=0.1):
-        return content(facts((30,) * classes), hours=hours)["search_space"]["consistency.weight"]
-
-    assert (weight(2)["low"], weight(2)["high"]) == (0.67, 12.0)
-    assert (weight(10)["low"], weight(10)["high"]) == (3.3, 300.0)
-    assert [branch["when"] for branch in weight(10, hours=100.0)] == [
-        {"consistency.loss": "mse"},
-        {"consistency.loss": "kl"},
-    ]
-    assert (weight(150)["low"], weight(150)["high"]) == (0.3, 30.0)
-
-
-def test_slower_teachers_are_searched_in_longer_trainings():
-    short, long = (content(facts(), hours=hours)["search_space"]["ema.decay"] for hours in (0.01, 50.0))
-    assert short["high"] < long["high"] < 1
-    assert short["scale"] == "one_minus_log"
 
 
 @pytest.mark.parametrize("step", [0.001, 0.05, 0.5])
