@@ -12,10 +12,11 @@ from mt_sweeps.execution.preflight import left_out_lines
 from mt_sweeps.formatting import counted
 from mt_sweeps.results.enlarged import factor
 from mt_sweeps.search_space.distributions import Entry, FloatRange, IntRange
+from mt_sweeps.spec.dotted import dotted
 from mt_sweeps.spec.load import load_spec
 from mt_sweeps.spec.overrides import apply_override
 from mt_sweeps.spec.strongest_views import strongest_configs
-from mt_sweeps.spec.sweep_spec import Entries, dotted
+from mt_sweeps.spec.sweep_spec import Entries
 from trainers.config import Augmentation, TrainerConfig, WithWeights
 from trainers.config.compatibility import idle_settings, is_idle
 from trainers.data.cache import prepare, read_facts

@@ -10,7 +10,7 @@ from mt_sweeps.formatting import values_text
 from mt_sweeps.results.status import search_stop_reason
 from mt_sweeps.results.trials import trial_named
 from mt_sweeps.search_space.space import Values
-from mt_sweeps.spec.points import params_of_point, parse_point
+from mt_sweeps.spec.points import expand_point, params_of_point, parse_point
 from mt_sweeps.storage.home import Home, SweepStore
 from mt_sweeps.storage.requests import Request, new_id
 from mt_sweeps.study.ledger_view import LedgerView, ledger_of
@@ -63,7 +63,7 @@ def point_request(sweep: SweepStore, ledger: LedgerView, point: Values) -> Reque
     if spec.sampler.name == "grid":
         raise InputError(f"{name}: a grid is enumerated, and takes no points; `{sweep.command('copy')}` and change it")
     try:
-        values = spec.expand_point(point)
+        values = expand_point(spec, point)
         params_of_point(spec, point)
     except ValueError as error:
         raise InputError(f"{name}: {error}") from None

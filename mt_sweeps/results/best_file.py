@@ -18,9 +18,10 @@ from mt_sweeps.search_space.space import Values
 from mt_sweeps.spec import validation_errors, yaml_file
 from mt_sweeps.spec.allowed_paths import check_paths
 from mt_sweeps.spec.arms import BASELINES, FIXED_ARMS, ExportedArm, TrialId
+from mt_sweeps.spec.dotted import dotted
 from mt_sweeps.spec.overrides import apply_override
 from mt_sweeps.spec.sections import Tracking
-from mt_sweeps.spec.sweep_spec import PLAIN_NAME, dotted
+from mt_sweeps.spec.sweep_spec import PLAIN_NAME
 from mt_sweeps.storage.environment import Environment, weights_key
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study.ledger_view import LedgerView, ledger_of

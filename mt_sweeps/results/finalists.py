@@ -16,7 +16,8 @@ from mt_sweeps.results.probe import probe_text
 from mt_sweeps.results.spending import FIRST_LOOK
 from mt_sweeps.results.statistics import Comparison, Gain, Interval, gain, interval
 from mt_sweeps.spec.arms import TrialId
-from mt_sweeps.spec.sweep_spec import SweepSpec, dotted
+from mt_sweeps.spec.dotted import dotted
+from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.study.ledger_view import LedgerView
 from mt_sweeps.study.trial import Trial, best_of
 from trainers.config import DatasetConfig

@@ -14,7 +14,7 @@ from mt_sweeps.spec import hints, validation_errors, yaml_file
 from mt_sweeps.spec.allowed_paths import check_paths
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.spec.overrides import apply_override
-from mt_sweeps.spec.points import params_of_point
+from mt_sweeps.spec.points import expand_point, params_of_point
 from mt_sweeps.spec.prior_points import prior_problems
 from mt_sweeps.spec.sweep_spec import NOT_SEARCHED, SweepSpec, Values
 from trainers.config import Timm, TrainerConfig
@@ -56,7 +56,7 @@ def load_spec(path: Path, overrides: tuple[str, ...] = ()) -> SweepSpec:
     problems = _problems(spec) or _draw_problems(spec)
     if problems:
         raise InputError(*(f"{path}: {problem}" for problem in problems))
-    return spec.model_copy(update={"points": [spec.expand_point(point) for point in spec.points]})
+    return spec.model_copy(update={"points": [expand_point(spec, point) for point in spec.points]})
 
 
 def _problems(spec: SweepSpec) -> list[str]:

@@ -9,10 +9,11 @@ from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, TypeAdapter, 
 from pydantic_core import to_json
 
 from mt_sweeps.errors import short_repr
-from mt_sweeps.search_space.distributions import Entry, Tied
+from mt_sweeps.search_space.distributions import Entry
 from mt_sweeps.search_space.filters import Expression
 from mt_sweeps.search_space.space import Space, Value, Values
 from mt_sweeps.spec.arms import FIXED_ARMS, Arm
+from mt_sweeps.spec.dotted import dotted
 from mt_sweeps.spec.sections import MAX_TRIALS, Budget, Finalists, Objective, Pruner, Resources, Sampler, Tracking
 from trainers import recipes
 from trainers.config import Settings, TrainerConfig
@@ -193,34 +194,6 @@ class SweepSpec(Settings):
         except ValueError:
             return None
 
-    def expand_point(self, point: Values) -> Values:
-        """Return the values of a point from the file.
-
-        A recipe in the point stands for its values of the searched keys whose branches hold. The point's own values
-        come first.
-
-        Raises:
-            ValueError: there is no such recipe, or it has no value for a searched key.
-        """
-        if "recipe" not in point:
-            return point
-        name = str(point["recipe"])
-        # A recipe's values do not depend on the images, but its configuration is not valid without a folder for them.
-        config = TrainerConfig.model_validate(recipes.settings(name, {"dataset": {"root": "anywhere"}}))
-        recipe = dotted(config.model_dump(exclude_none=True))
-        space, values = self.space(), {key: value for key, value in point.items() if key != "recipe"}
-        for key in space.order:
-            branch = space.branch(key, values)
-            if key in values or branch is None:
-                continue
-            if isinstance(branch, Tied):
-                values[key] = values[branch.same_as]
-            elif key in recipe:
-                values[key] = recipe[key]
-            else:
-                raise ValueError(f"{key}: the recipe {name} has no value for it; write one beside the recipe")
-        return values
-
     def published_values(self, classes: int, unlabeled: int) -> Values:
         """Return the values of the published baseline's only trial: all settings but the data set's, as dotted keys.
 
@@ -334,33 +307,6 @@ def _space(content: bytes, arm: Arm) -> Space:
     entries, filters, trainer = _SPACE_CONTENT.validate_json(content)
     fixed = {key: value for key, value in dotted(trainer).items() if isinstance(value, bool | int | float | str)}
     return Space(entries, filters, fixed)
-
-
-CHANGEABLE_ON_RESUME = {"trials", "budget", "resources", "tracking"}
-"""Sections of a specification that may change while a sweep is interrupted."""
-
-
-def forbidden_changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Return the differences between two specifications that a resume does not allow, one line per key.
-
-    Args:
-        before: the specification that the sweep was started with, as JSON has it.
-        after: the specification that it would go on with.
-    """
-    old, new = dotted(before), dotted(after)
-    return [
-        f"{key}: the sweep was started with {old.get(key, 'none')}, now it is {new.get(key, 'none')}"
-        for key in {**old, **new}
-        if key.split(".")[0] not in CHANGEABLE_ON_RESUME and old.get(key) != new.get(key)
-    ]
-
-
-def dotted(nested: dict[str, Any], prefix: str = "") -> Values:
-    """Return nested settings as one dictionary with dotted keys."""
-    flat: Values = {}
-    for key, value in nested.items():
-        flat |= dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 __all__ = ["Objective", "SweepSpec", "Value", "Values"]

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.spec.arms import Arm
+from mt_sweeps.spec.changes import forbidden_changes
 from mt_sweeps.spec.points import params_of_point
-from mt_sweeps.spec.sweep_spec import SweepSpec, Values, forbidden_changes
+from mt_sweeps.spec.sweep_spec import SweepSpec, Values
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.storage.ledger_rows import StudyRows, rows_of_file
 from mt_sweeps.study.trial import Prior, Trial, best_of, trial_from_row

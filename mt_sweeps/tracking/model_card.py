@@ -6,7 +6,7 @@ from mt_sweeps.formatting import error_text, percent, value_text
 from mt_sweeps.results.best_file import BestFile, TrainingRequest
 from mt_sweeps.results.training_result import TestError, TrainingResult
 from mt_sweeps.spec.arms import BASELINES
-from mt_sweeps.spec.sweep_spec import dotted
+from mt_sweeps.spec.dotted import dotted
 from trainers.config.compatibility import ONLY_LABELS
 from trainers.report import error_name
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mt_sweeps.results.best_file import TrainingRequest
 from mt_sweeps.results.training_result import MODEL, TrainingResult
-from mt_sweeps.spec.sweep_spec import dotted
+from mt_sweeps.spec.dotted import dotted
 from mt_sweeps.storage import records
 from mt_sweeps.storage.home import Home
 from mt_sweeps.tracking.client import Client, permanent_errors

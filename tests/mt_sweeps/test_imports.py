@@ -27,6 +27,7 @@ mt_sweeps.search_space.grid
 mt_sweeps.search_space.space
 mt_sweeps.spec
 mt_sweeps.spec.arms
+mt_sweeps.spec.dotted
 mt_sweeps.spec.hints
 mt_sweeps.spec.sections
 mt_sweeps.spec.sweep_spec
