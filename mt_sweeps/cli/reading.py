@@ -243,7 +243,8 @@ def write_report(name: str | None, home: str | None, as_json: bool) -> None:
     if as_json:
         print_json(report.build(directory).as_json())
         return
-    from mt_sweeps.tracking.sweep_run import run_pages, send_report
+    from mt_sweeps.tracking.pages import run_pages
+    from mt_sweeps.tracking.stored_runs import send_report
 
     print_text(report.write(directory, pages=run_pages(directory.home, directory)))
     send_report(open_home(home), directory)

@@ -23,7 +23,7 @@ from mt_sweeps.results.kept_weights import kept_weights
 from mt_sweeps.spec.arms import TrialId
 from mt_sweeps.storage.home import Home, SweepStore
 from mt_sweeps.study.ledger_view import ledger_of
-from mt_sweeps.tracking.sweep_run import download_models
+from mt_sweeps.tracking.stored_runs import download_models
 from trainers.data.cache import image_names, prepare
 from trainers.data.sources import check_source
 from trainers.errors import CheckpointError, DataError, MissingPlugin, TrainingError, escaped

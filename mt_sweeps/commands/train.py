@@ -85,7 +85,8 @@ def _show_in_report(home: Home, best: BestFile) -> None:
         return
     try:
         from mt_sweeps import report
-        from mt_sweeps.tracking.sweep_run import run_pages, send_report
+        from mt_sweeps.tracking.pages import run_pages
+        from mt_sweeps.tracking.stored_runs import send_report
 
         report.write(sweep, driven=False, pages=run_pages(home, sweep))
         send_report(home, sweep)

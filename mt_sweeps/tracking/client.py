@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 
 from mt_sweeps.errors import InputError
 from mt_sweeps.spec.sections import Tracking
-from mt_sweeps.storage.home import Home, SweepStore
+from mt_sweeps.storage.home import Home
 from mt_sweeps.tracking import embedded_store, model_registry
 from mt_sweeps.tracking.credentials import check_credentials
 from mt_sweeps.tracking.shared_view import ALL_SWEEPS, sweeps_view_text, tag_of
@@ -343,20 +343,6 @@ def first_line(error: Exception) -> str:
     while cause.__cause__ is not None:
         cause = cause.__cause__
     return f"{type(cause).__name__}: {cause}".splitlines()[0][:300]
-
-
-def remove_runs(home: Home, sweep: SweepStore) -> int:
-    """Delete all runs of a sweep, but not those of final trainings; return how many there were."""
-    spec = sweep.load_spec()
-    if spec.tracking.uri is None and not home.mlflow_db.exists():
-        return 0
-    client = Client(home, spec.tracking)
-    parents = [run for run, _ in client.runs({"mt.sweep": sweep.load_environment().id, "mt.arm": "sweep"})]
-    client.delete_experiment_tag(tag_of(sweep.load_environment().id))
-    children = [run for parent in parents for run, _ in client.runs({"mlflow.parentRunId": parent})]
-    for run in (*children, *parents):  # the parents last: without them the next call would not find the children
-        client.remove(run)
-    return len(children) + len(parents)
 
 
 def clean_environment() -> dict[str, str]:

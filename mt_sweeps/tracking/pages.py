@@ -1,10 +1,12 @@
-"""Where a sweep is in MLflow's pages: its saved view, which holds the answer."""
+"""Where a sweep is in MLflow's pages: its saved view, which holds the answer, and its runs."""
 
+from mt_sweeps.addresses import part_with_credentials
 from mt_sweeps.errors import SweepError
 from mt_sweeps.spec.sections import Tracking
-from mt_sweeps.storage.home import SweepStore
+from mt_sweeps.storage.home import Home, SweepStore
 from mt_sweeps.tracking.client import Client, first_line, raise_if_permanent
 from mt_sweeps.tracking.shared_view import run_page, runs_page, tag_of, view_page
+from mt_sweeps.tracking.stored_runs import stored_runs
 
 
 def has_pages(tracking: Tracking) -> bool:
@@ -52,3 +54,31 @@ def link_to(sweep: SweepStore) -> str | None:
     except Exception:  # of MLflow's client or the network
         return None
     return address(tracking, view_page(experiment, sweep.load_environment().id))
+
+
+def run_pages(home: Home, sweep: SweepStore) -> dict[str, str]:
+    """Return the addresses of a sweep's pages on an MLflow server: of trials by `TrialId.slug`, of the sweep by "".
+
+    Nothing is returned of the embedded store, whose server has another address each time, nor while there is no answer.
+    """
+    tracking = sweep.load_spec().tracking
+    if not has_pages(tracking):
+        return {}
+    try:
+        client = Client(home, tracking)
+        return run_addresses(tracking, client.experiment, stored_runs(client, sweep))
+    except Exception:  # of MLflow's client, its store or the network: a report needs none of them
+        return {}
+
+
+def run_addresses(tracking: Tracking, experiment: str, runs: dict[str, str]) -> dict[str, str]:
+    """Return the addresses of the pages of runs, as `run_pages` does.
+
+    Args:
+        tracking: of the sweep.
+        experiment: its id.
+        runs: ids, by name.
+    """
+    if tracking.uri is None or not tracking.uri.startswith("http") or part_with_credentials(tracking.uri):
+        return {}
+    return {name: address(tracking, f"experiments/{experiment}/runs/{run}") for name, run in runs.items()}

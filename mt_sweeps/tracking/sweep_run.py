@@ -4,15 +4,13 @@ Metrics have the time stamps of their records, so that sending one twice changes
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
-from pathlib import Path
 from typing import cast
 
 from pydantic import ValidationError
 
-from mt_sweeps.addresses import part_with_credentials
-from mt_sweeps.errors import InputError, SweepError
+from mt_sweeps.errors import InputError
 from mt_sweeps.results import finalists
 from mt_sweeps.results.headline import headline_text
 from mt_sweeps.spec.arms import Arm, TrialId
@@ -22,10 +20,10 @@ from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.pruner import rungs
 from mt_sweeps.study.trial import Trial
 from mt_sweeps.tracking import description
-from mt_sweeps.tracking.client import Client, first_line, permanent_errors, raise_if_permanent
+from mt_sweeps.tracking.client import Client, permanent_errors
 from mt_sweeps.tracking.numbers import ROUNDED, param_text, rounded
+from mt_sweeps.tracking.pages import run_addresses
 from mt_sweeps.tracking.shared_view import final_metric, tag_of, view_text
-from trainers.files import BEST_MODEL
 from trainers.report import Report, metric_of
 
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}  # `mt.state` tells pruned ones apart
@@ -100,7 +98,7 @@ class SweepRun:
         if self._client is None:
             return {}
         runs = {trial_id.slug: run for trial_id, run in list(self._children.items())}
-        return _pages(self._spec.tracking, self._client.experiment, runs | {"": self._parent})
+        return run_addresses(self._spec.tracking, self._client.experiment, runs | {"": self._parent})
 
     def finish(self, status: str, summary: str, progress: _Progress = iter) -> int:
         """Send what is left, and the parent's description, winning parameters, files and status.
@@ -318,89 +316,3 @@ def _name(trial: Trial) -> str:
     if trial.replicates is None:
         return trial.id.label
     return f"{finalists.contender_name(trial.replicates)}, seed {int(trial.values['seed']) - finalists.FIRST_SEED}"
-
-
-def send_report(home: Home, sweep: SweepStore) -> None:
-    """Store the HTML report, written anew, with the sweep's parent run, if there is one.
-
-    Raises:
-        InputError: MLflow will never answer; see `raise_if_permanent`.
-        SweepError: MLflow does not answer.
-    """
-    tracking = sweep.load_spec().tracking
-    if tracking.uri is None and not home.mlflow_db.exists():
-        return
-    try:
-        client = Client(home, tracking)
-        for run, _ in client.runs({"mt.sweep": sweep.load_environment().id, "mt.arm": "sweep"}):
-            client.log_file(run, sweep.report)
-    except Exception as error:  # of MLflow's client, its store or the network
-        raise_if_permanent(error, home, tracking)
-        raise SweepError(
-            f"MLflow has not got the report ({first_line(error)}); the same command sends it again"
-        ) from None
-
-
-def run_pages(home: Home, sweep: SweepStore) -> dict[str, str]:
-    """Return the addresses of a sweep's pages on an MLflow server: of trials by `TrialId.slug`, of the sweep by "".
-
-    Nothing is returned of the embedded store, whose server has another address each time, nor while there is no answer.
-    """
-    tracking = sweep.load_spec().tracking
-    if tracking.uri is None or not tracking.uri.startswith("http"):
-        return {}
-    try:
-        client = Client(home, tracking)
-        return _pages(tracking, client.experiment, _runs(client, sweep))
-    except Exception:  # of MLflow's client, its store or the network: a report needs none of them
-        return {}
-
-
-def download_models(home: Home, sweep: SweepStore, trials: Sequence[TrialId], folder: Path) -> dict[TrialId, Path]:
-    """Return the best weights that MLflow has of some trials of a sweep, as files on this machine.
-
-    Args:
-        home: holds the embedded store.
-        sweep: the sweep.
-        trials: of it.
-        folder: to put them, a folder for each trial.
-
-    Raises:
-        InputError: MLflow will never answer; see `raise_if_permanent`.
-        SweepError: MLflow does not answer.
-    """
-    tracking = sweep.load_spec().tracking
-    if tracking.uri is None and not home.mlflow_db.exists():
-        return {}
-    models: dict[TrialId, Path] = {}
-    try:
-        client = Client(home, tracking)
-        runs = _runs(client, sweep)
-        for trial in trials:
-            for network in ("teacher", "student"):
-                if trial.slug not in runs or trial in models:
-                    continue
-                target = folder / trial.slug
-                target.mkdir(exist_ok=True)
-                if (file := client.download(runs[trial.slug], f"{network}/{BEST_MODEL}", target)) is not None:
-                    models[trial] = file
-    except Exception as error:  # of MLflow's client, its store or the network
-        raise_if_permanent(error, home, tracking)
-        raise SweepError(f"MLflow does not answer ({first_line(error)}): it has the weights; try again") from None
-    return models
-
-
-def _runs(client: Client, sweep: SweepStore) -> dict[str, str]:
-    """Return the ids of a sweep's runs: of trials by `TrialId.slug`, of the sweep by ""."""
-    parents = [run for run, _ in client.runs({"mt.sweep": sweep.load_environment().id, "mt.arm": "sweep"})]
-    runs = {"": parents[0]} if parents else {}
-    for parent in parents[:1]:
-        for run, tags in client.runs({"mlflow.parentRunId": parent}):
-            runs[TrialId(cast(Arm, tags["mt.arm"]), int(tags["mt.trial"])).slug] = run
-    return runs
-
-
-def _pages(tracking: Tracking, experiment: str, runs: dict[str, str]) -> dict[str, str]:
-    if tracking.uri is None or not tracking.uri.startswith("http") or part_with_credentials(tracking.uri):
-        return {}
-    return {name: f"{tracking.uri.rstrip('/')}/#/experiments/{experiment}/runs/{run}" for name, run in runs.items()}

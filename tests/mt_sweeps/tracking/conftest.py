@@ -6,6 +6,7 @@ import mlflow
 import pytest
 
 from mt_sweeps.storage.local import LocalHome
+from tests.helpers.sweeps import Sweep
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +22,9 @@ def home(tmp_path, empty_mlflow):
     """A home with an embedded MLflow without runs."""
     shutil.copy(empty_mlflow, tmp_path / "mlflow.db")
     return LocalHome(tmp_path)
+
+
+@pytest.fixture
+def new_sweep(home, request):
+    """A sweep without trials, in a home whose embedded MLflow has no runs; a parameter overrides its settings."""
+    return Sweep(home.path, *getattr(request, "param", ()))

@@ -5,19 +5,12 @@ from pathlib import Path
 import pytest
 
 from mt_sweeps.spec.arms import TrialId
-from mt_sweeps.tracking.client import remove_runs
 from mt_sweeps.tracking.pages import sweep_page
-from mt_sweeps.tracking.sweep_run import SweepRun, send_report
+from mt_sweeps.tracking.sweep_run import SweepRun
 from tests.helpers.sweeps import Sweep
 from trainers.files import BEST_MODEL
 
 pytestmark = pytest.mark.system  # whole runs, in MLflow's own store
-
-
-@pytest.fixture
-def new_sweep(home, request):
-    """A sweep without trials, in a home whose embedded MLflow has no runs; a parameter overrides its settings."""
-    return Sweep(home.path, *getattr(request, "param", ()))
 
 
 def run_of(sweep):
@@ -225,23 +218,6 @@ def test_the_view_of_the_sweep_is_kept_with_the_experiment(sweep):
     assert sweep_page(sweep.directory).endswith("runs?workflowType=machine_learning&viewStateShareKey=abc")
 
 
-def test_without_a_view_the_page_is_that_of_the_sweeps_run(new_sweep):
-    complete(new_sweep, 0.3)
-    run_of(new_sweep).sync()
-    client, runs, _ = new_sweep.runs()
-    client.delete_experiment_tag(runs["digits"].info.experiment_id, "mlflow.sharedViewState.abc")
-    assert f"/runs/{runs['digits'].info.run_id}?" in sweep_page(new_sweep.directory)
-
-
-def test_the_view_goes_with_the_sweep(new_sweep):
-    complete(new_sweep, 0.3)
-    run_of(new_sweep).sync()
-    remove_runs(new_sweep.home, new_sweep.directory)
-    tags = new_sweep.runs()[0].get_experiment_by_name("mt-sweeps").tags
-    views = [key for key in tags if key.startswith("mlflow.sharedViewState.")]
-    assert views == ["mlflow.sharedViewState.sweeps"], "that of all sweeps stays"
-
-
 def test_the_parent_says_the_verdict_and_counts_the_trials(sweep):
     _, runs, _ = sweep.runs()
     data = runs["digits"].data
@@ -329,19 +305,3 @@ def _make_old(client, sweep, runs):
             for metric, value in report.metrics.items():
                 client.log_metric(made, metric, value, int(report.time * 1000), report.step)
         client.set_terminated(made, "KILLED" if tags["mt.state"] == "pruned" else "FINISHED")
-
-
-def test_a_report_that_is_written_anew_replaces_the_one_of_the_sweeps_own_run(new_sweep):
-    new_sweep.directory.report.write_text("an early one")
-    run_of(new_sweep).finish("KILLED", "")
-    new_sweep.directory.report.write_text("a new one")
-    send_report(new_sweep.home, new_sweep.directory)
-    client, runs, _ = new_sweep.runs()
-    assert Path(client.download_artifacts(runs["digits"].info.run_id, "report.html")).read_text() == "a new one"
-
-
-def test_a_report_without_a_run_is_sent_nowhere(tmp_path):
-    sweep = Sweep(tmp_path)
-    sweep.directory.report.write_text("a page")
-    send_report(sweep.home, sweep.directory)
-    assert not sweep.home.mlflow_db.exists()
