@@ -31,7 +31,8 @@ from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage import file_store
 from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.storage.open import open_home
-from mt_sweeps.tracking.client import connection_problem, first_line
+from mt_sweeps.tracking.client import connection_problem
+from mt_sweeps.tracking.mlflow_errors import first_line
 from trainers.files import cache_folder
 
 FORMAT = "mt-sweeps-doctor/1"

@@ -9,7 +9,7 @@ from mt_sweeps.results.status import sweep_status
 from mt_sweeps.results.summary import summary_text
 from mt_sweeps.storage.home import Home
 from mt_sweeps.study.ledger import Ledger
-from mt_sweeps.tracking.client import first_line, raise_if_permanent
+from mt_sweeps.tracking.mlflow_errors import first_line, raise_if_permanent
 from mt_sweeps.tracking.stored_runs import remove_runs
 from mt_sweeps.tracking.sweep_run import SweepRun
 

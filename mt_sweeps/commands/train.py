@@ -22,7 +22,8 @@ from mt_sweeps.storage.home import Home
 from mt_sweeps.storage.local import exclusive
 from mt_sweeps.terminal import print
 from mt_sweeps.tracking.background import BackgroundWriter, finish
-from mt_sweeps.tracking.client import connection_problem, first_line
+from mt_sweeps.tracking.client import connection_problem
+from mt_sweeps.tracking.mlflow_errors import first_line
 from mt_sweeps.tracking.training_run import TrainingRun
 from trainers.config.compatibility import ONLY_LABELS
 from trainers.confusion import Confusion

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.tracking.client import first_line
+from mt_sweeps.tracking.mlflow_errors import first_line
 
 T = TypeVar("T")
 

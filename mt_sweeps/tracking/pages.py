@@ -4,7 +4,8 @@ from mt_sweeps.addresses import part_with_credentials
 from mt_sweeps.errors import SweepError
 from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.storage.home import Home, SweepStore
-from mt_sweeps.tracking.client import Client, first_line, raise_if_permanent
+from mt_sweeps.tracking.client import Client
+from mt_sweeps.tracking.mlflow_errors import first_line, raise_if_permanent
 from mt_sweeps.tracking.shared_view import run_page, runs_page, tag_of, view_page
 from mt_sweeps.tracking.stored_runs import stored_runs
 

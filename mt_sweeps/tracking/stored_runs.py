@@ -7,7 +7,8 @@ from typing import cast
 from mt_sweeps.errors import SweepError
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.storage.home import Home, SweepStore
-from mt_sweeps.tracking.client import Client, first_line, raise_if_permanent
+from mt_sweeps.tracking.client import Client
+from mt_sweeps.tracking.mlflow_errors import first_line, raise_if_permanent
 from mt_sweeps.tracking.shared_view import tag_of
 from trainers.files import BEST_MODEL
 

@@ -20,7 +20,8 @@ from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.pruner import rungs
 from mt_sweeps.study.trial import Trial
 from mt_sweeps.tracking import description
-from mt_sweeps.tracking.client import Client, permanent_errors
+from mt_sweeps.tracking.client import Client
+from mt_sweeps.tracking.mlflow_errors import permanent_errors
 from mt_sweeps.tracking.numbers import ROUNDED, param_text, rounded
 from mt_sweeps.tracking.pages import run_addresses
 from mt_sweeps.tracking.shared_view import final_metric, tag_of, view_text

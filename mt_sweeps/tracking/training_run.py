@@ -9,7 +9,8 @@ from mt_sweeps.results.training_result import MODEL, TrainingResult
 from mt_sweeps.spec.dotted import dotted
 from mt_sweeps.storage import records
 from mt_sweeps.storage.home import Home
-from mt_sweeps.tracking.client import Client, permanent_errors
+from mt_sweeps.tracking.client import Client
+from mt_sweeps.tracking.mlflow_errors import permanent_errors
 from mt_sweeps.tracking.model_card import card_text
 from mt_sweeps.tracking.numbers import ROUNDED, param_text, rounded
 from mt_sweeps.tracking.shared_view import tag_of, view_page
