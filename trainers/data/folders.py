@@ -11,6 +11,7 @@ import numpy as np
 from trainers.config.dataset import ImageFolder, Imagenet
 from trainers.config.known_datasets import KNOWN_DATASETS
 from trainers.data.class_names import class_name
+from trainers.data.folder_names import VALIDATION_NAMES, meant_folder, purpose_of, where_train_is
 from trainers.data.groups import groups_of_paths, groups_of_table
 from trainers.data.image_index import ImageIndex
 from trainers.data.label_table import LabelTable, read_label_table, unknown_classes
@@ -23,12 +24,6 @@ _IMAGENET = (
     "not downloaded automatically: register at image-net.org; torchvision.datasets.ImageNet(root, split) unpacks both "
     "archives to this layout"
 )
-_SPELLINGS = {
-    "train": ("training", "train_images", "trainset"),
-    "unlabeled": ("unlabelled", "unlabel", "unlabeled_images", "not_labeled", "nolabel", "unsup", "unsupervised"),
-    "test": ("testing", "tests", "test_images", "testset"),
-}
-_VALIDATION = ("val", "valid", "validation", "dev", "eval")
 
 
 class Folder:
@@ -155,7 +150,7 @@ class Folder:
         whole = self._config.label_file is not None and "train" not in level.folders  # one folder and a table
         if not whole and "train" not in level.folders:
             found = ", ".join(f"{name}/" for name in level.folders[:5]) + (", ..." if len(level.folders) > 5 else "")
-            near = next((name for name in level.folders if _meant(name, parts) == "train"), None)
+            near = next((name for name in level.folders if meant_folder(name, parts) == "train"), None)
             renamed = "" if near is None else f"Rename {near}/ to train/."
             advice = where_train_is(self.root, level.folders) or renamed
             raise DataError(
@@ -175,8 +170,8 @@ class Folder:
         return [name for name in level.folders if (whole or name in parts) and name not in circles]
 
     def _leave_out_folder(self, name: str, is_link: bool, parts: set[str]) -> None:
-        meant = _meant(name, parts)
-        if name.lower() in _VALIDATION and name not in parts:
+        meant = meant_folder(name, parts)
+        if name.lower() in VALIDATION_NAMES and name not in parts:
             reason = (
                 f"in {name}/: validation images are drawn from train/, as many as dataset.validation says; move them "
                 f"to train/<class>/ or {self._test}/<class>/"
@@ -348,42 +343,3 @@ class Folder:
     def _relative_to(self) -> str:
         root = Path(self._config.root).expanduser()
         return "" if root.is_absolute() else f" ({escaped(root)} is relative to {escaped(Path.cwd())})"
-
-
-def purpose_of(name: str) -> str | None:
-    """Return the purpose that a folder's name says in any usual spelling (train, unlabeled, test, val), or None."""
-    plain = _plain(name)
-    for part, spellings in {**_SPELLINGS, "val": _VALIDATION}.items():
-        if plain == part or plain in spellings:
-            return part
-    return None
-
-
-def where_train_is(root: Path, folders: list[str]) -> str | None:
-    """Return what to do if the training images lie under another name, or a folder deeper; or None.
-
-    Args:
-        root: of the images, without a folder `train`.
-        folders: names of its folders.
-    """
-    for name in folders:
-        if purpose_of(name) == "train":
-            return f"Rename {name}/ to train/."
-    for name in folders:
-        if (root / name / "train").is_dir():
-            return f"Name {root / name}, which holds a folder train/, in its place."
-    return None
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("-", "_").replace(" ", "_").strip("_")
-
-
-def _meant(name: str, parts: set[str]) -> str | None:
-    """Return the folder that is read and that a name nearly is, or None."""
-    plain = _plain(name)
-    for part in sorted(parts):
-        if plain == part or plain in _SPELLINGS.get(part, ()):
-            return part
-    close = get_close_matches(plain, sorted(parts), n=1, cutoff=0.75)
-    return close[0] if close else None

@@ -13,7 +13,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from trainers.config.dataset import ImageFolder
-from trainers.data.folders import Folder, purpose_of, where_train_is
+from trainers.data.folder_names import purpose_of, where_train_is
+from trainers.data.folders import Folder
 from trainers.data.listing import LeftOutCount, list_images
 from trainers.errors import DataError
 
