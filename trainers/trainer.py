@@ -183,6 +183,11 @@ class Trainer:
         return self._examples(self._data.validation, most)
 
     @property
+    def step(self) -> int:
+        """Optimiser steps taken so far. Another thread may read it while `run` trains."""
+        return self._step
+
+    @property
     def has_test_images(self) -> bool:
         """Whether the data set has a test set."""
         return self._data.has_test_images

@@ -186,41 +186,6 @@ class Board:
         )
 
 
-class TrainingProgress:
-    """The progress of one training run: a bar on a terminal, one line per evaluation elsewhere.
-
-    Args:
-        steps: of the whole run.
-    """
-
-    def __init__(self, steps: int) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            TextColumn("step {task.completed}/{task.total}"),
-            BarColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.description}"),
-            disable=not can_redraw(),
-        )
-        self._task = self._bar.add_task("", total=steps)
-        self._steps = steps
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def reported(self, report: Report) -> None:
-        """The run was evaluated."""
-        shown = errors_text(report) or f"loss {report.metrics['train.loss']:.4g}"
-        self._bar.update(self._task, completed=report.step, description=shown)
-        if self._bar.disable:
-            print(f"step {report.step}/{self._steps}: {shown}", flush=True)
-
-
 def progress(of: Sequence[T], what: str) -> Iterable[T]:
     """Iterate with a bar on a terminal, and nothing elsewhere."""
     from rich.progress import track

@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mt_sweeps.commands.console import TrainingProgress
 from mt_sweeps.commands.ending import ending
 from mt_sweeps.commands.image_tables import ImageTables
+from mt_sweeps.commands.training_progress import TrainingProgress
 from mt_sweeps.errors import InputError, SweepError, trainer_error_text
+from mt_sweeps.execution.preflight import decoding_progress
 from mt_sweeps.formatting import counted, error_text
 from mt_sweeps.plugins import run_versions
 from mt_sweeps.results import best_file, pictures, training_result
@@ -25,6 +26,7 @@ from mt_sweeps.tracking.background import BackgroundWriter, finish
 from mt_sweeps.tracking.client import connection_problem
 from mt_sweeps.tracking.mlflow_errors import first_line
 from mt_sweeps.tracking.training_run import TrainingRun
+from trainers.config import TrainerConfig, WithWeights
 from trainers.config.compatibility import ONLY_LABELS
 from trainers.confusion import Confusion
 from trainers.data.cache import image_names, prepare, read_facts
@@ -89,8 +91,10 @@ def _show_in_report(home: Home, best: BestFile) -> None:
         from mt_sweeps.tracking.pages import run_pages
         from mt_sweeps.tracking.stored_runs import send_report
 
-        report.write(sweep, driven=False, pages=run_pages(home, sweep))
-        send_report(home, sweep)
+        with TrainingProgress() as progress:
+            progress.phase("writing the report of the sweep")
+            report.write(sweep, driven=False, pages=run_pages(home, sweep))
+            send_report(home, sweep)
     except Exception as error:
         command = sweep.command("report")
         print(f"the report is not up to date ({first_line(error)}); write it again with: {command}", flush=True)
@@ -124,7 +128,8 @@ def _train_seed(request: TrainingRequest, file: Path, home: Home) -> TrainingRes
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{directory}: cannot be made ({error.strerror}); move what is there away") from None
-    with exclusive(directory / "train.lock", f"{file}: another process is training this configuration"):
+    lock = exclusive(directory / "train.lock", f"{file}: another process is training this configuration")
+    with lock, TrainingProgress() as progress:
         run = TrainingRun(home, request, file, directory)
         writer = BackgroundWriter(run.sync)
         result = training_result.load(directory)
@@ -132,7 +137,8 @@ def _train_seed(request: TrainingRequest, file: Path, home: Home) -> TrainingRes
             training_result.check_model(directory)
             print("this configuration has been trained; the test set is read once, so this is its result:")
         else:
-            result = _train(request, file, directory, run, writer)
+            result = _train(request, file, directory, run, writer, progress)
+        progress.phase("registering the model in MLflow")
         version, problem = finish(writer, lambda: run.finish(result), TRACKING_SECONDS, "the same command completes it")
     print("\n".join(_result_lines(result)))
     if problem is not None:
@@ -144,21 +150,34 @@ def _train_seed(request: TrainingRequest, file: Path, home: Home) -> TrainingRes
 
 
 def _train(
-    request: TrainingRequest, file: Path, directory: Path, run: TrainingRun, writer: BackgroundWriter
+    request: TrainingRequest,
+    file: Path,
+    directory: Path,
+    run: TrainingRun,
+    writer: BackgroundWriter,
+    progress: TrainingProgress,
 ) -> TrainingResult:
     """Train to the end and write the model and the result; a training that does not come so far says so in MLflow."""
+    progress.phase("loading PyTorch")
     from trainers import Trainer
 
-    status = "FINISHED"
+    config, status = request.best.trainer, "FINISHED"
     try:
-        trainer = Trainer(request.best.trainer, directory)
+        progress.phase("preparing the images")
+        prepare(config.dataset, decoding_progress())
+        progress.phase(_preparation(config, directory))
+        trainer = Trainer(config, directory)
         _print_images(trainer, request)
         look_alikes = _look_alikes(trainer)
-        with TrainingProgress(request.best.trainer.steps) as progress:
-            for i, report in enumerate(records.record_run(trainer, directory)):
-                progress.reported(report)
-                if i == 0:
-                    writer.start()  # MLflow takes seconds to load: by now the file is known to be good
+        if config.method == "probe":
+            progress.phase("fitting the linear probe")
+        else:
+            progress.training(lambda: trainer.step, config.steps)
+        for i, report in enumerate(records.record_run(trainer, directory)):
+            progress.reported(report)
+            if i == 0:
+                writer.start()  # MLflow takes seconds to load: by now the file is known to be good
+        progress.phase("reading the test images" if trainer.has_test_images else "writing the model")
         trainer.save_model(directory / MODEL)
         result = _result(trainer, request, [*request.cautions, *look_alikes])
         _draw_confusion(result, directory)
@@ -181,9 +200,21 @@ def _train(
     return result
 
 
+def _preparation(config: TrainerConfig, directory: Path) -> str:
+    """Return what is done before the first step, once the images are there."""
+    starts_from_probe = isinstance(config.model, WithWeights) and config.model.head == "probe"
+    if starts_from_probe and config.method != "probe" and not _has_checkpoint(directory):
+        return "fitting a linear probe, from which the training starts"
+    return "preparing the network"
+
+
+def _has_checkpoint(directory: Path) -> bool:
+    return any((directory / name).exists() for name in CHECKPOINTS)
+
+
 def _how_to_resume(directory: Path) -> str:
     """Return what the same command does after a training was interrupted."""
-    if any((directory / name).exists() for name in CHECKPOINTS):
+    if _has_checkpoint(directory):
         return "the same command goes on from the last checkpoint"
     return "the same command starts it again, as there is no checkpoint yet"
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import trainers.trainer
-from mt_sweeps.commands import train
+from mt_sweeps.commands import train, training_progress
 from mt_sweeps.commands.train import train_best
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.formatting import percent
@@ -109,6 +109,22 @@ def test_a_training_goes_on_from_its_checkpoint_and_is_never_repeated(tmp_path, 
     assert "registered in MLflow: models:/digits/1" in out
     assert [run.info.status for run in client_of(home).search_runs(["1"])] == ["FINISHED"]
     assert len(versions_of(home)) == 1
+
+
+def test_whatever_takes_long_before_and_after_the_steps_is_named(tmp_path, home, capsys, monkeypatch):
+    file, _ = exported(tmp_path)
+    monkeypatch.setattr(training_progress, "_SECONDS_OF_A_PHASE", 0)
+    monkeypatch.setattr(training_progress, "_POLL_SECONDS", 0.001)
+    train_best(file, home)
+    lines = capsys.readouterr().out.splitlines()
+    phases = [
+        "preparing the network",
+        "step 6/6: teacher",
+        "reading the test images",
+        "registering the model in MLflow",
+    ]
+    named = [next(i for i, line in enumerate(lines) if line.startswith(phase)) for phase in phases]
+    assert named == sorted(named)
 
 
 def test_several_seeds_are_trained_one_after_the_other_and_only_those_that_are_not_done(tmp_path, home, capsys):
