@@ -167,6 +167,7 @@ class Model:
         image_size: pixels per side of the images that it was trained on, before any crop.
         channels: of these images: 1 is grey, 3 is colour.
         config: of the run that trained it.
+        color_share: of its labeled images, the share of those in colour; None: not known.
     """
 
     network: nn.Module
@@ -175,6 +176,7 @@ class Model:
     image_size: int
     channels: int
     config: TrainerConfig
+    color_share: float | None = None
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
@@ -200,6 +202,7 @@ def save_model(
     channels: int,
     config: TrainerConfig,
     first_weights: str | None = None,
+    color_share: float | None = None,
 ) -> None:
     """Write a network as safetensors, atomically. The header holds its configuration and the other facts of `Model`.
 
@@ -214,6 +217,7 @@ def save_model(
         "classes": json.dumps(classes),
         "config": config.model_dump_json(),
         **({} if first_weights is None else {"first_weights": first_weights}),
+        **({} if color_share is None else {"color_share": f"{color_share:.4f}"}),
     }
     if plugins := {plugin.module for plugin in plugins_of(config)}:
         facts["plugins"] = json.dumps(sorted(plugins))  # for the error of a process that has not imported them
@@ -241,6 +245,7 @@ def load_model(path: Path, device: str = "cpu") -> Model:
             names = list(file.keys())
             config = TrainerConfig.model_validate_json(facts["config"])
             classes, size, channels = json.loads(facts["classes"]), int(facts["image_size"]), int(facts["channels"])
+            color_share = float(facts["color_share"]) if "color_share" in facts else None
             shapes = {name: file.get_slice(name).get_shape() for name in names}
             _check_sizes(config.model, classes, size, channels, shapes)
             tensors = {name: file.get_tensor(name) for name in names}
@@ -260,7 +265,7 @@ def load_model(path: Path, device: str = "cpu") -> Model:
         earlier = facts["format"] == EARLIER_MODEL_FORMAT
         network = build(config.model, channels, len(classes), config.heads, earlier).to(device)
         network.load_state_dict(parts["network."])
-        model = Model(network.eval(), normalization, classes, size, channels, config)
+        model = Model(network.eval(), normalization, classes, size, channels, config, color_share)
         model.logits(torch.zeros(1, size, size, channels, dtype=torch.uint8, device=device))  # sizes that do not fit
     except _MISFITS as error:
         raise _misfit(path, facts, error) from None

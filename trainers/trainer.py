@@ -244,6 +244,7 @@ class Trainer:
             data.channels,
             self.config,
             self.first_weights,
+            data.color_share,
         )
 
     @property

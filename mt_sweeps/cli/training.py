@@ -44,9 +44,9 @@ def train(file: Path, seeds: int, overrides: tuple[str, ...], with_validation: b
 def predict(model: str, folder: Path, output: Path | None, home: str | None, as_json: bool) -> None:
     """Classify the images in FOLDER with MODEL (from `train`).
 
-    It prints CSV lines of path, class and probability. If the images are in folders named as their classes
-    (FOLDER/CLASS/*), it also prints the errors, in all and by class. With --json, it prints these as JSON, and the
-    lines only go to a file (-o).
+    It prints CSV lines of path, class and probability. It warns of images that are unlike those of the training: in
+    colour, grey, or much smaller. If the images are in folders named as their classes (FOLDER/CLASS/*), it also prints
+    the errors, in all and by class. With --json, it prints these as JSON, and the lines only go to a file (-o).
     """
     from mt_sweeps.commands import predict
     from mt_sweeps.storage.open import open_home

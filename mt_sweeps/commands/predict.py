@@ -23,13 +23,14 @@ from mt_sweeps.storage.home import Home
 from mt_sweeps.terminal import can_redraw, print, printable
 from trainers.confusion import Confusion
 from trainers.data.class_names import class_name
-from trainers.data.decoding import Unreadable, UnsupportedGreys, read_image
+from trainers.data.decoding import ImageFile, Unreadable, UnsupportedGreys, read_image_file
 from trainers.data.image_formats import IMAGE_SUFFIXES
 from trainers.data.listing import left_out_text, list_images
 from trainers.errors import CheckpointError, MissingPlugin, escaped
 from trainers.files import BEST_MODEL, CHECKPOINT, atomic_file
 
 if TYPE_CHECKING:
+    from mt_sweeps.commands.unlike_training import UnlikeTraining
     from trainers.checkpoint import Model
 
 FORMAT = "mt-sweeps-predicted/1"  # of `--json`, described in docs/json.md
@@ -85,6 +86,7 @@ def predict(file: Path, folder: Path, output: Path | None, as_json: bool = False
     """
     import torch
 
+    from mt_sweeps.commands.unlike_training import UnlikeTraining
     from trainers.checkpoint import load_model
 
     files = _images_in(folder)
@@ -104,10 +106,11 @@ def predict(file: Path, folder: Path, output: Path | None, as_json: bool = False
     rows: AbstractContextManager[_Write] = _rows_to(output)
     if as_json and output is None:
         rows = nullcontext(lambda _: None)
+    unlike = UnlikeTraining(model)
     try:
         with rows as write, _progress() as progress:
             write([("path", "class", "probability")])
-            predicted = _classify(file, model, files, write, progress)
+            predicted = _classify(file, model, files, unlike, write, progress)
             left_out = len(files) - len(predicted)
             if not predicted:  # raised in here, so that an earlier output file stays
                 raise SweepError(f"{folder}: not one of its images can be read")
@@ -116,6 +119,8 @@ def predict(file: Path, folder: Path, output: Path | None, as_json: bool = False
         return
     except OSError as error:
         raise InputError(f"{output or 'the output'}: cannot be written: {error.strerror}") from None
+    for caution in unlike.cautions():
+        print(f"caution: {caution}", file=sys.stderr)
     skipped = f", {left_out:,} left out" if left_out else ""
     where = f", in {output}" if output else ""
     where += ", in the place of the file that was there" if is_replaced else ""
@@ -174,7 +179,9 @@ def _print_errors(confusion: Confusion, classes: list[str], as_json: bool) -> No
     print("\n".join(lines), file=sys.stderr)
 
 
-def _classify(file: Path, model: "Model", files: list[str], write: _Write, progress: Progress) -> dict[str, int]:
+def _classify(
+    file: Path, model: "Model", files: list[str], unlike: "UnlikeTraining", write: _Write, progress: Progress
+) -> dict[str, int]:
     """Write the rows of all images, with one batch in memory at a time; return the class of each that can be read."""
     import numpy as np
     import torch
@@ -183,10 +190,10 @@ def _classify(file: Path, model: "Model", files: list[str], write: _Write, progr
 
     pixel_range = getattr(model.config.dataset, "pixel_range", None)
 
-    def decoded(path: str) -> np.ndarray | str:
-        """Return the pixels of an image, or why it is left out."""
+    def decoded(path: str) -> ImageFile | str:
+        """Return an image, or why it is left out."""
         try:
-            return read_image(path, model.image_size, model.channels, pixel_range)
+            return read_image_file(path, model.image_size, model.channels, pixel_range)
         except UnsupportedGreys as error:
             return f"left out: {error}"
         except Unreadable:
@@ -200,12 +207,14 @@ def _classify(file: Path, model: "Model", files: list[str], write: _Write, progr
         for first in range(0, len(files), batch):
             part = files[first : first + batch]
             images = list(threads.map(decoded, part))
-            for image in images:
+            for path, image in zip(part, images, strict=True):
                 if isinstance(image, str):
                     _print(progress, image)
+                else:
+                    unlike.add(path, image)
             known = [(path, image) for path, image in zip(part, images, strict=True) if not isinstance(image, str)]
             if known:
-                pixels = torch.from_numpy(np.stack([image for _, image in known])).to(device)
+                pixels = torch.from_numpy(np.stack([image.pixels for _, image in known])).to(device)
                 shares, classes = model.logits(pixels).softmax(1).max(1)
                 if not shares.isfinite().all():
                     raise InputError(f"{file}: the probabilities that it gives are not finite; train the model again")

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
 from trainers.config.dataset import ImageFolder, Imagenet
+from trainers.data.grey_images import are_grey
 from trainers.data.image_formats import first_bytes_format, how_to_read, register_formats
 from trainers.data.tiff_values import tiff_values, unread_tiff
 from trainers.data.wide_greys import GreyValues, OutOfRange, PixelRange, is_wide, to_eight_bits, why_too_dark
@@ -47,8 +48,24 @@ class Decoded:
 
 
 @dataclass(frozen=True)
+class ImageFile:
+    """An image that was read from a file.
+
+    Attributes:
+        pixels: uint8 [size, size, channels].
+        side: pixels of the shorter side in the file. A JPEG that is much larger than needed is read with fewer.
+        is_grey: whether it has no colour.
+    """
+
+    pixels: np.ndarray
+    side: int
+    is_grey: bool
+
+
+@dataclass(frozen=True)
 class _Picture:
     pixels: np.ndarray
+    side: int  # of the file, the shorter one
     greys: GreyValues | None  # of a file of more than 8 bits
     is_one_of_several: bool  # pages or frames of its file
 
@@ -157,8 +174,16 @@ def read_image(path: str, size: int, channels: int, pixel_range: PixelRange = No
     Raises:
         Unreadable: the file is not an image, or it is damaged, or its greys are out of range.
     """
-    image = _read(path, size, pixel_range).pixels
-    return image if channels == 3 else np.asarray(Image.fromarray(image).convert("L"))[..., None]
+    return read_image_file(path, size, channels, pixel_range).pixels
+
+
+def read_image_file(path: str, size: int, channels: int, pixel_range: PixelRange = None) -> ImageFile:
+    """Read an image as `read_image` does, and what its file is like; arguments and errors as there."""
+    picture = _read(path, size, pixel_range)
+    pixels, is_grey = picture.pixels, bool(are_grey(picture.pixels[None])[0])
+    if channels == 1:
+        pixels = np.asarray(Image.fromarray(pixels).convert("L"))[..., None]
+    return ImageFile(pixels, picture.side, is_grey)
 
 
 def _read(path: str, size: int | None, pixel_range: PixelRange) -> _Picture:
@@ -180,7 +205,7 @@ def _read(path: str, size: int | None, pixel_range: PixelRange) -> _Picture:
                     f"{escaped(path)} is not square ({image.width}x{image.height} pixels); set dataset.image_size to "
                     "resize and centre-crop all images"
                 )
-            return _Picture(np.asarray(image), greys, is_one_of_several)
+            return _Picture(np.asarray(image), min(upright.size), greys, is_one_of_several)
     except OutOfRange as error:
         raise UnsupportedGreys(f"{escaped(path)}: {error}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

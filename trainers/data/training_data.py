@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,15 @@ from trainers.data import dataset
 from trainers.data.augmentation import ViewAugmenter
 from trainers.data.class_balance import class_weights
 from trainers.data.geometry import center_crop
+from trainers.data.grey_images import are_grey
 from trainers.data.loaders import Batch, Resident, loader
 from trainers.data.normalization import Normalization, PerChannel, Take, fit_normalization
 from trainers.data.samplers import TwoStreamBatches
 from trainers.data.splits import split_for
 from trainers.devices import memory_format, on_cpu
 from trainers.errors import DataError, NoLabels
+
+_COLOR_IMAGES = 256
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,12 @@ class TrainingData:
     def channels(self) -> int:
         """Of the images: 1 is grey, 3 is colour."""
         return self._images.train.shape[-1]
+
+    @cached_property
+    def color_share(self) -> float:
+        """Share of the images in colour, of at most 256 of those that are trained on with their labels."""
+        some = self.labeled.indices[:: max(1, len(self.labeled) // _COLOR_IMAGES)][:_COLOR_IMAGES]
+        return 1.0 - float(are_grey(self.labeled.take(some).cpu().numpy()).mean())
 
     @property
     def epoch(self) -> int:

@@ -180,9 +180,9 @@ def test_no_more_than_a_batch_of_images_is_held_at_once(trained, tmp_path, monke
     monkeypatch.setattr("trainers.evaluation.PIXELS_AT_ONCE", 16 * 64)
     assert PIXELS_AT_ONCE > 16 * 64
     seen = []
-    whole = predict.read_image
+    whole = predict.read_image_file
     model = load_model(trained[1]).__class__
-    monkeypatch.setattr(predict, "read_image", lambda *arguments: seen.append("read") or whole(*arguments))
+    monkeypatch.setattr(predict, "read_image_file", lambda *arguments: seen.append("read") or whole(*arguments))
     logits = model.logits
     monkeypatch.setattr(model, "logits", lambda self, images: seen.append(len(images)) or logits(self, images))
     predict.predict(trained[1], tmp_path, tmp_path / "out.csv")
@@ -266,3 +266,54 @@ def test_the_greys_of_a_range_are_predicted_as_they_were_trained(tmp_path):
     expected = model.logits(data.train).softmax(1).max(1).values
     found = rows((tmp_path / "out.csv").read_text())
     torch.testing.assert_close(torch.tensor([float(row["probability"]) for row in found]), expected)
+
+
+def photographs(rng, count, side=32):
+    return [rng.integers(0, 256, (side, side, 3), np.uint8) for _ in range(count)]
+
+
+def cautions(capsys):
+    return [line for line in capsys.readouterr().err.splitlines() if line.startswith("caution: ")]
+
+
+def test_images_in_colour_are_warned_of_once_where_the_model_knows_grey_ones_alone(trained, tmp_path, capsys):
+    grey = dataset.load(CONFIG.dataset).test[0, :, :, 0].numpy()
+    for i, pixels in enumerate([grey, grey, *photographs(np.random.default_rng(0), 3, side=8)]):
+        write_image(tmp_path / f"{i}.png", pixels)
+    predict.predict(trained[1], tmp_path, tmp_path / "out.csv")
+    assert cautions(capsys) == [
+        "caution: of 5 images, 3 are in colour, and the model was trained on grey ones; expect more errors (for "
+        f"example: {tmp_path}/2.png)"
+    ]
+
+
+def test_grey_and_tiny_images_are_warned_of_where_the_model_knows_others(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for i, pixels in enumerate(photographs(rng, 24)):
+        write_image(tmp_path / f"train/{'ab'[i % 2]}/{i}.png", pixels)
+    images = {"name": "image_folder", "root": str(tmp_path), "labels": 6, "validation": 6, "image_size": 32}
+    finished(config(dataset=images, batch_size=4, augmentation={"translate": 1})).save_model(tmp_path / "model")
+    predict.predict(tmp_path / "model", tmp_path / "train", tmp_path / "out.csv")
+    assert cautions(capsys) == [], "they are those that it was trained on"
+    write_image(tmp_path / "new/grey.png", photographs(rng, 1)[0][..., 0])
+    write_image(tmp_path / "new/small.png", photographs(rng, 1, side=17)[0])
+    write_image(tmp_path / "new/tiny.png", photographs(rng, 1, side=15)[0])
+    predict.predict(tmp_path / "model", tmp_path / "new", tmp_path / "out.csv")
+    assert cautions(capsys) == [
+        "caution: of 3 images, 1 is grey, and the model was trained on images in colour; expect more errors (for "
+        f"example: {tmp_path}/new/grey.png)",
+        "caution: of 3 images, 1 is much smaller than the 32x32 pixels that the model takes, and enlarged; expect "
+        f"more errors (for example: {tmp_path}/new/tiny.png)",
+    ]
+
+
+def test_a_model_in_colour_that_was_trained_on_grey_files_warns_of_colour_and_not_of_grey(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for i, pixels in enumerate(photographs(rng, 24)):
+        write_image(tmp_path / f"train/{'ab'[i % 2]}/{i}.jpg", pixels[..., 0])
+    images = {"name": "image_folder", "root": str(tmp_path), "labels": 6, "validation": 6, "image_size": 32}
+    finished(config(dataset=images, batch_size=4, augmentation={"translate": 1})).save_model(tmp_path / "model")
+    write_image(tmp_path / "train/a/colour.jpg", photographs(rng, 1)[0])
+    predict.predict(tmp_path / "model", tmp_path / "train", tmp_path / "out.csv")
+    (caution,) = cautions(capsys)
+    assert caution.startswith("caution: of 25 images, 1 is in colour, and the model was trained on grey ones")
