@@ -20,7 +20,7 @@ def print_json(content: object) -> None:
     click.echo(json.dumps(content, indent=2))
 
 
-def write_text(output: Path | None, text: str, force: bool, then: str, replaced: str = "the file") -> None:
+def write_text(output: Path | None, text: str, force: bool, then: str) -> None:
     """Write a text to a file and say what is next, or print it.
 
     Args:
@@ -28,7 +28,6 @@ def write_text(output: Path | None, text: str, force: bool, then: str, replaced:
         text: to write.
         force: replace a file that is there, and say so.
         then: what is next.
-        replaced: what the file that is there is.
 
     Raises:
         InputError: there is a file, or it cannot be written.
@@ -40,7 +39,7 @@ def write_text(output: Path | None, text: str, force: bool, then: str, replaced:
         return
     if output.exists() and not force:
         raise InputError(f"{output}: is there already; choose another name with -o, or add --force")
-    where = f"{output}, in the place of {replaced} that was there" if output.is_file() else str(output)
+    where = f"{output}, in the place of the file that was there" if output.is_file() else str(output)
     try:
         write_atomically(output, text)
     except OSError as error:

@@ -1,7 +1,7 @@
 """Commands that show what sweeps have found, and write it to files. Each imports what it needs when it runs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import click
 
@@ -10,9 +10,6 @@ from mt_sweeps.cli.options import File, home_option, json_option, newest_sweep_a
 from mt_sweeps.cli.output import print_json, print_text, write_text
 from mt_sweeps.errors import InputError
 from mt_sweeps.spec.arms import ExportedArm
-
-if TYPE_CHECKING:
-    from mt_sweeps.storage.home import SweepStore
 
 
 @click.command("list")
@@ -171,32 +168,26 @@ def copy_spec(name: str | None, output: Path | None, force: bool, home: str | No
     default="search",
     help="Of which arm: a baseline, to train what the best is compared with. Default: search.",
 )
+@click.option("--force", is_flag=True, help="Replace whatever file is there.")
 @home_option
 @plugin_option()
-def export_best(name: str | None, output: Path | None, arm: ExportedArm, home: str | None) -> None:
-    """Write the best of SWEEP (default: the newest) for `train`."""
+def export_best(name: str | None, output: Path | None, arm: ExportedArm, force: bool, home: str | None) -> None:
+    """Write the best of SWEEP (default: the newest) for `train`.
+
+    It replaces its own earlier export of the same sweep and arm. Any other file, and one that was edited, it only
+    replaces with --force.
+    """
     from mt_sweeps.results import best_file
+    from mt_sweeps.results.replaced_export import why_not_replaced
     from mt_sweeps.storage.open import open_home
 
     sweep = open_home(home).sweep(name)
-    text = best_file.to_yaml(best_file.from_sweep(sweep, arm))
+    best = best_file.from_sweep(sweep, arm)
+    if output is not None and not force and (reason := why_not_replaced(output, best)) is not None:
+        raise InputError(f"{output}: {reason}; choose another name with -o, or add --force")
     what = "the final model" if arm == "search" else f"the {arm} baseline"
     then = f"train {what} with: {sweep.command('train', str(output))}"
-    write_text(output, text, True, then, "the file" if output is None else _file_at(output, sweep))
-
-
-def _file_at(path: Path, sweep: "SweepStore") -> str:
-    """Return what to call the file that is replaced by the best of a sweep."""
-    from mt_sweeps.spec import yaml_file
-
-    try:
-        content = yaml_file.read(path)
-    except InputError:
-        return "the file"
-    if not isinstance(content, dict) or not str(content.get("format", "")).startswith("mt-sweeps-best/"):
-        return "the file"
-    other = str(content.get("sweep"))
-    return "the file" if other == sweep.name else f"the best file of the sweep {other}"
+    write_text(output, best_file.to_yaml(best), True, then)
 
 
 @click.command("inspect")

@@ -154,16 +154,29 @@ def test_the_best_is_shown_on_one_screen_with_its_values_and_errors(sweep):
     assert "export digits -o best.yaml" in lines[-1]
 
 
-def test_an_export_says_which_file_it_replaces(sweep, tmp_path):
+def test_an_export_replaces_its_own_file_and_no_other_without_force(sweep, tmp_path):
     best, then = tmp_path / "best.yaml", "; train the final model with: "
-    assert printed(sweep, "export", "-o", str(best)).startswith(f"written to {best}{then}")
-    replaced = f"written to {best}, in the place of"
-    assert printed(sweep, "export", "-o", str(best)).startswith(f"{replaced} the file that was there{then}")
-    best.write_text(best.read_text().replace("sweep: digits", "sweep: photos"))
-    shown = printed(sweep, "export", "-o", str(best))
-    assert shown.startswith(f"{replaced} the best file of the sweep photos that was there{then}")
-    best.write_text("{no YAML")
-    assert printed(sweep, "export", "-o", str(best)).startswith(f"{replaced} the file that was there{then}")
+    arguments = ("export", "-o", str(best))
+    assert printed(sweep, *arguments).startswith(f"written to {best}{then}")
+    exported = best.read_text()
+    best.write_text(exported.replace(": mt-sweep train", ": uv run mt-sweep train"))
+    replaced = f"written to {best}, in the place of the file that was there{then}"
+    assert printed(sweep, *arguments).startswith(replaced), "the command was typed in another way"
+    way_out = "; choose another name with -o, or add --force"
+    for other, reason in (
+        (exported.replace("  steps: 300", "  steps: 90"), "was edited since it was exported"),
+        (exported + "# my note\n", "was edited since it was exported"),
+        (printed(sweep, "export", "--arm", "supervised"), "is the supervised baseline of digits (supervised 0)"),
+        (exported.replace("sweep: digits", "sweep: photos"), "is the best of photos (trial 2)"),
+        ("name: digits\ntrials: 4\n", "is no best file that `export` wrote"),
+        ("{no YAML", "is no best file that `export` wrote"),
+    ):
+        assert other != exported
+        best.write_text(other)
+        assert printed(sweep, *arguments, status=2) == f"{best}: {reason}{way_out}"
+        assert best.read_text() == other
+    assert printed(sweep, *arguments, "--force").startswith(replaced)
+    assert best.read_text() == exported
 
 
 def test_nothing_is_removed_when_the_answer_is_no(sweep):
