@@ -146,7 +146,7 @@ def _drive(
 ) -> str | None:
     """Step 6: run trials; return why some were left unstarted, or None."""
     # MLflow takes seconds to load: it waits until the workers are at work.
-    with Board(ledger, share.concurrent, writer.start, notifier.trial_failed, is_live=not in_process) as board:
+    with Board(ledger, share.concurrent, writer.start, notifier.trial_failed, not in_process, sweep) as board:
         writer.on_change = board.message
         coordinator = Coordinator(ledger, sweep, share, board)
         if in_process:

@@ -11,8 +11,10 @@ from rich.live import Live
 
 from mt_sweeps.commands.live_view import best_lines, view
 from mt_sweeps.formatting import counted, duration, errors_text, values_text
+from mt_sweeps.results.short_budget import ShortBudget
 from mt_sweeps.results.time_left import TimeLeft
 from mt_sweeps.spec.arms import Arm, TrialId
+from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Trial
 from mt_sweeps.terminal import can_redraw, print
@@ -35,6 +37,7 @@ class Board:
         on_first_report: called once, when the first trial has reported.
         on_failure: called when a trial has failed.
         is_live: False: plain lines on a terminal, too, where a debugger needs it.
+        sweep: whose budget is watched; None: a short one is not warned of.
     """
 
     def __init__(
@@ -44,12 +47,14 @@ class Board:
         on_first_report: Callable[[], None],
         on_failure: Callable[[], None] = lambda: None,
         is_live: bool = True,
+        sweep: SweepStore | None = None,
     ) -> None:
         self._spec, self._ledger = ledger.spec, ledger
         self._trials: dict[TrialId, Trial] = {}
         self._ended: dict[Arm, set[TrialId]] = defaultdict(set)  # counted at the end of each of many trials
         self._reports: dict[TrialId, Report] = {}
         self._time_left = TimeLeft(ledger, concurrent)
+        self._short_budget = None if sweep is None else ShortBudget(sweep, ledger, self._time_left)
         self._note = ""
         for trial in ledger.all_trials():
             self._remember(trial)
@@ -99,6 +104,8 @@ class Board:
             whole = self._time_left.whole.get(trial.id)
             step = f"step {report.step}/{whole}" if whole else f"step {report.step}"
             self._line(f"{trial.id.label} {step}: {errors_text(report, self._spec.metric)}{self._left_text()}")
+        if self._short_budget is not None and (warning := self._short_budget.warning()) is not None:
+            self.message(f"warning: {warning}")
 
     def ended(self, trial: Trial) -> None:
         """The trial is complete, pruned or failed, or it lost its worker and waits again."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from mt_sweeps.execution.preflight import DatasetCheck
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.formatting import counted, duration
+from mt_sweeps.results.short_budget import CLEARLY, missing_text
 from mt_sweeps.spec.arms import Arm
 from mt_sweeps.spec.speed import Speed, enough_hours
 from mt_sweeps.spec.sweep_spec import SweepSpec
@@ -12,7 +13,6 @@ from mt_sweeps.study import pruner
 from trainers.config import ModelConfig, Timm, TrainerConfig
 from trainers.config.model import network_name
 
-_CLEARLY = 1.25  # times `budget.hours`, above which a forecast at the most is worth a warning: pruning makes it less
 OVERHEAD_BYTES = 30_000_000  # ledger, MLflow's database, records and logs of a usual sweep
 
 
@@ -168,16 +168,13 @@ def _cut_off(spec: SweepSpec, planned: Forecast, seconds: float) -> str | None:
         seconds: that it takes at the most.
     """
     hours = spec.budget.hours
-    if hours is None or seconds <= _CLEARLY * 3600 * hours:
+    if hours is None or seconds <= CLEARLY * 3600 * hours:
         return None
     trainings = _trainings(spec, planned.trials)
     fitting, finalists = int(3600 * hours / seconds * sum(trainings.values())), trainings.get("finalists", 0)
     others = sum(trainings.values()) - finalists
     baselines = " and the baselines" if spec.finalists.baselines else ""
-    if fitting > finalists:
-        missing = f"about {fitting - finalists} of {others} trainings fit" + " before the finalists" * (finalists > 0)
-    else:
-        missing = f"few of {others} trainings fit, and few or none of the {finalists} finalists"
+    missing = missing_text(fitting - finalists, others, finalists)
     return (
         f"{hours:g} h cut off the search{baselines}: {missing}; without pruning, this sweep needs about "
         f"{enough_hours(seconds):g} h"

@@ -3,6 +3,7 @@
 import time
 from bisect import insort
 from collections import defaultdict
+from dataclasses import dataclass
 from statistics import median
 
 from pydantic import ValidationError
@@ -16,6 +17,21 @@ from mt_sweeps.study.trial import Trial
 from trainers.report import Report
 
 _WORTH = 4  # ended trials that the expectation before the first one counts as
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What the trials of a sweep that have not ended need.
+
+    Attributes:
+        trials: of the search and its baselines, probes apart.
+        search: seconds of these.
+        finalists: seconds of the finalists.
+    """
+
+    trials: int
+    search: float
+    finalists: float
 
 
 class TimeLeft:
@@ -100,26 +116,59 @@ class TimeLeft:
         """Return the seconds that are left, or None if nothing was evaluated yet."""
         if not any(self._steps.values()):
             return None
-        extra = median(self._extra) if self._extra else 0.0
-        active = max(self._ledger.active_seconds, self._active + time.monotonic() - self._created_at)
-        is_spent, begun = self._spec.budget.is_spent(active, 0.0), 0.0
-        for trial in list(self._open.values()):  # another thread may add to them
-            if trial.is_probe or (is_spent and trial.state != "running"):
-                continue
-            seconds = self._expected(trial, self._step(trial)) * self._pace(_kind(trial)) + extra
+        active, begun = self.active_seconds, self._begun()
+        if self._spec.budget.is_spent(active, 0.0):
             # Nothing follows those that run when the budget is spent: the longest of them is the end.
-            begun = max(begun, seconds) if is_spent else begun + seconds
-        if is_spent:
-            return begun
-        whole, to_come = self._trained[0] / self._trained[1], 0.0
-        for arm in self._spec.arms():
-            count = self._count_to_come(arm, self._created[arm])
-            steps = self._mean_reached(whole) if arm == "search" else whole
-            to_come += count * (steps * self._pace(arm) + extra) if arm != "probe" else 0.0
-        begun, to_come = begun / self._concurrent, to_come / self._concurrent
+            return max((seconds for trial, seconds in begun if trial.state == "running"), default=0.0)
+        open_seconds = sum(seconds for _, seconds in begun) / self._concurrent
+        to_come = sum(self._to_come().values()) / self._concurrent
         if self._spec.budget.hours is not None:  # then no more begin
-            to_come = min(to_come, max(0.0, 3600 * self._spec.budget.hours - active - begun))
-        return begun + to_come
+            to_come = min(to_come, max(0.0, 3600 * self._spec.budget.hours - active - open_seconds))
+        return open_seconds + to_come
+
+    def needed(self) -> Needed:
+        """Return what all trials that have not ended need, if no budget ends them. A step must have been reported."""
+        seconds = {"finalists": 0.0, "search": 0.0}  # the search with its baselines
+        for trial, left in self._begun():
+            seconds["finalists" if trial.arm == "finalists" else "search"] += left / self._concurrent
+        for arm, left in self._to_come().items():
+            seconds["finalists" if arm == "finalists" else "search"] += left / self._concurrent
+        arms = [arm for arm in self._spec.arms() if arm not in ("finalists", "probe")]
+        trials = sum(self._ledger.total(arm) - self._created[arm] for arm in arms)
+        trials += sum(trial.arm in arms for trial in list(self._open.values()))
+        return Needed(trials, seconds["search"], seconds["finalists"])
+
+    @property
+    def steps(self) -> float:
+        """Optimiser steps that were reported, of all trials."""
+        return sum(self._steps.values())
+
+    @property
+    def active_seconds(self) -> float:
+        """Seconds that drivers have worked on the sweep."""
+        return max(self._ledger.active_seconds, self._active + time.monotonic() - self._created_at)
+
+    def _begun(self) -> list[tuple[Trial, float]]:
+        """Return the trials that have not ended, a probe's apart, and the seconds that each still takes."""
+        extra, trials = self._extra_seconds(), list(self._open.values())  # another thread may add to them
+        return [
+            (trial, self._expected(trial, self._step(trial)) * self._pace(_kind(trial)) + extra)
+            for trial in trials
+            if not trial.is_probe
+        ]
+
+    def _to_come(self) -> dict[Arm, float]:
+        """Return the seconds that the trials of each arm take which were not created yet, one after the other."""
+        extra, whole = self._extra_seconds(), self._trained[0] / self._trained[1]
+        return {
+            arm: self._count_to_come(arm, self._created[arm])
+            * ((self._mean_reached(whole) if arm == "search" else whole) * self._pace(arm) + extra)
+            for arm in self._spec.arms()
+            if arm != "probe"
+        }
+
+    def _extra_seconds(self) -> float:
+        return median(self._extra) if self._extra else 0.0
 
     def _count_to_come(self, arm: Arm, started: int) -> float:
         """Return how many trials of an arm are expected beyond those that were created.
