@@ -1,6 +1,7 @@
 """The page: what stands on it, in which order, and what it never does."""
 
 import dataclasses
+import io
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 from mt_sweeps import report
@@ -409,6 +411,53 @@ def test_nothing_is_cut_at_any_width(directory, browser, width):
     titles = shown.evaluate(f"{cut}.map(e => e.ariaLabel || e.textContent)")
     may_scroll = [title for title in titles if title.startswith("Trials of the search") and width == 768]
     assert titles == may_scroll, "the table with a column for each key scrolls on a page that is too narrow for it"
+    shown.close()
+
+
+@pytest.fixture(scope="module")
+def many_keys(tmp_path_factory):
+    """The report of a sweep that searches as many keys as the quick start, and one more."""
+    keys = ["optimizer.learning_rate", "optimizer.weight_decay", "augmentation.noise", "consistency.confidence"]
+    searched = [f"search_space.{key}={{type: float, low: 0.0123, high: 0.4567}}" for key in keys]
+    sweep = swept(LocalHome(tmp_path_factory.mktemp("home")), digits("trials=2", "finalists.baselines=[]", *searched))
+    return report.write(sweep)
+
+
+@pytest.mark.parametrize("width", [1440, 768])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_table_of_many_keys_is_shown_whole_or_with_a_shadow_where_it_goes_on(many_keys, browser, width, scheme):
+    shown = browser.new_page(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, java_script_enabled=False, device_scale_factor=1
+    )
+    shown.goto(many_keys.as_uri())
+    table = shown.locator("#all-trials .scrolls")
+    hidden = table.evaluate("e => e.scrollWidth - e.clientWidth")
+    assert (hidden > 0) == (width == 768)
+
+    def edge_is_dark():
+        """Look beside the table's title, where no cell is."""
+        picture = Image.open(io.BytesIO(table.screenshot())).convert("L")
+        strip = picture.crop((picture.width - 20, 4, picture.width, 14)).tobytes()
+        return max(strip) - min(strip) > 20
+
+    assert edge_is_dark() == (hidden > 0)
+    first = table.locator("tbody th").first
+    before = first.bounding_box()
+    table.evaluate("e => e.scrollLeft = e.scrollWidth")
+    assert not edge_is_dark(), "nothing more is hidden there"
+    assert first.bounding_box()["x"] == before["x"], "which trial it is, is still seen"
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    shown.close()
+
+
+def test_paper_cuts_no_key_off(many_keys, browser):
+    shown = browser.new_page(viewport={"width": 680, "height": 960})  # A4 without its margins
+    shown.emulate_media(media="print")
+    shown.goto(many_keys.as_uri())
+    (hidden,) = shown.locator("#all-trials .scrolls").evaluate_all("all => all.map(e => e.scrollWidth - e.clientWidth)")
+    assert hidden == 0
+    last = shown.locator("#all-trials tbody tr").first.locator("td").last
+    assert last.bounding_box()["x"] + last.bounding_box()["width"] <= 680
     shown.close()
 
 
