@@ -14,13 +14,13 @@ from mt_sweeps.spec.arms import BASELINES
 from mt_sweeps.storage.environment import Environment
 from mt_sweeps.storage.home import SweepStore, command_line
 from mt_sweeps.study.ledger import Ledger
-from mt_sweeps.study.trial import Trial, best_of
+from mt_sweeps.study.trial import Trial, best_of, shown_state
 
 _WIDTH = 110  # characters per line: MLflow's page cuts off longer ones
 
 
 def summary_text(sweep: SweepStore, ledger: Ledger, environment: Environment) -> str:
-    """Return the summary of a sweep, running or ended.
+    """Return the summary of a sweep that has ended or was interrupted: none of its trials runs.
 
     Args:
         sweep: the sweep.
@@ -54,10 +54,10 @@ def summary_text(sweep: SweepStore, ledger: Ledger, environment: Environment) ->
 
 
 def _trials_line(ledger: Ledger) -> str:
-    states = [trial.state for trial in ledger.trials("search")]
+    states = [shown_state(trial, driven=False) for trial in ledger.trials("search")]
     counts = ", ".join(
         f"{states.count(state)} {state}"
-        for state in ("complete", "pruned", "failed", "running", "waiting")
+        for state in ("complete", "pruned", "failed", "waiting")
         if state in states
     )
     of_all = f"{len(states)} of {counted(ledger.total('search'), 'trial')}" if ledger.ended else ""

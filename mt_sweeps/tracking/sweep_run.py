@@ -18,7 +18,7 @@ from mt_sweeps.spec.sections import Tracking
 from mt_sweeps.storage.home import Home, SweepStore
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.pruner import rungs
-from mt_sweeps.study.trial import Trial
+from mt_sweeps.study.trial import Trial, shown_state
 from mt_sweeps.tracking import description
 from mt_sweeps.tracking.client import Client
 from mt_sweeps.tracking.mlflow_errors import permanent_errors
@@ -130,6 +130,9 @@ class SweepRun:
             # MLflow lets nobody change a parameter.
             if logged and logged != wanted:
                 tags["mt.params"] = "of an earlier best: more trials found a better one, see the description"
+        for trial in self._ledger.all_trials():
+            if trial.attempt and not trial.finished:  # its tag may still be that of a trial that is trained
+                client.log(self._children[trial.id], tags={"mt.state": shown_state(trial, driven=False)})
         client.log(self._parent, self._verdict_metrics(), params, tags)
         for file in (self._sweep.best, self._sweep.report):
             if file.is_file():

@@ -38,3 +38,11 @@ def test_cautions_about_the_images_stand_at_the_end_too(tmp_path):
     text = summary_text(sweep.directory, sweep.ledger, environment)
     assert "caution    2 training images look almost like test images" in text
     assert "caution    2 training" not in summary_text(sweep.directory, sweep.ledger, ENVIRONMENT)
+
+
+def test_a_trial_that_an_interruption_left_waits_and_does_not_run(tmp_path):
+    sweep = Sweep(tmp_path, "finalists.baselines=[]")
+    finish(sweep.ledger, sweep.ledger.ask_search())
+    assert sweep.ledger.ask_search().state == "running"
+    first, *_ = summary_text(sweep.directory, sweep.ledger, ENVIRONMENT).splitlines()
+    assert first.endswith(": 1 complete, 1 waiting")

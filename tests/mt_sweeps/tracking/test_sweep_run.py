@@ -119,6 +119,21 @@ def test_tags_tell_state_seed_attempt_and_the_rungs_passed(sweep):
     assert runs["trial 0"].data.tags["mt.rung"] == "0", "the first rung is at step 90"
 
 
+def test_a_trial_that_an_interruption_left_waits_until_it_runs_again(new_sweep):
+    first = new_sweep.ledger.ask_search()
+    new_sweep.train(first, 0.5)
+
+    def shown():
+        _, runs, _ = new_sweep.runs()
+        return runs["trial 0"].data.tags["mt.state"]
+
+    run_of(new_sweep).finish("KILLED", "")
+    assert shown() == "waiting"
+    new_sweep.train(first, 0.4)
+    run_of(new_sweep).sync()
+    assert shown() == "running"
+
+
 def test_a_trial_that_was_ended_by_hand_is_no_failure_and_its_tags_say_so(new_sweep):
     new_sweep.ledger.add_point("id", {"ema.decay": 0.9})
     run_of(new_sweep).sync()
