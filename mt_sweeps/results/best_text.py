@@ -3,19 +3,21 @@
 from mt_sweeps.formatting import labeled, metric_text, percent, value_text
 from mt_sweeps.results.best_file import best_trial, from_trial
 from mt_sweeps.results.search_gain import search_gain
+from mt_sweeps.results.training_result import final_models
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study.ledger_view import ledger_of
 from trainers.report import error_name
 
 
 def best_text(sweep: SweepStore) -> str:
-    """Return the values of the best configuration, how sure one can be of its error, and who chose it.
+    """Return the values of the best configuration, its errors and how sure one can be of them, and who chose it.
 
     Raises:
         InputError: no trial has completed.
     """
     ledger = ledger_of(sweep)
-    best = from_trial(ledger, best_trial(sweep, ledger), sweep.load_environment())
+    environment = sweep.load_environment()
+    best = from_trial(ledger, best_trial(sweep, ledger), environment)
     found, again = best.validation, best.finalists
     lines = [
         f"{best.sweep}: trial {best.trial}",
@@ -31,6 +33,8 @@ def best_text(sweep: SweepStore) -> str:
             f"  verdict    {percent(again.error)} on fresh seeds and label draws, mean of {again.seeds} seeds; 95 % "
             f"interval {_range(again.low, again.high)}" + (f"; for comparison {others}" if others else "")
         )
+    models = final_models(sweep.home.trained, environment.id)
+    lines += labeled("test error", [one.line for one in models if (one.arm, one.trial) == ("search", best.trial)])
     gain = search_gain(ledger, found.images)
     if gain is not None and gain.where_from():
         lines.append(f"  search     {gain.where_from()}")

@@ -177,8 +177,7 @@ def status_text(status: SweepStatus, resume_command: str) -> str:
     if status.verdict:
         first, *others = *status.comparisons, status.verdict
         lines += [f"  verdict    {first}", *(f"             {other}" for other in others)]
-    test = [f"{one.error_text}: {one.title}, in {one.folder}" for one in status.trained]
-    lines += labeled("test error", test)
+    lines += labeled("test error", [one.line for one in status.trained])
     if status.state == "failed":
         lines.append("  no trial completed: correct the file, and run it anew")
     if status.state == "interrupted":

@@ -56,9 +56,7 @@ def summary_text(sweep: SweepStore, ledger: Ledger, environment: Environment) ->
 def _trials_line(ledger: Ledger) -> str:
     states = [shown_state(trial, driven=False) for trial in ledger.trials("search")]
     counts = ", ".join(
-        f"{states.count(state)} {state}"
-        for state in ("complete", "pruned", "failed", "waiting")
-        if state in states
+        f"{states.count(state)} {state}" for state in ("complete", "pruned", "failed", "waiting") if state in states
     )
     of_all = f"{len(states)} of {counted(ledger.total('search'), 'trial')}" if ledger.ended else ""
     done = f"{of_all or counted(len(states), 'trial')} in {duration(ledger.active_seconds)}"

@@ -159,6 +159,11 @@ class FinalModel:
             return "no test images"
         return f"{percent(self.error)} [{100 * self.low:.1f}, {100 * self.high:.1f}] on {self.images:,} images"
 
+    @property
+    def line(self) -> str:
+        """Its test error, what it is and where it lies, as commands show it."""
+        return f"{self.error_text}: {self.title}, in {self.folder}"
+
 
 def load(directory: Path) -> TrainingResult | None:
     """Return the result of the training in a directory, or None if it has not ended.
