@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from flask import Flask, Response
 
 _HEAD = "<head>"
-# MLflow keeps which pages somebody wants, those for training or those for agents, under this key in the browser.
+# MLflow keeps what somebody wants in the browser: whether the pages are those for training or those for agents, and
+# whether its assistant, which it opens in each new browser, has been opened once. A choice that is there stays.
 _SCRIPT = """<script>
-const mode = "mlflow.workflowType_v1";
-if (localStorage.getItem(mode) === null) localStorage.setItem(mode, '"machine_learning"');
+const first = {"mlflow.workflowType_v1": '"machine_learning"', "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true"};
+for (const key in first) if (localStorage.getItem(key) === null) localStorage.setItem(key, first[key]);
 if (location.hash === "") location.replace("#/" + PAGE);
 </script>"""
 

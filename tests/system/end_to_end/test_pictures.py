@@ -89,17 +89,14 @@ def picture(page, tmp_path):
 
 
 def opened(page, address):
-    """The page, once MLflow serves it, without its assistant."""
+    """The page, once MLflow serves it."""
     for _ in range(120):
         try:
             page.goto(address)
             break
         except Exception:  # the server is still starting
             page.wait_for_timeout(500)
-    assistant = page.get_by_role("button", name="Close")
-    assistant.or_(page.get_by_text("mt-sweeps").first).first.wait_for()
-    if assistant.count():
-        assistant.click()
+    page.get_by_text("mt-sweeps").first.wait_for()
 
 
 def test_the_dashboard_opens_on_the_trials_best_first_with_errors_and_values(page, address, folder, picture):
@@ -152,6 +149,17 @@ def test_the_plain_address_opens_the_sweeps_for_training_and_links_stay(page, ad
     page.goto(f"{plain}#/experiments/{experiment}/models")
     expect(page.get_by_text("mt-sweeps").first).to_be_visible()
     assert f"#/experiments/{experiment}/models" in page.url
+
+
+def test_mlflows_assistant_is_closed_until_somebody_opens_it(page, address):
+    opened(page, address)
+    opener, panel = page.locator("button[data-assistant-ui]").first, page.get_by_role("button", name="Close")
+    expect(opener).to_be_visible()
+    expect(panel).to_have_count(0)
+    opener.click()
+    expect(panel).to_be_visible()
+    page.reload()
+    expect(panel).to_be_visible()
 
 
 def test_the_charts_of_the_view_are_drawn(page, address, picture):
