@@ -33,8 +33,8 @@ def state_line(findings: Findings) -> str:
     of_all = f"{number} of {counted(sweep.total, 'trial')}" if number < sweep.total else counted(number, "trial")
     unstarted = f" {_sentence(sweep.unstarted)}" if sweep.unstarted else ""
     return (
-        f"{sweep.state.capitalize()}. {of_all} searched in "
-        f"{duration(sweep.seconds)}: {states}.{unstarted} Started {started}, mt-sweeps {version}."
+        f"{sweep.state.capitalize()}. {of_all} searched: {states}. {duration(sweep.seconds)} of work in all."
+        f"{unstarted} Started {started}, mt-sweeps {version}."
     )
 
 
@@ -89,7 +89,8 @@ def _verdict(findings: Findings) -> Chapter:
     lead = lead or [f"Nothing was compared with {first}."]
     lead += [_sentence(verdict.ended)] if verdict.ended else []
     if verdict.gain is not None:
-        lead.append(f"Gain over the supervised baseline {verdict.gain}.")
+        over, points = "ain over the supervised baseline", verdict.gain.absolute.text("points")
+        lead.append(f"G{over}: {verdict.gain}." if verdict.gain.is_shown else f"No g{over} is shown: {points}.")
     lead += [f"Of {name}, {count} trainings failed, and are in no mean." for name, count in verdict.failed.items()]
     scored_on = f"{verdict.images} images that chose nothing"
     if not verdict.kept_back:
@@ -214,8 +215,8 @@ def _best(findings: Findings) -> Chapter:
             f"Trial {best.trial}: validation {sweep.error_name} of the {sweep.network} "
             f"{error_text((best.error, best.standard_error))} (standard error, "
             f"{sweep.images['validation']} images)."
-            + (f" Beside it, one run each: {'; '.join(baselines)}." if baselines else "")
-            + " It was chosen on these images, so its error is too low rather than too high.",
+            + " These images chose it, so this error is likely to be too low."
+            + (f" For comparison, the best trial of each baseline: {'; '.join(baselines)}." if baselines else ""),
             " ".join(map(_sentence, findings.search)),
         ],
         tables=[Table("Its searched values", ["key", "value", "searched"], rows)],
@@ -232,7 +233,7 @@ def _final_models(findings: Findings) -> Chapter:
     rows = [[one.title, one.error_text, one.network, f"trained/{Path(one.folder).name}"] for one in findings.trained]
     text = (
         "Each was trained with the values of one trial, and read the test images once, at its end. The intervals "
-        "count the luck of the test images, and not that of the training."
+        "show how far the error depends on which images are tested. Another training seed changes it further."
     )
     head = ["model", "test error [95 %]", "network", "folder, in the home of the sweep"]
     return Chapter(title, text=[text], tables=[Table("Test errors", head, rows)])

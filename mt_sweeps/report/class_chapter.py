@@ -45,7 +45,8 @@ def images(findings: Findings, inspect: str) -> Chapter:
     if not findings.pictures:
         more += ", and its worst mistakes"
     text = f"`{inspect}` writes {more}, and the next report shows them."
-    return Chapter(title, text=[text], pictures=findings.pictures)
+    percentages = "The percentage below a picture is the probability that the network gave to its answer."
+    return Chapter(title, text=[text, percentages if findings.pictures else ""], pictures=findings.pictures)
 
 
 def _table(finding: ClassFinding, matrix: Confusion) -> Table:

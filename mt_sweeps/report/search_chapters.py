@@ -43,8 +43,8 @@ def progress(findings: Findings, complete: list[DrawnTrial]) -> Chapter:
     last_ended, last, last_error = improvements[-1]
     change = _change(improvements[0][2], last_error)
     over_trials = (
-        f"The best validation {name} {change}, which was reached after {last_ended} of {len(rows)} trials; dots are "
-        f"trials that completed{_hollow(findings)}."
+        f"The best validation {name} {change}, which was reached after {last_ended} of {len(rows)} trials. Dots are "
+        f"trials that completed.{_hollow(findings)}"
     )
     spent, total = hours_text(getattr(last, hours)), hours_text(getattr(rows[-1], hours))
     over_hours = f"The same over the {spent_as}: it {change}, after {spent} of {total}."
@@ -97,8 +97,8 @@ def slices(findings: Findings, axes: Sequence[Axis], complete: list[DrawnTrial])
         return Chapter(title, text=[_too_few(complete, "slices")])
     drawn = [*complete, *findings.pruned]
     text = [
-        f"Validation {error_name} over each parameter, of the {len(complete)} trials that completed"
-        f"{_hollow(findings)}. A range is drawn on the scale on which it was searched, each trial at its value."
+        f"Validation {error_name} over each parameter, of the {len(complete)} trials that completed."
+        f"{_hollow(findings)} A range is drawn on the scale on which it was searched, each trial at its value."
     ]
     most = min(MOST_DOTS, max(50, _SLICE_DOTS // len(axes)))
     if len(drawn) > most:
@@ -143,10 +143,10 @@ def parallel(findings: Findings, axes: Sequence[Axis], complete: list[DrawnTrial
     values = ", ".join(f"{key} {value_text(value)}" for key, value in best.values.items())
     shown = min(len(complete), MOST_LINES)
     caption = (
-        f"A line for each of {shown} completed trials{'' if shown == len(complete) else f' of {len(complete)}'}, "
-        "downwards through its value of each parameter (on the scale it was searched on, from the low end of its range "
-        f"to the high end) to its error, from {percent(complete[0].error)} to {percent(complete[-1].error)}; a gap "
-        "where it has none. "
+        f"Each line is one of {shown} completed trials{'' if shown == len(complete) else f' of {len(complete)}'}. "
+        "From top to bottom, it crosses each axis at the trial's value, and the last one at its error "
+        f"({percent(complete[0].error)} to {percent(complete[-1].error)}). It has a gap where the trial has no value. "
+        "An axis is the range that was searched, on its scale. "
         + (f"Dashed: {counted(len(findings.pruned), 'pruned trial')}. " if findings.pruned else "")
         + (f"Coloured are the {len(findings.good)} best. " if findings.good else "")
         + f"The strongest line is the best, trial {best.trial}: {values}."
@@ -194,7 +194,9 @@ def importance(findings: Findings) -> Chapter:
     title, importance = "Importance", findings.importance
     if importance is None:
         keys = {parameter.key for parameter in findings.parameters}
-        why = "only one parameter was searched" if len(keys) < 2 else "fewer than six trials completed, or all alike"
+        why = "only one parameter was searched" if len(keys) < 2 else "fewer than six trials completed"
+        if len(keys) > 1 and findings.good:  # which takes six
+            why = "the trials that completed are too much alike"
         return Chapter(title, text=[f"Cannot be computed: {why}."])
     shares = ", ".join(f"{key} {100 * share:.0f} %" for key, share in importance.shares.items())
     hint = " Five good trials or more make it stable: with these few it is a hint." if importance.good < 5 else ""
@@ -244,9 +246,9 @@ def _cell(trial: TrialFinding, key: str) -> str:
 
 
 def _hollow(findings: Findings) -> str:
-    """Return what hollow dots are, if there are any."""
+    """Return a sentence, with a blank before it, on what hollow dots are, if there are any."""
     count = len(findings.pruned)
-    return f", hollow ones {counted(count, 'pruned trial')} at the last error before that" if count else ""
+    return f" Hollow dots: {counted(count, 'pruned trial')}, at the last error." if count else ""
 
 
 def _region(parameter: Parameter, points: int, good: int) -> str:

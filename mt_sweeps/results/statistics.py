@@ -83,7 +83,7 @@ class Comparison:
             loser, by = (self.b, -self.difference) if self.winner == self.a else (self.a, self.difference)
             return f"{self.winner} beats {loser} by {by.text('points')}, p = {self.p:.2g}, {after}"
         so_far = " so far" if self.outcome == "open" else ""
-        more = "; the others would hardly tell" if self.outcome == "unlikely" else ""
+        more = "; the remaining seeds are unlikely to decide it" if self.outcome == "unlikely" else ""
         difference = self.difference.text("points")
         return (
             f"{self.a} and {self.b} cannot be told apart{so_far}: {self.a} minus {self.b} is {difference}, "
@@ -111,7 +111,12 @@ class Gain:
         if self.relative is not None and not self.absolute.low <= 0 <= self.absolute.high:
             more = self.relative.mean < 0
             text += f", {-self.relative} more errors" if more else f", {self.relative} fewer errors"
-        return text if self.absolute.low > 0 else f"not shown: {text}"
+        return text if self.is_shown else f"not shown: {text}"
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the whole interval of the gain lies above 0."""
+        return self.absolute.low > 0
 
 
 def interval(errors: Sequence[float], overlap: float = 0.0, images: int = 0) -> Interval:

@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
-from mt_sweeps.report import chapters
+from mt_sweeps.report import chapters, search_chapters
 from mt_sweeps.report.axes import axes
 from mt_sweeps.report.search_findings import Progress, TrialFinding
+from mt_sweeps.results.statistics import Gain, Interval
 from tests.helpers.sweeps import digits
 from tests.mt_sweeps.report.test_findings import FINDINGS
 
@@ -58,3 +59,39 @@ def test_the_best_error_is_said_to_have_fallen_only_where_it_did(first, last, ch
     over_trials, over_time = chapter("Best so far", progress=rows, trials=trials).figures
     assert over_trials.caption.startswith(f"The best validation error {change} trials")
     assert over_time.caption.endswith(" of 2 h 00 min.")
+
+
+def test_a_gain_that_may_be_none_is_not_called_one():
+    shown = dataclasses.replace(FINDINGS.verdict, gain=Gain(Interval(0.1, 0.05, 0.2), None, 5))
+    assert "Gain over the supervised baseline: 10.0 points [5.0, 20.0]." in chapter("Verdict", verdict=shown).lead
+    not_shown = dataclasses.replace(FINDINGS.verdict, gain=Gain(Interval(-0.01, -0.06, 0.05), None, 5))
+    lead = chapter("Verdict", verdict=not_shown).lead
+    assert "No gain over the supervised baseline is shown: -1.0 points [-6.0, 5.0]." in lead
+
+
+def test_the_best_is_said_to_seem_better_than_it_is_and_baselines_are_those_trials_that_are_compared():
+    error, _ = chapter("The best configuration").text
+    assert "These images chose it, so this error is likely to be too low." in error
+    assert "For comparison, the best trial of each baseline: supervised" in error
+
+
+def test_hollow_dots_and_lines_are_explained_in_sentences():
+    trials = [TrialFinding(i, "complete", 300, 0.1, 0.1, "", VALUES) for i in range(2)]
+    trials.append(TrialFinding(2, "pruned", 90, None, 0.4, "", VALUES))
+    text, *_ = chapter("Each searched parameter", trials=trials).text
+    assert "of the 2 trials that completed. Hollow dots: 1 pruned trial, at the last error. A range" in text
+    (figure,) = chapter("All parameters together", trials=trials).figures
+    assert figure.caption.startswith("Each line is one of 2 completed trials. From top to bottom, it crosses each axis")
+
+
+@pytest.mark.parametrize(
+    ("good", "why"), [([], "fewer than six trials completed"), ([0], "the trials that completed are too much alike")]
+)
+def test_why_there_is_no_importance_is_one_reason(good, why):
+    findings = dataclasses.replace(FINDINGS, importance=None, good=good)
+    assert search_chapters.importance(findings).text == [f"Cannot be computed: {why}."]
+
+
+def test_the_percentage_below_a_picture_is_explained():
+    assert any("probability" in text for text in chapter("Images").text)
+    assert not any("probability" in text for text in chapter("Images", pictures=[]).text)

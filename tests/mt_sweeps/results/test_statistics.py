@@ -46,7 +46,7 @@ def test_a_tie_is_called_a_tie_with_what_is_not_ruled_out():
     text = "a and b cannot be told apart: a minus b is -0.7 points [-2.1, 0.8], p = 0.18, after 3 seeds"
     assert str(tie) == text
     early = replace(tie, after=3, most=12, outcome="unlikely")
-    assert str(early) == text.replace("3 seeds", "3 of at most 12 seeds; the others would hardly tell")
+    assert str(early) == text.replace("3 seeds", "3 of at most 12 seeds; the remaining seeds are unlikely to decide it")
     assert "cannot be told apart so far: " in str(replace(early, outcome="open"))
     assert compare("a", "b", [0.0, 0.0]).p == 1.0
 

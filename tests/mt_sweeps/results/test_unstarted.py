@@ -33,7 +33,7 @@ def test_a_sweep_that_its_budget_cut_off_says_what_is_missing_and_how_to_go_on(t
     assert "waiting" not in status
     findings = build(sweep.directory)
     assert state_line(findings).startswith(
-        f"Finished. 1 of 3 trials searched in 1 min 00 s: 1 complete. T{text[1:]}. Started "
+        f"Finished. 1 of 3 trials searched: 1 complete. 1 min 00 s of work in all. T{text[1:]}. Started "
     )
     verdict = all_chapters(findings, axes(sweep.spec), {}, "", "")[0]
     assert verdict.lead[0].startswith("No verdict: no finalists have been trained, since the budget is spent. ")
