@@ -297,6 +297,24 @@ def compared(task: str, results: Mapping[str, Sequence[list[Point]]], trials: in
     return pairs
 
 
+def print_ratios(together: Mapping[str, Sequence[Any]]) -> None:
+    """Print, of each arm beside the base, the ratio of steps over all tasks.
+
+    Args:
+        together: by arm, the base first: per task, float [repetitions, 2], its steps and the base's.
+    """
+
+    def mean_ratio(each: Any) -> float:
+        return float(np.exp(np.mean(np.log([ratio(each[:, i]) for i in range(each.shape[1])]))))
+
+    rows = []
+    for arm, of_tasks in list(together.items())[1:]:
+        all_tasks = np.stack(of_tasks, axis=1)  # repetitions, tasks, two
+        low, high = interval(all_tasks, mean_ratio)
+        rows.append(f"{arm} | {mean_ratio(all_tasks):.2f} | {low:.2f} to {high:.2f}")
+    table(f"all tasks, against {BASE} | ratio of steps, geometric mean | 95 % interval", *rows)
+
+
 def last_within(points: Sequence[Point], budget: int) -> float:
     return [point.error for point in points if point.steps <= budget][-1]
 
@@ -356,16 +374,7 @@ def main() -> None:
         for arm, pairs in compared(task, by_arm, trials, steps).items():
             together[arm].append(pairs)
     if not options.digits:
-        rows = []
-        for arm in arms[1:]:
-            all_tasks = np.stack(together[arm], axis=1)  # repetitions, tasks, two
-
-            def mean_ratio(each: Any) -> float:
-                return float(np.exp(np.mean(np.log([ratio(each[:, i]) for i in range(each.shape[1])]))))
-
-            low, high = interval(all_tasks, mean_ratio)
-            rows.append(f"{arm} | {mean_ratio(all_tasks):.2f} | {low:.2f} to {high:.2f}")
-        table("all tasks, against random + none | ratio of steps, geometric mean | 95 % interval", *rows)
+        print_ratios(together)
         head = "rank correlation with the end, no noise | of the first evaluation | of our first rung"
         table(head, *map(correlations, tasks))
     print(f"\n{time.monotonic() - begun:.0f} s")

@@ -29,6 +29,8 @@ QUICK = {
     "defaults.py": "--repetitions 2",
     "defaults.py --arm supervised": "--repetitions 2",
     "defaults.py --start probe": "--repetitions 2",
+    "fitted_search.py": "--repetitions 2 --trials 4 --tasks digits:20 --workers 1",
+    "fitted_search.py --fit": "--tasks digits:20",
     "image_folder.py": "--images 120 --labels 20",
     "imbalance.py": "SETS --sets natural --seeds 2 --labels 20 --steps 2 --image-size 16 --results OUT/found.json",
     "launches.py": "--only small·CNN",

@@ -129,7 +129,10 @@ def test_every_port_of_a_sweep_on_this_machine_asks_for_its_token(tmp_path):
 
 def ray_folders(pid):
     """The folders of Ray that a process has open."""
-    opened = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
+    opened = set[str]()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since it was listed
+            opened.add(str(link.readlink()))
     return [path for path in opened if Path(path).name.startswith("mt-sweeps-ray-")]
 
 
