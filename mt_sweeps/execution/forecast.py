@@ -176,6 +176,6 @@ def _cut_off(spec: SweepSpec, planned: Forecast, seconds: float) -> str | None:
     baselines = " and the baselines" if spec.finalists.baselines else ""
     missing = missing_text(fitting - finalists, others, finalists)
     return (
-        f"{hours:g} h cut off the search{baselines}: {missing}; without pruning, this sweep needs about "
+        f"{hours:g} h cut the search{baselines} short: {missing}; without pruning, this sweep needs about "
         f"{enough_hours(seconds):g} h"
     )

@@ -50,8 +50,8 @@ class ShortBudget:
         command = self._sweep.command("resume", self._sweep.name, "--hours", hours)
         baselines = " and the baselines" if spec.finalists.baselines else ""
         return (
-            f"{spec.budget.hours:g} h cut off the search{baselines}: at the speed so far, {missing}; for all of them, "
-            f"give it more hours when it has ended: `{command}`"
+            f"{spec.budget.hours:g} h cut the search{baselines} short: at the speed so far, {missing}; for all of "
+            f"them, give it more hours when it has ended: `{command}`"
         )
 
 
@@ -65,4 +65,4 @@ def missing_text(fitting: int, others: int, finalists: int) -> str:
     """
     if fitting > 0:
         return f"about {fitting} of {others} trainings fit" + " before the finalists" * (finalists > 0)
-    return f"few of {others} trainings fit, and few or none of the {finalists} finalists"
+    return f"few of {others} trainings fit" + f", and not all of the {finalists} finalists" * (finalists > 0)

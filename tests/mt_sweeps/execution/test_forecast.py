@@ -47,14 +47,14 @@ def test_hours_and_gpu_hours_follow_from_a_measured_step():
     ("hours", "missing"),
     [
         (0.8, "about 11 of 18 trainings fit before the finalists; "),
-        (0.3, "few of 18 trainings fit, and few or none of the 12 finalists; "),
+        (0.3, "few of 18 trainings fit, and not all of the 12 finalists; "),
     ],
 )
 def test_a_budget_that_clearly_cuts_the_sweep_off_is_a_warning_with_the_hours_it_needs(hours, missing):
     spec = digits("finalists.top=2", "finalists.seeds=3", f"budget.hours={hours}")
     planned, speed = forecast(spec, 2), Speed(step=0.8, evaluation=0.2)
     shown = text(spec, planned, Share(0.0, 1, 2), None, speed)
-    assert f"  warning   {hours} h cut off the search and the baselines: {missing}" in shown
+    assert f"  warning   {hours} h cut the search and the baselines short: {missing}" in shown
     assert "this sweep needs about 1.1 h" in shown
 
 

@@ -40,7 +40,7 @@ def test_the_warning_comes_once_when_half_a_training_was_reported(tmp_path, cloc
     left.reported(trial, report(200, 0.5))
     command = sweep.directory.command("resume", "digits", "--hours", "+0.002")  # 13 s more, and 6 s are left
     assert budget.warning() == (
-        "0.00222222 h cut off the search and the baselines: at the speed so far, about 2 of 5 trainings fit; for all "
+        "0.00222222 h cut the search and the baselines short: at the speed so far, about 2 of 5 trainings fit; for all "
         f"of them, give it more hours when it has ended: `{command}`"
     )
     assert budget.warning() is None
@@ -55,7 +55,7 @@ def test_the_hours_of_the_finalists_are_kept_back(tmp_path):
     )
     sweep, left, trial = begun(tmp_path / "shorter", 15 / 3600, *settings)
     left.reported(trial, report(200, 0.5))
-    assert "few of 5 trainings fit, and few or none of the 6 finalists; " in (
+    assert "few of 5 trainings fit, and not all of the 6 finalists; " in (
         ShortBudget(sweep.directory, sweep.ledger, left).warning() or ""
     )
 
@@ -83,4 +83,4 @@ def test_the_board_prints_the_warning(tmp_path, capsys):
     shown.started(trial)
     for step in (100, 200, 300):
         shown.reported(trial, report(step, 0.5))
-    assert capsys.readouterr().out.count("warning: 0.00277778 h cut off the search and the baselines: ") == 1
+    assert capsys.readouterr().out.count("warning: 0.00277778 h cut the search and the baselines short: ") == 1
