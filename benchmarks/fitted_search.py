@@ -17,13 +17,12 @@ one has the three configurations that are worst there.
 
 import argparse
 import hashlib
-import multiprocessing
+import itertools
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -32,7 +31,7 @@ from defaults import by_set, good_settings, name_of, portfolio, worst
 from recorded import VALIDATION, VERDICT, Table, search, tables
 from scipy.special import expit, logit
 from scipy.stats import spearmanr
-from search import MORE, SEEDS, Point, compared, new_ledger, print_ratios, searched
+from search import MORE, SEEDS, Point, compared, in_processes, new_ledger, print_ratios, searched
 from search import table as print_table
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -245,14 +244,8 @@ def main() -> None:
         return
     begun, seeds = time.monotonic(), SEEDS[: options.repetitions]
     arms = list(dict.fromkeys([BASE, *options.arms]))
-    with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool:
-        jobs = {
-            (name, arm, seed): pool.submit(run, name, arm, seed, options.trials)
-            for name in options.tasks
-            for arm in arms
-            for seed in seeds
-        }
-        results = {job: future.result() for job, future in jobs.items()}
+    jobs = itertools.product(options.tasks, arms, seeds)
+    results = in_processes(partial(run, trials=options.trials), jobs, options.workers)
     together: dict[str, list[np.ndarray]] = {arm: [] for arm in arms}
     for name in options.tasks:
         by_arm = {arm: [results[name, arm, seed] for seed in seeds] for arm in arms}

@@ -22,13 +22,13 @@ import platform
 import statistics
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import optuna
@@ -45,6 +45,9 @@ from mt_sweeps.study.trial import Prior, Trial
 from trainers.config import TrainerConfig
 from trainers.errors import TrainingError
 from trainers.report import Report
+
+Job = TypeVar("Job", bound=tuple[Any, ...])
+Result = TypeVar("Result")
 
 DIGITS = Path(__file__).parent / "spaces" / "digits.yaml"
 CIFAR10 = Path(__file__).parents[1] / "search_spaces" / "cifar10.yaml"
@@ -322,6 +325,13 @@ def last_within(points: Sequence[Point], budget: int) -> float:
 def told_difference(worse: Any) -> str:
     low, high = interval(worse, np.mean)
     return f"{worse.mean():+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def in_processes(run: Callable[..., Result], jobs: Iterable[Job], workers: int) -> dict[Job, Result]:
+    """Call `run` with the arguments of each job, in so many processes at a time; return the results by job."""
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        submitted = {job: pool.submit(run, *job) for job in jobs}
+        return {job: future.result() for job, future in submitted.items()}
 
 
 def main() -> None:

@@ -9,10 +9,10 @@ search that starts warm is compared with the cold one of the same seed.
 """
 
 import argparse
-import multiprocessing
+import itertools
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 import numpy as np
 import search
@@ -74,14 +74,8 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(search.TASKS), help="only these")
     options = parser.parse_args()
     seeds, begun = search.SEEDS[: options.repetitions], time.monotonic()
-    with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool:
-        jobs = {
-            (name, earlier, seed): pool.submit(run, name, earlier, seed, options.trials)
-            for name in options.tasks
-            for seed in seeds
-            for earlier in EARLIER
-        }
-        results = {job: future.result() for job, future in jobs.items()}
+    jobs = itertools.product(options.tasks, EARLIER, seeds)
+    results = search.in_processes(partial(run, trials=options.trials), jobs, options.workers)
     rows = []
     for name in options.tasks:
         steps = search.specification(search.TASKS[name].file, "tpe", "asha", 0, options.trials).steps

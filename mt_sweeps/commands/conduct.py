@@ -105,7 +105,7 @@ def conduct(
         share: what a trial gets, or None if no trial is left to run.
         notifier: runs its command when a trial fails.
         in_process: run the trials in this process, without Ray.
-        mlflow_problem: why MLflow does not answer, if that was said already.
+        mlflow_problem: why MLflow does not answer, if it was printed already.
 
     Raises:
         SweepError: the sweep ended without a result.

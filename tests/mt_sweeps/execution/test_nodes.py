@@ -33,8 +33,8 @@ def broken(_):
 def checked(monkeypatch):
     def check(*answers, spec=None):
         """Each is what a node says, or does."""
-        asked = {f"node-{i}": one if callable(one) else lambda _, one=one: one for i, one in enumerate(answers)}
-        monkeypatch.setattr(nodes, "on_each_node", lambda *_: asked)
+        answering = {f"node-{i}": one if callable(one) else lambda _, one=one: one for i, one in enumerate(answers)}
+        monkeypatch.setattr(nodes, "on_each_node", lambda *_: answering)
         return check_nodes(FILE, spec or digits(), Share(0.0, 2, 1), DATA)
 
     return check
@@ -62,14 +62,14 @@ def test_another_version_of_what_decides_a_result_is_named(checked, package):
 
 
 def test_other_images_a_storage_out_of_reach_and_a_node_without_us_are_told_together(checked):
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as raised:
         checked(
             OURS,
             NodeReport(versions(), "others", {}, None),
             NodeReport(versions(), "", {}, "storage: s3://a-bucket cannot be used"),
             broken,
         )
-    assert [problem.removeprefix("space.yaml: the node ") for problem in told.value.problems] == [
+    assert [problem.removeprefix("space.yaml: the node ") for problem in raised.value.problems] == [
         "node-1: has other images than the driver; copy them, or mount one folder on every node",
         "node-2: storage: s3://a-bucket cannot be used",
         "node-3: cannot run mt-sweeps: No module named 'mt_sweeps'",

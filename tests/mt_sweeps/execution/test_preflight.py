@@ -91,13 +91,13 @@ def images(tmp_path):
 
 
 def test_what_trials_would_stumble_over_is_refused_before_they_start(images):
-    for override, told in (
+    for override, reason in (
         ("trainer.batch_size=100", "a batch takes 88 unlabeled images and 40 are left"),
         ("trainer.model={name: conv_large}", "conv_large needs images of at least 12x12 pixels"),
         ("trainer.augmentation.translate=8", "must be below the image size"),
         ("trainer.dataset.verdict=60", "is more than the 80 training images"),
     ):
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=reason):
             check_data(images, of_folder(images, override))
 
 
@@ -122,7 +122,7 @@ def test_images_that_cannot_be_read_are_told_before_a_sweep_begins(images, capsy
         check_data(file, of_folder(images))
     data = check_data(file, of_folder(images, "trainer.dataset.unreadable=skip"))
     assert sum(data.purposes.values()) == 80
-    told = (
+    printed = (
         "left out, since they cannot be read: 4 images: train/b/torn-0.png, train/b/torn-1.png, train/b/torn-2.png, ..."
     )
-    assert told in capsys.readouterr().out
+    assert printed in capsys.readouterr().out

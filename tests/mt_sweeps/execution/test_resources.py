@@ -5,7 +5,7 @@ from mt_sweeps.spec.sections import Resources
 
 
 @pytest.mark.parametrize(
-    ("asked", "found", "given"),
+    ("wanted", "available", "given"),
     [
         ({}, {"CPU": 2.0}, Share(gpus=0, cpus=1, concurrent=2)),
         ({}, {"CPU": 16.0, "GPU": 2.0}, Share(gpus=1, cpus=8, concurrent=2)),
@@ -18,20 +18,20 @@ from mt_sweeps.spec.sections import Resources
         ({}, {"CPU": 1.0, "GPU": 4.0}, Share(gpus=1, cpus=1, concurrent=1)),
     ],
 )
-def test_what_a_trial_gets_of_what_there_is(asked, found, given):
-    assert allocate(Resources(**asked), found, "auto") == given
+def test_what_a_trial_gets_of_what_there_is(wanted, available, given):
+    assert allocate(Resources(**wanted), available, "auto") == given
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("wanted", "reason"),
     [
         ({"gpus_per_trial": 1.0}, "asks for 1 and there are 0 GPUs"),
         ({"cpus_per_trial": 4}, "asks for 4 and there are 2"),
     ],
 )
-def test_what_is_not_there_is_refused_at_once(asked, told):
-    with pytest.raises(ValueError, match=told):
-        allocate(Resources(**asked), {"CPU": 2.0}, "auto")
+def test_what_is_not_there_is_refused_at_once(wanted, reason):
+    with pytest.raises(ValueError, match=reason):
+        allocate(Resources(**wanted), {"CPU": 2.0}, "auto")
 
 
 def test_the_device_that_the_file_names_decides_what_auto_means():
