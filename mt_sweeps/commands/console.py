@@ -37,7 +37,7 @@ class Board:
         on_first_report: called once, when the first trial has reported.
         on_failure: called when a trial has failed.
         is_live: False: plain lines on a terminal, too, where a debugger needs it.
-        sweep: whose budget is watched; None: a short one is not warned of.
+        sweep: whose budget and images the forecasts are of; None: a short budget is not warned of.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Board:
         self._trials: dict[TrialId, Trial] = {}
         self._ended: dict[Arm, set[TrialId]] = defaultdict(set)  # counted at the end of each of many trials
         self._reports: dict[TrialId, Report] = {}
-        self._time_left = TimeLeft(ledger, concurrent)
+        self._time_left = TimeLeft(ledger, concurrent, None if sweep is None else sweep.load_environment())
         self._short_budget = None if sweep is None else ShortBudget(sweep, ledger, self._time_left)
         self._note = ""
         for trial in ledger.all_trials():

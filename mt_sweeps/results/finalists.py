@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mt_sweeps.formatting import counted
-from mt_sweeps.results.group_sequential import compare_sequentially
+from mt_sweeps.results.group_sequential import Results, compare_sequentially
 from mt_sweeps.results.probe import probe_text
 from mt_sweeps.results.spending import FIRST_LOOK
 from mt_sweeps.results.statistics import Comparison, Gain, Interval, gain, interval
@@ -59,14 +59,14 @@ def plan(ledger: LedgerView, images: dict[str, int], groups: dict[str, int] | No
         Of each trial, its `values`, and `of`: the arm and number of the trial that it trains again.
     """
     spec, trials = ledger.spec, contenders(ledger)
-    after = {name: one.after for name, one in _comparisons(ledger, images, groups).items() if one.outcome != "open"}
+    after = {name: one.after for name, one in comparisons_of(ledger, images, groups).items() if one.outcome != "open"}
     if after and len(after) == len(trials) - 1:
         after[contender_name(trials[0].id)] = max(after.values())
     configs = [spec.config(trial.values, trial.arm) for trial in trials]
     settings = [dotted(config.model_dump(exclude={"dataset"}, exclude_none=True)) for config in configs]
     return [
         {"of": [trial.arm, trial.number], "values": fixed | _drawn_by(seed, config.dataset)}
-        for i, seed in enumerate(_seeds(spec))
+        for i, seed in enumerate(seeds_of(spec))
         for trial, config, fixed in zip(trials, configs, settings, strict=True)
         if i < after.get(contender_name(trial.id), spec.finalists.seeds)
     ]
@@ -80,7 +80,7 @@ def errors_by_seed(ledger: LedgerView) -> dict[str, dict[int, float]]:
     """
     errors = {
         name: {seed: error for seed, error in by_seed.items() if error is not None}
-        for name, by_seed in _results(ledger).items()
+        for name, by_seed in results_of(ledger).items()
     }
     return {name: by_seed for name, by_seed in errors.items() if by_seed}
 
@@ -131,13 +131,13 @@ def compare_finalists(
         groups: as of `plan`.
     """
     overlap, scored, kept_back = scored_on(ledger.spec, images, groups)
-    compared = _comparisons(ledger, images, groups)
+    compared = comparisons_of(ledger, images, groups)
     errors = errors_by_seed(ledger)
     first = next(iter(errors), "")
     if compared:  # what ran ahead of the last look counts no more than it did in the comparisons
         after = {name: one.after for name, one in compared.items()}
         after[first] = max(after.values())
-        seeds = _seeds(ledger.spec)
+        seeds = seeds_of(ledger.spec)
         errors = {
             name: {seed: by_seed[seed] for seed in seeds[: after.get(name, len(seeds))] if seed in by_seed}
             for name, by_seed in errors.items()
@@ -165,18 +165,27 @@ def compare_finalists(
 
 def settled(ledger: LedgerView, images: dict[str, int], groups: dict[str, int] | None = None) -> list[str]:
     """Return the comparisons that are settled, as sentences; arguments as of `plan`."""
-    return [str(one) for one in _comparisons(ledger, images, groups).values() if one.outcome != "open"]
+    return [str(one) for one in comparisons_of(ledger, images, groups).values() if one.outcome != "open"]
 
 
-def _comparisons(ledger: LedgerView, images: dict[str, int], groups: dict[str, int] | None) -> dict[str, Comparison]:
-    """Return the comparisons of the best of the search, by the other contender, as far as there was a look at them."""
-    names, results = [contender_name(trial.id) for trial in contenders(ledger)], _results(ledger)
+def comparisons_of(
+    ledger: LedgerView, images: dict[str, int], groups: dict[str, int] | None, results: Results | None = None
+) -> dict[str, Comparison]:
+    """Return the comparisons of the best of the search, by the other contender, as far as there was a look at them.
+
+    Args:
+        ledger: of the sweep.
+        images: as of `plan`.
+        groups: as of `plan`.
+        results: other results of the contenders than the ledger has.
+    """
+    names, results = [contender_name(trial.id) for trial in contenders(ledger)], results or results_of(ledger)
     if len(names) < 2:
         return {}
     overlap, scored, _ = scored_on(ledger.spec, images, groups)
     smallest = smallest_gain(ledger.spec, scored)
     of_contenders = {name: results[name] for name in names}
-    return compare_sequentially(of_contenders, _seeds(ledger.spec), smallest, overlap, scored, bool(ledger.ended))
+    return compare_sequentially(of_contenders, seeds_of(ledger.spec), smallest, overlap, scored, bool(ledger.ended))
 
 
 def smallest_gain(spec: SweepSpec, scored: int) -> float:
@@ -213,7 +222,7 @@ def not_compared_text(ledger: LedgerView, compared: Mapping[str, Comparison]) ->
         compared: the comparisons that there are, by the other contender.
     """
     first, *others = [contender_name(trial.id) for trial in contenders(ledger)] or [""]
-    results = _results(ledger)
+    results = results_of(ledger)
     seeds = {name: len(results[name]) for name in others if name not in compared}
     if not seeds or not ledger.ended or "finalists" not in ledger.spec.arms():
         return ""
@@ -308,7 +317,7 @@ def _finalists(ledger: LedgerView) -> list[Trial]:
     return ledger.trials("finalists") if "finalists" in ledger.spec.arms() else []
 
 
-def _results(ledger: LedgerView) -> dict[str, dict[int, float | None]]:
+def results_of(ledger: LedgerView) -> dict[str, dict[int, float | None]]:
     """Return the error of each finalist that ended, by contender and by seed; None: it failed."""
     results: dict[str, dict[int, float | None]] = {contender_name(trial.id): {} for trial in contenders(ledger)}
     for trial in _finalists(ledger):
@@ -318,7 +327,8 @@ def _results(ledger: LedgerView) -> dict[str, dict[int, float | None]]:
     return results
 
 
-def _seeds(spec: SweepSpec) -> range:
+def seeds_of(spec: SweepSpec) -> range:
+    """Return the seeds of the finalists, in the order in which they are trained."""
     return range(FIRST_SEED, FIRST_SEED + spec.finalists.seeds)
 
 

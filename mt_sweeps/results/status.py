@@ -111,7 +111,7 @@ def sweep_status(sweep: SweepStore) -> SweepStatus:
         started=environment.started,
         seconds=ledger.active_seconds,
         failure=_failure(ledger) if state == "failed" else "",
-        seconds_left=TimeLeft(ledger, environment.concurrent).seconds()
+        seconds_left=TimeLeft(ledger, environment.concurrent, environment).seconds()
         if state in ("running", "interrupted")
         else None,
         search="" if gain is None else gain.where_from(),

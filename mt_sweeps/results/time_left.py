@@ -8,9 +8,10 @@ from statistics import median
 
 from pydantic import ValidationError
 
-from mt_sweeps.results.spending import FIRST_LOOK
+from mt_sweeps.results.finalists_to_come import trainings_expected
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.spec.sweep_spec import SweepSpec
+from mt_sweeps.storage.environment import Environment
 from mt_sweeps.study import pruner
 from mt_sweeps.study.ledger_view import LedgerView
 from mt_sweeps.study.trial import Trial
@@ -40,18 +41,21 @@ class TimeLeft:
     Args:
         ledger: of the sweep; only read.
         concurrent: trials at once.
+        environment: of the sweep; None: nothing is foreseen of what finalists show.
 
     Attributes:
         whole: the optimiser steps of each trial if it goes to its end; 0 of a probe, which has none.
     """
 
-    def __init__(self, ledger: LedgerView, concurrent: int) -> None:
+    def __init__(self, ledger: LedgerView, concurrent: int, environment: Environment | None = None) -> None:
         self._spec, self._ledger, self._concurrent = ledger.spec, ledger, concurrent
+        self._environment = environment
         self._pruning_ends = _pruning_ends(ledger.spec)  # once: many settings are checked for it
         self.whole: dict[TrialId, int] = {}
         # Kept as sums: the time left is computed at the end of each of many trials.
         self._open: dict[TrialId, Trial] = {}  # trials that have not ended
         self._created: dict[Arm, int] = defaultdict(int)  # trials
+        self._again: dict[Arm, int] = defaultdict(int)  # finalists by the arm of what they train again
         self._trained: tuple[int, int] = 0, 0  # optimiser steps of all trials that train, and their number
         self._reports: dict[TrialId, Report] = {}
         self._steps: dict[Arm, float] = defaultdict(float)  # of all reports
@@ -64,6 +68,7 @@ class TimeLeft:
         # Those that have ended first, since they were timed better.
         for trial in sorted(ledger.all_trials(), key=lambda trial: not trial.finished):
             self._take(trial, time.time())
+        self._finalists = self._expect_finalists()  # trainings, by the arm of what they train again
 
     def update(self, trial: Trial) -> None:
         """A trial began, or ended, or waits again."""
@@ -72,6 +77,8 @@ class TimeLeft:
         elif trial.state == "running":
             self._began[trial.id] = time.monotonic()
         self._remember(trial)
+        if trial.arm == "finalists":
+            self._finalists = self._expect_finalists()
         if not trial.finished:
             return
         began, last = self._began.pop(trial.id, None), self._reports.get(trial.id)
@@ -95,6 +102,8 @@ class TimeLeft:
         if trial.id not in self.whole:  # once: its settings take long to check, and trials may be thousands
             self.whole[trial.id] = whole = _whole_steps(self._spec, trial)
             self._created[trial.arm] += 1
+            if trial.replicates is not None:
+                self._again[trial.replicates.arm] += 1
             if not trial.is_probe:
                 steps, count = self._trained
                 self._trained = steps + whole, count + 1
@@ -160,28 +169,29 @@ class TimeLeft:
     def _to_come(self) -> dict[Arm, float]:
         """Return the seconds that the trials of each arm take which were not created yet, one after the other."""
         extra, whole = self._extra_seconds(), self._trained[0] / self._trained[1]
-        return {
-            arm: self._count_to_come(arm, self._created[arm])
-            * ((self._mean_reached(whole) if arm == "search" else whole) * self._pace(arm) + extra)
-            for arm in self._spec.arms()
+        seconds: dict[Arm, float] = {}
+        for arm in self._spec.arms():
+            if arm not in ("probe", "finalists"):
+                steps = self._mean_reached(whole) if arm == "search" else whole
+                to_come = self._ledger.total(arm) - self._created[arm]
+                seconds[arm] = to_come * (steps * self._pace(arm) + extra)
+        seconds["finalists"] = sum(
+            max(0.0, expected - self._again[arm]) * (whole * self._pace(arm) + extra)
+            for arm, expected in self._finalists.items()
             if arm != "probe"
-        }
+        )
+        return seconds
+
+    def _expect_finalists(self) -> dict[Arm, float]:
+        if "finalists" not in self._spec.arms():
+            return {}
+        environment = self._environment
+        if environment is None:
+            return trainings_expected(self._ledger, None)
+        return trainings_expected(self._ledger, environment.images, environment.groups)
 
     def _extra_seconds(self) -> float:
         return median(self._extra) if self._extra else 0.0
-
-    def _count_to_come(self, arm: Arm, started: int) -> float:
-        """Return how many trials of an arm are expected beyond those that were created.
-
-        Finalists end when the verdict is decided. Half of the seeds after the first look are expected, as many as were
-        needed when the verdict was calibrated (docs/verdict.md).
-        """
-        to_come, finalists = self._ledger.total(arm) - started, self._spec.finalists
-        contenders = min(finalists.top, self._spec.trials) + len(finalists.baselines)
-        if arm != "finalists" or contenders == 1:  # nothing to compare it with
-            return to_come
-        first = min(to_come, max(0, FIRST_LOOK * contenders - started))
-        return first + (to_come - first) / 2
 
     def _step(self, trial: Trial) -> int:
         last = self._reports.get(trial.id)

@@ -138,6 +138,17 @@ def test_half_of_the_seeds_after_the_first_look_are_expected(tmp_path):
     assert left.seconds() == pytest.approx(2 * (3 + 4 / 2) * 300 / 100 / 2)
 
 
+def test_finalists_take_as_long_as_what_they_train_again(tmp_path):
+    words = ("trials=1", "finalists.top=1", "finalists.seeds=3", "finalists.baselines=[supervised]")
+    ledger = ledger_of(tmp_path, *words)
+    left = TimeLeft(ledger, concurrent=1)
+    for seconds in (9.0, 1.0):  # of the search, and of the baseline
+        trial = begun(ledger, left)
+        left.reported(trial, timed(seconds))
+        left.update(ledger.complete(trial, timed(seconds)))
+    assert left.seconds() == pytest.approx(3 * 3 * (9.0 + 1.0))
+
+
 def test_the_ledger_alone_says_how_long_it_takes_still(tmp_path):
     ledger = ledger_of(tmp_path, "trials=4", "pruner.name=none", "finalists.baselines=[]", "finalists.top=0")
     assert TimeLeft(ledger, concurrent=1).seconds() is None
