@@ -27,6 +27,7 @@ class TrainingProgress:
         self._phase, self._began, self._due = "", 0.0, float("inf")
         self._step: Callable[[], int] | None = None  # while steps are taken
         self._steps = self._first = 0  # of the whole training, and those taken before it went on here
+        self._paced: tuple[float, int] | None = None  # when a first step was seen to be taken, and how many were then
         self._last: Report | None = None
         self._over = threading.Event()
         self._console = Console()
@@ -56,7 +57,7 @@ class TrainingProgress:
             step: returns how many the training has taken so far; it is called by another thread.
             steps: of the whole training.
         """
-        self._first, self._steps, self._last = step(), steps, None
+        self._first, self._steps, self._last, self._paced = step(), steps, None, None
         self._begin("", step)
 
     def reported(self, report: Report) -> None:
@@ -83,11 +84,17 @@ class TrainingProgress:
         return f"step {step}/{self._steps}{errors}{self._left_text(step)}"
 
     def _left_text(self, step: int) -> str:
-        """Return the time left, at the pace since the training began here, evaluations included; empty: not known."""
-        seconds, taken = time.monotonic() - self._began, step - self._first
-        if self._step is None or taken <= 0 or seconds < _SECONDS_TO_TIME:
+        """Return the time left, at the pace since the first step here, evaluations included; empty: not known.
+
+        The first step is left out, since much is prepared in it.
+        """
+        if self._step is None or step <= self._first:
             return ""
-        left = (self._steps - step) * seconds / taken
+        now = time.monotonic()
+        began, first = self._paced = self._paced or (now, step)
+        if step == first or now - began < _SECONDS_TO_TIME:
+            return ""
+        left = (self._steps - step) * (now - began) / (step - first)
         return f"  about {duration(left)} left" if round(left) else ""
 
     def _view(self) -> RenderableType:
@@ -100,8 +107,9 @@ class TrainingProgress:
     def _repeat(self) -> None:
         """Print what is being done where a phase takes long, and once in a while that it goes on."""
         while not self._over.wait(_POLL_SECONDS):
+            text = self._text()
             if time.monotonic() >= self._due:
-                self._line(self._text())
+                self._line(text)
 
     def _line(self, text: str) -> None:
         self._due = time.monotonic() + _SECONDS_OF_SILENCE

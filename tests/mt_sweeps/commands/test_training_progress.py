@@ -61,25 +61,29 @@ def test_a_phase_of_more_than_five_seconds_is_named_once_and_then_every_minute(c
 def test_piped_output_has_each_evaluation_and_between_two_of_them_a_line_per_minute(clock, printed):
     steps = [0]
     with TrainingProgress() as progress:
-        progress.training(lambda: steps[0], 300)
-        steps[0], clock[0] = 30, 20.0
+        progress.training(lambda: steps[0], 331)
+        steps[0], clock[0] = 1, 4.0  # much is prepared in the first step
+        time.sleep(0.02)
+        steps[0], clock[0] = 31, 24.0
         wait_for(printed, 1)  # the first sign of life
-        progress.reported(report(30, 0.25, student=0.5))
-        steps[0], clock[0] = 120, 80.0
+        progress.reported(report(31, 0.25, student=0.5))
+        steps[0], clock[0] = 121, 84.0
         wait_for(printed, 3)
     assert printed == [
-        "step 30/300  about 3 min 00 s left",
-        "step 30/300: teacher 25.0 %, student 50.0 %  about 3 min 00 s left",
-        "step 120/300  teacher 25.0 %, student 50.0 % at step 30  about 2 min 00 s left",
+        "step 31/331  about 3 min 20 s left",
+        "step 31/331: teacher 25.0 %, student 50.0 %  about 3 min 20 s left",
+        "step 121/331  teacher 25.0 %, student 50.0 % at step 31  about 2 min 20 s left",
     ]
 
 
 def test_the_time_left_of_a_training_that_goes_on_is_measured_from_where_it_goes_on(clock, printed):
+    steps = [200]
     progress = TrainingProgress()
-    progress.training(lambda: 200, 300)
-    clock[0] = 30.0
+    progress.training(lambda: steps[0], 300)
+    for steps[0], clock[0] in ((200, 10.0), (210, 20.0), (250, 60.0)):
+        progress._text()  # as it is polled
     progress.reported(report(250, 0.25))
-    assert printed == ["step 250/300: teacher 25.0 %, student 25.0 %  about 30 s left"]
+    assert printed == ["step 250/300: teacher 25.0 %, student 25.0 %  about 50 s left"]
 
 
 def test_a_terminal_shows_the_step_the_last_error_and_the_time_left(clock):
@@ -90,6 +94,8 @@ def test_a_terminal_shows_the_step_the_last_error_and_the_time_left(clock):
     assert screen(progress) == ["preparing the images  7 s so far"]
     progress.training(lambda: steps[0], 3000)
     assert screen(progress)[0] == "step 0/3000"
+    steps[0], clock[0] = 10, 8.0
+    assert screen(progress)[0] == "step 10/3000", "the pace is not known yet"
     steps[0], clock[0] = 600, 67.0
     progress._last = report(500, 0.25)
     line, bar = screen(progress)
