@@ -1,11 +1,12 @@
 """How well a sweep estimates the time that is left: what its lines estimate, against when it ended.
 
     uv run --group dev python benchmarks/time_left.py
-    uv run --group dev python benchmarks/time_left.py --scripted 9 --set trials=40 --plot time-left.svg
+    uv run --group dev python benchmarks/time_left.py photos.yaml --set trials=32 --plot time-left.svg
+    uv run --group dev python benchmarks/time_left.py --scripted 9 --set trials=40
 
-The first is the quick start as it is. `--scripted 9` trains nothing, in the space of benchmarks/spaces/digits.yaml: an
-interval between two evaluations takes 9 seconds, and errors follow curves, so that trials are pruned as elsewhere.
-Prints the estimate at each tenth of the way; `--plot` draws all of them.
+The first is the quick start as it is, the second any other sweep. `--scripted 9` trains nothing, in the space of
+benchmarks/spaces/digits.yaml: an interval between two evaluations takes 9 seconds, and errors follow curves, so that
+trials are pruned as elsewhere. Prints the estimate at each tenth of the way; `--plot` draws all of them.
 """
 
 import argparse
@@ -35,12 +36,11 @@ def seconds_of(text: str) -> int:
     return sum(int(number) * SECONDS[unit] for number, unit in re.findall(r"(\d+) (s|min|h)", text))
 
 
-def watch(words: list[str], scripted: float | None) -> tuple[list[tuple[float, int]], float]:
+def watch(file: Path, words: list[str], scripted: float | None) -> tuple[list[tuple[float, int]], float]:
     """Run a sweep. Return its estimates (after how many seconds, how many are left), and the seconds that it took."""
     script = {} if scripted is None else {VARIABLE: json.dumps({"seconds": scripted})}
-    spaces = ROOT / "search_spaces" if scripted is None else ROOT / "benchmarks" / "spaces"
     with tempfile.TemporaryDirectory() as folder:
-        command = [MT_SWEEP, "run", spaces / "digits.yaml", "--home", folder, *words]
+        command = [MT_SWEEP, "run", file, "--home", folder, *words]
         start = time.monotonic()
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | script) as process:
             assert process.stdout is not None
@@ -51,7 +51,7 @@ def watch(words: list[str], scripted: float | None) -> tuple[list[tuple[float, i
 
 
 def rows(claims: list[tuple[float, int]], took: float) -> list[str]:
-    """Return the table: at each tenth of the way the last estimate, less what has passed since."""
+    """Return the table: at each tenth of the way the last estimate, minus what has passed since."""
     lines = []
     for tenth in range(1, 10):
         now = tenth * took / 10
@@ -76,13 +76,16 @@ def plot(claims: list[tuple[float, int]], took: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", nargs="?", type=Path, help="a search-space file; left out: the quick start's")
     parser.add_argument("--scripted", type=float, metavar="SECONDS", help="scripted trials; seconds per interval")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="other settings of the sweep")
     parser.add_argument("--in-process", action="store_true", help="run the sweep without Ray")
     parser.add_argument("--plot", type=Path, help="an SVG file")
     options = parser.parse_args()
     words = [word for setting in options.set for word in ("--set", setting)]
-    claims, took = watch([*words, *(["--in-process"] if options.in_process else [])], options.scripted)
+    spaces = ROOT / "search_spaces" if options.scripted is None else ROOT / "benchmarks" / "spaces"
+    words += ["--in-process"] if options.in_process else []
+    claims, took = watch(options.file or spaces / "digits.yaml", words, options.scripted)
     print(f"{platform.platform()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}")
     print(f"the sweep took {took:.0f} s\n")
     print("| passed | estimated, s | left, s | error |\n|---|---|---|---|")

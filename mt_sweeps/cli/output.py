@@ -20,6 +20,11 @@ def print_json(content: object) -> None:
     click.echo(json.dumps(content, indent=2))
 
 
+def not_replaced(output: Path, reason: str) -> InputError:
+    """Return the error that says why a file is left as it is, and what to do."""
+    return InputError(f"{output}: {reason}; choose another name with -o, or add --force")
+
+
 def write_text(output: Path | None, text: str, force: bool, then: str) -> None:
     """Write a text to a file and say what is next, or print it.
 
@@ -38,7 +43,7 @@ def write_text(output: Path | None, text: str, force: bool, then: str) -> None:
         click.echo(text, nl=False)
         return
     if output.exists() and not force:
-        raise InputError(f"{output}: is there already; choose another name with -o, or add --force")
+        raise not_replaced(output, "is there already")
     where = f"{output}, in the place of the file that was there" if output.is_file() else str(output)
     try:
         write_atomically(output, text)

@@ -117,7 +117,8 @@ def _check_earlier_sweeps(file: Path, spec: "SweepSpec", home: str | None) -> No
 
 @click.command()
 @click.option("-o", "--output", type=File, help="Where to. Default: the terminal.")
-def schema(output: Path | None) -> None:
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def schema(output: Path | None, force: bool) -> None:
     """Write the JSON Schema of search-space files, for editors.
 
     With it, they complete keys and mark mistakes. The first line of a file names it:
@@ -126,7 +127,7 @@ def schema(output: Path | None) -> None:
     from mt_sweeps.spec.schema import file_schema
 
     line = f"# yaml-language-server: $schema={output}"
-    write_text(output, json.dumps(file_schema(), indent=1) + "\n", True, f"first line of a file that uses it: {line}")
+    write_text(output, json.dumps(file_schema(), indent=1) + "\n", force, f"first line of a file that uses it: {line}")
 
 
 @click.command()

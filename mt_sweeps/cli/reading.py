@@ -7,7 +7,7 @@ import click
 
 from mt_sweeps.cli import completion
 from mt_sweeps.cli.options import File, home_option, json_option, newest_sweep_argument, plugin_option
-from mt_sweeps.cli.output import print_json, print_text, write_text
+from mt_sweeps.cli.output import not_replaced, print_json, print_text, write_text
 from mt_sweeps.errors import InputError
 from mt_sweeps.spec.arms import ExportedArm
 
@@ -184,7 +184,7 @@ def export_best(name: str | None, output: Path | None, arm: ExportedArm, force: 
     sweep = open_home(home).sweep(name)
     best = best_file.from_sweep(sweep, arm)
     if output is not None and not force and (reason := why_not_replaced(output, best)) is not None:
-        raise InputError(f"{output}: {reason}; choose another name with -o, or add --force")
+        raise not_replaced(output, reason)
     what = "the final model" if arm == "search" else f"the {arm} baseline"
     then = f"train {what} with: {sweep.command('train', str(output))}"
     write_text(output, best_file.to_yaml(best), True, then)

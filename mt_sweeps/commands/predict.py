@@ -37,6 +37,7 @@ FORMAT = "mt-sweeps-predicted/1"  # of `--json`, described in docs/json.md
 
 
 _Row = tuple[str, str, str]
+_HEAD: _Row = ("path", "class", "probability")
 _Write = Callable[[Iterable[_Row]], None]
 
 
@@ -63,6 +64,16 @@ def find(name: str, home: Home) -> Path:
     known = sorted(path.parent.name for path in home.trained.glob(f"*/{MODEL}"))
     known_text = did_you_mean(name, known) if known else f"train one with `{program()} train FILE`"
     raise InputError(f"{name}: no such model, here or in {home.trained}; {known_text}")
+
+
+def is_from_here(file: Path) -> bool:
+    """Return True if a file begins as those that `predict` writes."""
+    head = ",".join(_HEAD).encode() + b"\n"
+    try:
+        with file.open("rb") as stream:
+            return stream.read(len(head)) == head
+    except OSError:
+        return False
 
 
 def predict(file: Path, folder: Path, output: Path | None, as_json: bool = False) -> None:
@@ -109,7 +120,7 @@ def predict(file: Path, folder: Path, output: Path | None, as_json: bool = False
     unlike = UnlikeTraining(model)
     try:
         with rows as write, _progress() as progress:
-            write([("path", "class", "probability")])
+            write([_HEAD])
             predicted = _classify(file, model, files, unlike, write, progress)
             left_out = len(files) - len(predicted)
             if not predicted:  # raised in here, so that an earlier output file stays

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from mt_sweeps.cli import cli
 from mt_sweeps.commands import predict
 from mt_sweeps.errors import InputError, SweepError
 from mt_sweeps.storage.local import LocalHome
@@ -114,6 +116,20 @@ def test_any_name_can_be_read_from_the_csv_and_any_kind_of_image_is_classified(t
     assert b"8 images classified" in err
     predict.predict(trained[1], folder, tmp_path / "out.csv")
     assert b"out.csv, in the place of the file that was there" in capfdbinary.readouterr().err
+
+
+def test_a_file_that_it_did_not_write_is_replaced_by_force_alone(trained, tmp_path):
+    write_image(tmp_path / "images/one.png", dataset.load(CONFIG.dataset).test[0, :, :, 0].numpy())
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,label\none.png,7\n")
+    words = ["predict", str(trained[1]), str(tmp_path / "images"), "-o", str(labels)]
+    refused = CliRunner().invoke(cli, words)
+    assert isinstance(refused.exception, InputError)
+    assert "does not hold the lines of an earlier `predict`; choose another name" in str(refused.exception)
+    assert labels.read_text() == "file,label\none.png,7\n"
+    for more in (["--force"], []):  # and then it replaces its own
+        assert CliRunner().invoke(cli, words + more).exit_code == 0
+        assert len(rows(labels.read_text())) == 1
 
 
 def test_no_cell_is_a_formula(trained, tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ def problems(content):
 def test_it_is_a_schema_and_the_one_beside_the_shipped_files():
     jsonschema.Draft202012Validator.check_schema(file_schema())
     written = json.loads((REPOSITORY / "search_spaces" / "schema.json").read_text())
-    assert written == file_schema(), "write it again with: uv run mt-sweep schema -o search_spaces/schema.json"
+    assert written == file_schema(), "write it again with: uv run mt-sweep schema --force -o search_spaces/schema.json"
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
@@ -67,3 +67,13 @@ def test_the_command_writes_it_and_says_how_a_file_names_it(tmp_path):
     assert f"# yaml-language-server: $schema={tmp_path / 'schema.json'}" in result.output
     assert json.loads((tmp_path / "schema.json").read_text()) == file_schema()
     assert json.loads(CliRunner().invoke(cli, ["schema"]).output) == file_schema()
+
+
+def test_the_command_replaces_a_file_only_by_force(tmp_path):
+    file = tmp_path / "mine.json"
+    file.write_text("{}")
+    result = CliRunner().invoke(cli, ["schema", "-o", str(file)])
+    assert "is there already; choose another name with -o, or add --force" in str(result.exception)
+    assert file.read_text() == "{}"
+    assert CliRunner().invoke(cli, ["schema", "--force", "-o", str(file)]).exit_code == 0
+    assert json.loads(file.read_text()) == file_schema()
