@@ -15,7 +15,8 @@ does not depend on how they came there.
 `--workers N` measures what the driver itself can do: N simulated workers always have their next report ready, and the
 coordinator takes them one after another, with ledger, console and MLflow, without Ray and without training. Seconds and
 processor seconds are those of its own thread, which waits for the disk and for MLflow's thread; the records that
-workers write are left out. With `--filled N`, MLflow is left out: it would have N trials to catch up with.
+workers write are left out. MLflow's thread is measured beside it, until it has all trials. With `--filled N`, MLflow is
+left out: it would have N trials to catch up with.
 """
 
 import argparse
@@ -50,6 +51,7 @@ from mt_sweeps.execution.simulated_trainer import VARIABLE
 from mt_sweeps.storage import records
 from mt_sweeps.storage.local import LocalHome
 from mt_sweeps.study.ledger import Ledger
+from mt_sweeps.study.trial import Trial
 from mt_sweeps.tracking.background import BackgroundWriter
 from mt_sweeps.tracking.sweep_run import SweepRun
 
@@ -227,6 +229,25 @@ class Stopwatch:
         return answer
 
 
+class TimedSync:
+    """Brings MLflow up to date, and counts the processor seconds of the thread that it runs in."""
+
+    def __init__(self, run: SweepRun) -> None:
+        self.busy = 0.0
+        self.before_first_trial = 0.0  # to load MLflow and connect to it
+        self._run = run
+
+    def sync(self) -> None:
+        start = time.thread_time()
+
+        def connected(trials: list[Trial]) -> list[Trial]:
+            self.before_first_trial = self.before_first_trial or time.thread_time() - start
+            return trials
+
+        self._run.sync(connected)
+        self.busy += time.thread_time() - start
+
+
 def limits(home: Path, workers: int, trials: int, reports: int, filled: int) -> None:
     """Drive simulated workers whose reports are always ready, and print how many trials and reports that gives."""
     reading.make(home, max(1, filled), reports)
@@ -238,7 +259,8 @@ def limits(home: Path, workers: int, trials: int, reports: int, filled: int) -> 
     ledger.take_over()
     ledger.spec = spec.model_copy(update={"sampler": spec.sampler.model_copy(update={"name": "random"})})
     first = sweep.trials.records(ledger.trials("search")[0].id)[-1]
-    writer = BackgroundWriter(SweepRun(sweep.home, sweep, ledger).sync)
+    tracking = TimedSync(SweepRun(sweep.home, sweep, ledger))
+    writer = BackgroundWriter(tracking.sync)
     watch, shown_then = Stopwatch(), 0
     with redirect_stdout(io.StringIO()), Board(ledger, workers, lambda: None) as board:
         coordinator = Coordinator(ledger, sweep, Share(0, 1, workers), board)
@@ -278,6 +300,9 @@ def limits(home: Path, workers: int, trials: int, reports: int, filled: int) -> 
         print(f"| {head} | {seconds:.2f}, {thread:.2f} |")
     if not filled:
         print(f"| runs that MLflow did not have when the last trial ended | {max(0, trials + 2 - shown_then)} |")
+        written = 1000 * (tracking.busy - tracking.before_first_trial) / (trials + 1)
+        print(f"| milliseconds of processor time of MLflow's thread per trial | {written:.1f} |")
+        print(f"| seconds of it before the first, to load MLflow and connect | {tracking.before_first_trial:.1f} |")
 
 
 def main() -> None:
