@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -44,6 +45,23 @@ _ENVIRONMENT = {
     "GIT_PYTHON_REFRESH": "quiet",
     "MLFLOW_UV_AUTO_DETECT": "false",  # else the project in the current folder is copied into a model
 }
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as MLflow has it.
+
+    Attributes:
+        id: of the run.
+        tags: all of them.
+        status: RUNNING, FINISHED, KILLED or FAILED.
+        entries: number of its parameters, metrics and tags.
+    """
+
+    id: str
+    tags: dict[str, str]
+    status: str
+    entries: int
 
 
 class Client:
@@ -124,22 +142,24 @@ class Client:
         """
         runs = list(self.runs(tags))
         if runs:
-            return self.deduplicate(runs)
+            kept = self.deduplicate(runs)
+            return kept.id, kept.tags
         created = tags | (more_tags or {})
         return self.create_run(created, name, start), created
 
-    def deduplicate(self, runs: list[tuple[str, dict[str, str]]]) -> tuple[str, dict[str, str]]:
-        """Return the one of several runs that is in use, as `runs` does, and remove the others.
+    def deduplicate(self, runs: list[StoredRun]) -> StoredRun:
+        """Return the one of several runs that is in use, and remove the others.
 
-        There are several if MLflow created a run and its answer was lost, so that it was asked for another one.
+        There are several if MLflow created a run and its answer was lost, so that it was asked for another one. One
+        that is not in use has no more than it was created with.
 
         Args:
-            runs: ids and tags, from `runs`; at least one.
+            runs: from `runs`; at least one.
         """
-        kept = next((run for run in runs if "mt.state" in run[1]), runs[0])
-        for run, _ in runs:
-            if run != kept[0]:
-                self.remove(run)
+        kept = max(runs, key=lambda run: (run.status != "RUNNING", run.entries))
+        for run in runs:
+            if run.id != kept.id:
+                self.remove(run.id)
         return kept
 
     def create_run(self, tags: dict[str, str], name: str, start: float) -> str:
@@ -154,14 +174,15 @@ class Client:
         self._new_runs = {str(run.run_id): str(run.artifact_uri)}
         return str(run.run_id)
 
-    def runs(self, tags: dict[str, str]) -> Iterator[tuple[str, dict[str, str]]]:
-        """Yield the id and all tags of each run that has these tags."""
+    def runs(self, tags: dict[str, str]) -> Iterator[StoredRun]:
+        """Yield each run that has these tags."""
         query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
         token = None
         while True:
             page = self._mlflow.search_runs([self.experiment], query, max_results=1000, page_token=token)
             for run in page:
-                yield str(run.info.run_id), dict(run.data.tags)
+                entries = len(run.data.params) + len(run.data.metrics) + len(run.data.tags)
+                yield StoredRun(str(run.info.run_id), dict(run.data.tags), str(run.info.status), entries)
             token = page.token
             if not token:
                 return

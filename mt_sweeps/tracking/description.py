@@ -8,7 +8,9 @@ from mt_sweeps.results.finalists import compare_finalists
 from mt_sweeps.storage.environment import Environment
 from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.tracking.client import MOST_TAG_CHARACTERS, Client
+from mt_sweeps.tracking.numbers import rounded
 from mt_sweeps.tracking.shared_view import run_page, view_page
+from trainers.report import Report
 
 _NOTE = "mlflow.note.content"
 _DIGEST = "mt.note"  # of the note that mt-sweeps wrote: another one is a person's
@@ -46,6 +48,29 @@ def text(ledger: Ledger, environment: Environment, headline: str, summary: str, 
     head = "\n\n".join(part for part in parts if part)
     left = MOST_TAG_CHARACTERS - len(head) - len("\n\n```\n\n```")
     return f"{head}\n\n```\n{summary[:left]}\n```"
+
+
+def verdict_metrics(ledger: Ledger, environment: Environment) -> list[Report]:
+    """Return what the finalists show, as metrics of the sweep's run; they change only if a finalist ends.
+
+    Args:
+        ledger: of the sweep; only read.
+        environment: recorded when the sweep started.
+    """
+    verdict = compare_finalists(ledger, environment.images, environment.groups)
+    if verdict is None:
+        return []
+    ended = [trial for trial in ledger.all_trials() if trial.state == "complete" and trial.last is not None]
+    newest = max(trial.last.time for trial in ended if trial.last)
+    baselines = [name for name in verdict.means if name in ledger.spec.arms()]
+    best = [mean.mean for name, mean in verdict.means.items() if name not in baselines]
+    metrics = {f"verdict.{name}_error": verdict.means[name].mean for name in baselines}
+    if best:
+        metrics["verdict.best_error"] = best[0]
+    if verdict.gain is not None:
+        gain = verdict.gain.absolute
+        metrics |= {"verdict.gain": gain.mean, "verdict.gain_low": gain.low, "verdict.gain_high": gain.high}
+    return [rounded(Report(len(ended), newest, metrics))]
 
 
 def is_ours(tags: dict[str, str], name: str) -> bool:

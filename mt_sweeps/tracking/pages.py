@@ -31,7 +31,7 @@ def sweep_page(sweep: SweepStore) -> str:
     sweep_id = sweep.load_environment().id
     try:
         client = Client(home, tracking)
-        runs = [run for run, _ in client.runs({"mt.sweep": sweep_id, "mt.arm": "sweep"})]
+        runs = [run.id for run in client.runs({"mt.sweep": sweep_id, "mt.arm": "sweep"})]
     except Exception as error:  # of MLflow's client, its store or the network
         raise_if_permanent(error, home, tracking)
         raise SweepError(f"{tracking.uri or home.mlflow_db}: MLflow does not answer ({first_line(error)})") from None

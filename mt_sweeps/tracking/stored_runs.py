@@ -15,11 +15,11 @@ from trainers.files import BEST_MODEL
 
 def stored_runs(client: Client, sweep: SweepStore) -> dict[str, str]:
     """Return the ids of a sweep's runs: of trials by `TrialId.slug`, of the sweep by ""."""
-    parents = [run for run, _ in client.runs({"mt.sweep": sweep.load_environment().id, "mt.arm": "sweep"})]
+    parents = [run.id for run in client.runs({"mt.sweep": sweep.load_environment().id, "mt.arm": "sweep"})]
     runs = {"": parents[0]} if parents else {}
     for parent in parents[:1]:
-        for run, tags in client.runs({"mlflow.parentRunId": parent}):
-            runs[TrialId(cast(Arm, tags["mt.arm"]), int(tags["mt.trial"])).slug] = run
+        for run in client.runs({"mlflow.parentRunId": parent}):
+            runs[TrialId(cast(Arm, run.tags["mt.arm"]), int(run.tags["mt.trial"])).slug] = run.id
     return runs
 
 
@@ -69,8 +69,8 @@ def send_report(home: Home, sweep: SweepStore) -> None:
         return
     try:
         client = Client(home, tracking)
-        for run, _ in client.runs({"mt.sweep": sweep.load_environment().id, "mt.arm": "sweep"}):
-            client.log_file(run, sweep.report)
+        for run in client.runs({"mt.sweep": sweep.load_environment().id, "mt.arm": "sweep"}):
+            client.log_file(run.id, sweep.report)
     except Exception as error:  # of MLflow's client, its store or the network
         raise_if_permanent(error, home, tracking)
         raise SweepError(
@@ -84,9 +84,9 @@ def remove_runs(home: Home, sweep: SweepStore) -> int:
     if spec.tracking.uri is None and not home.mlflow_db.exists():
         return 0
     client = Client(home, spec.tracking)
-    parents = [run for run, _ in client.runs({"mt.sweep": sweep.load_environment().id, "mt.arm": "sweep"})]
+    parents = [run.id for run in client.runs({"mt.sweep": sweep.load_environment().id, "mt.arm": "sweep"})]
     client.delete_experiment_tag(tag_of(sweep.load_environment().id))
-    children = [run for parent in parents for run, _ in client.runs({"mlflow.parentRunId": parent})]
+    children = [run.id for parent in parents for run in client.runs({"mlflow.parentRunId": parent})]
     for run in (*children, *parents):  # the parents last: without them the next call would not find the children
         client.remove(run)
     return len(children) + len(parents)

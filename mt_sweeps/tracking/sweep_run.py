@@ -20,7 +20,7 @@ from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.pruner import rungs
 from mt_sweeps.study.trial import Trial, shown_state
 from mt_sweeps.tracking import description
-from mt_sweeps.tracking.client import Client
+from mt_sweeps.tracking.client import MOST_TAG_CHARACTERS, Client, StoredRun
 from mt_sweeps.tracking.mlflow_errors import permanent_errors
 from mt_sweeps.tracking.numbers import ROUNDED, param_text, rounded
 from mt_sweeps.tracking.pages import run_addresses
@@ -63,6 +63,7 @@ class SweepRun:
         self._parent = ""
         self._children: dict[TrialId, str] = {}
         self._sent: dict[TrialId, int] = {}  # the last step that MLflow has
+        self._stored: dict[TrialId, StoredRun] = {}  # those that are not closed, as MLflow has them
         self._exact: dict[TrialId, dict[str, str]] = {}  # tags of an earlier version's runs: numbers with all digits
         self._is_parent_exact = False
         self._closed: set[TrialId] = set()
@@ -132,8 +133,9 @@ class SweepRun:
                 tags["mt.params"] = "of an earlier best: more trials found a better one, see the description"
         for trial in self._ledger.all_trials():
             if trial.attempt and not trial.finished:  # its tag may still be that of a trial that is trained
-                client.log(self._children[trial.id], tags={"mt.state": shown_state(trial, driven=False)})
-        client.log(self._parent, self._verdict_metrics(), params, tags)
+                self._log(client, trial, {"mt.state": shown_state(trial, driven=False)})
+        verdict = description.verdict_metrics(self._ledger, self._sweep.load_environment())
+        client.log(self._parent, verdict, params, tags)
         for file in (self._sweep.best, self._sweep.report):
             if file.is_file():
                 client.log_file(self._parent, file)
@@ -154,14 +156,16 @@ class SweepRun:
         client.log_dataset(self._parent, self._spec.sample_config(), environment.data_fingerprint, environment.images)
         client.set_experiment_tag(tag_of(environment.id), view_text(self._spec, self._parent))
         # One query for all children: one before each creation would cost more the more runs there are.
-        children: dict[TrialId, list[tuple[str, dict[str, str]]]] = {}
-        for run, tags in client.runs({"mlflow.parentRunId": self._parent}):
-            children.setdefault(TrialId(cast(Arm, tags["mt.arm"]), int(tags["mt.trial"])), []).append((run, tags))
+        children: dict[TrialId, list[StoredRun]] = {}
+        for run in client.runs({"mlflow.parentRunId": self._parent}):
+            trial_id = TrialId(cast(Arm, run.tags["mt.arm"]), int(run.tags["mt.trial"]))
+            children.setdefault(trial_id, []).append(run)
         kept = {trial_id: client.deduplicate(runs) for trial_id, runs in children.items()}
-        self._exact = {trial_id: tags for trial_id, (_, tags) in kept.items() if ROUNDED not in tags}
-        self._children = {trial_id: run for trial_id, (run, _) in kept.items()}
+        self._exact = {trial_id: run.tags for trial_id, run in kept.items() if ROUNDED not in run.tags}
+        self._children = {trial_id: run.id for trial_id, run in kept.items()}
         self._closed &= self._children.keys()  # somebody removed the others: they are created again
         self._sent = {trial_id: step for trial_id, step in self._sent.items() if trial_id in self._children}
+        self._stored = {trial_id: run for trial_id, run in kept.items() if trial_id not in self._closed}
         self._client = client
         return client
 
@@ -170,35 +174,72 @@ class SweepRun:
             return
         if trial.id not in self._children:
             self._create_child(client, trial)
-        run, is_exact, is_first = self._children[trial.id], trial.id in self._exact, trial.id not in self._sent
-        if is_first and is_exact:
-            self._bring_up_to_date(client, trial)
-        params = self._param_texts(trial, is_exact) if is_first else None
-        last_sent = self._sent.get(trial.id, 0)
-        # While it runs, those of its own attempt: a worker that was given up may still write to the one before.
-        recorded = self._files.records(trial.id, trial.attempt if trial.state == "running" else None)
-        new = [report for report in recorded if report.step > last_sent]
-        if params or new or trial.finished:
-            reports = [*(new if is_exact else map(rounded, new)), *self._final_report(trial)]
-            client.log(run, reports, params, self._tags(trial))
-            self._sent[trial.id] = max([report.step for report in new], default=last_sent)
+        if not self._is_whole(trial):
+            self._send_new(client, trial)
         if trial.finished:
-            client.set_status(run, _STATUS[trial.state], trial.last.time if trial.last else None)
             if self._files.has_model(trial.id):
                 self._models.add(trial.id)
             self._closed.add(trial.id)
+            del self._stored[trial.id]
+
+    def _is_whole(self, trial: Trial) -> bool:
+        """Return True if MLflow has all of a trial. An earlier driver sent it: the status is what is sent last."""
+        # A trial that was given up or ended by hand has a reason, and its worker may have written a record since.
+        if not trial.finished or trial.reason or trial.id in self._exact:
+            return False
+        stored = self._stored[trial.id]
+        return stored.status == _STATUS[trial.state] and self._state_tags(trial).items() <= stored.tags.items()
+
+    def _send_new(self, client: Client, trial: Trial) -> None:
+        is_exact, is_first = trial.id in self._exact, trial.id not in self._sent
+        last_sent = self._sent.get(trial.id, 0)
+        if not is_first and not trial.finished and trial.step <= last_sent:
+            return
+        if is_first:
+            client.log_text(self._children[trial.id], self._config_text(trial), "config.json")
+            if is_exact:
+                self._bring_up_to_date(client, trial)
+        params = self._param_texts(trial, is_exact) if is_first else None
+        # While it runs, those of its own attempt: a worker that was given up may still write to the one before.
+        recorded = self._files.records(trial.id, trial.attempt if trial.state == "running" else None)
+        new = [report for report in recorded if report.step > last_sent]
+        if is_first or new or trial.finished:
+            reports = [*(new if is_exact else map(rounded, new)), *self._final_report(trial)]
+            self._log(client, trial, self._state_tags(trial), reports, params)
+            self._sent[trial.id] = max([report.step for report in new], default=last_sent)
+        if trial.finished:
+            last = trial.last.time if trial.last else None
+            client.set_status(self._children[trial.id], _STATUS[trial.state], last)
 
     def _create_child(self, client: Client, trial: Trial) -> None:
         tags = {"mlflow.parentRunId": self._parent, "mt.arm": trial.arm, "mt.trial": str(trial.number)}
         tags |= {"mlflow.runColor": _COLOURS[trial.arm], ROUNDED: "true"}
         if trial.replicates is not None:
             tags["mt.of"] = f"{trial.replicates.arm}-{trial.replicates.number:04d}"
-        self._children[trial.id] = client.create_run(tags, _name(trial), trial.started)
+        tags |= self._state_tags(trial)  # they cost a transaction less here than later
+        run = client.create_run(tags, _name(trial), trial.started)
+        self._children[trial.id] = run
+        self._stored[trial.id] = StoredRun(run, tags, "RUNNING", len(tags))
+
+    def _config_text(self, trial: Trial) -> str:
         try:
-            config = self._spec.config(trial.values, trial.arm).model_dump_json(indent=2)
+            return self._spec.config(trial.values, trial.arm).model_dump_json(indent=2)
         except ValidationError:  # it is refused, and FAILED
-            config = json.dumps(self._spec.trainer_settings(trial.values, trial.arm), indent=2)
-        client.log_text(self._children[trial.id], config, "config.json")
+            return json.dumps(self._spec.trainer_settings(trial.values, trial.arm), indent=2)
+
+    def _log(
+        self,
+        client: Client,
+        trial: Trial,
+        tags: dict[str, str],
+        reports: Iterable[Report] = (),
+        params: dict[str, str] | None = None,
+    ) -> None:
+        """Send metrics, parameters, and those tags that MLflow has not got yet."""
+        stored = self._stored[trial.id]
+        new = {key: value for key, value in tags.items() if stored.tags.get(key) != value}
+        client.log(stored.id, reports, params, new)
+        stored.tags.update(new)
 
     def _bring_up_to_date(self, client: Client, trial: Trial) -> None:
         """Give the run of an earlier version its name and its colour, unless a person has given it others."""
@@ -224,7 +265,7 @@ class SweepRun:
         metrics = {final_metric(self._spec.metric): trial.objective(self._spec.metric)}
         return [rounded(Report(trial.last.step, trial.last.time, metrics))]
 
-    def _tags(self, trial: Trial) -> dict[str, str]:
+    def _state_tags(self, trial: Trial) -> dict[str, str]:
         seed = trial.values.get("seed", self._spec.trainer.get("seed", 0))
         rungs_passed = sum(rung <= trial.step for rung in self._rungs) if trial.arm == "search" else 0
         tags = {
@@ -233,7 +274,8 @@ class SweepRun:
             "mt.seed": str(seed),
             "mt.rung": str(rungs_passed),
         }
-        return tags | ({"mt.reason": trial.reason, "mt.message": trial.message} if trial.reason else {})
+        message = trial.message[:MOST_TAG_CHARACTERS]
+        return tags | ({"mt.reason": trial.reason, "mt.message": message} if trial.reason else {})
 
     def _upload_models(self, client: Client, is_last: bool = False) -> None:
         """Upload the best weights of finished trials, or delete those that are not wanted. None is kept twice.
@@ -284,24 +326,6 @@ class SweepRun:
             tags = {"mt.best": str(best.number)}
         client.log(self._parent, reports if self._is_parent_exact else map(rounded, reports), tags=tags)
         self._counts = counts
-
-    def _verdict_metrics(self) -> list[Report]:
-        """Return what the finalists show, as metrics of the parent; they change only if a finalist ends."""
-        ended = [trial for trial in self._ledger.all_trials() if trial.state == "complete" and trial.last is not None]
-        environment = self._sweep.load_environment()
-        verdict = finalists.compare_finalists(self._ledger, environment.images, environment.groups)
-        if verdict is None:
-            return []
-        newest = max(trial.last.time for trial in ended if trial.last)
-        baselines = [name for name in verdict.means if name in self._spec.arms()]
-        best = [mean.mean for name, mean in verdict.means.items() if name not in baselines]
-        metrics = {f"verdict.{name}_error": verdict.means[name].mean for name in baselines}
-        if best:
-            metrics["verdict.best_error"] = best[0]
-        if verdict.gain is not None:
-            gain = verdict.gain.absolute
-            metrics |= {"verdict.gain": gain.mean, "verdict.gain_low": gain.low, "verdict.gain_high": gain.high}
-        return [rounded(Report(len(ended), newest, metrics))]
 
     def _description(self, client: Client, summary: str, tags: dict[str, str]) -> dict[str, str]:
         """Return the tags that describe the sweep: not the note, if a person wrote or changed it."""

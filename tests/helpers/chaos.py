@@ -281,13 +281,13 @@ def best(sweep: Sweep) -> tuple[int, float]:
 def shown(client: Client, uri: str, sweep_id: str) -> dict[int, tuple[str, list[int]]]:
     """What MLflow has of every trial: the status of its run, and the steps of its metric."""
     store = mlflow.MlflowClient(uri)
-    ((parent, _),) = client.runs({"mt.sweep": sweep_id})
-    assert store.get_run(parent).info.status == "FINISHED"
+    (parent,) = client.runs({"mt.sweep": sweep_id})
+    assert store.get_run(parent.id).info.status == "FINISHED"
     found = {}
-    for run, tags in client.runs({"mlflow.parentRunId": parent}):
-        assert int(tags["mt.trial"]) not in found, "one run a trial"
-        steps = sorted(metric.step for metric in store.get_metric_history(run, "validation.teacher_error"))
-        found[int(tags["mt.trial"])] = store.get_run(run).info.status, steps
+    for run in client.runs({"mlflow.parentRunId": parent.id}):
+        assert int(run.tags["mt.trial"]) not in found, "one run a trial"
+        steps = sorted(metric.step for metric in store.get_metric_history(run.id, "validation.teacher_error"))
+        found[int(run.tags["mt.trial"])] = run.status, steps
     return found
 
 

@@ -117,4 +117,5 @@ class _Page(list[Any]):
 
 def _shown(run: Run) -> Any:
     info = SimpleNamespace(run_id=run.id, artifact_uri="mlflow-artifacts:/", status=run.status)
-    return SimpleNamespace(info=info, data=SimpleNamespace(tags=run.tags, params=run.params))
+    metrics = {name: value for name, _, _, value in run.points}
+    return SimpleNamespace(info=info, data=SimpleNamespace(tags=dict(run.tags), params=run.params, metrics=metrics))

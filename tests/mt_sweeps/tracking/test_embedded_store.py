@@ -62,11 +62,11 @@ def test_a_copy_of_a_home_has_its_own_addresses_and_the_original_keeps_its_own(h
     before = addresses(home)
     copy = LocalHome(shutil.copytree(home.path, tmp_path.with_name(f"{tmp_path.name}-copy")))
     client = Client(copy, Tracking())
-    ((run, _),) = client.runs({"mt.sweep": "abc"})
-    client.remove(run)
+    (run,) = client.runs({"mt.sweep": "abc"})
+    client.remove(run.id)
     assert all(address.startswith(copy.artifacts.as_uri()) for address in addresses(copy))
     assert addresses(home) == before
-    assert (home.artifacts / run / "artifacts" / "note.txt").exists()
+    assert (home.artifacts / run.id / "artifacts" / "note.txt").exists()
 
 
 def test_a_home_that_is_opened_by_a_link_keeps_its_addresses(home, tmp_path):

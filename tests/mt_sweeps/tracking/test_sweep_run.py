@@ -3,8 +3,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from mt_sweeps.spec.arms import TrialId
+from mt_sweeps.tracking.client import Client
 from mt_sweeps.tracking.pages import sweep_page
 from mt_sweeps.tracking.sweep_run import SweepRun
 from tests.helpers.sweeps import Sweep
@@ -212,6 +214,84 @@ def test_a_run_that_somebody_removed_is_created_again_with_all_its_metrics(new_s
     client, runs, _ = new_sweep.runs()
     assert runs["trial 0"].info.status == "FINISHED"
     assert runs["trial 0"].data.metrics["validation.teacher_error"] == 0.3
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """The calls that change runs, as they are made: the name, the id of the run, the names of metrics and of tags."""
+    calls, log_batch, update = [], SqlAlchemyStore.log_batch, SqlAlchemyStore.update_run_info
+
+    def logged(store, run_id, metrics, params, tags):
+        calls.append(("log", run_id, {metric.key for metric in metrics}, {tag.key for tag in tags}))
+        log_batch(store, run_id, metrics, params, tags)
+
+    def updated(store, run_id, *args, **kwargs):
+        calls.append(("update", run_id, set(), set()))
+        return update(store, run_id, *args, **kwargs)
+
+    monkeypatch.setattr(SqlAlchemyStore, "log_batch", logged)
+    monkeypatch.setattr(SqlAlchemyStore, "update_run_info", updated)
+    return calls
+
+
+def test_a_trial_that_mlflow_has_whole_is_not_sent_again_by_the_next_driver(new_sweep, sent):
+    complete(new_sweep, 0.3)
+    run_of(new_sweep).sync()
+    trial_run = new_sweep.runs()[1]["trial 0"].info.run_id
+    assert trial_run in {run for _, run, _, _ in sent}
+    sent.clear()
+    run_of(new_sweep).finish("FINISHED", "")
+    assert trial_run not in {run for _, run, _, _ in sent}
+    assert stored(new_sweep, "trial 0") == [f"teacher/{BEST_MODEL}"], "its weights are still wanted"
+
+
+def test_a_trial_whose_end_the_driver_before_did_not_send_is_completed(new_sweep, monkeypatch):
+    complete(new_sweep, 0.3)
+    set_status = Client.set_status
+
+    def killed(client, run, status, end=None):
+        if status == "FINISHED":
+            raise ConnectionError
+        set_status(client, run, status, end)
+
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(Client, "set_status", killed)
+        run_of(new_sweep).sync()
+    run_of(new_sweep).sync()
+    client, runs, _ = new_sweep.runs()
+    assert runs["trial 0"].info.status == "FINISHED"
+    assert len(client.get_metric_history(runs["trial 0"].info.run_id, "validation.teacher_error")) == 1
+
+
+def test_a_report_of_a_trial_at_work_is_sent_without_tags_that_mlflow_has(new_sweep, sent):
+    trial = new_sweep.ledger.ask_search()
+    new_sweep.train(trial, 0.5)
+    run = run_of(new_sweep)
+    run.sync()
+    sent.clear()
+    new_sweep.train(trial, 0.5, 0.4)
+    run.sync()
+    ((_, _, metrics, tags),) = sent
+    assert "validation.teacher_error" in metrics
+    assert tags == set()
+
+
+def test_the_configuration_of_a_trial_is_stored_although_the_call_failed_at_first(new_sweep, monkeypatch):
+    complete(new_sweep, 0.3)
+    log_text = Client.log_text
+
+    def fails(client, run, text, file):
+        if file == "config.json":
+            raise ConnectionError
+        log_text(client, run, text, file)
+
+    run = run_of(new_sweep)
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(Client, "log_text", fails)
+        run.sync()
+    run.sync()
+    client, runs, _ = new_sweep.runs()
+    assert "config.json" in {file.path for file in client.list_artifacts(runs["trial 0"].info.run_id)}
 
 
 def test_a_better_trial_after_the_end_is_in_the_description_though_parameters_cannot_be_changed(new_sweep):
