@@ -1,10 +1,10 @@
-"""How many trainings the finalists are expected to take in all: they end when their comparisons are settled.
+"""How many finalists are still to begin, as far as can be foreseen: they end when their comparisons are settled.
 
 Until the first look, half of the seeds after it are expected, about as many as were needed when the verdict was
 calibrated (docs/verdict.md). From then on, the seeds to come are expected to show again what those so far have shown.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from mt_sweeps.results import finalists
 from mt_sweeps.results.spending import FIRST_LOOK
@@ -12,31 +12,32 @@ from mt_sweeps.spec.arms import Arm
 from mt_sweeps.study.ledger_view import LedgerView
 
 
-def trainings_expected(
+def finalists_to_come(
     ledger: LedgerView, images: dict[str, int] | None, groups: dict[str, int] | None = None
 ) -> dict[Arm, float]:
-    """Return the expected number of trainings by the arm of what is trained again, those that have ended included.
+    """Return the expected number of trainings that were not created yet, by the arm of what they train again.
 
     Args:
-        ledger: of the sweep.
+        ledger: of the sweep, which has finalists.
         images: as of `finalists.plan`; None: not known, so that no look is foreseen.
         groups: as of `finalists.plan`.
     """
     spec, trials = ledger.spec, finalists.contenders(ledger)
     most = spec.finalists.seeds
-    first = min(FIRST_LOOK, most)
     arms: list[Arm] = [trial.arm for trial in trials]
     if not trials:  # no trial of the search is complete yet
         arms = ["search"] * min(spec.finalists.top, spec.trials)
         arms += [arm for arm in spec.arms() if arm in spec.finalists.baselines]
-    # If there is nothing to compare it with, all seeds are trained.
-    seeds = [most if len(arms) == 1 else first + (most - first) / 2] * len(arms)
-    if len(trials) > 1 and images is not None and (foreseen := _foreseen(ledger, images, groups)):
-        seeds = foreseen
-    expected: dict[Arm, float] = defaultdict(float)
-    for arm, count in zip(arms, seeds, strict=True):
-        expected[arm] += count
-    return expected
+    first = most if len(arms) == 1 else min(FIRST_LOOK, most)  # one alone is compared with nothing: all are trained
+    seeds = [first + (most - first) / 2] * len(arms)
+    if len(trials) > 1 and images is not None:
+        seeds = _foreseen(ledger, images, groups) or seeds
+    counts = Counter(trial.replicates for trial in ledger.trials("finalists"))
+    created = [counts[trial.id] for trial in trials] or [0] * len(arms)
+    to_come: dict[Arm, float] = defaultdict(float)
+    for arm, expected, count in zip(arms, seeds, created, strict=True):
+        to_come[arm] += max(0.0, expected - count)
+    return to_come
 
 
 def _foreseen(ledger: LedgerView, images: dict[str, int], groups: dict[str, int] | None) -> list[float] | None:

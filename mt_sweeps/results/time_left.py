@@ -8,7 +8,7 @@ from statistics import median
 
 from pydantic import ValidationError
 
-from mt_sweeps.results.finalists_to_come import trainings_expected
+from mt_sweeps.results.finalists_to_come import finalists_to_come
 from mt_sweeps.spec.arms import Arm, TrialId
 from mt_sweeps.spec.sweep_spec import SweepSpec
 from mt_sweeps.storage.environment import Environment
@@ -55,7 +55,6 @@ class TimeLeft:
         # Kept as sums: the time left is computed at the end of each of many trials.
         self._open: dict[TrialId, Trial] = {}  # trials that have not ended
         self._created: dict[Arm, int] = defaultdict(int)  # trials
-        self._again: dict[Arm, int] = defaultdict(int)  # finalists by the arm of what they train again
         self._trained: tuple[int, int] = 0, 0  # optimiser steps of all trials that train, and their number
         self._reports: dict[TrialId, Report] = {}
         self._steps: dict[Arm, float] = defaultdict(float)  # of all reports
@@ -68,7 +67,7 @@ class TimeLeft:
         # Those that have ended first, since they were timed better.
         for trial in sorted(ledger.all_trials(), key=lambda trial: not trial.finished):
             self._take(trial, time.time())
-        self._finalists = self._expect_finalists()  # trainings, by the arm of what they train again
+        self._finalists = self._finalists_to_come()  # how many, by the arm of what they train again
 
     def update(self, trial: Trial) -> None:
         """A trial began, or ended, or waits again."""
@@ -78,7 +77,7 @@ class TimeLeft:
             self._began[trial.id] = time.monotonic()
         self._remember(trial)
         if trial.arm == "finalists":
-            self._finalists = self._expect_finalists()
+            self._finalists = self._finalists_to_come()
         if not trial.finished:
             return
         began, last = self._began.pop(trial.id, None), self._reports.get(trial.id)
@@ -102,8 +101,6 @@ class TimeLeft:
         if trial.id not in self.whole:  # once: its settings take long to check, and trials may be thousands
             self.whole[trial.id] = whole = _whole_steps(self._spec, trial)
             self._created[trial.arm] += 1
-            if trial.replicates is not None:
-                self._again[trial.replicates.arm] += 1
             if not trial.is_probe:
                 steps, count = self._trained
                 self._trained = steps + whole, count + 1
@@ -176,19 +173,17 @@ class TimeLeft:
                 to_come = self._ledger.total(arm) - self._created[arm]
                 seconds[arm] = to_come * (steps * self._pace(arm) + extra)
         seconds["finalists"] = sum(
-            max(0.0, expected - self._again[arm]) * (whole * self._pace(arm) + extra)
-            for arm, expected in self._finalists.items()
-            if arm != "probe"
+            count * (whole * self._pace(arm) + extra) for arm, count in self._finalists.items() if arm != "probe"
         )
         return seconds
 
-    def _expect_finalists(self) -> dict[Arm, float]:
+    def _finalists_to_come(self) -> dict[Arm, float]:
         if "finalists" not in self._spec.arms():
             return {}
         environment = self._environment
         if environment is None:
-            return trainings_expected(self._ledger, None)
-        return trainings_expected(self._ledger, environment.images, environment.groups)
+            return finalists_to_come(self._ledger, None)
+        return finalists_to_come(self._ledger, environment.images, environment.groups)
 
     def _extra_seconds(self) -> float:
         return median(self._extra) if self._extra else 0.0
