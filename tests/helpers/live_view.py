@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from rich.console import Console
 
 from mt_sweeps.commands.console import Board
+from mt_sweeps.results.time_left import TimeLeft
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study.ledger_view import ledger_of
 from mt_sweeps.study.trial import Trial
@@ -29,10 +30,18 @@ def drawn_at(sweep: SweepStore, share: float, width: int, height: int = 30) -> t
     trials = ledger.all_trials()
     began = min(trial.started for trial in trials)
     now = began + share * (max(_ended(trial) for trial in trials) - began)
+    shown, environment = list[Trial](), sweep.load_environment()
     then = SimpleNamespace(
-        spec=ledger.spec, total=ledger.total, remaining=ledger.remaining, all_trials=list, active_seconds=now - began
+        spec=ledger.spec,
+        total=ledger.total,
+        remaining=ledger.remaining,
+        all_trials=list,
+        trials=lambda arm: [trial for trial in shown if trial.arm == arm],
+        active_seconds=now - began,
+        ended="",
     )
-    board = Board(then, sweep.load_environment().concurrent, lambda: None, is_live=False)
+    board = Board(then, environment.concurrent, lambda: None, is_live=False)
+    board._time_left = TimeLeft(then, environment.concurrent, environment)
     board._start = time.monotonic() - (now - began)
     board._console = Console(file=StringIO(), record=True, width=width, height=height, force_terminal=True)
     board._time_left._starting = 0
@@ -41,7 +50,8 @@ def drawn_at(sweep: SweepStore, share: float, width: int, height: int = 30) -> t
             continue
         is_over = trial.finished and _ended(trial) <= now
         reports = [one for one in sweep.trials.records(trial.id) if one.time <= now]
-        board._update(trial if is_over else replace(trial, state="running", last=None, step=0))
+        shown.append(trial if is_over else replace(trial, state="running", last=None, step=0))
+        board._update(shown[-1])
         for report in reports:
             board._count_report(trial, report)
     board._console.print(board._view())
