@@ -173,11 +173,7 @@ def comparisons_of(
 ) -> dict[str, Comparison]:
     """Return the comparisons of the best of the search, by the other contender, as far as there was a look at them.
 
-    Args:
-        ledger: of the sweep.
-        images: as of `plan`.
-        groups: as of `plan`.
-        results: other results of the contenders than the ledger has.
+    Arguments as of `plan`; `results` takes the place of what the ledger has of the contenders.
     """
     names, results = [contender_name(trial.id) for trial in contenders(ledger)], results or results_of(ledger)
     if len(names) < 2:

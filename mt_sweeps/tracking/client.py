@@ -150,8 +150,8 @@ class Client:
     def deduplicate(self, runs: list[StoredRun]) -> StoredRun:
         """Return the one of several runs that is in use, and remove the others.
 
-        There are several if MLflow created a run and its answer was lost, so that it was asked for another one. One
-        that is not in use has no more than it was created with.
+        There are several if MLflow created a run and its answer was lost, so that another one was created. One that
+        is not in use has no more than it was created with.
 
         Args:
             runs: from `runs`; at least one.

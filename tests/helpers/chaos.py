@@ -282,13 +282,13 @@ def shown(client: Client, uri: str, sweep_id: str) -> dict[int, tuple[str, list[
     """What MLflow has of every trial: the status of its run, and the steps of its metric."""
     store = mlflow.MlflowClient(uri)
     (parent,) = client.runs({"mt.sweep": sweep_id})
-    assert store.get_run(parent.id).info.status == "FINISHED"
-    found = {}
+    assert parent.status == "FINISHED"
+    statuses = {}
     for run in client.runs({"mlflow.parentRunId": parent.id}):
-        assert int(run.tags["mt.trial"]) not in found, "one run a trial"
+        assert int(run.tags["mt.trial"]) not in statuses, "one run per trial"
         steps = sorted(metric.step for metric in store.get_metric_history(run.id, "validation.teacher_error"))
-        found[int(run.tags["mt.trial"])] = run.status, steps
-    return found
+        statuses[int(run.tags["mt.trial"])] = run.status, steps
+    return statuses
 
 
 def _records(attempt: Path) -> list[tuple[int, float]]:

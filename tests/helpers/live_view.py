@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from rich.console import Console
 
 from mt_sweeps.commands.console import Board
-from mt_sweeps.results.time_left import TimeLeft
 from mt_sweeps.storage.home import SweepStore
 from mt_sweeps.study.ledger_view import ledger_of
 from mt_sweeps.study.trial import Trial
@@ -40,8 +39,7 @@ def drawn_at(sweep: SweepStore, share: float, width: int, height: int = 30) -> t
         active_seconds=now - began,
         ended="",
     )
-    board = Board(then, environment.concurrent, lambda: None, is_live=False)
-    board._time_left = TimeLeft(then, environment.concurrent, environment)
+    board = Board(then, environment.concurrent, lambda: None, is_live=False, sweep=sweep)
     board._start = time.monotonic() - (now - began)
     board._console = Console(file=StringIO(), record=True, width=width, height=height, force_terminal=True)
     board._time_left._starting = 0
