@@ -13,7 +13,7 @@ captured    the CUDA graph of a step against the step itself: the largest differ
 host_waits  where a step waits for the device: file and line, waits per step (torch's synchronisation debug mode)
 launches    kernels per step, and the share of a step in which the card computes
 speed       images per second, eager and compiled, in both precisions
-sharing     images per second of one process, and of four at once
+sharing     images per second of one process, and of four at once, without and with NVIDIA's Multi-Process Service
 training    the recipe of ConvLarge on CIFAR-10 with 4,000 labels, as long as there is time
 
 A part that fails does not end the others. Everything that was found goes to OUTPUT, as JSON, after every part.
@@ -246,12 +246,18 @@ class Check:
         """Processes that start together; the time is that of all of them, with their start."""
         if not self._is_cuda:
             return {}
+        from mt_sweeps.execution.gpu_sharing import shared_gpus  # needs more packages than the trainer
+        from mt_sweeps.spec.sections import Resources
+
         command = [sys.executable, __file__, "--only", "speed_of_one", "--images", str(self._images)]
-        found = {}
-        for count in (1, 4):
+
+        def speeds(count: int) -> list[int]:
             several = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
-            speeds = [float(process.communicate(timeout=120)[0].split()[-1]) for process in several]
-            found[f"{count} at once, images per second each"] = [round(speed) for speed in speeds]
+            return [round(float(process.communicate(timeout=120)[0].split()[-1])) for process in several]
+
+        found: dict[str, Any] = {f"{count} at once, images per second each": speeds(count) for count in (1, 4)}
+        with shared_gpus(Resources(gpus_per_trial=0.25)) as problem:
+            found["4 at once with MPS, images per second each"] = problem or speeds(4)
         return found
 
     def speed_of_one(self) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from mt_sweeps.commands.console import Board
 from mt_sweeps.commands.ending import ending
 from mt_sweeps.commands.notify import Notifier
 from mt_sweeps.errors import InputError, SweepError, Unfinished
+from mt_sweeps.execution import gpu_sharing, ray_cluster
 from mt_sweeps.execution import in_process as in_process_engine
-from mt_sweeps.execution import ray_cluster
 from mt_sweeps.execution.coordinator import Coordinator
 from mt_sweeps.execution.nodes import check_nodes
 from mt_sweeps.execution.precision import with_precision
@@ -68,13 +68,16 @@ def started_engine(
         return
     address = cluster_address()
     print(f"joining the Ray cluster at {address}" if address else "starting Ray on this machine", flush=True)
-    available = ray_cluster.start(_load_driver)
-    try:
-        share = share_of(file, spec, available)
-        on_all_nodes = check_nodes(file, spec, share, data) if address else None
-        yield share, with_precision(spec, share, on_all_nodes)
-    finally:
-        ray_cluster.stop()
+    with nullcontext("") if address else gpu_sharing.shared_gpus(spec.resources) as problem:
+        if problem:
+            print(f"warning: {gpu_sharing.in_turns(spec.resources, problem)}", flush=True)
+        available = ray_cluster.start(_load_driver)
+        try:
+            share = share_of(file, spec, available)
+            on_all_nodes = check_nodes(file, spec, share, data) if address else None
+            yield share, with_precision(spec, share, on_all_nodes)
+        finally:
+            ray_cluster.stop()
 
 
 def _load_driver() -> None:

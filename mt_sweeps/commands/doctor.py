@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +18,7 @@ from urllib.parse import urlsplit
 from packaging.requirements import Requirement
 
 from mt_sweeps.errors import InputError
-from mt_sweeps.execution import ray_cluster
+from mt_sweeps.execution import gpu_sharing, ray_cluster
 from mt_sweeps.execution.nodes import on_each_node
 from mt_sweeps.execution.preflight import check_data
 from mt_sweeps.execution.ray_address import cluster_address
@@ -40,7 +39,6 @@ _MOST_SKEW = 5.0  # seconds between clocks, beyond which curves of several machi
 _SKEW_REFUSED = 900.0  # seconds, beyond which an object store refuses what is signed
 _LEAST_FREE = 1e9  # bytes
 _DRIVER = Path("/proc/driver/nvidia/gpus")  # a folder each, of NVIDIA's driver on Linux
-_MPS = "nvidia-cuda-mps-control"  # the program that starts NVIDIA's Multi-Process Service, and asks it
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 State = Literal["ok", "warning", "problem"]
@@ -192,21 +190,20 @@ def _sharing(spec: SweepSpec) -> Iterator[Check]:
     """Check whether trials that share a GPU compute at the same time: without NVIDIA's service they take turns."""
     import torch
 
-    gpus = spec.resources.gpus_per_trial
-    if gpus == "auto" or not 0 < gpus < 1 or not torch.cuda.is_available():
+    if gpu_sharing.trials_per_gpu(spec.resources) == 1 or not torch.cuda.is_available():
         return
-    try:
-        query = subprocess.run(  # noqa: S603 (a constant)
-            [_MPS], input="get_server_list\n", capture_output=True, text=True, timeout=10
+    if cluster_address():
+        problem, todo = (
+            "" if gpu_sharing.runs() else "it does not run",
+            f"start it on each node: `{gpu_sharing.PROGRAM} -d`",
         )
-        runs, todo = query.returncode == 0, f"start it as the user of the sweep: `{_MPS} -d`"
-    except (OSError, subprocess.TimeoutExpired):
-        runs, todo = False, f"install NVIDIA's {_MPS}, and start it with -d; or give each trial a GPU"
-    if runs:
-        yield Check("mps", "ok", "NVIDIA's Multi-Process Service runs: trials that share a GPU compute at once")
     else:
-        why = "NVIDIA's Multi-Process Service does not run"
-        yield Check("mps", "warning", f"{why}: the {1 / gpus:.0f} trials that share a GPU take turns", todo)
+        with gpu_sharing.shared_gpus(spec.resources) as problem:
+            todo = "see that NVIDIA's driver is installed with all of its programs; or give each trial a GPU"
+    if problem:
+        yield Check("mps", "warning", gpu_sharing.in_turns(spec.resources, problem), todo)
+    else:
+        yield Check("mps", "ok", "trials that share a GPU compute at once, by NVIDIA's Multi-Process Service")
 
 
 def _ray(file: Path | None, spec: SweepSpec | None, clocks: _Clocks) -> Check:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from contextlib import nullcontext
 
 import pytest
 from click.testing import CliRunner
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 from mt_sweeps.cli import cli
 from mt_sweeps.commands import doctor
 from mt_sweeps.commands.doctor import Check
-from mt_sweeps.execution import ray_cluster
+from mt_sweeps.execution import gpu_sharing, ray_cluster
 from mt_sweeps.spec.load import load_spec
 from tests.helpers.command_line import DIGITS
 
@@ -92,25 +93,24 @@ def test_a_gpu_that_torch_cannot_use_is_a_problem(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("program", "state", "words"),
+    ("problem", "cluster", "state", "todo"),
     [
-        ("#!/bin/sh\nread ask && [ $ask = get_server_list ]", "ok", ""),
-        ("#!/bin/sh\nexit 1", "warning", "`nvidia-cuda-mps-control -d`"),
-        ("", "warning", "install"),
+        ("", False, "ok", ""),
+        ("it is refused", False, "warning", "see that NVIDIA's driver"),
+        ("", True, "ok", ""),
+        ("it does not run", True, "warning", "start it on each node"),
     ],
 )
-def test_trials_that_share_a_gpu_need_nvidias_service(tmp_path, monkeypatch, program, state, words):
-    file = tmp_path / "nvidia-cuda-mps-control"
-    if program:
-        file.write_text(program)
-        file.chmod(0o755)
-    monkeypatch.setattr(doctor, "_MPS", str(file))
+def test_trials_that_share_a_gpu_need_nvidias_service(monkeypatch, problem, cluster, state, todo):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr(doctor, "cluster_address", lambda: "head:6379" if cluster else None)
+    monkeypatch.setattr(gpu_sharing, "shared_gpus", lambda _: nullcontext(problem))
+    monkeypatch.setattr(gpu_sharing, "runs", lambda: not problem)
     quarter, whole, auto = (load_spec(DIGITS, (f"resources.gpus_per_trial={one}",)) for one in ("0.25", "1", "auto"))
     (check,) = doctor._sharing(quarter)
     assert (check.name, check.state) == ("mps", state)
-    assert words in check.todo.replace(f"{tmp_path}/", "")
-    assert state == "ok" or "the 4 trials that share a GPU take turns" in check.said
+    assert check.todo.startswith(todo)
+    assert state == "ok" or f"({problem}): the 4 trials of a GPU take turns" in check.said
     assert not [*doctor._sharing(whole), *doctor._sharing(auto)]
 
 
