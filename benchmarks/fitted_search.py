@@ -11,8 +11,8 @@ hard as it was for the recorded trainings. Errors above that of the `BAD` worst 
 
 Trials come from the sweeps' own ledger, sampler, pruner and prior, as in benchmarks/search.py: four workers on a
 simulated clock, and all searches have the same steps. The quality of a task is the median of what random search without
-pruning ends with. The prior of a task is the portfolio of benchmarks/defaults.py from the other sets alone; the wrong
-one has the three configurations that are worst there.
+pruning ends with. The prior of a task has the four best configurations of the other sets (benchmarks/defaults.py); the
+wrong one has the three that are worst there.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from typing import Any, cast
 from unittest.mock import patch
 
 import numpy as np
-from defaults import by_set, good_settings, name_of, portfolio, worst
+from defaults import best, by_set, good_settings, name_of, worst
 from recorded import VALIDATION, VERDICT, Table, search, tables
 from scipy.special import expit, logit
 from scipy.stats import spearmanr
@@ -54,6 +54,7 @@ ARMS = {
     BASE: ("random", "none", "nothing"),
     "random + none, prior": ("random", "none", "prior"),
     "tpe + none": ("tpe", "none", "nothing"),
+    "tpe + none, prior": ("tpe", "none", "prior"),
     "tpe + asha": ("tpe", "asha", "nothing"),
     "tpe + asha, prior": ("tpe", "asha", "prior"),
     "tpe + asha, wrong prior": ("tpe", "asha", "wrong"),
@@ -176,11 +177,11 @@ def task_of(name: str) -> Task:
 
 
 def first_points(spec: SweepSpec, of: Table, first: str) -> list[Values]:
-    """Return the configurations that a search begins with: a portfolio of the other sets, or their worst."""
+    """Return the configurations that a search begins with: the best of the other sets, or their worst."""
     if first == "nothing":
         return []
     loss = by_set([other for other in recorded() if name_of(other) != name_of(of)])
-    numbers = portfolio(loss, 4) if first == "prior" else worst(loss)
+    numbers = best(loss, 4) if first == "prior" else worst(loss)
     with patch.dict(MEASURED, search=tuple(good_settings(recorded()[0], number) for number in numbers)):
         return prior_points(spec, "search", of.classes, 0)
 

@@ -30,6 +30,7 @@ from trainers import Trainer, TrainerConfig
 
 RESULTS = Path(__file__).parent / "results" / "real-images"
 FIRST_SEED = 100  # of the trainings on the test images; tuning has seed 0
+MORE_LABELS = ", three quarters labeled"
 ARMS = {
     "probe": ("probe", "weights"),
     "supervised, pre-trained": ("supervised", "weights"),
@@ -38,11 +39,13 @@ ARMS = {
     "Mean Teacher, from scratch": ("mean_teacher", "nothing"),
     "supervised, from a probe": ("supervised", "probe"),
     "Mean Teacher, from a probe": ("mean_teacher", "probe"),
+    f"Mean Teacher, from a probe{MORE_LABELS}": ("mean_teacher", "probe"),
 }
-"""Of each arm, the method, and what it starts from."""
+"""Of each arm, the method, and what it starts from. Half of a batch of Mean Teacher is labeled, or three quarters."""
 PAIRS = {
     "random heads": ("supervised, pre-trained", "Mean Teacher, pre-trained"),
     "a linear probe": ("supervised, from a probe", "Mean Teacher, from a probe"),
+    f"a linear probe{MORE_LABELS}": ("supervised, from a probe", f"Mean Teacher, from a probe{MORE_LABELS}"),
     "nothing": ("supervised, from scratch", "Mean Teacher, from scratch"),
 }
 """By what trainings start from, the two arms that are compared."""
@@ -53,10 +56,13 @@ UNMIRRORED = ("signs", "xray")  # sets whose images must not be mirrored
 
 
 def drawn(arm: str, number: int) -> dict[str, Any]:
-    """Return one configuration of an arm's search, by dotted key. Number 0 is a usual one; the others are random."""
+    """Return one configuration of an arm's search, by dotted key. Number 0 is a usual one; the others are random.
+
+    They are the same for both shares of labeled images.
+    """
     method, start = ARMS[arm]
     low, high, usual = RATES[start]
-    rng = np.random.default_rng([list(ARMS).index(arm), number])
+    rng = np.random.default_rng([list(ARMS).index(arm.removesuffix(MORE_LABELS)), number])
 
     def log(low: float, high: float) -> float:
         return float(f"{np.exp(rng.uniform(np.log(low), np.log(high))):.3g}")
@@ -108,7 +114,7 @@ def config(options: argparse.Namespace, task: str, arm: str, values: dict[str, A
         "model": {"name": "small_cnn", "width": 16} if start == "nothing" else pre_trained(),
         "steps": options.steps,
         "batch_size": 32,
-        "labeled_batch_fraction": 0.5,
+        "labeled_batch_fraction": 0.75 if arm.endswith(MORE_LABELS) else 0.5,
         "augmentation": {"translate": 4, "flip": is_mirrored(task)},
         "evaluate_every": options.steps,
         "seed": seed,

@@ -4,6 +4,7 @@ Everything here follows from its arguments alone: nothing is read, and nothing i
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mt_sweeps.spec.speed import Speed
@@ -25,6 +26,8 @@ _LADDER = (
     (6, 1, 3, 0.0),
 )
 """(trials, finalists, their seeds at most, how many times enough steps this wants), from many hours to few."""
+_SHARES = (0.25, 0.5)  # labeled shares of a batch that are searched, of networks that start from nothing
+_SHARES_PRE_TRAINED = (0.5, 0.75)  # likewise from pre-trained weights: docs/accuracy.md
 _SMALLEST_PHOTOGRAPH = 24  # pixels per side from which on pre-trained weights help, though images are enlarged
 _SMALLEST_GREY = 64  # likewise of grey images, of which small ones are rather digits and letters
 _SIDES = {"left", "right", "east", "west", "clockwise", "counterclockwise", "anticlockwise", "arrow", "arrows"}
@@ -138,6 +141,11 @@ class Fit:
     length: Length
     flip: Flip
 
+    @property
+    def fraction(self) -> float:
+        """The labeled share of a batch where it is not searched."""
+        return _nearest_to_half(self.fractions)
+
 
 def fit(
     found: FolderFacts, machine: Machine, first: WeightsAtHand | None, hours: float, speed: Speed | None = None
@@ -164,8 +172,8 @@ def fit(
     network = _network(found, machine, first, hours)
     most = split.trained + min(found.unlabeled, split.trained)  # images that a batch can be filled with
     network = replace(network, batch_size=max(2, min(network.batch_size, most)))
-    fractions = _fractions(found.unlabeled, network.batch_size)
-    epoch = split.trained / (fractions[-1] * network.batch_size)
+    fractions = _fractions(found.unlabeled, network)
+    epoch = split.trained / (_nearest_to_half(fractions) * network.batch_size)
     planned = _PLANNED if network.first is None else _PLANNED_WITH_PROBES
     length = _length(network, epoch, 3600 * hours * machine.concurrent * planned, speed)
     return Fit(split, network, fractions, length, _flip(found))
@@ -205,9 +213,14 @@ def _network(found: FolderFacts, machine: Machine, first: WeightsAtHand | None, 
     return Network(None, size, width, 100 if gpu else 64, 0.1, (0.02, 0.4), (20, 150), (160, 300, 3000))
 
 
-def _fractions(unlabeled: int, batch: int) -> list[float]:
-    """Return the labeled shares of a batch that the unlabeled images allow."""
-    possible = [share for share in (0.25, 0.5) if batch - round(share * batch) <= unlabeled]
+def _nearest_to_half(fractions: Sequence[float]) -> float:
+    return min(fractions, key=lambda share: abs(share - 0.5))
+
+
+def _fractions(unlabeled: int, network: Network) -> list[float]:
+    """Return the labeled shares of a batch that are searched, as far as the unlabeled images allow."""
+    batch, shares = network.batch_size, _SHARES if network.first is None else _SHARES_PRE_TRAINED
+    possible = [share for share in shares if batch - round(share * batch) <= unlabeled]
     return possible if possible and batch >= 8 else [(batch - min(batch // 2, unlabeled)) / batch]
 
 

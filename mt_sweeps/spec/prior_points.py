@@ -56,8 +56,8 @@ MEASURED: Mapping[Arm, tuple[GoodSettings, ...]] = {
     "search": (
         GoodSettings(0.38, 0.0042, "none", window=0.024, loss="mse", weight=0.33, labeled=0.5),
         GoodSettings(0.057, 0.0025, "none", window=0.04, loss="kl", weight=0.56, labeled=0.5),
-        GoodSettings(0.042, 0.0022, "none", window=0.26, loss="mse", weight=0.19, labeled=0.5),
         GoodSettings(0.2, 0.0001, "trivial_augment", window=0.031, loss="kl", weight=0.37, labeled=0.5),
+        GoodSettings(0.042, 0.0022, "none", window=0.26, loss="mse", weight=0.19, labeled=0.5),
     ),
     "supervised": (GoodSettings(0.2, 0.0001, "trivial_augment"),),
 }

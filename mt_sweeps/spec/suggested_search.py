@@ -79,7 +79,8 @@ def _searched_views(found: FolderFacts, fits: Fit) -> dict[str, Chosen]:
 def _searched_batches(found: FolderFacts, fits: Fit) -> dict[str, Chosen]:
     space = {}
     if len(fits.fractions) > 1:
-        space["labeled_batch_fraction"] = Chosen(_choices(*fits.fractions), "the authors keep a quarter to a half")
+        why = "the authors keep a quarter to a half" if fits.network.first is None else "neither is the better one on all sets"
+        space["labeled_batch_fraction"] = Chosen(_choices(*fits.fractions), why)
     if found.unlabeled and fits.length.trials >= _SOME_TRIALS:
         space["consistency.confidence"] = Chosen(
             _choices(0.0, 0.7), "0.7: images that the teacher is not sure of do not count"

@@ -155,7 +155,10 @@ def test_a_rare_class_has_two_validation_images_if_that_is_possible():
 def test_a_batch_is_labeled_as_far_as_there_are_no_unlabeled_images():
     assert content(facts())["trainer"]["labeled_batch_fraction"] == 1.0
     enough = content(facts(unlabeled=100))
-    assert enough["search_space"]["labeled_batch_fraction"]["choices"] == [0.25, 0.5]
+    assert enough["search_space"]["labeled_batch_fraction"]["choices"] == [0.5, 0.75]
+    from_nothing = content(facts(unlabeled=100), first=None)
+    assert from_nothing["search_space"]["labeled_batch_fraction"]["choices"] == [0.25, 0.5]
+    assert from_nothing["trainer"]["labeled_batch_fraction"] == enough["trainer"]["labeled_batch_fraction"] == 0.5
     few = content(facts(unlabeled=4))
     assert few["trainer"]["labeled_batch_fraction"] == 28 / 32
     assert "labeled_batch_fraction" not in few["search_space"]
