@@ -79,7 +79,8 @@ def _searched_views(found: FolderFacts, fits: Fit) -> dict[str, Chosen]:
 def _searched_batches(found: FolderFacts, fits: Fit) -> dict[str, Chosen]:
     space = {}
     if len(fits.fractions) > 1:
-        why = "the authors keep a quarter to a half" if fits.network.first is None else "neither is the better one on all sets"
+        from_nothing = fits.network.first is None
+        why = "the authors keep a quarter to a half" if from_nothing else "neither is the better one on all sets"
         space["labeled_batch_fraction"] = Chosen(_choices(*fits.fractions), why)
     if found.unlabeled and fits.length.trials >= _SOME_TRIALS:
         space["consistency.confidence"] = Chosen(
