@@ -193,10 +193,8 @@ def _sharing(spec: SweepSpec) -> Iterator[Check]:
     if gpu_sharing.trials_per_gpu(spec.resources) == 1 or not torch.cuda.is_available():
         return
     if cluster_address():
-        problem, todo = (
-            "" if gpu_sharing.runs() else "it does not run",
-            f"start it on each node: `{gpu_sharing.PROGRAM} -d`",
-        )
+        problem = "" if gpu_sharing.runs() else "it does not run"
+        todo = f"start it on each node: `{gpu_sharing.PROGRAM} -d`"
     else:
         with gpu_sharing.shared_gpus(spec.resources) as problem:
             todo = "see that NVIDIA's driver is installed with all of its programs; or give each trial a GPU"

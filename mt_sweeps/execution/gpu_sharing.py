@@ -20,7 +20,7 @@ PROGRAM = "nvidia-cuda-mps-control"  # starts the service, and sends it commands
 _SECONDS = 30  # that the service may take to answer, or a process to use a GPU through it
 _END_SECONDS = 5  # that its end is waited for
 # Waits for the end of the process that started it, whatever ends that. Then it ends the service.
-_ATTENDANT = 'cat; echo quit | "$0"; rm -rf "$1"'
+_ATTENDANT = 'cat; echo quit | timeout 60 "$0"; rm -rf "$1"'
 # Uses the first GPU as torch does, without the seconds that torch takes to load.
 _TRIAL = """
 import ctypes, sys
@@ -127,4 +127,6 @@ def _start(folder: Path, variables: Mapping[str, str]) -> str:
         return str(error)
     except subprocess.TimeoutExpired:
         return f"it does not answer within {_SECONDS} s"
-    return used.stderr.strip().splitlines()[-1] if used.returncode else ""
+    if not used.returncode:
+        return ""
+    return (used.stderr.strip().splitlines() or [f"what uses the GPU through it ends with {used.returncode}"])[-1]

@@ -119,6 +119,7 @@ def test_the_service_ends_with_a_sweep_that_is_killed(program):
         ({"PROGRAM": "/bin/false"}, "it is refused"),
         ({"_TRIAL": "import sys; sys.exit('CUDA fails with error 805')"}, "CUDA fails with error 805"),
         ({"_TRIAL": "import ctypes; ctypes.CDLL('libnothing.so.1')"}, "libnothing.so.1"),
+        ({"_TRIAL": "import os; os.abort()"}, "what uses the GPU through it ends with -6"),
         ({"_TRIAL": "import time; time.sleep(60)", "_SECONDS": 1}, "does not answer within 1 s"),
     ],
 )
