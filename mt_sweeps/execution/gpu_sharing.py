@@ -19,6 +19,9 @@ from mt_sweeps.spec.sections import Resources
 PROGRAM = "nvidia-cuda-mps-control"  # starts the service, and sends it commands
 _SECONDS = 30  # that the service may take to answer, or a process to use a GPU through it
 _END_SECONDS = 5  # that its end is waited for
+# Variables that it gets: no secrets. With CUDA_VISIBLE_DEVICES it would number the GPUs anew, and each of its processes
+# once more.
+_PASSED = ("PATH", "HOME", "LD_LIBRARY_PATH", "CUDA_DEVICE_ORDER")
 # Waits for the end of the process that started it, whatever ends that. Then it ends the service.
 _ATTENDANT = 'cat; echo quit | timeout 60 "$0"; rm -rf "$1"'
 # Uses the first GPU as torch does, without the seconds that torch takes to load.
@@ -65,8 +68,7 @@ def shared_gpus(resources: Resources) -> Iterator[str]:
         return
     folder = Path(tempfile.mkdtemp(prefix="mt-sweeps-mps-"))  # private, and short: a path to a socket has 107 bytes
     ours = {"CUDA_MPS_PIPE_DIRECTORY": str(folder), "CUDA_MPS_LOG_DIRECTORY": str(folder)}
-    # With CUDA_VISIBLE_DEVICES it would number the GPUs anew, and each of its processes once more.
-    variables = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"} | ours
+    variables = {name: os.environ[name] for name in _PASSED if name in os.environ} | ours
     attendant = subprocess.Popen(  # noqa: S603 (constants, and a folder of ours)
         ["/bin/sh", "-c", _ATTENDANT, PROGRAM, str(folder)],
         env=variables,

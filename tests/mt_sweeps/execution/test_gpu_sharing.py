@@ -15,7 +15,7 @@ from mt_sweeps.spec.sections import Resources
 SERVICE = """#!/bin/sh
 process=$CUDA_MPS_PIPE_DIRECTORY/process
 if [ "$1" = -d ]; then
-    [ -z "$CUDA_VISIBLE_DEVICES" ] || exit 3
+    [ -z "$CUDA_VISIBLE_DEVICES$SECRET" ] || exit 3
     sleep 1000 &
     echo $! > "$process"
     exit 0
@@ -74,6 +74,7 @@ def wait_for_the_end(of, process):
 @pytest.mark.usefixtures("program")
 def test_the_service_runs_in_the_block_and_processes_find_it(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    monkeypatch.setenv("SECRET", "hush")
     with gpu_sharing.shared_gpus(QUARTER) as problem:
         assert not problem
         assert gpu_sharing.runs()
