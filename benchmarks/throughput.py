@@ -8,7 +8,7 @@ plain     the loop of `plain_loop.py`, fp32, once for each number of DataLoader 
 trainer   `trainers.Trainer` through its public interface, fp32, and bf16 where the machine has units for it; all that a
           user waits for but the evaluations
 floor     student forward and backward and teacher forward on fixed tensors, in the trainer's precision and layout:
-          no data, no losses, no optimiser, no average
+          no data, no losses, no optimiser, no average; on CUDA as a CUDA graph, as the trainer's step is
 
 In each round everyone trains for about `--seconds`, one after another; ratios are taken within a round. Everyone has
 the same cores, loader workers too, and those are stopped while others are timed.
@@ -45,6 +45,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the trainer needs no insta
 from plain_loop import PlainLoop
 
 from trainers import Trainer, TrainerConfig, recipes
+from trainers.captured_step import CapturedStep
 from trainers.config import ConvLarge, ModelConfig, ShakeShake, SmallCnn, WideResnet
 from trainers.devices import has_bf16_units
 from trainers.models import Network, build
@@ -148,20 +149,28 @@ class Floor:
         ]
         self._gradient = torch.randn(options.batch_size, options.classes, device=options.device)
         self._autocast = torch.autocast(options.device.type, torch.bfloat16, enabled=precision == "bf16")
+        on_cuda = options.device.type == "cuda"
+        self._take = CapturedStep(self._step, [], self._drop_gradients) if on_cuda else self._step
 
     def seconds(self, steps: int) -> float:
         _synchronize(self._device)
         start = time.perf_counter()
         for _ in range(steps):
-            with self._autocast:
-                logits = self._student.forward_heads(self._views[0])[0]
-                with torch.no_grad():
-                    self._teacher.forward_heads(self._views[1])
-            logits.backward(self._gradient)
-            for weight in self._student.parameters():
-                weight.grad = None
+            self._take()
         _synchronize(self._device)
         return time.perf_counter() - start
+
+    def _step(self) -> None:
+        with self._autocast:
+            logits = self._student.forward_heads(self._views[0])[0]
+            with torch.no_grad():
+                self._teacher.forward_heads(self._views[1])
+        logits.backward(self._gradient)
+        self._drop_gradients()
+
+    def _drop_gradients(self) -> None:
+        for weight in self._student.parameters():
+            weight.grad = None
 
     @staticmethod
     def _network(model: ModelConfig, options: argparse.Namespace) -> Network:
