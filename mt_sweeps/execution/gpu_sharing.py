@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mt_sweeps.execution.resources import local_resources
+from mt_sweeps.execution.variables import restore_variables, set_variables
 from mt_sweeps.spec.sections import Resources
 
 PROGRAM = "nvidia-cuda-mps-control"  # starts the service, and sends it commands
@@ -82,24 +83,13 @@ def shared_gpus(resources: Resources) -> Iterator[str]:
         if problem:
             _end(attendant)
             ours = {}
-        with _environment(ours):
+        before = set_variables(ours)
+        try:
             yield problem
+        finally:
+            restore_variables(before)
     finally:
         _end(attendant)
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables of the environment in the block."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 def _end(attendant: subprocess.Popen[bytes]) -> None:

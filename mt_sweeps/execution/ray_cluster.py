@@ -15,6 +15,7 @@ from typing import Any
 from mt_sweeps.errors import InputError
 from mt_sweeps.execution import ray_address, ray_private, ray_watch
 from mt_sweeps.execution.ray_folder import RayFolder
+from mt_sweeps.execution.variables import Before, restore_variables, set_variables
 from mt_sweeps.program import program
 
 _STARTS = 2  # that are tried: two that look for free ports at the same moment may take the same one
@@ -39,7 +40,7 @@ _ENVIRONMENT = {
 }
 _folder: RayFolder | None = None  # of the Ray that was started
 _stopping: threading.Thread | None = None  # ends Ray
-_saved: dict[str, str | None] = {}  # variables of the environment as they were before Ray was started
+_saved: Before = {}  # variables of the environment as they were before Ray was started
 
 
 def start(meanwhile: Callable[[], object] | None = None) -> dict[str, float]:
@@ -69,9 +70,8 @@ def start(meanwhile: Callable[[], object] | None = None) -> dict[str, float]:
 
 def _start_here(meanwhile: Callable[[], object] | None) -> dict[str, float]:
     global _folder
-    _saved.update({name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")})
-    os.environ["RAY_AUTH_MODE"] = "token"  # Ray's ports listen on all interfaces, so they must ask for a token
-    os.environ["RAY_AUTH_TOKEN"] = _token()
+    # Ray's ports listen on all interfaces, so they must ask for a token.
+    _saved.update(set_variables({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}))
     failure = ""
     for _ in range(_STARTS):
         _folder = RayFolder()
@@ -163,10 +163,7 @@ def _stop() -> None:
     else:
         ray.shutdown()
     _remove_folder()
-    for name, value in _saved.items():
-        os.environ.pop(name, None)
-        if value is not None:
-            os.environ[name] = value
+    restore_variables(_saved)
     _saved.clear()
 
 

@@ -4,7 +4,6 @@ Everything here follows from its arguments alone: nothing is read, and nothing i
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mt_sweeps.spec.speed import Speed
@@ -26,8 +25,8 @@ _LADDER = (
     (6, 1, 3, 0.0),
 )
 """(trials, finalists, their seeds at most, how many times enough steps this wants), from many hours to few."""
-_SHARES = (0.25, 0.5)  # labeled shares of a batch that are searched, of networks that start from nothing
-_SHARES_PRE_TRAINED = (0.5, 0.75)  # likewise from pre-trained weights: docs/accuracy.md
+_SHARES = (0.25, 0.5)  # labeled shares of a batch that are searched from nothing; the last is the usual one
+_SHARES_PRE_TRAINED = (0.75, 0.5)  # likewise from pre-trained weights: docs/accuracy.md
 _SMALLEST_PHOTOGRAPH = 24  # pixels per side from which on pre-trained weights help, though images are enlarged
 _SMALLEST_GREY = 64  # likewise of grey images, of which small ones are rather digits and letters
 _SIDES = {"left", "right", "east", "west", "clockwise", "counterclockwise", "anticlockwise", "arrow", "arrows"}
@@ -130,7 +129,8 @@ class Fit:
     Attributes:
         split: of the labeled images.
         network: with its image size and batch size.
-        fractions: labeled shares of a batch that can be searched; 1.0 alone: there are no unlabeled images.
+        fractions: labeled shares of a batch that can be searched, the usual one last; 1.0 alone: there are no unlabeled
+            images.
         length: of the sweep.
         flip: whether images may be mirrored.
     """
@@ -140,11 +140,6 @@ class Fit:
     fractions: list[float]
     length: Length
     flip: Flip
-
-    @property
-    def fraction(self) -> float:
-        """The labeled share of a batch where it is not searched."""
-        return _nearest_to_half(self.fractions)
 
 
 def fit(
@@ -173,7 +168,7 @@ def fit(
     most = split.trained + min(found.unlabeled, split.trained)  # images that a batch can be filled with
     network = replace(network, batch_size=max(2, min(network.batch_size, most)))
     fractions = _fractions(found.unlabeled, network)
-    epoch = split.trained / (_nearest_to_half(fractions) * network.batch_size)
+    epoch = split.trained / (fractions[-1] * network.batch_size)
     planned = _PLANNED if network.first is None else _PLANNED_WITH_PROBES
     length = _length(network, epoch, 3600 * hours * machine.concurrent * planned, speed)
     return Fit(split, network, fractions, length, _flip(found))
@@ -213,12 +208,8 @@ def _network(found: FolderFacts, machine: Machine, first: WeightsAtHand | None, 
     return Network(None, size, width, 100 if gpu else 64, 0.1, (0.02, 0.4), (20, 150), (160, 300, 3000))
 
 
-def _nearest_to_half(fractions: Sequence[float]) -> float:
-    return min(fractions, key=lambda share: abs(share - 0.5))
-
-
 def _fractions(unlabeled: int, network: Network) -> list[float]:
-    """Return the labeled shares of a batch that are searched, as far as the unlabeled images allow."""
+    """Return the labeled shares that are searched, as far as the unlabeled images allow; the usual one last."""
     batch, shares = network.batch_size, _SHARES if network.first is None else _SHARES_PRE_TRAINED
     possible = [share for share in shares if batch - round(share * batch) <= unlabeled]
     return possible if possible and batch >= 8 else [(batch - min(batch // 2, unlabeled)) / batch]

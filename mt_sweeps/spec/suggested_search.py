@@ -81,7 +81,7 @@ def _searched_batches(found: FolderFacts, fits: Fit) -> dict[str, Chosen]:
     if len(fits.fractions) > 1:
         from_nothing = fits.network.first is None
         why = "the authors keep a quarter to a half" if from_nothing else "neither is the better one on all sets"
-        space["labeled_batch_fraction"] = Chosen(_choices(*fits.fractions), why)
+        space["labeled_batch_fraction"] = Chosen(_choices(*sorted(fits.fractions)), why)
     if found.unlabeled and fits.length.trials >= _SOME_TRIALS:
         space["consistency.confidence"] = Chosen(
             _choices(0.0, 0.7), "0.7: images that the teacher is not sure of do not count"

@@ -183,7 +183,7 @@ def _of_training(fits: Fit, why_steps: str) -> Entries:
     return {
         ("trainer", "steps"): Chosen(length.steps, why_steps),
         ("trainer", "batch_size"): Chosen(network.batch_size, "images per step"),
-        ("trainer", "labeled_batch_fraction"): Chosen(fits.fraction, share),
+        ("trainer", "labeled_batch_fraction"): Chosen(fits.fractions[-1], share),
         ("trainer", "evaluate_every"): Chosen(length.evaluate_every, "steps; so that evaluations take little time"),
         ("trainer", "optimizer"): Chosen(
             optimizer,

@@ -11,7 +11,7 @@ from mt_sweeps.spec.load import load_spec
 from tests.helpers.command_line import DIGITS
 
 
-@pytest.mark.parametrize(("cluster", "problem"), [(False, ""), (False, "it is refused"), (True, "never asked")])
+@pytest.mark.parametrize(("cluster", "problem"), [(False, ""), (False, "it is refused"), (True, "not needed")])
 def test_the_service_for_shared_gpus_runs_as_long_as_ray_does(monkeypatch, capsys, cluster, problem):
     order = []
 
