@@ -43,6 +43,7 @@ from mt_sweeps.search_space.space import Space
 from mt_sweeps.spec.prior_points import MEASURED, prior_points
 from mt_sweeps.spec.sections import Pruner, Sampler
 from mt_sweeps.spec.sweep_spec import SweepSpec, Values
+from mt_sweeps.study.ledger import Ledger
 from mt_sweeps.study.trial import Prior, Trial
 from trainers.config import TrainerConfig
 from trainers.confusion import correct_bits
@@ -186,11 +187,11 @@ def first_points(spec: SweepSpec, of: Table, first: str) -> list[Values]:
         return prior_points(spec, "search", of.classes, 0)
 
 
-def run(name: str, arm: str, seed: int, trials: int) -> list[Point]:
-    """Search a task; return how the search stood after each trial."""
-    task, (sampler, pruner, first) = task_of(name), ARMS[arm]
-    recorded_search, prior = search(name, task.of.classes), "none" if first == "nothing" else "measured"
-    spec = recorded_search.model_copy(
+def spec_of(recorded_search: SweepSpec, arm: str, seed: int, trials: int) -> SweepSpec:
+    """Return a search as an arm has it, with the steps of so many trainings."""
+    sampler, pruner, first = ARMS[arm]
+    prior = "none" if first == "nothing" else "measured"
+    return recorded_search.model_copy(
         update={
             "trials": trials if pruner == "none" else MORE * trials,
             "sampler": Sampler.model_validate({"name": sampler, "seed": seed, "prior": prior}),
@@ -198,7 +199,18 @@ def run(name: str, arm: str, seed: int, trials: int) -> list[Point]:
             "trainer": recorded_search.trainer | {"seed": seed},
         }
     )
-    points = first_points(spec, task.of, first)
+
+
+def ledger_of(spec: SweepSpec, of: Table, arm: str) -> Ledger:
+    """Return the ledger of a search, which has no trials yet and knows what the arm does beforehand."""
+    points = first_points(spec, of, ARMS[arm][2])
+    return new_ledger(spec, {"search": Prior(points=points)} if points else None)
+
+
+def run(name: str, arm: str, seed: int, trials: int) -> list[Point]:
+    """Search a task; return how the search stood after each trial."""
+    task = task_of(name)
+    spec = spec_of(search(name, task.of.classes), arm, seed, trials)
 
     def truth(trial: Trial) -> float:
         return task.error(trial.values)
@@ -206,8 +218,7 @@ def run(name: str, arm: str, seed: int, trials: int) -> list[Point]:
     def curves(config: TrainerConfig) -> Iterator[Report]:
         return task.run(config, values_of(spec, config))
 
-    ledger = new_ledger(spec, {"search": Prior(points=points)} if points else None)
-    return searched(spec, trials * spec.steps, 4, curves, truth, ledger=ledger)
+    return searched(spec, trials * spec.steps, 4, curves, truth, ledger=ledger_of(spec, task.of, arm))
 
 
 def values_of(spec: SweepSpec, config: TrainerConfig) -> Values:

@@ -1,11 +1,10 @@
 """What the search saves: optimiser steps until a stated quality is reached, against random search without pruning.
 
     uv run python benchmarks/search.py                  # scripted curves, all samplers and pruners
-    uv run python benchmarks/search.py --digits         # real trainings of the digits: tpe + asha against random
 
-Trials come from the sweeps' own ledger, sampler and pruner; the clock is simulated: four workers (digits: two), each
-taking as long as its steps. After every trial the configuration that the ledger calls best is looked at: its error
-without the noise of the validation images (digits: on the verdict images, which chose nothing).
+Trials come from the sweeps' own ledger, sampler and pruner; the clock is simulated: four workers, each taking as long
+as its steps. After every trial the configuration that the ledger calls best is looked at: its error without the noise
+of the validation images. benchmarks/fitted_search.py and benchmarks/trained_search.py search other tasks in this way.
 
 Every search has the steps that training all trials to their end takes; one that prunes has more trials for them. The
 stated quality of a task is the median of what random search without pruning ends with. A search that never gets there
@@ -16,6 +15,7 @@ over repetitions.
 import argparse
 import heapq
 import importlib.metadata
+import itertools
 import multiprocessing
 import os
 import platform
@@ -23,7 +23,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -63,7 +63,6 @@ ARMS = {
     "tpe + asha": ("tpe", "asha"),
     NAIVE: ("tpe", "asha"),
 }
-DIGITS_ARMS = {name: ARMS[name] for name in (BASE, "tpe + asha")}
 
 
 @dataclass(frozen=True)
@@ -198,31 +197,6 @@ def scripted(task: str, arm: str, seed: int, trials: int) -> list[Point]:
     return searched(spec, trials * spec.steps, 4, curves, truth, arm == NAIVE)
 
 
-def digits_settings(steps: int) -> tuple[str, ...]:
-    return f"trainer.steps={steps}", f"trainer.evaluate_every={max(1, steps // 10)}"
-
-
-def digits(task: str, arm: str, seed: int, trials: int, steps: int) -> list[Point]:  # noqa: ARG001
-    """Each repetition draws its own labels, validation and verdict images."""
-    import torch
-
-    from trainers import Trainer
-
-    torch.set_num_threads(1)
-    own = (f"trainer.dataset.split_seed={seed}", f"trainer.seed={seed}", "trainer.verdict=true")
-    own += digits_settings(steps)
-    spec = specification(DIGITS, *ARMS[arm], seed, trials, *own)
-
-    def truth(trial: Trial) -> float:
-        assert trial.last is not None
-        return trial.last.metrics["verdict.teacher_error"]
-
-    def curve(config: TrainerConfig) -> Iterator[Report]:
-        return Trainer(config).run()
-
-    return searched(spec, trials * spec.steps, 2, curve, truth)
-
-
 def reached(points: Sequence[Point], quality: float, budget: int) -> tuple[int, bool]:
     """Steps until the best was as good for the first time; all there were, where it never was."""
     steps = next((point.steps for point in points if point.error <= quality and point.steps <= budget), None)
@@ -327,6 +301,13 @@ def told_difference(worse: Any) -> str:
     return f"{worse.mean():+.2f} ({low:+.2f} to {high:+.2f})"
 
 
+def print_head() -> None:
+    """Print what the benchmark runs on."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("optuna", "torch"))
+    cores = len(os.sched_getaffinity(0))
+    print(f"{platform.platform()}, {cores} cores, Python {platform.python_version()}, {versions}")
+
+
 def in_processes(run: Callable[..., Result], jobs: Iterable[Job], workers: int) -> dict[Job, Result]:
     """Call `run` with the arguments of each job, in so many processes at a time; return the results by job."""
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
@@ -336,57 +317,27 @@ def in_processes(run: Callable[..., Result], jobs: Iterable[Job], workers: int) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--digits", action="store_true", help="real trainings")
     parser.add_argument("--repetitions", type=int, default=20)
-    parser.add_argument("--trials", type=int, help="of a search; left out: 64, of the digits 16")
-    parser.add_argument("--steps", type=int, default=300, help="of a training of the digits")
+    parser.add_argument("--trials", type=int, default=64, help="of a search")
     parser.add_argument("--workers", type=int, default=2, help="processes at a time")
-    parser.add_argument("--arms", nargs="+", help="only these, beside the base")
-    parser.add_argument("--tasks", nargs="+", help="only these")
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), help="only these, beside the base")
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), help="only these")
     options = parser.parse_args()
-    tasks = ["digits, trained"] if options.digits else options.tasks or list(TASKS)
-    arms = [
-        arm for arm in (DIGITS_ARMS if options.digits else ARMS) if not options.arms or arm in (BASE, *options.arms)
-    ]
-    trials = options.trials or (16 if options.digits else 64)
-    seeds = SEEDS[: options.repetitions]
-
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("optuna", "torch"))
-    print(
-        f"{platform.platform()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, {versions}"
-    )
-    print(f"{trials} trials a search, n = {len(seeds)}; steps are counted in whole trainings", flush=True)
-    begun, results = time.monotonic(), {}
-    with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool:
-        run = partial(digits, steps=options.steps) if options.digits else scripted
-        jobs = {
-            pool.submit(run, task, arm, seed, trials): (task, arm, seed)
-            for task in tasks
-            for seed in seeds
-            for arm in arms
-        }
-        for done in as_completed(jobs):
-            results[jobs[done]] = done.result()
-            if options.digits:
-                task, arm, seed = jobs[done]
-                last = done.result()[-1]
-                print(
-                    f"{time.monotonic() - begun:6.0f} s  {len(results):3} of {len(jobs)}  seed {seed}  {arm}: "
-                    f"{last.steps} steps, verdict error {last.error:.2%}",
-                    flush=True,
-                )
+    arms, seeds = list(dict.fromkeys([BASE, *options.arms])), SEEDS[: options.repetitions]
+    print_head()
+    print(f"{options.trials} trials a search, n = {len(seeds)}; steps are counted in whole trainings", flush=True)
+    begun = time.monotonic()
+    jobs = itertools.product(options.tasks, arms, seeds)
+    results = in_processes(partial(scripted, trials=options.trials), jobs, options.workers)
     together: dict[str, list[Any]] = {arm: [] for arm in arms}
-    for task in tasks:
-        file = DIGITS if options.digits else TASKS[task].file
-        own = digits_settings(options.steps) if options.digits else ()
-        steps = specification(file, "random", "none", 0, trials, *own).steps
+    for task in options.tasks:
+        steps = specification(TASKS[task].file, "random", "none", 0, options.trials).steps
         by_arm = {arm: [results[task, arm, seed] for seed in seeds] for arm in arms}
-        for arm, pairs in compared(task, by_arm, trials, steps).items():
+        for arm, pairs in compared(task, by_arm, options.trials, steps).items():
             together[arm].append(pairs)
-    if not options.digits:
-        print_ratios(together)
-        head = "rank correlation with the end, no noise | of the first evaluation | of our first rung"
-        table(head, *map(correlations, tasks))
+    print_ratios(together)
+    head = "rank correlation with the end, no noise | of the first evaluation | of our first rung"
+    table(head, *map(correlations, options.tasks))
     print(f"\n{time.monotonic() - begun:.0f} s")
 
 

@@ -40,8 +40,9 @@ QUICK = {
     "recorded.py digits:5": "--trainings 1 --output OUT",
     "search.py": "--repetitions 2 --trials 4 --tasks flat --workers 1",
     "warm_start.py": "--repetitions 2 --trials 4 --tasks flat --workers 1",
-    "search.py --digits": "--repetitions 2 --trials 2 --steps 10 --workers 1",
     "strong_views.py": "--rounds 1 --batch-size 2",
+    "trained_search.py digits:5": "--repetitions 2 --trials 2 --steps 10 --workers 1",
+    "trained_search.py four-keys": "--repetitions 2 --trials 2 --steps 10 --workers 1 --arms tpe·+·asha",
     "throughput.py": "--images IMAGES --model small_cnn conv_large_recipe --rounds 1 --seconds 0.01 --batch-size 4 "
     "--labels 20 --precision fp32",
     "verdict.py": "--repetitions 1",

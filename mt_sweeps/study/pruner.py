@@ -176,13 +176,13 @@ class RungRanking:
         Args:
             ends: the objective of each completed trial, by number.
         """
-        from scipy.stats import spearmanr  # takes its time to load
-
         found = []
         for rung, entries in self._entries.items():
             both = [(entries[number][1].rate, end) for number, end in ends.items() if number in entries]
             early, late = [a for a, _ in both], [b for _, b in both]
             if len(both) >= _FEWEST and len(set(early)) > 1 and len(set(late)) > 1:
+                from scipy.stats import spearmanr  # takes a second to load, for which all trials wait
+
                 found.append(Correlation(rung, float(spearmanr(early, late).statistic), len(both)))
         return found
 
