@@ -253,7 +253,11 @@ class Check:
 
         def speeds(count: int) -> list[int]:
             several = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
-            return [round(float(process.communicate(timeout=120)[0].split()[-1])) for process in several]
+            try:
+                return [round(float(process.communicate(timeout=120)[0].split()[-1])) for process in several]
+            finally:
+                for process in several:  # one that goes on would keep the service from its end
+                    process.kill()
 
         found: dict[str, Any] = {f"{count} at once, images per second each": speeds(count) for count in (1, 4)}
         with shared_gpus(Resources(gpus_per_trial=0.25)) as problem:

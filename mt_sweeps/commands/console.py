@@ -115,7 +115,9 @@ class Board:
             result += f" at step {trial.step}"
         if trial.reason:
             result = f"{trial.reason}: {trial.message.splitlines()[0]}"
-        state = "lost its worker and waits for another" if trial.state == "waiting" else trial.state
+        state: str = trial.state
+        if state == "waiting":
+            state, result = "lost its worker and waits for another", trial.message
         count = f"[{trial.arm}: {len(self._ended[trial.arm])} of {self._totals[trial.arm]}]"
         self._line(f"{trial.id.label} {state}: {result}  {count}{self._left_text()}")
         if trial.state == "failed":

@@ -91,9 +91,10 @@ def examine(file: Path | None, home: str | None, overrides: tuple[str, ...], add
     spec = None if file is None else load_spec(file, overrides)
     clocks = _Clocks()
     yield _python()
+    # First: where only one process may use a GPU, NVIDIA's service could not once this process has.
+    sharing = [] if spec is None or address is not None else list(_sharing(spec))
     yield _gpus()
-    if spec is not None and address is None:
-        yield from _sharing(spec)
+    yield from sharing
     if address is not None:
         yield from _tried("submit", lambda: _job_server(address))
     if address is None or cluster_address():
@@ -194,14 +195,21 @@ def _sharing(spec: SweepSpec) -> Iterator[Check]:
         return
     if cluster_address():
         problem = "" if gpu_sharing.runs() else "it does not run"
-        todo = f"start it on each node: `{gpu_sharing.PROGRAM} -d`"
+        yield _shared(spec, problem, f"start it on each node: `{gpu_sharing.PROGRAM} -d`")
     else:
-        with gpu_sharing.shared_gpus(spec.resources) as problem:
-            todo = "see that NVIDIA's driver is installed with all of its programs; or give each trial a GPU"
+        yield from _tried("mps", lambda: _sharing_here(spec))
+
+
+def _sharing_here(spec: SweepSpec) -> Check:
+    with gpu_sharing.shared_gpus(spec.resources) as problem:
+        todo = "see that NVIDIA's driver is installed with all of its programs; or give each trial a GPU"
+        return _shared(spec, problem, todo)
+
+
+def _shared(spec: SweepSpec, problem: str, todo: str) -> Check:
     if problem:
-        yield Check("mps", "warning", gpu_sharing.in_turns(spec.resources, problem), todo)
-    else:
-        yield Check("mps", "ok", "trials that share a GPU compute at once, by NVIDIA's Multi-Process Service")
+        return Check("mps", "warning", gpu_sharing.in_turns(spec.resources, problem), todo)
+    return Check("mps", "ok", "trials that share a GPU compute at once, by NVIDIA's Multi-Process Service")
 
 
 def _ray(file: Path | None, spec: SweepSpec | None, clocks: _Clocks) -> Check:

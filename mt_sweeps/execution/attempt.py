@@ -29,6 +29,10 @@ STORAGE_LOST = "storage_lost"
 MACHINE_FAULTS = (DISK_FULL, STORAGE_LOST)
 
 
+class GpuLost(Exception):
+    """An error on the GPU has ended what this process can do there: each of its calls to CUDA fails from then on."""
+
+
 @dataclass(frozen=True)
 class Assignment:
     """What a worker is to train.
@@ -137,7 +141,7 @@ def make_trainer(assignment: Assignment, folder: Path) -> records.Run:
 
 
 class Attempt:
-    """One attempt at a trial. Nothing that goes wrong in it raises: it is an outcome.
+    """One attempt at a trial. What goes wrong in it is an outcome, and raises only if no other trial can follow here.
 
     Args:
         assignment: what to train.
@@ -167,6 +171,7 @@ class Attempt:
         """Train to the next evaluation; its report is on disk, and uploaded, when this returns.
 
         Raises:
+            GpuLost: this process can train no trial any more; a new one can.
             KeyboardInterrupt: the user quit the debugger.
         """
         try:
@@ -183,7 +188,11 @@ class Attempt:
             if self._directory is not None:
                 self._directory.write_error(traceback.format_exc())
             self.close()
-            return Outcome(None, Failure(failure_reason(error), _message(error)), done=True)
+            failure = Failure(failure_reason(error), _message(error))
+            if _is_gpu_lost():
+                first_line = failure.message.partition("\n")[0]
+                raise GpuLost(f"CUDA fails in this process since an error: {first_line}") from None
+            return Outcome(None, failure, done=True)
         return Outcome(report, None, done)
 
     def close(self) -> None:
@@ -211,6 +220,21 @@ class Attempt:
         self._trainer = trainer
         self._gpu = GpuSampler() if self._assignment.gpus else None
         return records.record_run(trainer, folder, self._gpu.means if self._gpu else dict)
+
+
+def _is_gpu_lost() -> bool:
+    """Return True if CUDA fails in this process whatever it is called for.
+
+    So it does after an error in a kernel, and where trials share a GPU by NVIDIA's service, after one of any of them.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return False
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError:
+        return True
+    return False
 
 
 def _message(error: Exception) -> str:

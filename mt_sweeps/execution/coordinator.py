@@ -8,6 +8,7 @@ coordinator decides is written to the ledger, so that an engine may die at any m
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 from pydantic import ValidationError
@@ -198,7 +199,8 @@ class Coordinator:
         if self._is_current(assignment):
             self._pruned.discard(assignment.trial)
             self._ended_by_hand.discard(assignment.trial)
-            self._trial_ended(self._ledger.worker_lost(self._running.pop(assignment.trial), message))
+            trial = self._ledger.worker_lost(self._running.pop(assignment.trial), message)
+            self._trial_ended(trial if trial.finished else replace(trial, message=message))
 
     def conclude(self) -> str | None:
         """Return why trials were left unstarted (a budget, say), or None if there were none. Call it at the end.

@@ -7,6 +7,8 @@ nothing, and may die at any moment.
 import gc
 import logging
 import tempfile
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -15,7 +17,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from mt_sweeps.execution import ray_cluster, ray_watch
-from mt_sweeps.execution.attempt import Assignment
+from mt_sweeps.execution.attempt import Assignment, GpuLost
 from mt_sweeps.execution.coordinator import Coordinator
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.execution.worker import TrialWorker
@@ -163,9 +165,8 @@ class _LedgerScheduler(FIFOScheduler):  # type: ignore[misc]
         self._driver.ended(trial.trial_id, result)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
-        # Whatever a trial raises is an outcome (see `Attempt`), so this is a process that was lost.
-        error = str(trial.get_error() or "its process died").strip()
-        self._driver.worker_lost(trial.trial_id, error.splitlines()[-1])
+        # What a trial raises is an outcome (see `Attempt`), so this is a process that was lost.
+        self._driver.worker_lost(trial.trial_id, _why_lost(trial))
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """A trial that never started is still WAITING or RUNNING in the ledger, and is taken up again from there."""
@@ -182,3 +183,18 @@ class _SweepStopper(tune.Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         return self._driver.should_stop()
+
+
+def _why_lost(trial: Any) -> str:
+    """Return why the process of a trial was lost, as far as it is known.
+
+    Tune writes what Ray says into a file; its `get_error` would look for it in the storage, where it comes later.
+    """
+    text = ""
+    with suppress(OSError, TypeError):
+        text = Path(trial.error_file).read_text(errors="replace")
+    if f"{GpuLost.__name__}: " in text:
+        return text.rpartition(f"{GpuLost.__name__}: ")[2].partition("\n")[0]
+    if "low on memory" in text:
+        return "Ray ended its process, since the node ran low on memory"
+    return "its process died"

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from mt_sweeps.execution.attempt import Assignment, Attempt
+from mt_sweeps.errors import Unfinished
+from mt_sweeps.execution.attempt import Assignment, Attempt, GpuLost
 from mt_sweeps.execution.coordinator import Coordinator
 
 
@@ -26,6 +27,9 @@ def run(coordinator: Coordinator, make_attempt: Callable[[Assignment], Attempt] 
                     if coordinator.reported(assignment, outcome.report):
                         break
                     outcome = attempt.advance()
+            except GpuLost as error:
+                coordinator.worker_lost(assignment, str(error))
+                raise Unfinished(f"{error}; in a new process, `resume` goes on") from None
             finally:
                 attempt.close()
             if coordinator.should_stop:

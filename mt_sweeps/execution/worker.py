@@ -11,7 +11,7 @@ from mt_sweeps.execution.attempt import Attempt
 
 
 class TrialWorker(Trainable):  # type: ignore[misc]
-    """Tune's side of an attempt. Nothing that a trial does raises here: the process lives on for the next one."""
+    """Tune's side of an attempt. The process lives on for the next one, unless its GPU is lost: then Tune ends it."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Begin in a new process; the configuration is `{"assignment": Assignment}`."""

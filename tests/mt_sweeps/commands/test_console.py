@@ -43,6 +43,14 @@ def test_a_failure_is_told_with_its_reason(ledger, capsys):
     assert "trial 0 failed: diverged: Diverged: the loss is nan" in capsys.readouterr().out
 
 
+def test_a_lost_worker_is_told_with_its_reason(ledger, capsys):
+    shown = board(ledger)
+    trial = ledger.ask_search()
+    shown.started(trial)
+    shown.ended(replace(ledger.worker_lost(trial, "its node died"), message="its node died"))
+    assert "trial 0 lost its worker and waits for another: its node died  [" in capsys.readouterr().out
+
+
 def test_while_finalists_are_left_their_number_is_called_a_maximum(tmp_path):
     settings = ("trials=1", "finalists.baselines=[]", "finalists.top=1", "finalists.seeds=4")
     ledger = new_ledger(tmp_path / "ledger.db", digits(*settings))

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from mt_sweeps.cli import cli
 from mt_sweeps.commands import doctor
 from mt_sweeps.commands.doctor import Check
+from mt_sweeps.errors import InputError
 from mt_sweeps.execution import gpu_sharing, ray_cluster
 from mt_sweeps.spec.load import load_spec
 from tests.helpers.command_line import DIGITS
@@ -112,6 +113,16 @@ def test_trials_that_share_a_gpu_need_nvidias_service(monkeypatch, problem, clus
     assert check.todo.startswith(todo)
     assert state == "ok" or f"({problem}): the 4 trials of a GPU take turns" in check.said
     assert not [*doctor._sharing(whole), *doctor._sharing(auto)]
+
+
+def test_a_service_for_shared_gpus_that_runs_and_fails_is_a_problem(monkeypatch):
+    def shared_gpus(_):
+        raise InputError("it runs, and fails; end it")
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr(gpu_sharing, "shared_gpus", shared_gpus)
+    (check,) = doctor._sharing(load_spec(DIGITS, ("resources.gpus_per_trial=0.25",)))
+    assert check == doctor.Check("mps", "problem", "it runs, and fails", "end it")
 
 
 def test_credentials_that_go_in_the_clear_or_are_missing_are_told(tmp_path, monkeypatch):

@@ -88,14 +88,17 @@ def test_a_trial_is_pruned_at_a_rung_and_its_last_report_ends_it(tmp_path):
     assert [trial.state for trial in ledger.trials("search")] == ["running", "running", "pruned", "pruned"]
 
 
-def test_a_lost_worker_costs_an_attempt_and_too_many_of_them_the_trial(tmp_path):
+def test_a_lost_worker_costs_an_attempt_and_too_many_of_them_the_trial(tmp_path, monkeypatch):
     coordinator, ledger = coordinator_of(tmp_path, "trials=1")
+    heard = []
+    monkeypatch.setattr(coordinator._listener, "ended", heard.append)
     for attempt in range(1, LOSSES + 1):
         assignment = coordinator.next_assignment()
         assert assignment.address.endswith(f"attempt-{attempt}")
         coordinator.worker_lost(assignment, "its node died")
     assert coordinator.next_assignment() is None
     assert (ledger.trials("search")[0].state, ledger.trials("search")[0].reason) == ("failed", "lost_worker")
+    assert [trial.message for trial in heard[:-1]] == ["its node died"] * (LOSSES - 1)
 
 
 def test_a_report_that_comes_again_does_not_prune_a_trial_in_hindsight(tmp_path):

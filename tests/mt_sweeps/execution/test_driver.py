@@ -85,7 +85,26 @@ def test_tunes_hooks_hand_everything_on(tune):
     assert scheduler.on_trial_result(None, SimpleNamespace(trial_id="a"), first) == FIFOScheduler.CONTINUE
     scheduler.on_trial_complete(None, SimpleNamespace(trial_id="a"), COMPLETE)
     assert isinstance(searcher.suggest("b"), dict)
-    scheduler.on_trial_error(None, SimpleNamespace(trial_id="b", get_error=lambda: "Traceback\nthe node died"))
+    scheduler.on_trial_error(None, SimpleNamespace(trial_id="b", error_file=None))
     assert not stopper.stop_all()
     trials = tune._coordinator._ledger.trials("search")
     assert [(trial.state, trial.lost_workers) for trial in trials] == [("complete", 0), ("waiting", 1)]
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (
+            "Failure # 1\nray::TrialWorker.train()\n  File ...\nmt_sweeps.execution.attempt.GpuLost: CUDA fails\n",
+            "CUDA fails",
+        ),
+        ("a worker was killed due to the node running low on memory. See", "the node ran low on memory"),
+        ("The actor died.\nWorker exit type: SYSTEM_ERROR ... (3) ...", "its process died"),
+        (None, "its process died"),
+    ],
+)
+def test_why_a_worker_was_lost_is_said_if_ray_knows(tmp_path, error, why):
+    file = tmp_path / "error.txt"
+    if error is not None:
+        file.write_text(error)
+    assert driver._why_lost(SimpleNamespace(error_file=str(file))).endswith(why)

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from mt_sweeps.cli import cli
-from mt_sweeps.execution import in_process
+from mt_sweeps.errors import Unfinished
+from mt_sweeps.execution import attempt, in_process
 from mt_sweeps.execution.coordinator import Coordinator
 from mt_sweeps.execution.resources import Share
 from mt_sweeps.execution.simulated_trainer import VARIABLE, Script, SimulatedTrainer
@@ -84,6 +85,16 @@ def test_to_quit_the_debugger_interrupts_the_sweep_and_fails_no_trial(tmp_path, 
     with pytest.raises(KeyboardInterrupt):
         run(sweep)
     assert [trial.state for trial in sweep.ledger.trials("search")] == ["running"]
+
+
+def test_where_the_gpu_is_lost_the_sweep_ends_and_the_trial_waits_for_another_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(attempt, "_is_gpu_lost", lambda: True)
+    sweep = Sweep(tmp_path)
+    with pytest.raises(Unfinished, match=r"CUDA fails in this process since an error: .*in a new process, `resume`"):
+        run(sweep)
+    first, second = sweep.ledger.trials("search")
+    assert first.state == "complete"  # the second one diverges
+    assert (second.state, second.lost_workers) == ("waiting", 1)
 
 
 @pytest.mark.system

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mt_sweeps.execution.attempt import DISK_FULL, Assignment, make_trainer
+from mt_sweeps.execution.attempt import DISK_FULL, Assignment, GpuLost, make_trainer
 from mt_sweeps.execution.simulated_trainer import VARIABLE, Script
 from mt_sweeps.execution.worker import TrialWorker
 from mt_sweeps.plugins import import_plugins, plugin_code
@@ -122,6 +122,23 @@ def test_a_trial_that_raises_is_a_failure_with_its_reason_and_the_worker_lives_o
     assert "Diverged" in (tmp_path / "bad" / "error.txt").read_text()
     worker.reset_config(assignment(tmp_path / "good"))
     assert to_its_end(worker)[-1].failure is None
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_worker_whose_gpu_is_lost_takes_no_other_trial(worker, tmp_path, monkeypatch, is_lost):
+    def synchronize():
+        if is_lost:
+            raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    worker.reset_config(assignment(tmp_path / "bad", optimizer={"name": "sgd", "learning_rate": 1e30}))
+    if is_lost:
+        with pytest.raises(GpuLost, match=r"CUDA fails in this process since an error: .*is nan by step"):
+            to_its_end(worker)
+    else:
+        assert to_its_end(worker)[-1].failure.reason == "diverged"
+    assert "Diverged" in (tmp_path / "bad" / "error.txt").read_text()
 
 
 def test_a_trial_whose_last_checkpoint_is_torn_goes_on_from_the_one_before_it(worker, tmp_path):
