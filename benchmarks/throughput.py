@@ -31,6 +31,7 @@ import time
 import warnings
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -150,7 +151,7 @@ class Floor:
         self._gradient = torch.randn(options.batch_size, options.classes, device=options.device)
         self._autocast = torch.autocast(options.device.type, torch.bfloat16, enabled=precision == "bf16")
         on_cuda = options.device.type == "cuda"
-        self._take = CapturedStep(self._step, [], self._drop_gradients) if on_cuda else self._step
+        self._take = partial(CapturedStep([], self._drop_gradients), self._step) if on_cuda else self._step
 
     def seconds(self, steps: int) -> float:
         _synchronize(self._device)

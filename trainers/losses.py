@@ -78,7 +78,7 @@ def logit_distance(first: Tensor, second: Tensor) -> Tensor:
 def gradient_norm(loss: Tensor, logits: Tensor) -> Tensor:
     """Return the L2 norm of d loss / d logits; 0 if the loss does not depend on them. The graph is kept."""
     if not (loss.requires_grad and logits.requires_grad):
-        return torch.zeros(())
+        return logits.new_zeros(())
     (gradient,) = torch.autograd.grad(loss, logits, retain_graph=True, allow_unused=True)
-    norm: Tensor = torch.zeros(()) if gradient is None else torch.linalg.vector_norm(gradient)
+    norm: Tensor = logits.new_zeros(()) if gradient is None else torch.linalg.vector_norm(gradient)
     return norm

@@ -92,9 +92,11 @@ class PiModel(Method):
     def target(self, indices: Tensor, view: Tensor | None = None) -> Target:  # noqa: ARG002
         assert view is not None
         self._student.set_dropout(self._dropout[1])
-        with torch.set_grad_enabled(self._target_gradient):
-            probabilities = self._student.forward_heads(view)[0].softmax(1)
-        self._student.set_dropout(self._dropout[0])
+        try:
+            with torch.set_grad_enabled(self._target_gradient):
+                probabilities = self._student.forward_heads(view)[0].softmax(1)
+        finally:  # a step whose capture fails is taken again
+            self._student.set_dropout(self._dropout[0])
         return Target(probabilities)
 
 

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from trainers import losses
-from trainers.captured_step import CapturedStep
+from trainers.captured_step import CAN_CAPTURE, CapturedStep
 from trainers.checkpoint import Model, load_latest_checkpoint, save_checkpoint, save_model
 from trainers.config import Augmentation, TrainerConfig, WithWeights
 from trainers.consistency import consistency_loss
@@ -114,9 +115,9 @@ class Trainer:
                 network.compile_passes()
         self._optimizer = Optimizer(self._student, config)
         self._timetable = Timetable(config, self._device)
-        self._replay: CapturedStep | None = None
-        if self._device.type == "cuda" and self._data.is_resident:
-            self._replay = CapturedStep(self._take_step, self._data.generators, self._optimizer.drop_gradients)
+        self._replay: CapturedStep[dict[str, Tensor]] | None = None
+        if self._device.type == "cuda" and self._data.is_resident and CAN_CAPTURE:
+            self._replay = CapturedStep(self._data.generators, self._optimizer.drop_gradients)
 
         self._step = 0
         self._loss_names: list[str] = []
@@ -274,12 +275,11 @@ class Trainer:
             self._timetable.plan(self._step, planned)
             self._data.plan(planned)
             for _ in range(planned):
-                is_last = self._step + 1 == end
-                if self._replay is None or is_last:
-                    at_end = self._take_step(measure=is_last)
-                else:
+                if self._replay is None:
+                    at_end = self._take_step(measure=self._step + 1 == end)
+                else:  # each step measures, as a step of another kind would need as much memory again as the graph has
                     self._stopwatch.start("step")
-                    self._replay()
+                    at_end = self._replay(partial(self._take_step, measure=True))
                 self._step += 1
         self._stopwatch.stop()
         steps, seconds = self._step - first, self._stopwatch.total("data", "step") - seconds_before

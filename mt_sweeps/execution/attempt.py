@@ -1,11 +1,13 @@
 """One attempt at a trial, from its assignment to its outcomes. Every engine runs trials through it."""
 
+import gc
 import os
 import sys
 import traceback
 import warnings
 from bdb import BdbQuit
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +29,7 @@ from trainers.report import Report
 DISK_FULL = "disk_full"
 STORAGE_LOST = "storage_lost"
 MACHINE_FAULTS = (DISK_FULL, STORAGE_LOST)
+_ALLOCATED = 0.9  # of a trial's share of a GPU's memory: CUDA itself needs the rest, which the limit does not count
 
 
 class GpuLost(Exception):
@@ -127,7 +130,7 @@ def make_trainer(assignment: Assignment, folder: Path) -> records.Run:
     if gpus and config.device == "auto" and not torch.cuda.is_available():
         raise DataError("Ray gave this trial a GPU that torch cannot use; install a torch that fits the driver")
     if 0 < gpus < 1:  # Ray only counts fractions: without a limit, one trial could take its neighbours' memory
-        torch.cuda.set_per_process_memory_fraction(gpus)
+        torch.cuda.set_per_process_memory_fraction(_ALLOCATED * gpus)
     trainer = CrossValidation(config, folder) if config.is_cross_validated else Trainer(config, folder)
     if assignment.first_weights is not None and trainer.first_weights != assignment.first_weights:
         raise DataError(
@@ -202,6 +205,7 @@ class Attempt:
         if self._directory is not None:
             self._directory.close()
         self._gpu = self._directory = self._trainer = self._reports = None
+        _free_gpu_memory()
 
     def _open_directory(self) -> AttemptDirectory:
         if not self._assignment.gpus:
@@ -220,6 +224,15 @@ class Attempt:
         self._trainer = trainer
         self._gpu = GpuSampler() if self._assignment.gpus else None
         return records.record_run(trainer, folder, self._gpu.means if self._gpu else dict)
+
+
+def _free_gpu_memory() -> None:
+    """Give back what a trainer leaves on the GPU, before the next one needs it: Python collects circles late."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        gc.collect()
+        with suppress(RuntimeError):  # the GPU is lost
+            torch.cuda.empty_cache()
 
 
 def _is_gpu_lost() -> bool:
