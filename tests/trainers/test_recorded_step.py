@@ -63,7 +63,7 @@ def _images(tmp_path, monkeypatch):
 
 def recorded(trainer: Trainer) -> RecordedStep:
     with RecordedStep() as record:
-        trainer._take_step()
+        trainer._take_step(measure=True)
     return record
 
 
@@ -79,7 +79,7 @@ def test_two_steps_are_the_same_operations_with_the_same_numbers_at_the_same_add
     monkeypatch.setattr(image_operations, "_would_wait", lambda _: True)  # what a GPU does
     trainer = planned(CASES[name])
     for _ in range(3):
-        trainer._take_step()
+        trainer._take_step(measure=True)
     first, second = recorded(trainer), recorded(trainer)
     assert first.waits == []
     assert len(first.operations) > 50
@@ -96,7 +96,7 @@ def test_a_resumed_run_takes_the_same_steps(name, tmp_path):
     assert resumed._step == 20
     for trainer in (whole, resumed):
         for _ in range(2):
-            trainer._take_step()
+            trainer._take_step(measure=True)
     records = [recorded(trainer) for trainer in (whole, resumed)]
     assert [name for name, _ in records[0].operations] == [name for name, _ in records[1].operations]
     assert records[1].waits == []
@@ -105,7 +105,7 @@ def test_a_resumed_run_takes_the_same_steps(name, tmp_path):
 def test_a_number_of_the_program_and_a_wait_are_seen():
     trainer = planned({})
     take, counts = trainer._timetable.next, iter([1.0, 2.0])
-    trainer._take_step()
+    trainer._take_step(measure=True)
 
     def numbered():
         now = take()
