@@ -31,7 +31,7 @@ from trainers.report import Report
 
 FOUR_KEYS = "four-keys"
 DEFAULT_ARMS = [BASE, "tpe + asha", "tpe + asha, prior"]
-LOOKS = 10  # evaluations of a training of `FOUR_KEYS`
+LOOKS = 10  # evaluations of a training whose steps are given
 
 
 def search_of(task: str, images: Path | None) -> SweepSpec:
