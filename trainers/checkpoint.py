@@ -23,6 +23,7 @@ from trainers.config import ModelConfig, Timm, TrainerConfig
 from trainers.config.plugins import MODELS, missing_plugins, plugins_of
 from trainers.data.geometry import center_crop
 from trainers.data.normalization import Normalization, load_normalization
+from trainers.devices import products
 from trainers.errors import CheckpointError, DataError, MissingPlugin, UnreadableCheckpoint, WrongNetwork
 from trainers.files import CHECKPOINT, PREVIOUS_CHECKPOINT, write_atomically
 from trainers.models import build, is_changed
@@ -37,6 +38,7 @@ LARGEST_IMAGE = 2048
 """Pixels per side of the largest images that a model file may be for."""
 _MOST_PER_VALUE = 3  # weights of a network, as they are estimated, for each value in its file
 _MISFITS = (KeyError, TypeError, StopIteration, ValueError, RuntimeError, RecursionError, DataError, WrongNetwork)
+_OF_THE_DEVICE = (torch.OutOfMemoryError, torch.AcceleratorError)
 _ORIGIN = {"config", "data", "device"}
 
 
@@ -140,6 +142,8 @@ def _read(path: Path, device: torch.device) -> dict[str, Any]:
         raise UnreadableCheckpoint(f"{path} cannot be read as a checkpoint: it is torn, damaged or foreign")
     try:
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    except _OF_THE_DEVICE:  # it is full, or lost
+        raise
     except Exception as error:  # a forged file can make torch raise anything
         raise UnreadableCheckpoint(f"{path} cannot be read as a checkpoint: {error}") from None
     formats = {CHECKPOINT_FORMAT, EARLIER_CHECKPOINT_FORMAT}
@@ -189,7 +193,8 @@ class Model:
             float [n, classes].
         """
         pixels = center_crop(self.normalization(images), self.config.augmentation.crop)
-        logits: Tensor = self.network(pixels)
+        with products(images.device, self.config.precision):
+            logits: Tensor = self.network(pixels)
         return logits
 
 
@@ -267,6 +272,8 @@ def load_model(path: Path, device: str = "cpu") -> Model:
         network.load_state_dict(parts["network."])
         model = Model(network.eval(), normalization, classes, size, channels, config, color_share)
         model.logits(torch.zeros(1, size, size, channels, dtype=torch.uint8, device=device))  # sizes that do not fit
+    except _OF_THE_DEVICE:  # no fault of the file
+        raise
     except _MISFITS as error:
         raise _misfit(path, facts, error) from None
     return model

@@ -1,5 +1,6 @@
 """Cross-validation: one training per fold of the labeled images, which together are one run."""
 
+import gc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +63,8 @@ class CrossValidation:
                 return
             self._fold += 1
             del self._trainer  # its memory, before the next one needs as much
+            if self.config.compile:
+                gc.collect()  # a compiled network refers to itself
             self._trainer = Trainer(self.config.of_fold(self._fold), self._directory, self.history)
 
     def _with_earlier(self, report: Report) -> Report:

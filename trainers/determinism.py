@@ -52,6 +52,17 @@ def deterministic(wanted: bool) -> Iterator[None]:
         memory.fill_uninitialized_memory, torch.backends.cudnn.benchmark = fills, benchmarks
 
 
+@contextmanager
+def exact_in_any_order() -> Iterator[None]:
+    """Let torch add up in any order within the block: for integers, whose sum is always the same."""
+    enabled, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warns)
+
+
 def _why_not(message: str) -> str | None:
     """Return what an error of torch says about determinism, and what to do; None if it is another error."""
     if _NO_SUCH_FORM in message:

@@ -1,6 +1,8 @@
 """The device that a run computes on, its precision, and its memory layout."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -56,6 +58,20 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     if precision == "tf32" and device.type == "cpu":
         warnings.warn("precision: tf32 is fp32 here: this CPU has no units for it", stacklevel=3)
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+@contextmanager
+def products(device: torch.device, precision: str) -> Iterator[None]:
+    """Compute products on CUDA as evaluations of a run in this precision do, within the block: in TF32 or not."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def has_bf16_units(device: torch.device) -> bool:

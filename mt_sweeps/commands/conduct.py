@@ -63,7 +63,7 @@ def started_engine(
         print(f"{VARIABLE} is set: the trials are simulated, no network is trained", flush=True)
     if in_process:
         print("trials run in this process, one after another, without Ray", flush=True)
-        share = replace(share_of(file, spec, local_resources()), concurrent=1)
+        share = replace(share_of(file, spec, [local_resources()]), concurrent=1)
         yield share, with_precision(spec, share, None)
         return
     address = cluster_address()
@@ -71,9 +71,9 @@ def started_engine(
     with nullcontext("") if address else gpu_sharing.shared_gpus(spec.resources) as problem:
         if problem:
             print(f"warning: {gpu_sharing.in_turns(spec.resources, problem)}", flush=True)
-        available = ray_cluster.start(_load_driver)
+        nodes = ray_cluster.start(_load_driver)
         try:
-            share = share_of(file, spec, available)
+            share = share_of(file, spec, nodes)
             on_all_nodes = check_nodes(file, spec, share, data) if address else None
             yield share, with_precision(spec, share, on_all_nodes)
         finally:

@@ -213,11 +213,12 @@ def _shared(spec: SweepSpec, problem: str, todo: str) -> Check:
 
 
 def _ray(file: Path | None, spec: SweepSpec | None, clocks: _Clocks) -> Check:
-    available = ray_cluster.start()
+    nodes = ray_cluster.start()
     try:
-        what = f"{available.get('CPU', 0):g} cores and {available.get('GPU', 0):g} GPUs"
+        cores, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
+        what = f"{cores:g} cores and {gpus:g} GPUs"
         if spec is not None:
-            share = share_of(file or Path(), spec, available)
+            share = share_of(file or Path(), spec, nodes)
             what += f", {counted(share.concurrent, 'trial')} at once"
         if not cluster_address():
             return Check("ray", "ok", f"started on this machine and ended again: {what}")

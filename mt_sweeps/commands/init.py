@@ -92,7 +92,7 @@ def init(request: Request, as_json: bool) -> str:
         if not as_json:
             print(found_text(name, found), flush=True)
         first = first_weights(request.weights, request.architecture)
-        share = allocate(Resources(), local_resources(), "auto")
+        share = allocate(Resources(), [local_resources()], "auto")
         suggestion, speed = _fitting(request, name, found, first, share)
         text = suggestion_yaml(suggestion, _heading(request, output, found))
         _allow_paths(text)

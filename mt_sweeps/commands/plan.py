@@ -30,7 +30,7 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> str:
     """
     spec = load_spec(file, (*overrides, *([f"trials={trials}"] if trials is not None else [])))
     check_folder(file, spec)
-    share = share_of(file, spec, local_resources())
+    share = share_of(file, spec, [local_resources()])
     try:
         planned = forecasts.forecast(spec, share.concurrent)
     except DataError as error:
@@ -39,7 +39,8 @@ def plan(file: Path, overrides: tuple[str, ...], trials: int | None) -> str:
     try:
         data = check_data(file, spec)
         print("measuring a few steps", flush=True)
-        speed = forecasts.measure_speed(spec.sample_config(), share.cpus)
+        here = {} if share.gpus else {"device": "cpu"}  # what `auto` is in a trial without a GPU
+        speed = forecasts.measure_speed(spec.sample_config().model_copy(update=here), share.cpus)
     except (InputError, DataError, TrainingError) as error:
         if isinstance(error, InputError) and isinstance(spec.sample_config().dataset, ImageFolder | Imagenet):
             raise  # nothing of it has to be downloaded: `run` would refuse the same

@@ -1,6 +1,9 @@
 """Forecast what a sweep will take, before anything starts: from the file, and from a few measured steps."""
 
+import tempfile
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from mt_sweeps.execution.preflight import DatasetCheck
 from mt_sweeps.execution.resources import Share
@@ -13,6 +16,7 @@ from mt_sweeps.study import pruner
 from trainers.config import ModelConfig, Timm, TrainerConfig
 from trainers.config.model import network_name
 
+_OF_STEPS = ("time.data_seconds", "time.step_seconds")
 OVERHEAD_BYTES = 30_000_000  # ledger, MLflow's database, records and logs of a usual sweep
 
 
@@ -77,7 +81,7 @@ def _parameters(model: ModelConfig) -> int:
 
 
 def measure_speed(config: TrainerConfig, threads: int) -> Speed:
-    """Time a few steps and an evaluation of a training run on this machine.
+    """Time a few steps and an evaluation of a training run on this machine, with its checkpoint.
 
     Args:
         config: of the run.
@@ -98,13 +102,14 @@ def measure_speed(config: TrainerConfig, threads: int) -> Speed:
     shortened = {"steps": 2 * steps, "evaluate_every": steps, "consistency": consistency}
     if config.is_cross_validated:
         config = config.of_fold(0)  # else there would be nothing to evaluate on
-    reports = list(Trainer(config.model_copy(update=shortened)).run())
-    first, second = (report.metrics for report in reports)  # the first interval only warms up
-
-    def between(name: str) -> float:
-        return second[name] - first[name]
-
-    return Speed(between("time.step_seconds") / steps, between("time.evaluation_seconds"))
+    metrics, moments = [], []
+    with tempfile.TemporaryDirectory(prefix="mt-sweeps-") as folder:
+        for report in Trainer(config.model_copy(update=shortened), Path(folder)).run():
+            metrics.append(report.metrics)
+            moments.append(time.perf_counter())
+    # The first interval only warms up. Where a step is a graph, all of it is in the seconds of steps.
+    training = sum(metrics[1].get(name, 0) - metrics[0].get(name, 0) for name in _OF_STEPS)
+    return Speed(training / steps, max(0.0, moments[1] - moments[0] - training))
 
 
 def _milliseconds(seconds: float) -> str:
@@ -147,6 +152,8 @@ def text(spec: SweepSpec, planned: Forecast, share: Share, data: DatasetCheck | 
         )
         if share.gpus:
             lines.append(f"  GPU-hours {seconds * share.gpus / 3600:.3g} at the most")
+        if 0 < share.gpus < 1:
+            lines.append("  note      measured with a GPU to itself: trials that share one may each be slower")
     limits = [f"{name} {value:g}" for name, value in spec.budget if value is not None]
     if limits:
         lines.append(f"  budget    {', '.join(limits)}")

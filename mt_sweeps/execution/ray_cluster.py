@@ -43,14 +43,14 @@ _stopping: threading.Thread | None = None  # ends Ray
 _saved: Before = {}  # variables of the environment as they were before Ray was started
 
 
-def start(meanwhile: Callable[[], object] | None = None) -> dict[str, float]:
+def start(meanwhile: Callable[[], object] | None = None) -> list[dict[str, float]]:
     """Start Ray on this machine, or join a cluster. What is in the environment for other uses of Ray has no effect.
 
     Args:
         meanwhile: runs in a thread while this waits for Ray's processes; what it raises is dropped. None: nothing.
 
     Returns:
-        The resources: `CPU`, and `GPU` if there are any.
+        The resources of each node: `CPU`, and `GPU` if there are any.
 
     Raises:
         InputError: the cluster cannot be joined, or there is no folder for Ray's files.
@@ -60,15 +60,15 @@ def start(meanwhile: Callable[[], object] | None = None) -> dict[str, float]:
     address = ray_address.cluster_address()
     terminate = signal.getsignal(signal.SIGTERM)
     try:
-        resources = _start_here(meanwhile) if address is None else _join(address, meanwhile)
+        nodes = _start_here(meanwhile) if address is None else _join(address, meanwhile)
     except SystemExit:  # a SIGTERM arrived meanwhile
         _remove_folder()
         raise KeyboardInterrupt from None
     signal.signal(signal.SIGTERM, terminate)  # Ray's own handler would end the process
-    return resources
+    return nodes
 
 
-def _start_here(meanwhile: Callable[[], object] | None) -> dict[str, float]:
+def _start_here(meanwhile: Callable[[], object] | None) -> list[dict[str, float]]:
     global _folder
     # Ray's ports listen on all interfaces, so they must ask for a token.
     _saved.update(set_variables({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}))
@@ -92,7 +92,7 @@ def _start_here(meanwhile: Callable[[], object] | None) -> dict[str, float]:
     raise ray_watch.not_started(failure)
 
 
-def _join(address: str, meanwhile: Callable[[], object] | None) -> dict[str, float]:
+def _join(address: str, meanwhile: Callable[[], object] | None) -> list[dict[str, float]]:
     ray_address.check_reachable(address)
     variables = {"RAY_CHDIR_TO_TRIAL_DIR": _ENVIRONMENT["RAY_CHDIR_TO_TRIAL_DIR"]}
     try:
@@ -105,14 +105,13 @@ def _join(address: str, meanwhile: Callable[[], object] | None) -> dict[str, flo
         ) from None
 
 
-def _init(meanwhile: Callable[[], object] | None, **options: Any) -> dict[str, float]:
+def _init(meanwhile: Callable[[], object] | None, **options: Any) -> list[dict[str, float]]:
     import ray  # it reads its token now
 
     if meanwhile is not None:
         threading.Thread(target=_quietly, args=(meanwhile,), name="ray-meanwhile", daemon=True).start()
     ray.init(**options, log_to_driver=False, logging_level="ERROR")
-    resources: dict[str, float] = ray.cluster_resources()
-    return resources
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def _quietly(call: Callable[[], object]) -> None:
@@ -128,7 +127,9 @@ def _token() -> str:
 
 def set_environment() -> None:
     """Set the variables that Ray reads, and remove others that Tune would obey; call it before Ray is imported."""
-    for name in [name for name in os.environ if name.startswith("TUNE_") or name == "RAY_TMPDIR"]:
+    # The last: Ray would then not tell a trial which GPU is its own, and all would take the first.
+    others = ("TUNE_", "RAY_TMPDIR", "RAY_EXPERIMENTAL_NOSET_")
+    for name in [name for name in os.environ if name.startswith(others)]:
         del os.environ[name]
     os.environ.update(_ENVIRONMENT)
 

@@ -64,6 +64,20 @@ def test_a_checkpoint_of_the_format_before_is_read_unless_its_network_has_change
             load_latest_checkpoint(tmp_path, settings, "images", CPU)
 
 
+@pytest.mark.parametrize("kind", [torch.OutOfMemoryError, torch.AcceleratorError])
+def test_a_full_or_lost_gpu_is_no_fault_of_a_file(checkpoint, tmp_path, monkeypatch, kind):
+    def fails(*_, **__):
+        raise kind("CUDA")
+
+    finished(config()).save_model(tmp_path / "model.safetensors")
+    monkeypatch.setattr(torch, "load", fails)
+    monkeypatch.setattr(checkpoint_module.Model, "logits", fails)
+    with pytest.raises(kind):
+        latest(checkpoint.parent)
+    with pytest.raises(kind):
+        load_model(tmp_path / "model.safetensors", "cpu")
+
+
 def test_where_nothing_was_saved_there_is_nothing_to_go_on_from(tmp_path):
     assert latest(tmp_path) is None
 

@@ -7,7 +7,7 @@ import torch
 
 from tests.helpers.training import EVERY_NOISE, config, finished, results
 from trainers import Trainer, trainer
-from trainers.determinism import deterministic, reserve_workspaces
+from trainers.determinism import deterministic, exact_in_any_order, reserve_workspaces
 from trainers.errors import NotDeterministic
 from trainers.methods import MeanTeacher
 
@@ -107,3 +107,11 @@ def test_a_run_on_cuda_reserves_the_workspaces_of_cublas_unless_the_user_did(mon
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
     reserve_workspaces(torch.device("cuda"))
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
+
+
+def test_integers_may_be_added_in_any_order():
+    with deterministic(True):
+        with exact_in_any_order():
+            assert not torch.are_deterministic_algorithms_enabled()
+        assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.are_deterministic_algorithms_enabled()

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 from torchvision.transforms.v2 import functional as torchvision
 
+from trainers.determinism import exact_in_any_order
+
 OPERATIONS = (
     *("identity", "shear_x", "shear_y", "translate_x", "translate_y", "rotate"),
     *("brightness", "color", "contrast", "sharpness", "posterize", "solarize", "autocontrast", "equalize"),
@@ -123,7 +125,8 @@ def _autocontrast(images: Tensor, amounts: Tensor) -> Tensor:  # noqa: ARG001
 
 
 def _equalize(images: Tensor, amounts: Tensor) -> Tensor:  # noqa: ARG001
-    changed: Tensor = torchvision.equalize(images)
+    with exact_in_any_order():  # it counts pixels; what torch would do instead waits for the device
+        changed: Tensor = torchvision.equalize(images)
     return changed
 
 

@@ -22,7 +22,7 @@ def test_the_service_for_shared_gpus_runs_as_long_as_ray_does(monkeypatch, capsy
         order.append("no service")
 
     monkeypatch.setattr(gpu_sharing, "shared_gpus", shared_gpus)
-    monkeypatch.setattr(ray_cluster, "start", lambda _: order.append("Ray") or {"CPU": 4.0, "GPU": 1.0})
+    monkeypatch.setattr(ray_cluster, "start", lambda _: order.append("Ray") or [{"CPU": 4.0, "GPU": 1.0}])
     monkeypatch.setattr(ray_cluster, "stop", lambda: order.append("no Ray"))
     monkeypatch.setattr(conduct, "cluster_address", lambda: "head:6379" if cluster else None)
     monkeypatch.setattr(conduct, "check_nodes", lambda *_: None)

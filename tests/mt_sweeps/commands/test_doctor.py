@@ -19,7 +19,7 @@ from tests.helpers.command_line import DIGITS
 
 @pytest.fixture(autouse=True)
 def _no_ray_is_started(monkeypatch):
-    monkeypatch.setattr(ray_cluster, "start", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(ray_cluster, "start", lambda: [{"CPU": 2.0}])
     monkeypatch.setattr(ray_cluster, "stop", lambda: None)
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_ADDRESS", "PGPASSWORD", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)

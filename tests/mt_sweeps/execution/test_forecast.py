@@ -63,6 +63,13 @@ def test_a_forecast_at_the_most_that_is_a_little_more_than_the_budget_is_no_warn
     assert "cut off" not in text(spec, forecast(spec, 2), Share(0.0, 1, 2), None, Speed(0.8, 0.2))
 
 
+@pytest.mark.parametrize(("gpus", "is_said"), [(0.25, True), (1.0, False), (0.0, False)])
+def test_trials_that_share_a_gpu_are_foreseen_with_a_reservation(gpus, is_said):
+    spec = digits()
+    shown = text(spec, forecast(spec, 2), Share(gpus, 1, 2), None, Speed(0.8, 0.2))
+    assert ("trials that share one may each be slower" in shown) == is_said
+
+
 @pytest.mark.system
 def test_a_step_of_this_machine_is_measured():
     speed = measure_speed(digits().sample_config(), threads=1)

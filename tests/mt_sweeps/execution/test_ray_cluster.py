@@ -7,6 +7,8 @@ import pytest
 from mt_sweeps.errors import InputError, Unfinished
 from mt_sweeps.execution import ray_cluster, ray_watch
 
+NODES = [{"Alive": True, "Resources": {"CPU": 2.0}}, {"Alive": False, "Resources": {"CPU": 64.0}}]
+
 
 def test_the_token_is_of_this_process_alone_and_what_was_there_before_is_there_again(monkeypatch):
     import ray
@@ -18,11 +20,11 @@ def test_the_token_is_of_this_process_alone_and_what_was_there_before_is_there_a
     monkeypatch.setattr(
         ray, "init", lambda **_: seen.append((os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"]))
     )
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(ray, "nodes", lambda: NODES)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     monkeypatch.setattr(ray_watch, "dead_process", lambda: None)
     for _ in range(2):
-        assert ray_cluster.start() == {"CPU": 2.0}
+        assert ray_cluster.start() == [{"CPU": 2.0}]
         ray_cluster.stop()
     (mode, first), (_, second) = seen
     assert mode == "token"
@@ -42,10 +44,10 @@ def test_other_work_is_done_while_ray_starts_and_its_failure_changes_nothing(mon
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray, "init", lambda **_: begun.wait(10) or pytest.fail("nothing was done meanwhile"))
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(ray, "nodes", lambda: NODES)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     monkeypatch.setattr(ray_watch, "dead_process", lambda: None)
-    assert ray_cluster.start(work) == {"CPU": 2.0}
+    assert ray_cluster.start(work) == [{"CPU": 2.0}]
     ray_cluster.stop()
 
 
@@ -79,7 +81,7 @@ def test_ray_gets_a_private_folder_that_goes_with_it_and_orders_of_others_are_dr
     monkeypatch.setenv("RAY_TMPDIR", "/somebody/elses")
     monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "1")
     monkeypatch.setattr(ray, "init", init)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(ray, "nodes", lambda: NODES)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     monkeypatch.setattr(ray_watch, "dead_process", lambda: None)
     ray_cluster.start()
