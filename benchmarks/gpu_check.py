@@ -44,7 +44,7 @@ os.environ.setdefault("MT_SWEEP_CACHE", tempfile.mkdtemp())
 from throughput import random_images
 
 from trainers import Trainer, TrainerConfig, recipes
-from trainers.devices import autocast, has_bf16_units
+from trainers.devices import has_bf16_units, products
 from trainers.files import write_atomically
 from trainers.recipes.published import scaled
 
@@ -388,13 +388,13 @@ def _weights(trainer: Trainer) -> dict[str, torch.Tensor]:
 
 def _rounding(name: str, device: torch.device) -> float:
     """Return how far an operation in fp32 is from float64, as a share of the largest value."""
-    autocast(device, "fp32")  # sets the process, as a trainer does
     drawn = torch.Generator().manual_seed(0)
     sizes = {"matmul": ((512, 512), (512, 512)), "conv2d": ((8, 64, 16, 16), (64, 64, 3, 3))}[name]
     first, second = (torch.randn(size, generator=drawn) for size in sizes)
     operation = {"matmul": torch.matmul, "conv2d": torch.conv2d}[name]
     exact = operation(first.double(), second.double())
-    found = operation(first.to(device), second.to(device)).cpu().double()
+    with products(device, "fp32"):  # as a trainer computes
+        found = operation(first.to(device), second.to(device)).cpu().double()
     return float((found - exact).abs().max() / exact.abs().max())
 
 

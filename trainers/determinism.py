@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -35,28 +35,30 @@ def deterministic(wanted: bool) -> Iterator[None]:
         yield
         return
     memory: Any = torch.utils.deterministic  # mypy does not see its property
-    enabled, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     fills, benchmarks = memory.fill_uninitialized_memory, torch.backends.cudnn.benchmark
-    torch.use_deterministic_algorithms(True)
     memory.fill_uninitialized_memory = False  # it takes a launch per tensor, and nothing here reads such memory
     torch.backends.cudnn.benchmark = False  # it chooses kernels by their time
     try:
-        yield
+        with _deterministic_algorithms(True):
+            yield
     except RuntimeError as error:
         reason = _why_not(str(error))
         if reason is None:
             raise
         raise NotDeterministic(f"deterministic: true: {reason}") from error
     finally:
-        torch.use_deterministic_algorithms(enabled, warn_only=warns)
         memory.fill_uninitialized_memory, torch.backends.cudnn.benchmark = fills, benchmarks
 
 
-@contextmanager
-def exact_in_any_order() -> Iterator[None]:
+def exact_in_any_order() -> AbstractContextManager[None]:
     """Let torch add up in any order within the block: for integers, whose sum is always the same."""
+    return _deterministic_algorithms(False)
+
+
+@contextmanager
+def _deterministic_algorithms(wanted: bool) -> Iterator[None]:
     enabled, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(False)
+    torch.use_deterministic_algorithms(wanted)
     try:
         yield
     finally:

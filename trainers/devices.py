@@ -50,7 +50,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     for convolutions. This holds for the process until the next run.
     """
     if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        _allow_tf32(precision == "tf32")
     if precision == "bf16" and not has_bf16_units(device):
         warnings.warn(
             f"precision: bf16 is slower than fp32 here: this {_kind(device)} has no units for it", stacklevel=3
@@ -67,11 +67,15 @@ def products(device: torch.device, precision: str) -> Iterator[None]:
         yield
         return
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    _allow_tf32(precision == "tf32")
     try:
         yield
     finally:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def _allow_tf32(allowed: bool) -> None:
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 def has_bf16_units(device: torch.device) -> bool:

@@ -193,20 +193,16 @@ def _sharing(spec: SweepSpec) -> Iterator[Check]:
 
     if gpu_sharing.trials_per_gpu(spec.resources) == 1 or not torch.cuda.is_available():
         return
+    yield from _tried("mps", lambda: _mps(spec))
+
+
+def _mps(spec: SweepSpec) -> Check:
     if cluster_address():
         problem = "" if gpu_sharing.runs() else "it does not run"
-        yield _shared(spec, problem, f"start it on each node: `{gpu_sharing.PROGRAM} -d`")
+        todo = f"start it on each node: `{gpu_sharing.PROGRAM} -d`"
     else:
-        yield from _tried("mps", lambda: _sharing_here(spec))
-
-
-def _sharing_here(spec: SweepSpec) -> Check:
-    with gpu_sharing.shared_gpus(spec.resources) as problem:
-        todo = "see that NVIDIA's driver is installed with all of its programs; or give each trial a GPU"
-        return _shared(spec, problem, todo)
-
-
-def _shared(spec: SweepSpec, problem: str, todo: str) -> Check:
+        with gpu_sharing.shared_gpus(spec.resources) as problem:
+            todo = "see that NVIDIA's driver is installed with all of its programs; or give each trial a GPU"
     if problem:
         return Check("mps", "warning", gpu_sharing.in_turns(spec.resources, problem), todo)
     return Check("mps", "ok", "trials that share a GPU compute at once, by NVIDIA's Multi-Process Service")

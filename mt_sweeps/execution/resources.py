@@ -47,21 +47,21 @@ def allocate(resources: Resources, nodes: Sequence[Mapping[str, float]], device:
             f"resources.gpus_per_trial: asks for {gpus_per_trial:g} and there are {gpus} GPUs; lower it, or set it "
             "and trainer.device to auto"
         )
-    # Of each node that can run a trial: its cores, and how many trials its GPUs hold. A fraction is of one GPU: with
-    # 0.6 of a GPU per trial, three GPUs hold three trials and not five.
-    held, fair_share = [(int(node.get("CPU", 0)), int(node.get("CPU", 0))) for node in nodes], 1
+    # Cores, and at most how many trials, per node that can run any. A fraction is of one GPU: three GPUs are enough for
+    # three trials with 0.6 of a GPU each, and not for five.
+    room, fair_share = [(int(node.get("CPU", 0)), int(node.get("CPU", 0))) for node in nodes], 1
     if gpus_per_trial:
         per_gpu = int(1 / gpus_per_trial)
-        held = [(int(node.get("CPU", 0)), int(node["GPU"]) * per_gpu) for node in nodes if node.get("GPU", 0) >= 1]
-        fair_share = min(max(1, cpus // trials) for cpus, trials in held)
+        room = [(int(node.get("CPU", 0)), int(node["GPU"]) * per_gpu) for node in nodes if node.get("GPU", 0) >= 1]
+        fair_share = min(max(1, cpus // trials) for cpus, trials in room)
     cpus_per_trial = fair_share if resources.cpus_per_trial == "auto" else resources.cpus_per_trial
-    most = max(cpus for cpus, _ in held)
+    most = max(cpus for cpus, _ in room)
     if cpus_per_trial > most:
         raise ValueError(
             f"resources.cpus_per_trial: asks for {cpus_per_trial} and there are {most} cores; lower it, or set it to "
             "auto"
         )
-    concurrent = sum(min(trials, cpus // cpus_per_trial) for cpus, trials in held)
+    concurrent = sum(min(trials, cpus // cpus_per_trial) for cpus, trials in room)
     if resources.max_concurrent != "auto":
         concurrent = min(concurrent, resources.max_concurrent)
     return Share(gpus_per_trial, cpus_per_trial, concurrent)
